@@ -1,0 +1,1 @@
+"""What every worker stands on. Imports the standard library and anyio, never a sibling."""

@@ -1,0 +1,51 @@
+"""Time as an argument, so that a policy is tested without sleeping."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import anyio
+
+
+class Clock(Protocol):
+    """Where every part of the daemon takes its time from."""
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start; never runs backwards. For durations and deadlines."""
+
+    def time(self) -> float:
+        """Return seconds since the Unix epoch. For what people read; may jump."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after at least ``seconds`` of monotonic time."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+
+async def wait_for(clock: Clock, event: anyio.Event, seconds: float) -> bool:
+    """Wait for ``event``, at most ``seconds``; return whether it came.
+
+    Unlike :func:`anyio.move_on_after` the bound is counted by ``clock``, so it obeys a test's time.
+    """
+    async with anyio.create_task_group() as group:
+
+        async def bound() -> None:
+            await clock.sleep(seconds)
+            group.cancel_scope.cancel()
+
+        group.start_soon(bound)
+        await event.wait()
+        group.cancel_scope.cancel()
+    return event.is_set()

@@ -1,0 +1,61 @@
+"""What is wrong right now: findings as data, raised and cleared by whoever knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import Event, EventBus, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that holds now. ``code`` and ``subject`` are its identity; ``since`` is Unix seconds."""
+
+    code: str
+    subject: str
+    severity: Severity
+    reason: str
+    remedy: str = ""
+    since: float = 0.0
+
+
+class Health:
+    """The findings of the whole daemon. Raising and clearing each publish one event, repeats none."""
+
+    def __init__(self, clock: Clock, bus: EventBus) -> None:
+        self._clock = clock
+        self._bus = bus
+        self._findings: dict[tuple[str, str], Finding] = {}
+
+    def report(self, code: str, subject: str, *, severity: Severity, reason: str, remedy: str = "") -> None:
+        """Raise a finding, or bring the reason of one that stands up to date."""
+        key = (code, subject)
+        standing = self._findings.get(key)
+        since = standing.since if standing else self._clock.time()
+        finding = Finding(code, subject, severity, reason, remedy, since)
+        self._findings[key] = finding
+        if standing is None or standing.severity != severity:
+            self._announce(finding, "finding.raised", reason)
+
+    def clear(self, code: str, subject: str) -> None:
+        """Withdraw a finding; one that does not stand is no error."""
+        finding = self._findings.pop((code, subject), None)
+        if finding is not None:
+            self._announce(finding, "finding.cleared", f"no longer: {finding.reason}", Severity.INFO)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return every finding that stands, the gravest first, then the oldest."""
+        return tuple(sorted(self._findings.values(), key=lambda f: (-f.severity, f.since, f.code, f.subject)))
+
+    def _announce(self, finding: Finding, kind: str, reason: str, severity: Severity | None = None) -> None:
+        event = Event(
+            time=self._clock.time(),
+            source="health",
+            kind=kind,
+            subject=finding.subject,
+            severity=finding.severity if severity is None else severity,
+            reason=reason,
+            evidence={"code": finding.code, "remedy": finding.remedy},
+        )
+        self._bus.publish(event)

@@ -1,0 +1,108 @@
+"""What a worker is, and what the supervisor knows about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import anyio
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Unavailable
+
+
+class Worker(Protocol):
+    """One of the daemon's concurrent tasks: a loop around a pure step.
+
+    A worker object lives for one run. After a failure or a reload the supervisor builds a new one,
+    so a worker keeps nothing that must survive in itself.
+    """
+
+    @property
+    def simulated(self) -> bool:
+        """Whether what this worker reads is made up."""
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        """Work until cancelled. To return is a failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """How to make a worker, and after how many seconds without a beat it counts as hung."""
+
+    name: str
+    build: Callable[[], Worker]
+    deadline: float
+
+
+class WorkerState(StrEnum):
+    """Where a worker stands."""
+
+    STARTING = "starting"  # no pass has ended yet
+    RUNNING = "running"  # the last pass succeeded
+    DEGRADED = "degraded"  # alive, but the last pass could not do its work
+    RESTARTING = "restarting"  # ended; waits for its backoff
+    WEDGED = "wedged"  # was cancelled and did not end
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class WorkerStatus:
+    """The counts of one worker over all its runs. Durations in seconds, ``*_at`` in Unix seconds."""
+
+    name: str
+    state: WorkerState = WorkerState.STARTING
+    reason: str = ""
+    simulated: bool = False
+    started_at: float | None = None
+    last_success_at: float | None = None
+    last_duration: float | None = None
+    passes: int = 0
+    failed_passes: int = 0
+    restarts: int = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether the last pass succeeded."""
+        return self.state is WorkerState.RUNNING
+
+
+class Heartbeat:
+    """How a worker shows that it lives. It times and counts passes, so that no worker does."""
+
+    def __init__(self, clock: Clock, status: WorkerStatus, first_pass: anyio.Event) -> None:
+        self._clock = clock
+        self._status = status
+        self._first_pass = first_pass
+        self.last = clock.monotonic()
+
+    def beat(self) -> None:
+        """Say "alive"; long work calls this at least once per deadline."""
+        self.last = self._clock.monotonic()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Wrap one pass of the loop.
+
+        A pass that raises :class:`Unavailable` makes the worker degraded and the loop goes on; any
+        other error leaves the block and ends the run.
+        """
+        self.beat()
+        started = self._clock.monotonic()
+        try:
+            yield
+        except Unavailable as error:
+            self._status.failed_passes += 1
+            self._status.state = WorkerState.DEGRADED
+            self._status.reason = str(error)
+        else:
+            self._status.passes += 1
+            self._status.state = WorkerState.RUNNING
+            self._status.reason = ""
+            self._status.last_success_at = self._clock.time()
+        self._status.last_duration = self._clock.monotonic() - started
+        self.beat()
+        self._first_pass.set()
