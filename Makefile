@@ -1,0 +1,79 @@
+# Two commands matter: `make run` and `make test`. Each sets up what it needs first.
+#
+# What is installed is remembered by a file in .venv/ready named by the checksum of what it was
+# installed from: a second run finds the file and goes on at once, and a changed lock installs again.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/ready
+LOCKS := packaging/requirements
+BIN := $(VENV)/bin
+# Build isolation would fetch build tools that no lock names: those in build.txt come first instead.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --require-hashes --no-build-isolation
+
+# The folder counts too: an environment can't be moved.
+sum = $(firstword $(shell { pwd; cat $(1); } | sha256sum))
+RUNTIME_FROM := $(addprefix $(LOCKS)/,build.txt runtime.txt)
+RUNTIME := $(READY)/runtime-$(call sum,pyproject.toml $(RUNTIME_FROM))
+TEST := $(READY)/test-$(call sum,pyproject.toml $(RUNTIME_FROM) $(LOCKS)/test.txt)
+LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
+LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
+
+.PHONY: help run test check lock clean
+
+help: ## say what there is (default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(RUNTIME) ## run the daemon here, in the foreground; all that it writes stays in .aiidpd/
+	@exec $(BIN)/aiidpd demo
+
+test: $(TEST) ## run the tests; TESTS= names some of them (TESTS="tests/unit -x")
+	@$(BIN)/python -m pytest $(TESTS)
+
+check: $(TEST) $(LINT) ## lint, types, rooms, Prometheus files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+	.ci/promtool
+
+lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE=1 takes the newest
+	$(VENV)/lock/bin/python packaging/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove what `make` installed and built; .aiidpd/ stays
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: cannot make $(VENV): aiidpd needs Python 3.11 or newer as '$(PYTHON)'; name one with PYTHON=..." >&2; \
+	  exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "make: cannot make $(VENV): $(PYTHON) has no venv module; on Debian: apt-get install python3-venv" >&2; \
+	  exit 1; }
+	@echo "make: making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): | $(BIN)/python
+	@echo "make: installing aiidpd and its locked dependencies into $(VENV)"
+	@$(INSTALL) -r $(LOCKS)/build.txt
+	@$(INSTALL) --use-pep517 -r $(LOCKS)/runtime.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@mkdir -p $(READY) && rm -f $(READY)/runtime-* && touch $@
+
+$(TEST): $(RUNTIME)
+	@echo "make: installing what the tests need into $(VENV)"
+	@$(INSTALL) -r $(LOCKS)/test.txt
+	@rm -f $(READY)/test-* && touch $@
+
+$(LINT): | $(RUNTIME)
+	@echo "make: installing what the checks need into $(VENV)"
+	@$(INSTALL) -r $(LOCKS)/lint.txt
+	@rm -f $(READY)/lint-* && touch $@
+
+# pip-tools brings its own pip: it stays out of the environment that everything else runs in.
+$(LOCK_TOOLS): | $(BIN)/python
+	@echo "make: installing pip-tools into $(VENV)/lock"
+	@$(PYTHON) -m venv --clear $(VENV)/lock
+	@$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/lock.txt
+	@mkdir -p $(READY) && rm -f $(READY)/lock-* && touch $@
