@@ -1,0 +1,1 @@
+"""The four workers. Each folder is a room of its own; none imports another."""

@@ -1,0 +1,1 @@
+"""Measures how fast an inference endpoint really answers: time to first token, time per output token."""

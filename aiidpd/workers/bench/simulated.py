@@ -1,0 +1,56 @@
+"""An endpoint that is made up, for a machine without an inference server. It says so in its name."""
+
+from __future__ import annotations
+
+import random
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.workers.bench.target import Chunk, ProbeRequest, Timeline
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+class SimulatedTarget:
+    """Answers like an 8B model on one GPU: prompts at about 4,000 tokens/s, output at about 80.
+
+    ``clock`` gives its pace; the same ``seed`` gives the same figures.
+    """
+
+    simulated = True
+    url = "simulated://"
+    model = "SIMULATED-8b"
+
+    def __init__(self, clock: Clock, seed: int = 0, name: str = "SIMULATED") -> None:
+        self.name = name
+        self._clock = clock
+        self._random = random.Random(seed)  # noqa: S311 -- no secret is made of it
+
+    async def probe(self, request: ProbeRequest) -> Timeline:
+        started = self._clock.monotonic()
+        prompt_tokens = max(1, len(request.prompt) // _CHARACTERS_PER_TOKEN)
+        first = 0.03 + prompt_tokens / 4000 * self._random.lognormvariate(0.0, 0.1)
+        if first > request.first_token_timeout:
+            await self._clock.sleep(request.first_token_timeout)
+            reason = f"no token within {request.first_token_timeout:g} s"
+            raise Unavailable("measure", self.name, reason=reason, remedy="raise bench.first_token_timeout")
+        await self._clock.sleep(first)
+        chunks = [self._chunk()]
+        for _ in range(request.max_tokens - 1):
+            await self._clock.sleep(0.0125 * self._random.lognormvariate(0.0, 0.05))
+            chunks.append(self._chunk())
+        return Timeline(
+            started=started,
+            ended=self._clock.monotonic(),
+            chunks=tuple(chunks),
+            finish="length",
+            prompt_tokens=prompt_tokens,
+            output_tokens=request.max_tokens,
+            cached_tokens=0,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def _chunk(self) -> Chunk:
+        return Chunk(self._clock.monotonic(), _CHARACTERS_PER_TOKEN)

@@ -1,0 +1,95 @@
+"""What is probed, and the raw record of one probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """One completion to ask for.
+
+    Both timeouts count from the start, in seconds: ``first_token_timeout`` bounds the time to the
+    first text, ``timeout`` the whole.
+    """
+
+    prompt: str
+    max_tokens: int
+    first_token_timeout: float
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One piece of the answer: when it reached this process (monotonic seconds), how long its text is.
+
+    A chunk is not a token: engines put several tokens into one, and hold text back.
+    """
+
+    at: float
+    characters: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTimings:
+    """What the engine says about the same request (llama.cpp's ``timings``); None where it did not say."""
+
+    prompt_tokens: int | None = None
+    prompt_seconds: float | None = None
+    output_tokens: int | None = None
+    output_seconds: float | None = None
+
+    @property
+    def time_per_output_token(self) -> float | None:
+        """Seconds a generated token took, by the engine's own clock."""
+        if not self.output_tokens or self.output_seconds is None:
+            return None
+        return self.output_seconds / self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What arrived and when, in monotonic seconds; what the server counted, None where it did not say.
+
+    ``chunks`` are those with text, in order of arrival: the chunk that only names the role is not
+    among them. ``started`` is the moment before the connection is opened.
+    """
+
+    started: float
+    ended: float
+    chunks: tuple[Chunk, ...]
+    finish: str | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    engine: EngineTimings | None = None
+
+
+class Target(Protocol):
+    """One endpoint that answers chat completions."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+
+    @property
+    def model(self) -> str:
+        """Which model is asked for."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its answers are made up."""
+
+    async def probe(self, request: ProbeRequest) -> Timeline:
+        """Ask once and record the answer; raises :class:`Unavailable` where there is no whole answer.
+
+        The timeline of a probe that returns has at least one chunk.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of connections. Can be called twice; a probe afterwards opens them again."""

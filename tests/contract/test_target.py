@@ -1,0 +1,81 @@
+"""What every target promises, be it simulated, scripted or a real engine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.workers.bench.openai import OpenAITarget
+from aiidpd.workers.bench.policy import BenchPolicy
+from aiidpd.workers.bench.simulated import SimulatedTarget
+from aiidpd.workers.bench.target import Target
+from tests.fakes import llama
+from tests.fakes.inference import InferenceServer, steady
+
+TOKENS = 8
+POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
+
+
+@pytest.fixture(params=["simulated", "scripted", "llama"])
+async def target(
+    request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[[str, str], None]
+) -> AsyncIterator[Target]:
+    if request.param == "simulated":
+        yield SimulatedTarget(SystemClock(), seed=1)
+    elif request.param == "scripted":
+        async with InferenceServer(steady(TOKENS, first=0.02, each=0.005)) as server:
+            yield OpenAITarget("scripted", server.url, "any")
+    else:
+        if llama.find_server() is None:
+            missing("llama-server", llama.HOW_TO_GET)
+        with llama.running(tmp_path) as served:
+            yield OpenAITarget("llama", served.url, "tiny")
+
+
+async def test_it_says_what_it_is(target: Target):
+    assert target.name
+    assert target.url
+    assert target.model
+    assert target.simulated == isinstance(target, SimulatedTarget)
+    assert ("SIMULATED" in target.name + target.model) == target.simulated
+    await target.aclose()
+
+
+async def test_a_probe_records_what_arrives_in_order_and_within_its_bounds(target: Target):
+    before = SystemClock().monotonic()
+    timeline = await target.probe(POLICY.request("nonce-1"))
+    after = SystemClock().monotonic()
+    await target.aclose()
+
+    arrivals = [chunk.at for chunk in timeline.chunks]
+    moments = [before, timeline.started, *arrivals, timeline.ended, after]
+    assert all(earlier <= later for earlier, later in itertools.pairwise(moments))
+    assert timeline.started < arrivals[0]
+    assert all(chunk.characters > 0 for chunk in timeline.chunks)
+    assert timeline.output_tokens == TOKENS
+    assert timeline.prompt_tokens is not None
+    assert timeline.prompt_tokens > 0
+    assert timeline.finish == "length"
+
+
+async def test_it_can_be_probed_again_also_after_it_was_closed(target: Target):
+    for nonce in ("a", "b"):
+        assert (await target.probe(POLICY.request(nonce))).chunks
+    await target.aclose()
+    await target.aclose()
+    assert (await target.probe(POLICY.request("c"))).chunks
+    await target.aclose()
+
+
+async def test_a_probe_that_is_cancelled_ends_at_once_and_harms_nothing(target: Target):
+    with anyio.fail_after(5):
+        with anyio.move_on_after(0.001) as scope:
+            await target.probe(POLICY.request("d"))
+        assert scope.cancelled_caught
+        assert (await target.probe(POLICY.request("e"))).chunks
+    await target.aclose()
