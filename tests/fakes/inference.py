@@ -104,7 +104,7 @@ class InferenceServer:
     sent: list[float] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     request_headers: list[dict[str, str]] = field(default_factory=list)
-    gone: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
     most_busy: int = 0
 
@@ -160,5 +160,5 @@ class InferenceServer:
                     case Hang():
                         await asyncio.Event().wait()
         except (ConnectionResetError, asyncio.CancelledError):
-            self.gone += 1
+            self.left.set()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -237,6 +238,8 @@ def _root(error: BaseException) -> str:
     """Return the text of the operating system's error below ``error``, else its own."""
     below: BaseException | None = error
     while below is not None:
+        if isinstance(below, ConnectionError) and below.errno:
+            return os.strerror(below.errno).lower()  # asyncio puts text of its own in its place
         if isinstance(below, OSError) and below.strerror:
             return below.strerror[:1].lower() + below.strerror[1:]
         if isinstance(below, BaseExceptionGroup):
