@@ -1,0 +1,113 @@
+"""What this room asks of a container engine. Adapters: docker.py, simulated.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerReading:
+    """One container as the engine describes it now. Times in Unix seconds.
+
+    ``state`` is Docker's word: created, running, paused, restarting, removing, exited or dead.
+    ``health`` is healthy, unhealthy or starting, and None where no health check speaks: none is
+    defined, the container does not run, or its check was suspended. ``exit_code`` is of the last
+    run and None while one goes on. ``oom_killed`` is Docker's claim, which is known to be wrong in
+    both directions. ``restart_count`` counts the restarts by Docker's own restart policy; a start
+    by hand sets it back to zero. ``started_at`` identifies a run of the container.
+    """
+
+    id: str
+    name: str
+    image: str
+    state: str
+    health: str | None = None
+    exit_code: int | None = None
+    oom_killed: bool = False
+    restart_count: int = 0
+    started_at: float | None = None
+    finished_at: float | None = None
+    project: str = ""
+    service: str = ""
+    restart_policy: str = "no"
+    gpu: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a process of it exists: Docker counts one that waits for its restart as running."""
+        return self.state in ("running", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEvent:
+    """Something the engine says it did. ``time`` in Unix seconds by the engine's clock.
+
+    ``action`` is one of :data:`ACTIONS`; ``detail`` is the health status of ``health_status`` and
+    the signal's number of ``kill``.
+    """
+
+    time: float
+    action: str
+    id: str
+    name: str
+    image: str = ""
+    exit_code: int | None = None
+    detail: str = ""
+
+
+ACTIONS = (
+    "create",
+    "start",
+    "die",
+    "oom",
+    "kill",
+    "health_status",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "destroy",
+)
+"""What an engine reports. The many ``exec_*`` that each health probe causes are left at the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """Every container at one moment.
+
+    ``unreadable`` names (id, name) those that exist but whose details the engine did not give in
+    time: one stuck container must not hide the others.
+    """
+
+    containers: tuple[ContainerReading, ...]
+    version: str
+    simulated: bool = False
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+class Engine(Protocol):
+    """A container engine. Every method raises :class:`~aiidpd.kernel.errors.Unavailable` in bounded time."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the containers are made up."""
+
+    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
+        """Read all containers. Unless ``fresh``, one whose summary did not change is not read again."""
+
+    async def container(self, identity: str) -> ContainerReading | None:
+        """Read one container by its id; None where it does not exist (any more)."""
+
+    def events(self, since: float) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
+        """Follow events, those since ``since`` (Unix seconds) first.
+
+        To enter means that the engine accepted. The iteration ends when the engine ends it and
+        raises ``Unavailable`` when it breaks. The engine may drop events, say one twice, and
+        remember fewer than asked: whoever follows must also read all containers now and then.
+        """
+
+    async def aclose(self) -> None:
+        """Release what the adapter holds; may be called twice."""
