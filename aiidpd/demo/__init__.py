@@ -1,0 +1,1 @@
+"""What `aiidpd demo` and `make run` make where the machine has nothing of its own."""

@@ -1,0 +1,1 @@
+"""The daemon's dealings with the operating system, one module for each."""

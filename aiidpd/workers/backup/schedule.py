@@ -1,0 +1,87 @@
+"""When a backup runs: systemd OnCalendar expressions, with what was missed caught up (pure).
+
+The parser is the library ``oncalendar``; times are Unix seconds, and the zone is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from oncalendar import OnCalendar, OnCalendarError
+
+from aiidpd.kernel.errors import Misconfigured
+
+LONGEST = 400  # characters; the parser recurses on what it is given
+_ANY_START = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """An expression that :func:`parse_schedule` accepted."""
+
+    text: str
+
+    def next_after(self, moment: float, zone: tzinfo) -> float | None:
+        """Return the first time later than ``moment`` that the expression names, or None for never.
+
+        As in systemd a time that the clocks skip does not happen, and one that they repeat happens
+        the first time; only from within the repeated hour is its second half looked at.
+        """
+        start = datetime.fromtimestamp(moment, zone)
+        for found in OnCalendar(self.text, start):
+            # The parser counts in local time without its fold, so it may name what is past already.
+            again = found.replace(fold=start.fold)
+            for candidate in (found, again):
+                if candidate.timestamp() > moment:
+                    return float(candidate.timestamp())
+        return None
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Return the schedule that ``text`` means; raises :class:`Misconfigured`."""
+    fault = f"it is longer than {LONGEST} characters" if len(text) > LONGEST else _fault_of(text)
+    if fault:
+        remedy = "write it as systemd.time(7) says, for example 'Sun *-*-* 03:00:00'"
+        raise Misconfigured("understand the schedule", repr(text[:80]), reason=fault, remedy=remedy)
+    return Schedule(text)
+
+
+def _fault_of(text: str) -> str:
+    try:
+        OnCalendar(text, _ANY_START)
+    except (OnCalendarError, ValueError, OSError) as error:  # the last two: odd numbers and zone names
+        return " ".join(str(error).split()) or "it is not an OnCalendar expression"
+    return ""
+
+
+def next_run_at(
+    schedule: Schedule | None,
+    zone: tzinfo,
+    *,
+    last_success: float | None,
+    now: float,
+    not_before: float | None = None,
+) -> float | None:
+    """Return when the next scheduled run is due (``now`` or earlier: at once), or None for never.
+
+    A run that was missed while the machine was off is due at once, once, however many were missed
+    (systemd's ``Persistent=true``); so is the first run where there is no success yet. A time in
+    the future, left by a clock that was wrong, counts as now. ``not_before`` delays a run (after a failure).
+    """
+    if schedule is None:
+        return None
+    if last_success is None:
+        run = now
+    else:
+        following = schedule.next_after(min(last_success, now), zone)
+        if following is None:
+            return None
+        run = following
+    return run if not_before is None else max(run, not_before)
+
+
+def due(schedule: Schedule, zone: tzinfo, *, last_success: float | None, now: float) -> bool:
+    """Return whether a scheduled run should start now."""
+    run = next_run_at(schedule, zone, last_success=last_success, now=now)
+    return run is not None and run <= now

@@ -1,0 +1,97 @@
+"""Calls that may block for ever, in threads that hold up neither the loop nor the end of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Thread
+from typing import Generic, TypeVar, cast
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import current_token
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import AiidpdError, Unavailable
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Outcome(Generic[T]):
+    value: T | None = None
+    error: BaseException | None = None
+
+
+async def in_daemon_thread(call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, or raise what it raises. Cancelled, it leaves the thread alone.
+
+    Unlike the threads of :func:`anyio.to_thread.run_sync` these are not joined at the end of the
+    process: a read from a dead disk would keep it from ending.
+    """
+    token = current_token()
+    finished = anyio.Event()
+    outcome: _Outcome[T] = _Outcome()
+
+    def work() -> None:
+        try:
+            outcome.value = call()
+        except BaseException as error:  # noqa: BLE001 -- raised again in the loop
+            outcome.error = error
+        try:
+            from_thread.run_sync(finished.set, token=token)
+        except anyio.RunFinishedError:
+            return  # the loop that asked is gone, and nobody waits any more
+
+    Thread(target=work, name="aiidpd-backup", daemon=True).start()
+    await finished.wait()
+    if outcome.error is not None:
+        raise outcome.error
+    return cast("T", outcome.value)
+
+
+class Asker:
+    """Asks what may never answer: each question has ``patience`` seconds, and there is one at a time."""
+
+    def __init__(self, clock: Clock, patience: float) -> None:
+        self._clock = clock
+        self._patience = patience
+        self._asking = False
+
+    def check(self, what: str, subject: str) -> None:
+        """Raise :class:`Unavailable` while an earlier question has no answer: its thread still hangs."""
+        if self._asking:
+            reason = f"it has not answered for {self._patience:g} s"
+            remedy = "look for a dead disk or network mount (dmesg)"
+            raise Unavailable(f"look at {what}", subject, reason=reason, remedy=remedy)
+
+    async def ask(self, call: Callable[[], T], what: str, subject: str) -> T:
+        """Return what ``call`` returns in a thread; raises its own errors, and :class:`Unavailable`."""
+        self.check(what, subject)
+        self._asking = True
+
+        def answer() -> T:
+            try:
+                return call()
+            finally:
+                self._asking = False
+
+        answers: list[T] = []
+        error: AiidpdError | None = None
+        async with anyio.create_task_group() as group:
+
+            async def bound() -> None:
+                await self._clock.sleep(self._patience)
+                group.cancel_scope.cancel()
+
+            group.start_soon(bound)
+            try:
+                answers.append(await in_daemon_thread(answer))
+            except AiidpdError as raised:
+                error = raised  # raised below, outside the group that would wrap it
+            group.cancel_scope.cancel()
+        if error is not None:
+            raise error
+        if not answers:
+            self.check(what, subject)
+        return answers[0]
