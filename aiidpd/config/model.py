@@ -1,0 +1,340 @@
+"""The settings: frozen types, one class a table. What each key means stands in its description.
+
+docs/configuration.md and etc/aiidpd.toml are written from these descriptions
+(``python -m aiidpd.config.document``). Durations are in seconds, sizes in bytes, temperatures in
+degrees Celsius; None and the empty string both mean "unset".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from aiidpd.config import values
+from aiidpd.config.fields import (
+    AbsolutePath,
+    Clash,
+    Duration,
+    Effect,
+    OptionalPath,
+    Size,
+    SocketPath,
+    Table,
+    Text,
+    Whole,
+    lies_in,
+)
+from aiidpd.config.units import Malformed
+
+
+class Daemon(Table):
+    """The daemon itself: its folders, its start and its log."""
+
+    state_directory: AbsolutePath = Field(
+        default=Path("/var/lib/aiidpd"),
+        description="Where the event history and everything else lies that must survive a restart.",
+    )
+    runtime_directory: AbsolutePath = Field(
+        default=Path("/run/aiidpd"),
+        description="Where the sockets control.sock and metrics.sock are made. "
+        "A second instance needs its own.",
+    )
+    ready_timeout: Duration = Field(
+        default=10.0,
+        ge=0.1,
+        le=600,
+        description="How long the start waits for each worker's first pass before it reports ready. "
+        "A worker that is late counts as degraded and goes on trying. "
+        "Keep it under the unit's TimeoutStartSec.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe messages that are logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto",
+        description='How log lines look: "auto" is "console" on a terminal and "json" elsewhere.',
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if lies_in(self.state_directory, self.runtime_directory):
+            reason = "lies in daemon.runtime_directory, which is emptied when the service stops"
+            yield Clash("state_directory", reason, "choose a folder outside it", "runtime_directory")
+        try:
+            values.check_socket_path(self.runtime_directory / "metrics.sock")
+        except Malformed as error:
+            yield Clash("runtime_directory", error.reason, error.remedy)
+
+
+class Gpu(Table):
+    """The worker "thermal": GPU temperatures, power and clocks."""
+
+    worker: ClassVar[str | None] = "thermal"
+
+    library: Literal["nvml", "simulated"] = Field(
+        default="nvml",
+        description='Where readings come from: "nvml" is the driver\'s library (libnvidia-ml.so.1), '
+        '"simulated" makes them up and says so everywhere.',
+    )
+    interval: Duration = Field(default=1.0, ge=0.1, le=3600, description="How often the GPUs are read.")
+    call_timeout: Duration = Field(
+        default=2.0,
+        ge=0.1,
+        le=600,
+        description="How long one reading may take. The process that hangs in the driver is then killed "
+        "and made anew.",
+    )
+    warning_celsius: Whole = Field(
+        default=85,
+        ge=1,
+        le=150,
+        description="The temperature, in degrees Celsius, from which a GPU counts as warm.",
+    )
+    critical_celsius: Whole = Field(
+        default=90,
+        ge=1,
+        le=150,
+        description="The temperature, in degrees Celsius, from which a GPU counts as too hot.",
+    )
+    hysteresis_celsius: Whole = Field(
+        default=3,
+        ge=1,
+        le=50,
+        description="How many degrees below a threshold a GPU must cool before it counts as recovered, "
+        "so that a temperature that hovers around the threshold is reported once.",
+    )
+    simulated_gpus: Whole = Field(
+        default=1, ge=0, le=64, description='How many GPUs library = "simulated" shows.'
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if self.critical_celsius <= self.warning_celsius:
+            reason = f"must be greater than gpu.warning_celsius, which is {self.warning_celsius}"
+            yield Clash(
+                "critical_celsius", reason, "raise it, or lower gpu.warning_celsius", "warning_celsius"
+            )
+        if self.hysteresis_celsius >= self.warning_celsius:
+            reason = f"must be less than gpu.warning_celsius, which is {self.warning_celsius}"
+            yield Clash("hysteresis_celsius", reason, "a few degrees are enough", "warning_celsius")
+
+
+class Containers(Table):
+    """The worker "containers": what the container engine runs and in what state."""
+
+    worker: ClassVar[str | None] = "containers"
+
+    engine: Literal["docker", "simulated"] = Field(
+        default="docker",
+        description='Who runs the containers: "docker" is a Docker Engine, "simulated" makes containers up '
+        "and says so everywhere.",
+    )
+    socket: SocketPath = Field(default=Path("/run/docker.sock"), description="The Docker Engine's socket.")
+    reconcile_interval: Duration = Field(
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        description="How often all containers are listed and compared with what the engine's events told. "
+        "The engine drops events for slow listeners, so events alone don't suffice.",
+    )
+    call_timeout: Duration = Field(
+        default=10.0, ge=0.1, le=600, description="How long one call to the engine may take."
+    )
+    simulated_containers: Whole = Field(
+        default=3, ge=0, le=1000, description='How many containers engine = "simulated" shows.'
+    )
+
+
+class Backup(Table):
+    """The worker "backup": verified copies of the model folder. It rests until source and target are set."""
+
+    worker: ClassVar[str | None] = "backup"
+
+    source: OptionalPath = Field(
+        default=None, description="The folder of models that is backed up. Empty: none is."
+    )
+    target: OptionalPath = Field(
+        default=None,
+        description="The folder that holds the snapshots, best on another disk. Empty: none is made.",
+    )
+    schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
+        default="Sun 03:00",
+        description="When a backup starts, as systemd writes calendar times (systemd.time(7)), in local time "
+        "where no zone is named.",
+    )
+    exclude: tuple[Text, ...] = Field(
+        default=("*.tmp", "*.lock", "*.incomplete"),
+        description="Files that are left out: shell patterns that are compared with a file's name.",
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if self.source is None and self.target is None:
+            return
+        if self.source is None or self.target is None:
+            unset, given = ("source", "target") if self.source is None else ("target", "source")
+            yield Clash(unset, f"must be set where backup.{given} is", "set both, or neither", given)
+        elif lies_in(self.target, self.source):
+            reason = f"lies in backup.source ({self.source}): each backup would copy the backups before it"
+            yield Clash("target", reason, "choose a folder outside it", "source")
+        elif lies_in(self.source, self.target):
+            reason = f"lies in backup.target ({self.target}), where snapshots come and go"
+            yield Clash("source", reason, "choose a target outside it", "target")
+
+
+def _secret(value: object) -> str | None:
+    return values.secret(value.get_secret_value() if isinstance(value, SecretStr) else value)
+
+
+class Endpoint(Table):
+    """One inference server whose speed is measured."""
+
+    name: Annotated[str, BeforeValidator(values.name)] = Field(
+        examples=["local"],
+        description="How the endpoint is called in metrics, events and credentials. Each name is used once.",
+    )
+    url: Annotated[str, BeforeValidator(values.http_url)] = Field(
+        default="",
+        examples=["http://127.0.0.1:8000"],
+        description='The server\'s base URL, without "/v1/..." at its end.',
+    )
+    model: Text = Field(
+        default="", examples=["llama-3.1-8b"], description="The model that is asked, as the server calls it."
+    )
+    kind: Literal["openai", "simulated"] = Field(
+        default="openai",
+        description='"openai" is any server with an OpenAI-compatible API, "simulated" makes figures up and '
+        "says so everywhere; only the first needs url and model.",
+    )
+    api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(
+        default=None,
+        description="The key that is sent to the server. Better given as the credential "
+        "aiidpd.bench.endpoints.NAME.api_key than written here.",
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if self.kind == "openai":
+            for key in ("url", "model"):
+                if not getattr(self, key):
+                    yield Clash(
+                        key, "is missing", f'set it, or use kind = "simulated" for endpoint {self.name}'
+                    )
+
+
+def _unique(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    names = [endpoint.name for endpoint in endpoints]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Malformed(
+            f"the name {', '.join(twice)} is used more than once", "give each endpoint its own name"
+        )
+    return endpoints
+
+
+class Bench(Table):
+    """The worker "bench": the speed of inference, measured by asking for a short completion."""
+
+    worker: ClassVar[str | None] = "bench"
+
+    interval: Duration = Field(
+        default=900.0, ge=0.1, le=604800, description="How often each endpoint is measured."
+    )
+    timeout: Duration = Field(default=60.0, ge=0.1, le=3600, description="How long one measurement may take.")
+    max_tokens: Whole = Field(
+        default=64,
+        ge=2,
+        le=4096,
+        description="How many tokens one measurement asks for; each costs the server time.",
+    )
+    endpoints: Annotated[tuple[Endpoint, ...], AfterValidator(_unique)] = Field(
+        default=(),
+        description="The servers that are measured, one [[bench.endpoints]] each, at the end of this table.",
+    )
+
+
+class Telemetry(Table):
+    """Metrics for Prometheus, on the socket metrics.sock and on a TCP port."""
+
+    listen: Annotated[str, BeforeValidator(values.loopback)] = Field(
+        default="127.0.0.1:9753",
+        description="The loopback address and port for a Prometheus that can't scrape a Unix socket. "
+        "Port 0 takes a free one; the empty string switches TCP off.",
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The address and port to listen on, or None where TCP is off."""
+        return values.split_address(self.listen) if self.listen else None
+
+
+class Control(Table):
+    """Who may talk to the daemon on the socket control.sock."""
+
+    admins: Annotated[tuple[Annotated[str | int, BeforeValidator(values.account)], ...], Effect.LIVE] = Field(
+        default=(),
+        description="The users, by name or number, who may change things besides root and the daemon's own "
+        "user. "
+        "Members of the group may only look.",
+    )
+    group: Annotated[str, BeforeValidator(values.optional_group)] = Field(
+        default="aiidpd",
+        description="The group that owns the socket. The empty string leaves the group of the process.",
+    )
+    max_connections: Whole = Field(
+        default=64, ge=1, le=4096, description="How many connections are held at once."
+    )
+
+
+class History(Table):
+    """The database of events and samples in the state directory. The bound that is reached first counts."""
+
+    keep: Duration = Field(
+        default=604800.0, ge=60, le=315360000, description="How long events and samples are kept."
+    )
+    max_size: Size = Field(
+        default=200 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="How large the database may grow; then the oldest are dropped.",
+    )
+
+
+class Settings(BaseSettings):
+    """The whole configuration. ``Settings()`` is the defaults; files and the environment come by ``load``."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    daemon: Daemon = Daemon()
+    gpu: Gpu = Gpu()
+    containers: Containers = Containers()
+    backup: Backup = Backup()
+    bench: Bench = Bench()
+    telemetry: Telemetry = Telemetry()
+    control: Control = Control()
+    history: History = History()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 -- the hook's signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- our own refuses unknown variables
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take the sources that ``load`` hands over as the argument ``sources``, else the arguments alone."""
+        given: dict[str, Any] = (
+            init_settings.init_kwargs if isinstance(init_settings, InitSettingsSource) else {}
+        )
+        sources: tuple[PydanticBaseSettingsSource, ...] | None = given.get("sources")
+        return (init_settings,) if sources is None else sources

@@ -1,0 +1,58 @@
+"""What a new configuration changes in a running daemon. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiidpd.config.fields import Effect
+from aiidpd.config.keys import dotted, effect, keys, tables
+from aiidpd.config.model import Settings
+from aiidpd.kernel.errors import Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPlan:
+    """What to do so that the new settings hold.
+
+    ``workers`` are replaced; the keys in ``in_place`` are handed to whoever reads them; the keys in
+    ``needs_restart`` are read at the start only.
+    """
+
+    workers: frozenset[str]
+    in_place: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.workers or self.in_place or self.needs_restart)
+
+    def refuse_partial(self) -> None:
+        """Raise :class:`Misconfigured` where a restart is needed: a reload does all or nothing."""
+        if self.needs_restart:
+            names = ", ".join(self.needs_restart)
+            raise Misconfigured(
+                "reload",
+                "the configuration",
+                reason=f"{names} changed, which takes effect at a start only",
+                remedy="nothing was changed; restart the service, or take the change back",
+            )
+
+
+def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
+    """Return what differs between ``old`` and ``new``, by how it takes effect."""
+    workers: set[str] = set()
+    in_place: list[str] = []
+    needs_restart: list[str] = []
+    for key in keys():
+        table, name = map(str, key)
+        if getattr(getattr(old, table), name) == getattr(getattr(new, table), name):
+            continue
+        match effect(key):
+            case Effect.WORKER:
+                workers.add(str(tables()[table].worker))
+            case Effect.LIVE:
+                in_place.append(dotted(key))
+            case Effect.RESTART:
+                needs_restart.append(dotted(key))
+    return ReloadPlan(frozenset(workers), tuple(in_place), tuple(needs_restart))
