@@ -34,6 +34,7 @@ class _Seat:
     heartbeat: Heartbeat
     first_pass: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope | None = None
+    deadline: float = 0.0
     cancelled_for: Ending | None = None
     cancelled_at: float = 0.0
     hurry: anyio.Event = field(default_factory=anyio.Event)
@@ -135,6 +136,7 @@ class Supervisor:
         ending, reason = Ending.RETURNED, "it returned, and a worker never does"
         seat.status.state = WorkerState.STARTING
         seat.status.started_at = self._clock.time()
+        seat.deadline = seat.spec.deadline()
         seat.heartbeat.beat()
         with anyio.CancelScope() as seat.scope:
             try:
@@ -146,7 +148,7 @@ class Supervisor:
         seat.scope = None
         if seat.cancelled_for is not None:
             ending = seat.cancelled_for
-            reason = f"no sign of life for {seat.spec.deadline:g} s"
+            reason = f"no sign of life for {seat.deadline:g} s"
         return ending, reason
 
     async def _watch(self) -> None:
@@ -164,7 +166,7 @@ class Supervisor:
                 seat.status.state = WorkerState.WEDGED
                 seat.status.reason = f"was cancelled and did not end within {self._grace:g} s"
                 self._publish(seat, "worker.wedged", seat.status.reason, Severity.ERROR)
-        elif seat.scope is not None and now - seat.heartbeat.last > seat.spec.deadline:
+        elif seat.scope is not None and now - seat.heartbeat.last > seat.deadline:
             self._cancel(seat, Ending.HUNG)
         self._report(seat)
 

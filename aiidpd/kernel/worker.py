@@ -31,11 +31,14 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How to make a worker, and after how many seconds without a beat it counts as hung."""
+    """How to make a worker, and after how many seconds without a beat it counts as hung.
+
+    Both are asked anew for each run: a reload may have changed the answer.
+    """
 
     name: str
     build: Callable[[], Worker]
-    deadline: float
+    deadline: Callable[[], float]
 
 
 class WorkerState(StrEnum):

@@ -45,7 +45,7 @@ class House:
         bus.attach(events=self.events.append)
         self.health = Health(clock, bus)
         self.supervisor = Supervisor(
-            [WorkerSpec(name, self._factory(name, body), deadline=10) for name, body in bodies.items()],
+            [WorkerSpec(name, self._factory(name, body), deadline=lambda: 10) for name, body in bodies.items()],
             clock=clock,
             bus=bus,
             health=self.health,
@@ -247,7 +247,7 @@ async def test_a_factory_that_fails_is_a_failed_run(clock: FakeClock):
         raise ValueError("no such part")
 
     supervisor = Supervisor(
-        [WorkerSpec("bad", build, deadline=10)],
+        [WorkerSpec("bad", build, deadline=lambda: 10)],
         clock=clock,
         bus=bus,
         health=Health(clock, bus),
