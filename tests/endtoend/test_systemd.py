@@ -1,0 +1,208 @@
+"""The unit under a real systemd: what it promises to whoever runs it as a service.
+
+Each test waits in real time for a real service manager, a few seconds at most; the machine takes longer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.endtoend.containers import Machine
+
+pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(600)]
+
+CTL = "/opt/aiidpd/bin/aiidpctl"
+CONFIG = "/etc/aiidpd/aiidpd.toml"
+DROP_INS = "/etc/systemd/system/aiidpd.service.d"
+GOOD = """\
+[gpu]
+library = "simulated"
+simulated_gpus = 1
+
+[containers]
+engine = "simulated"
+
+[[bench.endpoints]]
+name = "simulated"
+kind = "simulated"
+"""
+
+
+class Service:
+    """aiidpd.service on a booted machine, from a given moment of the journal on."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        cursor = machine.shell("journalctl -n 0 --show-cursor -o cat")
+        self._cursor = cursor.removeprefix("-- cursor: ")
+
+    def configure(self, text: str) -> None:
+        self.machine.write(CONFIG, text)
+        self.machine.shell(f"chown root:aiidpd {CONFIG} && chmod 640 {CONFIG}")
+
+    def drop_in(self, text: str) -> None:
+        self.machine.write(f"{DROP_INS}/test.conf", f"[Service]\n{text}\n")
+        self.machine.shell("systemctl daemon-reload")
+
+    def show(self, name: str) -> str:
+        return self.machine.shell(f"systemctl show aiidpd -P {name}")
+
+    def journal(self) -> str:
+        return self.machine.shell(f"journalctl -o cat --after-cursor='{self._cursor}' -u aiidpd")
+
+    def ctl(self, *arguments: str, user: str = "", code: int = 0) -> str:
+        done = self.machine.run(CTL, *arguments, user=user, check=False)
+        assert done.returncode == code, (
+            f"{arguments} ended with {done.returncode}: {done.stderr}{done.stdout}"
+        )
+        return done.stdout if code == 0 else done.stderr
+
+    def gpus(self) -> list[Any]:
+        found = json.loads(self.ctl("--json", "gpu"))
+        return list(found["gpus"])
+
+    def start(self) -> None:
+        self.machine.shell("systemctl start aiidpd")
+
+    def running(self) -> bool:
+        return self.show("ActiveState") == "active"
+
+    def processes(self) -> str:
+        return self.machine.shell(
+            'for p in /proc/[0-9]*; do [ "$(stat -c %U "$p" 2>/dev/null)" != aiidpd ] || echo "$p"; done'
+        )
+
+
+@pytest.fixture
+def service(booted: Machine) -> Iterator[Service]:
+    """Yield a service that is configured well and not running."""
+    found = Service(booted)
+    found.configure(GOOD)
+    yield found
+    booted.shell(f"systemctl stop aiidpd; systemctl reset-failed aiidpd || true; rm -rf {DROP_INS}")
+    booted.shell("systemctl daemon-reload; rm -rf /var/lib/aiidpd/*")
+
+
+def test_the_unit_is_clean_and_confined(booted: Machine) -> None:
+    verdict = booted.run("systemd-analyze", "verify", "/usr/lib/systemd/system/aiidpd.service")
+    assert (verdict.stdout + verdict.stderr).strip() == ""
+    # Measured 1.8; what keeps it from less is told at the unit's end.
+    booted.run("systemd-analyze", "security", "--threshold=20", "aiidpd.service")
+
+
+def test_it_is_active_only_once_it_is_ready(service: Service) -> None:
+    states = service.machine.shell("""
+        systemctl start --no-block aiidpd
+        pid=0
+        while [ "$pid" = 0 ]; do pid=$(systemctl show aiidpd -P MainPID); done
+        kill -STOP "$pid"
+        sleep 1.5  # far longer than it takes to start, if only it could run
+        systemctl show aiidpd -P ActiveState
+        kill -CONT "$pid"
+    """)
+    assert states == "activating"
+    service.machine.until(service.running, "active", 20)
+    assert "SIMULATED" in service.ctl("status")  # ready means that it answers at once
+    assert "SIMULATED" in service.show("StatusText")
+
+
+def test_a_wedged_loop_is_aborted_and_comes_back(service: Service) -> None:
+    service.drop_in("WatchdogSec=2s\nRestartSec=200ms")
+    service.start()
+    wedged = service.show("MainPID")
+    service.machine.shell(f"kill -STOP {wedged}")
+    service.machine.until(lambda: service.show("NRestarts") == "1", "a restart by the watchdog", 20)
+    service.machine.until(service.running, "active again", 20)
+    assert service.show("MainPID") != wedged
+    assert "Watchdog timeout" in service.journal()
+    assert "most recent call first" in service.journal()  # where it hung: PYTHONFAULTHANDLER
+    service.ctl("status")
+
+
+def test_a_killed_daemon_comes_back(service: Service) -> None:
+    service.drop_in("RestartSec=200ms")
+    service.start()
+    killed = service.show("MainPID")
+    service.machine.shell(f"kill -KILL {killed}")
+    service.machine.until(lambda: service.show("NRestarts") == "1", "a restart", 20)
+    service.machine.until(service.running, "active again", 20)
+    service.ctl("status")
+
+
+@pytest.mark.parametrize("how", ["systemctl reload aiidpd", "systemctl kill --kill-whom=main -s HUP aiidpd"])
+def test_a_good_configuration_is_taken_over(service: Service, how: str) -> None:
+    service.start()
+    before = service.show("MainPID")
+    assert len(service.gpus()) == 1
+    service.configure(GOOD.replace("simulated_gpus = 1", "simulated_gpus = 2"))
+    service.machine.shell(how)
+    service.machine.until(lambda: len(service.gpus()) == 2, "the new configuration", 10)
+    assert service.show("MainPID") == before
+
+
+@pytest.mark.parametrize("how", ["systemctl reload aiidpd", "systemctl kill --kill-whom=main -s HUP aiidpd"])
+def test_a_bad_configuration_changes_nothing_and_says_why(service: Service, how: str) -> None:
+    service.start()
+    before = service.show("MainPID")
+    # The first change is sound, but all or nothing is taken.
+    service.configure(GOOD.replace("simulated_gpus = 1", "simulated_gpus = 2\nwarning_celsius = 'hot'"))
+    done = service.machine.run("sh", "-c", how, check=False)
+    assert (done.returncode == 0) is ("HUP" in how)
+    service.machine.until(lambda: "gpu.warning_celsius" in service.journal(), "the reason in the journal", 10)
+    assert "aiidpd.toml" in service.journal()
+    assert len(service.gpus()) == 1
+    assert service.running()
+    assert service.show("MainPID") == before
+    assert "gpu.warning_celsius" in service.ctl("status") + service.ctl("events")
+
+
+def test_it_stops_soon_and_leaves_nothing_behind(service: Service) -> None:
+    service.start()
+    assert service.processes() != ""
+    took = service.machine.shell("""
+        start=$(date +%s%N)
+        systemctl stop aiidpd
+        echo $((($(date +%s%N) - start) / 1000000))
+    """)
+    assert int(took) < 5000
+    assert service.show("Result") == "success"
+    assert service.show("ExecMainStatus") == "0"
+    assert service.processes() == ""
+    assert service.machine.run("test", "-e", "/run/aiidpd", check=False).returncode == 1
+
+
+def test_a_wrong_configuration_ends_the_start_for_good(service: Service) -> None:
+    service.drop_in("RestartSec=200ms")
+    service.configure('[gpu]\nlibary = "nvml"\n')
+    assert service.machine.run("systemctl", "start", "aiidpd", check=False).returncode != 0
+    service.machine.shell("sleep 1.5")  # time for several restarts, if there were any
+    assert service.show("ActiveState") == "failed"
+    assert service.show("ExecMainStatus") == "2"
+    assert service.show("NRestarts") == "0"
+    said = service.journal()
+    assert CONFIG in said
+    assert "libary" in said
+
+
+def test_root_and_members_may_look_and_strangers_may_not(service: Service) -> None:
+    service.start()
+    service.ctl("status")
+    service.ctl("status", user="member")
+    assert "cannot" in service.ctl("status", user="stranger", code=4)
+
+
+def test_members_may_not_change_anything(service: Service) -> None:
+    service.start()
+    service.ctl("reload", user="member", code=4)
+    service.ctl("reload", user="aiidpd")
+    service.ctl("reload")
+
+
+def test_what_it_writes_is_its_own(service: Service) -> None:
+    service.start()
+    found = service.machine.shell("stat -c '%U:%G %a' /run/aiidpd /run/aiidpd/control.sock /var/lib/aiidpd")
+    assert found.splitlines() == ["aiidpd:aiidpd 755", "aiidpd:aiidpd 660", "aiidpd:aiidpd 750"]
