@@ -9,6 +9,8 @@ import pytest
 
 from tests.fakes.clock import FakeClock
 
+pytest_plugins = ["tests.fakes.nvml.fixtures"]
+
 REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
 
 

@@ -1,0 +1,434 @@
+"""NVML that fails, hangs, crashes and lies: the daemon's side stays bounded, says why, and comes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.abc import Process
+
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import EventBus
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.workers.thermal.child import ANSWER_LIMIT, PROGRAM, NvmlLibrary
+from aiidpd.workers.thermal.faults import GpuFault
+from aiidpd.workers.thermal.gpu import GpuSnapshot
+from aiidpd.workers.thermal.policy import ThermalPolicy
+from aiidpd.workers.thermal.worker import ThermalWorker
+from tests.fakes.nvml import FakeNvml, gpu
+
+CALL_TIMEOUT = 0.3
+START_TIMEOUT = 3.0
+
+
+def children() -> set[int]:
+    """The processes whose parent is this one."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            found.add(int(path.parent.name))
+    return found
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def runs(pid: int) -> bool:
+    """Whether ``pid`` still runs (a zombie does not: its parent was killed, and who reaps it is not ours)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    before, files = children(), open_files()
+    yield
+    assert children() == before
+    assert open_files() == files
+
+
+@pytest.fixture
+async def library(fake_nvml: FakeNvml) -> AsyncIterator[NvmlLibrary]:
+    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, start_timeout=START_TIMEOUT, env=fake_nvml.env)
+    yield library
+    await library.aclose()
+
+
+async def reason(library: NvmlLibrary) -> str:
+    """Read, which must fail; return the error's text, which must name a cure."""
+    with pytest.raises(Unavailable) as caught:
+        await library.read()
+    assert caught.value.remedy
+    return str(caught.value)
+
+
+LIBRARY_CALLS = ["nvmlInitWithFlags", "nvmlSystemGetDriverVersion", "nvmlDeviceGetCount_v2"]
+GPU_CALLS = ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID", "nvmlDeviceGetName"]
+CODES = {4: "NO_PERMISSION", 9: "DRIVER_NOT_LOADED", 18: "LIB_RM_VERSION_MISMATCH", 999: "UNKNOWN"}
+
+
+@pytest.mark.parametrize(("code", "name"), CODES.items())
+async def test_an_init_error_is_named_and_gone_with_its_cause(
+    library: NvmlLibrary, fake_nvml: FakeNvml, code: int, name: str
+) -> None:
+    fake_nvml.set({"nvmlInitWithFlags": code})
+    assert f"nvmlInit says {name} (NVML error {code})" in await reason(library)
+
+    fake_nvml.install(gpu())
+    assert (await library.read()).gpus[0].temperature_celsius == 61
+
+
+@pytest.mark.parametrize("call", [*LIBRARY_CALLS[1:], *GPU_CALLS])
+async def test_an_error_in_any_call_that_a_reading_needs_is_told(
+    library: NvmlLibrary, fake_nvml: FakeNvml, call: str
+) -> None:
+    fake_nvml.set({call: 999})
+    assert f"{call.removesuffix('_v2')} says UNKNOWN" in await reason(library)
+
+    fake_nvml.set({call: None})
+    assert (await library.read()).gpus
+
+
+async def test_a_code_that_pynvml_does_not_know_is_told_as_its_number(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.set({"nvmlInitWithFlags": 77})
+    with pytest.raises(Unavailable, match="ERROR_77"):
+        await library.read()
+
+
+async def test_no_gpu_at_all_is_an_error_with_its_packaging_reason(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.install()
+    assert "DeviceAllow must name char-nvidia" in await reason(library)
+
+    fake_nvml.install(gpu())
+    assert (await library.read()).gpus
+
+
+async def test_a_library_that_is_missing_is_found_once_it_is_installed(
+    nvml_library: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "lib"
+    folder.mkdir()
+    (folder / nvml_library.name).write_text("not a library, and the loader looks no further")
+    fake = FakeNvml(tmp_path, folder)
+    library = NvmlLibrary(env=fake.env)
+    assert "LIBRARY_NOT_FOUND" in await reason(library)
+
+    shutil.copy(nvml_library, folder)
+    assert (await library.read()).gpus
+    await library.aclose()
+
+
+@pytest.mark.parametrize("call", [*LIBRARY_CALLS, "0.nvmlDeviceGetTemperature", "nvmlDeviceGetName"])
+async def test_a_first_call_that_hangs_is_bounded(fake_nvml: FakeNvml, call: str) -> None:
+    library = NvmlLibrary(start_timeout=0.5, env=fake_nvml.env)
+    fake_nvml.set({call: "hang"})
+    started = time.monotonic()
+    assert "NVML did not answer within 0.5 s" in await reason(library)
+    assert time.monotonic() - started < 0.5 + 1.5
+    assert children() == set()
+
+
+async def test_a_call_that_hangs_is_bounded_and_the_next_reading_after_it_is_right(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    await library.read()
+    fake_nvml.set({"0.nvmlDeviceGetPowerUsage": "hang", "0.temperature": 95})
+    for _ in range(2):
+        started = time.monotonic()
+        assert "did not answer within" in await reason(library)
+        assert time.monotonic() - started < START_TIMEOUT + 1.5
+
+    fake_nvml.set({"0.nvmlDeviceGetPowerUsage": None})
+    assert (await library.read()).gpus[0].temperature_celsius == 95
+
+
+@pytest.mark.parametrize("call", ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetTemperature"])
+async def test_a_crash_is_told_with_its_signal_and_last_words(
+    library: NvmlLibrary, fake_nvml: FakeNvml, call: str
+) -> None:
+    fake_nvml.set({call: "crash"})
+    assert f"was ended by SIGABRT (the fake NVML crashes in {call})" in await reason(library)
+
+    fake_nvml.set({call: None})
+    assert (await library.read()).gpus
+
+
+async def test_a_child_that_somebody_killed_is_told_once_and_replaced(library: NvmlLibrary) -> None:
+    await library.read()
+    (child,) = children()
+    os.kill(child, signal.SIGKILL)
+    assert "was ended by SIGKILL" in await reason(library)
+    assert (await library.read()).gpus
+
+
+async def test_a_lost_gpu_does_not_take_its_peer_along(library: NvmlLibrary, fake_nvml: FakeNvml) -> None:
+    fake_nvml.install(gpu(0), gpu(1))
+    await library.read()
+    fake_nvml.set({"1.nvmlDeviceGetTemperature": 15})
+    snapshot = await library.read()
+    assert [gpu.index for gpu in snapshot.gpus] == [0]
+    assert snapshot.faults == (GpuFault(1, "nvmlDeviceGetTemperature", 15, "GPU_IS_LOST"),)
+
+    fake_nvml.set({"1.nvmlDeviceGetTemperature": None})
+    snapshot = await library.read()
+    assert [gpu.index for gpu in snapshot.gpus] == [0, 1]
+    assert snapshot.faults == ()
+
+
+async def test_with_the_only_gpu_lost_nothing_is_read(library: NvmlLibrary, fake_nvml: FakeNvml) -> None:
+    await library.read()
+    fake_nvml.set({"nvmlDeviceGetHandleByIndex_v2": 15})
+    assert "cannot read GPU 0: nvmlDeviceGetHandleByIndex says GPU_IS_LOST" in await reason(library)
+
+    fake_nvml.set({"nvmlDeviceGetHandleByIndex_v2": None})
+    assert (await library.read()).gpus
+
+
+async def test_a_child_that_goes_on_beside_a_lost_gpu_is_renewed_in_time(fake_nvml: FakeNvml) -> None:
+    fake_nvml.install(gpu(0), gpu(1))
+    fake_nvml.set({"1.nvmlDeviceGetHandleByIndex_v2": 15})
+    library = NvmlLibrary(env=fake_nvml.env, renew_after=0.0)
+    assert (await library.read()).faults
+    assert children() == set()
+
+
+async def test_one_figure_that_fails_leaves_the_others(library: NvmlLibrary, fake_nvml: FakeNvml) -> None:
+    fake_nvml.set({"0.nvmlDeviceGetPowerUsage": 999})
+    snapshot = await library.read()
+    assert snapshot.gpus[0].power_watts is None
+    assert snapshot.gpus[0].temperature_celsius == 61
+    assert snapshot.faults == (GpuFault(0, "nvmlDeviceGetPowerUsage", 999, "UNKNOWN"),)
+
+    fake_nvml.set({"0.nvmlDeviceGetPowerUsage": None})
+    snapshot = await library.read()
+    assert snapshot.gpus[0].power_watts == 180.5
+    assert snapshot.faults == ()
+
+
+async def test_what_a_card_lacks_is_absent_and_asked_for_only_once(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.install(gpu(fan_percent=None, shutdown_temperature=None, clock_event_bits=None))
+    snapshot = await library.read()
+    assert snapshot.faults == ()
+    assert snapshot.gpus[0].fan_ratio is None
+    assert snapshot.gpus[0].shutdown_celsius is None
+    assert snapshot.gpus[0].slowdown_celsius == 92
+    assert snapshot.gpus[0].clock_events is None
+
+    fake_nvml.set({"0.nvmlDeviceGetFanSpeed": "crash"})  # a child that asked again would not survive it
+    assert (await library.read()).gpus[0].fan_ratio is None
+
+
+async def test_another_card_in_the_same_place_is_another_card(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.install(gpu(fan_percent=None))
+    await library.read()
+    fake_nvml.install(gpu(uuid="GPU-other", name="FAKE other", slowdown_temperature=88))
+    (reading,) = (await library.read()).gpus
+    assert (reading.uuid, reading.name) == ("GPU-other", "FAKE other")
+    assert (reading.fan_ratio, reading.slowdown_celsius) == (0.45, 88)
+
+
+async def test_what_the_library_prints_is_no_answer(library: NvmlLibrary, fake_nvml: FakeNvml) -> None:
+    fake_nvml.set({"prints": '{"id": 1, "error": null}'})
+    assert (await library.read()).gpus
+
+
+async def test_a_reading_cancelled_in_a_hung_call_ends_at_once(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    fake_nvml.set({"nvmlDeviceGetCount_v2": "hang"})
+    started = time.monotonic()
+    with anyio.move_on_after(0.2):
+        await library.read()
+    assert time.monotonic() - started < 0.2 + 1.0
+    assert children() == set()
+
+
+# What stands in for the child's program in the tests below speaks for itself.
+Opener = Callable[..., Awaitable[Process]]
+
+
+def program(source: str) -> Opener:
+    async def open_process(_: object, **options: object) -> Process:
+        return await anyio.open_process([sys.executable, "-c", source], **options)
+
+    return open_process
+
+
+ANSWERS = {
+    "no JSON": "print('hello')",
+    "no object": "print('[1]')",
+    "another's answer": 'print(\'{"id": 7, "gpus": [], "driver_version": "1", "faults": []}\')',
+    "wrong types": 'print(\'{"id": 1, "gpus": [{"index": "0"}], "driver_version": "1", "faults": []}\')',
+    "no end": f"print('x' * {2 * ANSWER_LIMIT})",
+    "never an end": "import os\nwhile True: os.write(1, b'x' * 65536)",
+}
+
+
+@pytest.mark.parametrize("source", ANSWERS.values(), ids=ANSWERS)
+async def test_what_is_no_answer_is_refused(source: str) -> None:
+    library = NvmlLibrary(open_process=program(f"input()\n{source}\nimport time; time.sleep(60)"))
+    assert "the NVML process sent" in await reason(library)
+    assert children() == set()
+
+
+async def test_a_child_that_babbles_on_stderr_stalls_nobody() -> None:
+    source = "import sys\nfor n in range(20000): sys.stderr.write(f'line {n}\\n')\nsys.exit(3)"
+    library = NvmlLibrary(open_process=program(source))
+    assert "ended with exit code 3 (line " in await reason(library)
+
+
+async def test_a_program_that_can_not_be_started_is_a_reason() -> None:
+    async def open_process(*_: object, **__: object) -> Process:
+        return await anyio.open_process(["/nonexistent/python"])
+
+    assert "cannot start the NVML process" in await reason(NvmlLibrary(open_process=open_process))
+
+
+class Stubborn:
+    """A real process that can't be killed, as one in an uninterruptible driver call, until ``released``."""
+
+    def __init__(self, process: Process, released: anyio.Event) -> None:
+        self._process = process
+        self._released = released
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._process, name)
+
+    def kill(self) -> None:
+        if self._released.is_set():
+            self._process.kill()
+
+
+async def test_a_child_that_can_not_be_killed_holds_nobody_up_and_gets_no_sibling(
+    fake_nvml: FakeNvml,
+) -> None:
+    released = anyio.Event()
+
+    async def open_process(*command: object, **options: object) -> Stubborn:
+        return Stubborn(await anyio.open_process(*command, **options), released)
+
+    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, grace=0.1, env=fake_nvml.env, open_process=open_process)
+    await library.read()
+    (child,) = children()
+    fake_nvml.set({"nvmlDeviceGetCount_v2": "hang"})
+    started = time.monotonic()
+    assert "did not answer" in await reason(library)
+    for _ in range(2):
+        assert f"process {child} hangs in the NVIDIA driver and can't be killed" in await reason(library)
+    await library.aclose()
+    assert time.monotonic() - started < CALL_TIMEOUT + 1.5
+    assert children() == {child}
+
+    released.set()
+    fake_nvml.install(gpu())
+    assert (await library.read()).gpus
+    await library.aclose()
+
+
+PARENT = """
+import asyncio, os, pathlib, sys
+from aiidpd.workers.thermal.child import NvmlLibrary
+
+async def main():
+    library = NvmlLibrary()
+    await library.read()
+    children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    print(children, flush=True)
+    sys.stdin.readline()
+    await library.read()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("behaviour", ["hang", None], ids=["in a hung call", "idle"])
+def test_no_child_outlives_a_daemon_that_was_killed(fake_nvml: FakeNvml, behaviour: str | None) -> None:
+    environment = {**os.environ, **fake_nvml.env}
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert runs(child)
+        if behaviour:
+            fake_nvml.set({"nvmlDeviceGetCount_v2": behaviour})
+            parent.stdin.write(b"\n")
+            parent.stdin.flush()
+            time.sleep(0.2)
+        parent.kill()
+        deadline = time.monotonic() + 5
+        while runs(child):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
+    source = (
+        "import runpy, sys; runpy.run_path(sys.argv[1]);"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    before = "import runpy, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    *interpreter, path = PROGRAM
+    loaded = subprocess.check_output([*interpreter, "-c", source, path], text=True).split()
+    baseline = subprocess.check_output([*interpreter, "-c", before], text=True).split()
+    foreign = {name for name in loaded if not name.startswith("_")} - set(sys.stdlib_module_names)
+    assert foreign - set(baseline) == {"pynvml"}
+
+
+async def test_the_worker_shows_no_stale_value_and_comes_back(fake_nvml: FakeNvml) -> None:
+    clock = SystemClock()
+    latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
+    status = WorkerStatus("thermal")
+    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, start_timeout=START_TIMEOUT, env=fake_nvml.env)
+    policy = ThermalPolicy(interval=0.05, retry_interval=0.05)
+    worker = ThermalWorker(library, policy, latest, EventBus(), clock)
+
+    async def until(state: WorkerState) -> None:
+        for _ in range(1000):
+            if status.state is state:
+                return
+            await anyio.sleep(0.01)
+        pytest.fail(f"the worker is {status.state}, not {state}: {status.reason}")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, Heartbeat(clock, status, anyio.Event()))
+        await until(WorkerState.RUNNING)
+        assert latest.get() is not None
+
+        fake_nvml.set({"nvmlDeviceGetTemperature": "hang", "0.temperature": 95})
+        await until(WorkerState.DEGRADED)
+        assert latest.get() is None
+        assert "did not answer within" in status.reason
+
+        fake_nvml.set({"nvmlDeviceGetTemperature": None})
+        await until(WorkerState.RUNNING)
+        reading = latest.get()
+        assert reading is not None
+        assert reading.value.gpus[0].temperature_celsius == 95
+        group.cancel_scope.cancel()
+    assert children() == set()
