@@ -1,0 +1,52 @@
+"""The history's own figures in the exposition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from aiidpd.history.store import HistoryStats
+
+
+class HistoryCollector(Collector):
+    """Yields what :class:`HistoryStats` holds; touches no disk."""
+
+    def __init__(self, stats: Callable[[], HistoryStats]) -> None:
+        self._stats = stats
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        stats = self._stats()
+        yield GaugeMetricFamily(
+            "aiidpd_history_writable",
+            "Whether the last write of the history succeeded.",
+            value=stats.problem is None,
+        )
+        yield GaugeMetricFamily(
+            "aiidpd_history_size_bytes",
+            "Size of the history on disk, its write-ahead log included.",
+            value=stats.bytes,
+        )
+        yield GaugeMetricFamily(
+            "aiidpd_history_pending_rows",
+            "Rows recorded and not yet on disk.",
+            value=stats.pending,
+        )
+        written = CounterMetricFamily(
+            "aiidpd_history_rows_written", "Rows written to the history.", labels=["table"]
+        )
+        written.add_metric(["event"], stats.written_events)
+        written.add_metric(["sample"], stats.written_samples)
+        yield written
+        dropped = CounterMetricFamily(
+            "aiidpd_history_rows_dropped",
+            "Rows lost because the disk took none and memory is bounded.",
+            labels=["table"],
+        )
+        dropped.add_metric(["event"], stats.dropped_events)
+        dropped.add_metric(["sample"], stats.dropped_samples)
+        yield dropped

@@ -1,0 +1,44 @@
+"""Tells how the history itself fares: a finding while writing fails, an event for a file set aside."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.health import Health
+
+CODE = "history"
+
+
+class Watched(Protocol):
+    """What of the history is looked at."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why writing fails now."""
+
+    def take_notices(self) -> list[str]:
+        """Return what happened to the file, each once."""
+
+
+async def watch(
+    history: Watched, *, clock: Clock, bus: EventBus, health: Health, interval: float = 2.0
+) -> None:
+    """Look every ``interval`` seconds until cancelled."""
+    while True:
+        look(history, clock=clock, bus=bus, health=health)
+        await clock.sleep(interval)
+
+
+def look(history: Watched, *, clock: Clock, bus: EventBus, health: Health) -> None:
+    """Bring the finding up to date and publish what there is to tell."""
+    for notice in history.take_notices():
+        event = Event(clock.time(), "history", "history.set_aside", notice, severity=Severity.ERROR)
+        bus.publish(event)
+    problem = history.problem
+    if problem is None:
+        health.clear(CODE, "")
+    else:
+        remedy = "free space or repair the disk; rows wait in memory, and it goes on by itself"
+        health.report(CODE, "", severity=Severity.ERROR, reason=problem, remedy=remedy)
