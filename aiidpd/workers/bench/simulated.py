@@ -32,12 +32,13 @@ class SimulatedTarget:
         first = 0.03 + prompt_tokens / 4000 * self._random.lognormvariate(0.0, 0.1)
         if first > request.first_token_timeout:
             await self._clock.sleep(request.first_token_timeout)
-            reason = f"no token within {request.first_token_timeout:g} s"
-            raise Unavailable("measure", self.name, reason=reason, remedy="raise bench.first_token_timeout")
+            raise self._late(f"no token within {request.first_token_timeout:g} s")
         await self._clock.sleep(first)
         chunks = [self._chunk()]
         for _ in range(request.max_tokens - 1):
             await self._clock.sleep(0.0125 * self._random.lognormvariate(0.0, 0.05))
+            if self._clock.monotonic() - started > request.timeout:
+                raise self._late(f"the answer did not end within {request.timeout:g} s")
             chunks.append(self._chunk())
         return Timeline(
             started=started,
@@ -51,6 +52,10 @@ class SimulatedTarget:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+    def _late(self, reason: str) -> Unavailable:
+        remedy = "raise bench.timeout or lower bench.max_tokens"
+        return Unavailable("measure", f"{self.name} at {self.url}", reason=reason, remedy=remedy)
 
     def _chunk(self) -> Chunk:
         return Chunk(self._clock.monotonic(), _CHARACTERS_PER_TOKEN)
