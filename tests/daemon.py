@@ -1,0 +1,138 @@
+"""The daemon as a process of its own, in a folder of its own, with every part simulated."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+from safetensors.numpy import save_file
+
+SIMULATED = """\
+[daemon]
+state_directory = "{folder}/state"
+runtime_directory = "{folder}/run"
+
+[gpu]
+library = "simulated"
+simulated_gpus = 2
+
+[containers]
+engine = "simulated"
+
+[backup]
+source = "{folder}/models"
+target = "{folder}/backup"
+schedule = "*-*-* *:*:00/5"
+
+[bench]
+interval = "1s"
+
+[[bench.endpoints]]
+name = "simulated"
+kind = "simulated"
+
+[telemetry]
+listen = "127.0.0.1:{port}"
+
+[control]
+group = ""
+"""
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_models(folder: Path) -> None:
+    """Make a small model folder: one valid safetensors and one valid GGUF file."""
+    folder.mkdir(parents=True)
+    save_file({"weight": np.zeros((64, 64), np.float32)}, folder / "model.safetensors")
+    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer.add_tensor("weight", np.zeros((64, 64), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(10)
+        self.sock.connect(str(self._path))
+
+
+@dataclass
+class Daemon:
+    """A running daemon. ``port`` is its TCP port for Prometheus."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def exposition(self) -> str:
+        """Return what metrics.sock serves."""
+        connection = _UnixConnection(self.folder / "run" / "metrics.sock")
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        assert response.status == http.client.OK, text
+        return text
+
+    def wait_for(self, *series: str, seconds: float = 30) -> str:
+        """Wait until each of ``series`` has a value; return the exposition that has them."""
+        deadline = time.monotonic() + seconds
+        text, lacking = "", set(series)
+        while lacking:
+            log = (self.folder / "log").read_text()
+            assert self.process.poll() is None, log
+            assert time.monotonic() < deadline, f"no {', '.join(sorted(lacking))} in:\n{text}\n{log}"
+            try:
+                text = self.exposition()
+            except OSError:
+                text = ""  # not ready yet
+            named = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[:1] != "#"}
+            lacking = set(series) - named
+            time.sleep(0.1)
+        return text
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Daemon]:
+    """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
+    port = free_port()
+    make_models(folder / "models")
+    (folder / "backup").mkdir()
+    config = folder / "aiidpd.toml"
+    config.write_text(SIMULATED.format(folder=folder, port=port))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "aiidpd", "run", "--config", str(config)]
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean)
+    try:
+        yield Daemon(folder, port, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, (folder / "log").read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
