@@ -29,7 +29,10 @@ def parse_time(text: str) -> float | None:
     offset = timedelta()
     if match[8] != "Z":
         offset = timedelta(hours=int(match[10]), minutes=int(match[11])) * (-1 if match[9] == "-" else 1)
-    whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - offset
+    try:
+        whole = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - offset
+    except OverflowError as error:
+        raise ValueError(f"outside of the calendar: {text!r:.60}") from error
     return int(whole.timestamp()) + int((match[7] or "").ljust(9, "0")) / 1e9
 
 

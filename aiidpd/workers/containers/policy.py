@@ -207,7 +207,7 @@ class _Book:
         elif reading.running and not known.running:
             # Only a clock that was set back can make an event claim an end that did not happen.
             known = self._started(known, self._now, exact=False)
-        if reading.health is not None:
+        if known.running and reading.health is not None:
             known = self._health(known, reading.health, self._now)
         if known.paused != (reading.state == "paused"):
             known = replace(known, paused=not known.paused)

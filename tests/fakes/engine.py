@@ -1,0 +1,77 @@
+"""A container engine that a test scripts: what it shows, what it says, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
+
+
+class ScriptedEngine:
+    """``shown`` is what it shows; ``say`` reaches whoever follows, unless ``deaf``."""
+
+    simulated = True
+
+    def __init__(self, *readings: ContainerReading) -> None:
+        self.shown = {reading.id: reading for reading in readings}
+        self.refuses: Unavailable | None = None
+        self.refuses_events: Unavailable | None = None
+        self.deaf = False
+        self.stuck: set[str] = set()
+        self.on_list: list[EngineEvent] = []  # said while the next list is being made
+        self.subscriptions: list[float] = []
+        self.lists: list[bool] = []
+        self.looks: list[str] = []
+        self.closed = 0
+        self._streams: list[anyio.abc.ObjectSendStream[EngineEvent]] = []
+
+    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
+        self.lists.append(fresh)
+        await anyio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        for event in self.on_list:
+            self.say(event)
+        self.on_list.clear()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        seen = tuple(one for one in self.shown.values() if one.id not in self.stuck)
+        unreadable = tuple((one.id, one.name) for one in self.shown.values() if one.id in self.stuck)
+        return EngineSnapshot(seen, "1.0", simulated=True, unreadable=unreadable)
+
+    async def container(self, identity: str) -> ContainerReading | None:
+        self.looks.append(identity)
+        await anyio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        if identity in self.stuck:
+            raise Unavailable("read", identity, reason="stuck")
+        return self.shown.get(identity)
+
+    @asynccontextmanager
+    async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+        self.subscriptions.append(since)
+        error = self.refuses_events or self.refuses
+        if error is not None:
+            raise error
+        send, receive = anyio.create_memory_object_stream[EngineEvent](100)
+        self._streams.append(send)
+        with send, receive:
+            yield receive
+
+    def say(self, event: EngineEvent) -> None:
+        if not self.deaf:
+            for stream in self._streams:
+                stream.send_nowait(event)
+
+    def cut(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+
+    async def aclose(self) -> None:
+        self.closed += 1
