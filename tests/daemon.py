@@ -14,9 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import gguf
-import numpy as np
-from safetensors.numpy import save_file
+from aiidpd.demo.model_folder import make_model_folder
 
 SIMULATED = """\
 [daemon]
@@ -55,18 +53,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def make_models(folder: Path) -> None:
-    """Make a small model folder: one valid safetensors and one valid GGUF file."""
-    folder.mkdir(parents=True)
-    save_file({"weight": np.zeros((64, 64), np.float32)}, folder / "model.safetensors")
-    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
-    writer.add_tensor("weight", np.zeros((64, 64), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -120,7 +106,7 @@ class Daemon:
 def running(folder: Path) -> Iterator[Daemon]:
     """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
     port = free_port()
-    make_models(folder / "models")
+    make_model_folder(folder / "models")
     (folder / "backup").mkdir()
     config = folder / "aiidpd.toml"
     config.write_text(SIMULATED.format(folder=folder, port=port))

@@ -39,7 +39,7 @@ def engine(missing: Callable[[str, str], None]) -> None:
             missing("Docker Engine", "start dockerd, or join the group docker")
 
 
-def _root(kind: str, missing: Callable[[str, str], None]) -> Path:
+def debian_root(kind: str, missing: Callable[[str, str], None]) -> Path:
     tar, why = debian(kind)
     if tar is None:
         missing(f"Debian root for {kind}", why)
@@ -92,7 +92,7 @@ def booted(
     missing: Callable[[str, str], None],
 ) -> Iterator[Machine]:
     """Boot a Debian with systemd, and install the package in it as docs/operations.md says."""
-    tar = _root("systemd", missing)
+    tar = debian_root("systemd", missing)
     options = [*BOOTS, f"--volume={wheels}:/srv/wheels:ro"]
     name = "aiidpd-test-systemd"
     with image(name, tar) as root, machine(name, root, options, ["/sbin/init"]) as booting:
