@@ -1,0 +1,1 @@
+"""What leaves the daemon for people and Prometheus: the log and the exposition."""

@@ -1,0 +1,51 @@
+"""The page that Prometheus scrapes: text or OpenMetrics, as the Accept header asks."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import CollectorRegistry
+
+_OPENMETRICS = "application/openmetrics-text"
+_INDEX = b"""<!doctype html><meta charset="utf-8"><title>aiidpd</title>
+<h1>aiidpd</h1><p>The on-call engineer of this machine. <a href="/metrics">Metrics</a></p>
+"""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def render(registry: CollectorRegistry, accept: str = "") -> tuple[str, bytes]:
+    """Return content type and page. OpenMetrics 1.0.0 where ``accept`` names it, text 0.0.4 otherwise.
+
+    Never fails because of ``accept``: what a client sends there is only looked at for that name, as our
+    names need none of the escaping that newer versions negotiate. The page is not compressed: both
+    listeners are on this machine, and compressing would cost more than all else here.
+    """
+    types = (part.partition(";")[0].strip().lower() for part in accept.split(","))
+    wanted = f"{_OPENMETRICS}; version=1.0.0" if _OPENMETRICS in types else ""
+    encode, content_type = choose_encoder(wanted)
+    return content_type, encode(registry)
+
+
+def metrics_handler(registry: CollectorRegistry) -> Handler:
+    """Return a handler for ``GET /metrics``. It works from memory and never waits."""
+
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        content_type, page = render(registry, ",".join(request.headers.getall("Accept", ())))
+        return web.Response(body=page, headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+    return metrics
+
+
+async def _index(_request: web.Request) -> web.StreamResponse:
+    return web.Response(body=_INDEX, content_type="text/html", charset="utf-8")
+
+
+def metrics_app(registry: CollectorRegistry) -> web.Application:
+    """Return the application for the metrics listeners: ``/metrics``, and ``/`` that leads there."""
+    app = web.Application(client_max_size=1)  # nothing here takes a body
+    app.router.add_get("/metrics", metrics_handler(registry))
+    app.router.add_get("/", _index)
+    return app
