@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import anyio.to_thread
+import httpcore  # noqa: F401 -- httpx imports it with its first client, and the event loop would stand still
 import httpx
 
 from aiidpd.kernel.errors import Misconfigured, Unavailable, describe
@@ -121,18 +122,8 @@ class OpenAITarget:
 
     async def _connectable(self) -> httpx.AsyncClient:
         if self._client is None:
-            if self._completions.startswith("https:"):
-                # The system's certificates, among them an administrator's own; loading them takes tens of ms.
-                context = await anyio.to_thread.run_sync(ssl.create_default_context)
-            else:
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and spares 3 MiB
-            self._client = httpx.AsyncClient(
-                verify=context,
-                trust_env=False,
-                follow_redirects=False,
-                timeout=None,  # noqa: S113 -- the scope around each probe bounds the whole of it
-                limits=httpx.Limits(max_keepalive_connections=0),
-            )
+            # In a thread: reading the system's certificates takes tens of ms.
+            self._client = await anyio.to_thread.run_sync(_client, self._completions.startswith("https:"))
         return self._client
 
     async def _admit(self, response: httpx.Response) -> None:
@@ -232,6 +223,18 @@ class OpenAITarget:
 
     def _failure(self, reason: str, remedy: str) -> Unavailable:
         return Unavailable("measure", f"{self.name} at {self.url}", reason=reason, remedy=remedy)
+
+
+def _client(tls: bool) -> httpx.AsyncClient:
+    # The system's certificates, for an administrator's own are among them; or none, which spares 3 MiB.
+    context = ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 -- the scope around each probe bounds the whole of it
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )
 
 
 def _root(error: BaseException) -> str:
