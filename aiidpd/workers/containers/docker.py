@@ -68,7 +68,8 @@ class DockerEngine:
         if unreadable and len(unreadable) == len(unread) > 1:
             await self._drop()
             raise broken or self._faults.hung("read the containers of")
-        return EngineSnapshot(tuple(readings.values()), self._version, unreadable=unreadable)
+        ordered = tuple(readings[key] for key in summaries if key in readings)
+        return EngineSnapshot(ordered, self._version, unreadable=unreadable)
 
     async def _inspect(
         self, identities: list[str], into: dict[str, ContainerReading]
@@ -117,7 +118,7 @@ class DockerEngine:
         try:
             with self._translated("follow events of"):
                 with anyio.fail_after(self._call_timeout):
-                    await client.version()
+                    await _version(client)
                     response = await client.session.get(
                         f"{client.docker_host}/events",
                         params={
@@ -168,8 +169,7 @@ class DockerEngine:
                 self._version = ""
             client = self._client
             if not self._version:
-                said = await client.version()
-                self._version = str(said["Version"])
+                self._version = await _version(client)
             yield client
 
     @contextmanager
@@ -198,6 +198,13 @@ class DockerEngine:
             return self._faults.closed(action)
         number = error.errno if isinstance(error, OSError) else None
         return self._faults.unreachable(action, number, str(error))
+
+
+async def _version(client: aiodocker.Docker) -> str:
+    version = (await client.version())["Version"]
+    if not isinstance(version, str):
+        raise ValueError(f"its version is {version!r:.40}")  # noqa: TRY004 -- a bad answer, not a bad argument
+    return version
 
 
 class _GoneError(Exception):

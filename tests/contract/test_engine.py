@@ -1,0 +1,134 @@
+"""What every Engine keeps to, simulated or real."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import anyio
+import pytest
+
+from aiidpd.workers.containers.docker import DockerEngine
+from aiidpd.workers.containers.engine import ACTIONS, Engine, EngineEvent
+from aiidpd.workers.containers.simulated import SimulatedEngine
+from tests.fakes.clock import FakeClock
+from tests.fakes.docker_engine import RealDocker, real_docker
+
+STATES = {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
+
+
+@dataclass
+class World:
+    """An engine with at least two containers, one of which dies with code 1 when told to."""
+
+    engine: Engine
+    victim: str
+    kill: Callable[[], Awaitable[None]]
+    now: Callable[[], float]
+
+
+@pytest.fixture(scope="module")
+def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
+    with real_docker(missing) as found:
+        yield found
+
+
+@pytest.fixture
+async def simulated(clock: FakeClock) -> World:
+    engine = SimulatedEngine(clock)
+
+    async def kill() -> None:
+        await clock.advance(94)  # the script: the second one dies at 93 s
+
+    return World(engine, f"{1:064x}", kill, clock.time)
+
+
+@pytest.fixture
+async def real(docker: RealDocker) -> AsyncIterator[World]:
+    engine = DockerEngine(docker.socket)
+    await docker.run("bystander")
+    wait = "while test ! -f /die; do sleep 0.05; done; exit 1"
+    victim = await docker.run("victim", command=("sh", "-c", wait))
+
+    async def kill() -> None:
+        await docker.docker("exec", victim, "touch", "/die")
+
+    yield World(engine, victim, kill, time.time)
+    await engine.aclose()
+    await docker.docker("rm", "-f", docker.name("bystander"), docker.name("victim"))
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.real("docker"))])
+def world(request: pytest.FixtureRequest) -> World:
+    found: World = request.getfixturevalue(request.param)
+    return found
+
+
+async def until_death(stream: AsyncIterator[EngineEvent], victim: str) -> EngineEvent:
+    with anyio.fail_after(10):
+        async for event in stream:
+            if event.id == victim and event.action == "die":
+                return event
+    raise AssertionError("the stream ended")
+
+
+async def test_containers_are_distinct_and_well_formed(world: World) -> None:
+    snapshot = await world.engine.containers()
+    assert snapshot.simulated == world.engine.simulated
+    assert snapshot.version
+    assert len(snapshot.containers) >= 2
+    assert len({one.id for one in snapshot.containers}) == len(snapshot.containers)
+    for one in snapshot.containers:
+        assert one.name
+        assert not one.name.startswith("/")
+        assert one.state in STATES
+        assert one.health in (None, "healthy", "unhealthy", "starting")
+        assert (one.exit_code is None) == (one.state in ("created", "running", "paused"))
+        if one.running:
+            assert one.started_at is not None
+            assert one.started_at <= world.now()
+
+
+async def test_one_container_reads_as_it_does_among_all(world: World) -> None:
+    among = {one.id: one for one in (await world.engine.containers()).containers}
+    assert await world.engine.container(world.victim) == among[world.victim]
+
+
+async def test_a_container_that_does_not_exist_is_none(world: World) -> None:
+    assert await world.engine.container("f" * 64) is None
+
+
+async def test_a_death_comes_as_event_and_shows_in_the_next_reading(world: World) -> None:
+    await world.engine.containers()
+    async with world.engine.events(world.now()) as stream, anyio.create_task_group() as group:
+        group.start_soon(world.kill)
+        event = await until_death(stream, world.victim)
+        assert event.action in ACTIONS
+        assert event.exit_code == 1
+        assert abs(event.time - world.now()) < 10
+    reading = await world.engine.container(world.victim)
+    assert reading is not None
+    assert not reading.running
+    assert reading.exit_code == 1
+    assert reading.finished_at is not None
+    assert reading.finished_at <= event.time
+    listed = (await world.engine.containers()).containers  # not fresh: what changed is seen all the same
+    assert reading in listed
+
+
+async def test_events_of_the_past_are_replayed_from_since(world: World) -> None:
+    before = world.now()
+    await world.kill()
+    async with world.engine.events(before) as stream:
+        event = await until_death(stream, world.victim)
+    async with world.engine.events(event.time) as stream:
+        again = await until_death(stream, world.victim)
+    assert again == event  # an event is said again as the same
+
+
+async def test_closing_twice_is_no_error_and_the_engine_reads_on(world: World) -> None:
+    await world.engine.containers()
+    await world.engine.aclose()
+    await world.engine.aclose()
+    assert (await world.engine.containers(fresh=True)).containers

@@ -1,0 +1,243 @@
+"""The containers worker on a real Docker Engine, and on one that a proxy makes fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import pytest
+
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.workers.containers.docker import DockerEngine
+from aiidpd.workers.containers.engine import EngineSnapshot
+from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.worker import ContainersWorker
+from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.docker_proxy import DockerProxy, docker_proxy
+
+pytestmark = pytest.mark.real("docker")
+
+SICK_ON_DEMAND = ("--health-cmd", "test ! -f /sick", "--health-interval", "0.3s", "--health-retries", "1")
+
+
+@pytest.fixture(scope="module")
+def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
+    with real_docker(missing) as found:
+        yield found
+
+
+@pytest.fixture
+async def proxy(docker: RealDocker, tmp_path: Path) -> AsyncIterator[DockerProxy]:
+    async with docker_proxy(docker.socket, tmp_path / "d.sock") as running:
+        yield running
+
+
+@dataclass
+class Watched:
+    """A worker at work on the engine."""
+
+    status: WorkerStatus
+    latest: Latest[EngineSnapshot]
+    said: list[tuple[float, Event]] = field(default_factory=list)
+
+    def of(self, name: str) -> list[str]:
+        return [event.kind.removeprefix("container.") for _, event in self.said if event.subject == name]
+
+    async def until(self, name: str, *kinds: str, within: float = 10.0) -> Event:
+        """Wait until exactly ``kinds`` were said of ``name``; return the last."""
+        await self.wait(lambda: len(self.of(name)) >= len(kinds), within)
+        assert self.of(name) == list(kinds)
+        return next(event for _, event in reversed(self.said) if event.subject == name)
+
+    async def wait(self, holds: Callable[[], bool], within: float = 10.0) -> None:
+        with anyio.move_on_after(within):
+            while not holds():  # noqa: ASYNC110 -- polled, so that one wait serves every condition
+                await anyio.sleep(0.01)
+
+    def lag(self, event: Event) -> float:
+        """Return the seconds from the engine's time of an event until it was published."""
+        return next(at for at, one in self.said if one is event) - event.time
+
+    def state(self, name: str) -> str | None:
+        reading = self.latest.get()
+        found = () if reading is None else reading.value.containers
+        return next((one.state for one in found if one.name == name), None)
+
+
+@asynccontextmanager
+async def watching(
+    socket: Path, *, interval: float = 30.0, call_timeout: float = 5.0
+) -> AsyncIterator[Watched]:
+    clock, bus = SystemClock(), EventBus()
+    watched = Watched(WorkerStatus("containers"), Latest(clock, 90.0))
+    bus.attach(events=lambda event: watched.said.append((time.time(), event)))
+    worker = ContainersWorker(
+        DockerEngine(socket, call_timeout=call_timeout),
+        ContainersPolicy(reconcile_interval=interval, reconnect_cap=0.5),
+        latest=watched.latest,
+        bus=bus,
+        clock=clock,
+    )
+    first_pass = anyio.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, Heartbeat(clock, watched.status, first_pass))
+        with anyio.fail_after(20):
+            await first_pass.wait()
+        yield watched
+        group.cancel_scope.cancel()
+
+
+async def test_a_life_from_creation_to_removal_is_told_as_it_happens(docker: RealDocker) -> None:
+    name = docker.name("life")
+    async with watching(docker.socket) as watched:
+        await docker.run("life", *SICK_ON_DEMAND, "--restart", "on-failure:1")
+        story = ["appeared", "started", "healthy"]
+        await watched.until(name, *story)
+        await docker.docker("exec", name, "touch", "/sick")
+        story.append("unhealthy")
+        assert watched.lag(await watched.until(name, *story)) < 2
+        await docker.docker("exec", name, "rm", "/sick")
+        story.append("healthy")
+        await watched.until(name, *story)
+        await docker.docker("pause", name)
+        await watched.until(name, *story, "paused")
+        assert watched.state(name) == "paused"
+        await docker.docker("unpause", name)
+        # Docker suspends the check with the container and calls it unhealthy meanwhile: no news.
+        story += ["paused", "unpaused"]
+        await watched.until(name, *story)
+        await docker.docker("kill", name)
+        story.append("died")
+        died = await watched.until(name, *story)
+        assert watched.lag(died) < 2
+        assert (died.evidence["exit_code"], died.evidence["asked_signal"]) == (137, "9")
+        assert died.evidence["oom_claimed"] is False
+        await watched.wait(lambda: watched.state(name) == "exited")
+        assert watched.state(name) == "exited"
+        await docker.docker("rm", name)
+        await watched.until(name, *story, "removed")
+        assert watched.state(name) is None
+        assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_docker_s_own_restarts_are_told_with_the_code_of_each_end(docker: RealDocker) -> None:
+    name = docker.name("loop")
+    async with watching(docker.socket) as watched:
+        command = ("sh", "-c", "sleep 0.2; exit 3")
+        await docker.run("loop", "--restart", "on-failure:2", command=command)
+        cycle = ["started", "died"]
+        await watched.until(name, "appeared", *cycle, *cycle, *cycle, "restart_loop")
+        codes = [one.evidence["exit_code"] for _, one in watched.said if one.kind == "container.died"]
+        assert codes == [3, 3, 3]
+
+
+async def test_what_happened_while_the_stream_was_cut_is_found(
+    docker: RealDocker, proxy: DockerProxy
+) -> None:
+    name = docker.name("cut")
+    await docker.run("cut", *SICK_ON_DEMAND)
+    async with watching(proxy.socket) as watched:
+        before = len(watched.of(name))
+        await proxy.close()
+        await docker.docker("kill", name)
+        await docker.docker("start", name)
+        await docker.docker("exec", name, "touch", "/sick")
+        await watched.wait(lambda: watched.status.state is WorkerState.DEGRADED)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "nothing listens on the socket" in watched.status.reason
+        assert watched.latest.get() is None
+        await proxy.open()
+        await watched.wait(lambda: "unhealthy" in watched.of(name))
+        story = [kind for kind in watched.of(name)[before:] if kind not in ("healthy", "unhealthy")]
+        assert story == ["died", "started"]
+        died = next(one for _, one in watched.said if one.kind == "container.died" and one.subject == name)
+        assert died.evidence["exit_code"] == 137  # replayed: a reading can't tell it any more
+        assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_a_stream_that_breaks_is_open_again_within_a_second(
+    docker: RealDocker, proxy: DockerProxy
+) -> None:
+    name = docker.name("broken")
+    await docker.run("broken")
+    async with watching(proxy.socket) as watched:
+        for _ in range(3):
+            proxy.cut()
+            await anyio.sleep(0.05)
+        await anyio.sleep(1.0)
+        await docker.docker("kill", name)
+        assert watched.lag(await watched.until(name, "died")) < 2
+        assert watched.of("engine").count("stream_interrupted") >= 1
+
+
+async def test_a_hung_engine_degrades_the_worker_within_its_deadline(
+    docker: RealDocker, proxy: DockerProxy
+) -> None:
+    name = docker.name("hung")
+    await docker.run("hung")
+    async with watching(proxy.socket, interval=0.5, call_timeout=1.0) as watched:
+        proxy.stall()
+        began = time.monotonic()
+        await watched.wait(lambda: watched.status.state is WorkerState.DEGRADED)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert time.monotonic() - began < 0.5 + 1.0 + 1.5  # interval, deadline, and a busy machine
+        assert "it did not answer within 1 s" in watched.status.reason
+        assert watched.latest.get() is None
+        await docker.docker("kill", name)
+        proxy.resume()
+        died = await watched.until(name, "died")
+        assert died.evidence["exit_code"] == 137
+        await watched.wait(lambda: watched.status.state is WorkerState.RUNNING)
+        assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_one_stuck_container_does_not_hide_the_others(docker: RealDocker, proxy: DockerProxy) -> None:
+    stuck, well = docker.name("stuck"), docker.name("well")
+    identity = await docker.run("stuck")
+    await docker.run("well")
+    proxy.stalled_paths.add(identity)
+    async with watching(proxy.socket, call_timeout=1.0) as watched:
+        assert watched.status.state is WorkerState.DEGRADED
+        assert f"cannot read container {stuck}" in watched.status.reason
+        assert watched.state(well) == "running"
+        assert watched.state(stuck) is None
+        await docker.docker("kill", well)
+        assert watched.lag(await watched.until(well, "died")) < 2
+
+
+async def test_a_slow_engine_is_only_slow(docker: RealDocker, proxy: DockerProxy) -> None:
+    name = docker.name("slow")
+    await docker.run("slow")
+    proxy.delay = 0.2
+    async with watching(proxy.socket) as watched:
+        assert watched.status.state is WorkerState.RUNNING
+        await docker.docker("kill", name)
+        assert watched.lag(await watched.until(name, "died")) < 3
+
+
+async def test_a_quiet_engine_is_listed_and_not_read_again(docker: RealDocker, proxy: DockerProxy) -> None:
+    for number in range(3):
+        await docker.run(f"quiet{number}")
+    engine = DockerEngine(proxy.socket)
+    first = await engine.containers()
+    assert sum("/containers/" in one and "/containers/json" not in one for one in proxy.requests) >= 3
+    stopped = time.monotonic()
+    while time.monotonic() - stopped < 5:
+        # The age of a new container is part of its summary and moves every second.
+        proxy.requests.clear()
+        again = await engine.containers()
+        if len(proxy.requests) == 1:
+            break
+    mine = {docker.name(f"quiet{number}") for number in range(3)}
+    assert [one for one in again.containers if one.name in mine] == [
+        one for one in first.containers if one.name in mine
+    ]
+    assert len(proxy.requests) == 1
+    await engine.aclose()
