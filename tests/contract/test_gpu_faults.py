@@ -182,6 +182,12 @@ async def test_a_child_that_somebody_killed_is_told_once_and_replaced(library: N
     assert (await library.read()).gpus
 
 
+async def test_ctrl_c_in_a_terminal_is_for_the_daemon_alone(library: NvmlLibrary) -> None:
+    await library.read()
+    (child,) = children()
+    assert os.getsid(child) == child
+
+
 async def test_a_lost_gpu_does_not_take_its_peer_along(library: NvmlLibrary, fake_nvml: FakeNvml) -> None:
     fake_nvml.install(gpu(0), gpu(1))
     await library.read()

@@ -28,7 +28,7 @@ class Card:
     fan_limit: float = 1.0
     slowdown_celsius: float = 92.0
     slowdown_recovery: float = 3.0
-    throttle_ratio: float = 0.4
+    throttle_ratio: float = 0.25
 
 
 @dataclass(frozen=True, slots=True)
