@@ -74,7 +74,8 @@ def shrink(connection: sqlite3.Connection, limits: Limits) -> bool:
     for _ in range(_SLICES):
         if file_bytes(connection) <= goal or _pragma(connection, "freelist_count") == 0:
             break
-        connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+        # execute() would take one step of this, which is one page; a script runs to its end
+        connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
     return deleted
 
 

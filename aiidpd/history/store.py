@@ -32,6 +32,7 @@ _PENDING_LIMIT = 20_000  # rows in memory while the disk takes none: some 5 MB
 _READ_SECONDS = 10.0
 _WRITE_SECONDS = 5.0
 _READERS = 4
+_END_OF_TIME = 1e11  # Unix seconds: the year 5138
 _DAMAGE_PAUSE = 3_600.0  # seconds; a disk that damages file after file is not filled with them
 
 
@@ -184,7 +185,7 @@ class History:
 
     def record_sample(self, sample: Sample) -> None:
         """Keep ``sample`` (a sink of the event bus). One that is not a finite number is no reading."""
-        if math.isfinite(sample.value) and math.isfinite(sample.time):
+        if _is_reading(sample):
             self._writer.add_sample(sample)
 
     async def spend(self, budget: str, at: float) -> None:
@@ -236,7 +237,7 @@ class History:
         ``subject`` None means all of them. Every single sample of the last hour (``full_rate``), one point
         a minute before. Raises :class:`Unavailable`.
         """
-        until = min(until, 1e11)  # SQLite compares numbers, and this is the year 5138
+        until = min(until, _END_OF_TIME)
         query = SampleQuery(series, subject, since, until, limit)
         return await self._read(lambda: reader.samples(self._path, query))
 
@@ -268,6 +269,13 @@ class History:
             if is_damage(error):
                 self._writer.report_damage()
             raise Unavailable("read history", str(self._path), reason=str(error)) from error
+
+
+def _is_reading(sample: Sample) -> bool:
+    try:
+        return math.isfinite(sample.value) and 0.0 <= sample.time < _END_OF_TIME
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _has_bytes(path: Path) -> bool:

@@ -213,9 +213,11 @@ class Writer:
             if self._events or self._samples:
                 self._flushes.extend(flushes)  # not all that they wait for is written yet
                 flushes = []
-        for future in (*(future for _, future in spends), *flushes):
+        for _, future in spends:
             future.set_result(None)
         self._tidy()
+        for future in flushes:
+            future.set_result(None)
         return True
 
     def _write(self, batch: Batch, *, damaged: bool) -> None:
