@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from aiidpd.config.fields import Effect, Table, Unit
 from aiidpd.config.model import Settings
+from aiidpd.config.toml import render_key
 
 Key: TypeAlias = tuple[str | int, ...]
 PREFIX = "AIIDPD_"
@@ -44,7 +45,7 @@ def variable(key: Key) -> str:
 
 def dotted(key: Key) -> str:
     """Return ``key`` as people read it: ``bench.endpoints[0].url``."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{render_key(part)}" for part in key)
     return "".join(parts).removeprefix(".")
 
 

@@ -23,7 +23,7 @@ FILE_LIMIT = 2**20  # bytes of one file
 CREDENTIAL = re.compile(r"aiidpd\.bench\.endpoints\.(?P<name>.+)\.api_key")
 
 # Variables that begin like settings and belong to the project's own tests.
-_FOREIGN = frozenset({"AIIDPD_REQUIRE_REAL", "AIIDPD_LLAMA_SERVER"})
+_FOREIGN = frozenset({"AIIDPD_CI_CACHE", "AIIDPD_LLAMA_SERVER", "AIIDPD_REQUIRE_REAL"})
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 

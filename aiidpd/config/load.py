@@ -65,8 +65,8 @@ def load(
     except ValidationError as error:
         problems.extend(explain(error, layers, complete=complete))
     if settings is None or problems:
-        # The cause is left out: pydantic's error holds the input, and with it the secrets.
-        raise InvalidConfiguration(tuple(problems)) from None
+        # Raised out here without pydantic's error as its cause, which holds the input and its secrets.
+        raise InvalidConfiguration(tuple(problems))
     return Loaded(settings, tuple(layers))
 
 

@@ -169,11 +169,12 @@ class Backup(Table):
     schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
         default="Sun 03:00",
         description="When a backup starts, as systemd writes calendar times (systemd.time(7)), in local time "
-        "where no zone is named.",
+        "where no zone is named. Empty: only when asked for.",
     )
     exclude: tuple[Text, ...] = Field(
         default=("*.tmp", "*.lock", "*.incomplete"),
-        description="Files that are left out: shell patterns that are compared with a file's name.",
+        description="What is left out: shell patterns. One without a slash is compared with each part of a "
+        "path, one with a slash with the path from the source.",
     )
 
     def contradictions(self) -> Iterator[Clash]:
@@ -205,7 +206,7 @@ class Endpoint(Table):
     url: Annotated[str, BeforeValidator(values.http_url)] = Field(
         default="",
         examples=["http://127.0.0.1:8000"],
-        description='The server\'s base URL, without "/v1/..." at its end.',
+        description='The server\'s base URL, with or without "/v1" at its end.',
     )
     model: Text = Field(
         default="", examples=["llama-3.1-8b"], description="The model that is asked, as the server calls it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiidpd.config.toml import printable
 from aiidpd.kernel.errors import Misconfigured
 
 
@@ -24,7 +25,7 @@ class Problem:
     def __str__(self) -> str:
         setting = self.key if self.value is None else f"{self.key} = {self.value}"
         head = ": ".join(part for part in (self.place, setting, self.reason) if part)
-        return f"{head}; {self.remedy}" if self.remedy else head
+        return printable(f"{head}; {self.remedy}" if self.remedy else head)
 
 
 class InvalidConfiguration(Misconfigured):

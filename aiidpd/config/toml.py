@@ -39,6 +39,11 @@ def _string(text: str) -> str:
     return f'"{"".join(_ESCAPES.get(char) or _character(char) for char in text)}"'
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with whatever does not print escaped."""
+    return "".join(map(_character, text))
+
+
 def _character(char: str) -> str:
     if char.isprintable():
         return char

@@ -16,6 +16,7 @@ from aiidpd.config.units import Malformed
 
 SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path holds 108 with its closing zero (unix(7))
 _LARGEST_UID = 2**32 - 2  # the last number means "no user" (chown(2))
+_LONGEST_CALENDAR = 400  # the parser recurses on what it is given
 _PORT, _PORT_DIGITS = 2**16 - 1, 5
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
@@ -147,17 +148,21 @@ def optional_group(value: object) -> str:
 
 
 def calendar(value: object) -> str:
-    """Return ``value`` where it is a calendar expression that comes true at some time (systemd.time(7))."""
+    """Return ``value`` where it is a calendar expression (systemd.time(7)) that comes true, or empty."""
     # Imported here: the default is known to be sound, so most starts need not load it.
     from oncalendar import OnCalendarError, TzIterator  # noqa: PLC0415
 
     written = text(value)
     remedy = 'write it as systemd does, such as "Sun 03:00", "daily" or "*-*-01 02:30"'
+    if not written:
+        return written
+    if len(written) > _LONGEST_CALENDAR:
+        raise Malformed(f"is longer than {_LONGEST_CALENDAR} characters", remedy)
     try:
         next(TzIterator(written, datetime(2000, 1, 1, tzinfo=UTC)))
     except StopIteration:
         raise Malformed("names a time that never comes", remedy) from None
-    except (OnCalendarError, OSError, ValueError, OverflowError, RecursionError) as error:
+    except (OnCalendarError, OSError, ValueError, OverflowError) as error:
         detail = f": {error}" if isinstance(error, OnCalendarError) else ""
         raise Malformed(f"is not a calendar expression{detail}", remedy) from None
     return written

@@ -21,7 +21,7 @@ def read_small(path: Path, limit: int) -> bytes:
             mode = os.fstat(descriptor).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
                 raise _unreadable(path, f"it is {_kind(mode)}, not a file", "give the path of a file")
-            with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 -- a descriptor, not a path
+            with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(limit + 1)
         finally:
             os.close(descriptor)
