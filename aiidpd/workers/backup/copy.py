@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -86,6 +87,7 @@ class Copier:
             before = os.fstat(reading)
             if not stat.S_ISREG(before.st_mode) or _version(before) != (entry.size, entry.mtime_ns):
                 raise SourceChanged("it is not the file that was listed")
+            os.posix_fadvise(reading, 0, 0, os.POSIX_FADV_SEQUENTIAL)
             with _created(destination, entry) as writing:
                 digest = hashlib.sha256()
                 writer = _Writer(writing, entry.path)
@@ -174,9 +176,10 @@ def _opened(path: Path, name: str) -> Iterator[int]:
     except FileNotFoundError:
         raise SourceChanged("it is gone") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SourceChanged("it is a symbolic link now") from None
         raise source_fault(name, error) from error
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from aiidpd.workers.backup.names import escape, stays_inside, unescape
 
 SCHEMA = 1
 FILES = "files"  # the folder in a snapshot that mirrors the source
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LINE = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 
 
@@ -65,7 +67,10 @@ def dump_manifest(manifest: Manifest) -> bytes:
 
 def load_manifest(data: bytes) -> Manifest:
     """Read what :func:`dump_manifest` wrote; raises :class:`ValueError` that says what is wrong."""
-    document = json.loads(data)
+    try:
+        document = json.loads(data)
+    except RecursionError:
+        raise ValueError("manifest.json is nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError("manifest.json holds no object")  # noqa: TRY004 -- data, not a caller's mistake
     if document.get("schema") != SCHEMA:
@@ -80,16 +85,35 @@ def load_manifest(data: bytes) -> Manifest:
         paths = [file.path for file in files] + list(manifest.links)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"manifest.json is incomplete: {error}") from error
-    if not all(isinstance(path, str) and stays_inside(path) for path in paths):
+    if not _has_types(manifest):
+        raise ValueError("manifest.json holds values of the wrong type")
+    if not all(stays_inside(path) for path in paths):
         raise ValueError("manifest.json names a path outside the snapshot")
     return manifest
 
 
 def _file_entry(fields: dict[str, Any]) -> FileEntry:
     entry = FileEntry(**fields)
-    if not (isinstance(entry.size, int) and isinstance(entry.mtime_ns, int) and len(entry.sha256) == 64):  # noqa: PLR2004
+    whole = all(type(number) is int for number in (entry.size, entry.mtime_ns, entry.mode))
+    named = isinstance(entry.path, str) and isinstance(entry.sha256, str) and _DIGEST.fullmatch(entry.sha256)
+    if not (whole and named and _is_time(entry.verified_at)):
         raise ValueError(f"manifest.json has an impossible entry for {entry.path!r}")
     return entry
+
+
+def _has_types(manifest: Manifest) -> bool:
+    texts = [manifest.snapshot, manifest.source, *manifest.links, *manifest.links.values()]
+    counts = [manifest.copied_files, manifest.copied_bytes]
+    times = manifest.created_at is not None and all(
+        map(_is_time, (manifest.created_at, manifest.verified_at))
+    )
+    return (
+        times and all(isinstance(text, str) for text in texts) and all(type(count) is int for count in counts)
+    )
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value))
 
 
 def dump_sums(sums: Mapping[str, str]) -> bytes:
@@ -106,7 +130,7 @@ def dump_sums(sums: Mapping[str, str]) -> bytes:
 def load_sums(data: bytes) -> dict[str, str]:
     """Read the lines of ``sha256sum``; raises :class:`ValueError` with the number of a line that is none."""
     sums = {}
-    for number, line in enumerate(data.split(b"\n")[:-1] if data.endswith(b"\n") else data.split(b"\n"), 1):
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), 1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise ValueError(f"line {number} is not a checksum line")

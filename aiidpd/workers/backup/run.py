@@ -59,9 +59,8 @@ class BackupRun:
         :class:`Stopped`. After an error nothing of the run is left on the target.
         """
         try:
-            self.store.check()
+            self.check()
             with self.store.locked(self._control):
-                self.check()  # under the lock: a run that hangs on a dead source keeps the next one off
                 self.store.clean(self._control)
                 prepared = self.prepare()
                 try:

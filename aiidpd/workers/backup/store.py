@@ -28,14 +28,17 @@ MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
 _STAMP = "%Y%m%dT%H%M%SZ"
 _ID = re.compile(r"\d{8}T\d{6}Z")
-_LOCK_PATIENCE = 5.0  # seconds; a run that was told to stop needs a moment to let go
 
 
 class Store:
-    """The snapshots in the folder ``target``, which exists. All methods block."""
+    """The snapshots in the folder ``target``, which exists. All methods block.
 
-    def __init__(self, target: Path) -> None:
+    ``patience`` is how many seconds a run waits for the lock: one that was told to stop lets go soon.
+    """
+
+    def __init__(self, target: Path, patience: float = 5.0) -> None:
         self.target = target
+        self._patience = patience
         self.snapshots = target / "snapshots"
         self.incomplete = target / "incomplete"
         self._known: dict[str, tuple[tuple[int, int, int], SnapshotInfo]] = {}
@@ -53,7 +56,7 @@ class Store:
         """Keep every other run, also of another daemon, off the target; raises :class:`Conflict`."""
         descriptor = os.open(self.target / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            deadline = time.monotonic() + _LOCK_PATIENCE
+            deadline = time.monotonic() + self._patience
             while True:
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -55,6 +55,7 @@ class BackupWorker:
         self._zone = zone or LocalZone()
         self._schedule = parse_schedule(policy.schedule) if policy.schedule else None
         self._store = Store(policy.target) if policy.target else None
+        self._hanging = False
         self._asker = Asker(clock, policy.stall_after)
         missing = " and ".join(policy.missing_keys)
         self._view = BackupView(
@@ -149,6 +150,12 @@ class BackupWorker:
                 what, remedy = "the models", "set both in the table [backup], then 'aiidpctl reload'"
                 raise Misconfigured("back up", what, reason=self._view.reason, remedy=remedy)
             self._asker.check("the backup target", self._view.target)
+            if self._hanging:  # another thread on the same dead disk would hang too
+                reason, remedy = (
+                    "the last run was given up and hangs still",
+                    "see dmesg, then restart the daemon",
+                )
+                raise Conflict("back up", self._view.source, reason=reason, remedy=remedy)
             await self._backup(job, heartbeat)
 
     async def _backup(self, job: Job, heartbeat: Heartbeat) -> None:
@@ -181,9 +188,18 @@ class BackupWorker:
 
         control = Control()
         run = BackupRun(self._policy, control, self._clock.time)
-        stall_after = self._policy.stall_after
+
+        def execute() -> SnapshotInfo:
+            try:
+                return run.execute()
+            finally:
+                self._hanging = False
+
+        self._hanging = True
         try:
-            return await follow(run.execute, control, moved, clock=self._clock, stall_after=stall_after)
+            return await follow(
+                execute, control, moved, clock=self._clock, stall_after=self._policy.stall_after
+            )
         finally:
             self._put(running=None)
 
