@@ -168,7 +168,7 @@ async def test_a_crash_is_told_with_its_signal_and_last_words(
     library: NvmlLibrary, fake_nvml: FakeNvml, call: str
 ) -> None:
     fake_nvml.set({call: "crash"})
-    assert f"was ended by SIGABRT (the fake NVML crashes in {call})" in await reason(library)
+    assert f"was ended by signal 6, Aborted (the fake NVML crashes in {call})" in await reason(library)
 
     fake_nvml.set({call: None})
     assert (await library.read()).gpus
@@ -178,7 +178,7 @@ async def test_a_child_that_somebody_killed_is_told_once_and_replaced(library: N
     await library.read()
     (child,) = children()
     os.kill(child, signal.SIGKILL)
-    assert "was ended by SIGKILL" in await reason(library)
+    assert "was ended by signal 9, Killed" in await reason(library)
     assert (await library.read()).gpus
 
 

@@ -145,7 +145,7 @@ class NvmlLibrary:
         if code is None:
             how = "closed its pipes"
         elif code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
+            how = f"was ended by signal {-code}, {signal.strsignal(-code)}"
         else:
             how = f"ended with exit code {code}"
         last = child.stderr.last_line()
