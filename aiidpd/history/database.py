@@ -73,7 +73,8 @@ class Database:
     def _prepare(self) -> None:
         run = self._connection.execute
         files.check_version(self._path, schema.version(self._connection))
-        run("PRAGMA auto_vacuum = INCREMENTAL")  # has effect on a database that has no table yet
+        if schema.version(self._connection) == 0:
+            run("PRAGMA auto_vacuum = INCREMENTAL")  # has effect only as long as there is no table
         run(f"PRAGMA journal_size_limit = {self._limits.log_bytes}")
         if schema.version(self._connection) < len(schema.MIGRATIONS):
             schema.migrate(self._connection)

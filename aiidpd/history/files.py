@@ -31,11 +31,11 @@ def inspect(path: Path) -> None:
         return
     if not header.startswith(_MAGIC) or len(header) < _HEADER:
         raise _foreign(path, "it is not an SQLite database")
-    mark = int.from_bytes(header[_MARK_AT : _MARK_AT + 4])
-    if mark not in (0, schema.APPLICATION_ID):
+    if path.with_name(path.name + "-journal").exists():
+        return  # the very first transaction was cut short: SQLite takes it back, header and all
+    if int.from_bytes(header[_MARK_AT : _MARK_AT + 4]) != schema.APPLICATION_ID:
         raise _foreign(path, "it is the database of another program")
-    if mark:
-        check_version(path, int.from_bytes(header[_VERSION_AT : _VERSION_AT + 4]))
+    check_version(path, int.from_bytes(header[_VERSION_AT : _VERSION_AT + 4]))
 
 
 def check_version(path: Path, version: int) -> None:
