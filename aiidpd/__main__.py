@@ -1,0 +1,98 @@
+"""The command ``aiidpd``: run the daemon, check a configuration, or show it all on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from aiidpd import __version__
+from aiidpd.kernel.errors import Misconfigured
+
+USAGE_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 failed, 2 the configuration can't be used."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except Misconfigured as error:
+        print(f"aiidpd: {error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "aiidpd", description="The on-call engineer of a machine that serves models."
+    )
+    parser.add_argument("--version", action="version", version=f"aiidpd {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, about in (
+        ("run", _run, "run the daemon in the foreground"),
+        (
+            "check",
+            _check,
+            "read the configuration, say what is wrong with it, and exit (2 where it can't be used)",
+        ),
+    ):
+        sub = commands.add_parser(name, help=about, description=about)
+        sub.add_argument(
+            "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"
+        )
+        sub.set_defaults(command=command)
+    about = "run the daemon in a folder, on what this machine has; what is missing is SIMULATED"
+    demo = commands.add_parser("demo", help=about, description=about)
+    demo.add_argument(
+        "--directory", type=Path, default=Path(".aiidpd"), metavar="DIR", help="default: .aiidpd"
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    from aiidpd.config.load import load
+
+    load(options.config, os.environ)
+    print("aiidpd: the configuration can be used", file=sys.stderr)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    return run(options.config)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from aiidpd.demo.main import demo
+
+    return demo(options.directory)
+
+
+def run(config: Path | None) -> int:
+    """Run the daemon until it is told to stop; raises :class:`Misconfigured` where it can't start."""
+    import anyio
+
+    from aiidpd.app import Daemon
+    from aiidpd.config.load import Loaded, load
+    from aiidpd.system.notify import Notifier
+    from aiidpd.telemetry import logging
+
+    def read() -> Loaded:
+        return load(config, os.environ)
+
+    loaded = read()
+    log = logging.configure(loaded.settings.daemon.log_level, loaded.settings.daemon.log_format)
+    notifier = Notifier.from_environment(os.environ)
+    try:
+        with closing(Daemon(loaded, read, notifier)) as daemon:
+            anyio.run(daemon.run)
+    finally:
+        log.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

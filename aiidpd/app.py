@@ -1,0 +1,273 @@
+"""The life of the daemon: start, ready, reload, stop."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+
+from aiidpd import __version__
+from aiidpd.config.load import Loaded, describe
+from aiidpd.config.model import Settings
+from aiidpd.config.reload import reload_plan
+from aiidpd.control.access import AccessPolicy
+from aiidpd.control.server import ControlApi
+from aiidpd.control.services import Services
+from aiidpd.history.metrics import HistoryCollector
+from aiidpd.history.store import History
+from aiidpd.history.watch import watch
+from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.errors import AiidpdError
+from aiidpd.kernel.errors import describe as in_words
+from aiidpd.kernel.events import Event, EventBus, Scalar, Severity
+from aiidpd.kernel.health import Health
+from aiidpd.kernel.supervise import Supervisor
+from aiidpd.kernel.worker import WorkerStatus
+from aiidpd.parts import Parts
+from aiidpd.system.connection import Limits
+from aiidpd.system.lock import StateLock
+from aiidpd.system.notify import Notifier
+from aiidpd.system.peercred import user_ids
+from aiidpd.system.sockets import UnixListener, listen_tcp, listen_unix
+from aiidpd.system.web import WebServer
+from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
+from aiidpd.telemetry.exposition import metrics_app
+from aiidpd.telemetry.logging import log_event, set_level
+from aiidpd.telemetry.registry import build_registry
+
+HISTORY: Final = "history.sqlite3"
+CONTROL: Final = "control.sock"
+METRICS: Final = "metrics.sock"
+_STATUS_EVERY = 1.0
+_TICK = 0.5
+_STOP_WITHIN = 4.0
+
+
+class Daemon:
+    """One running daemon, from ``loaded``; ``load`` reads the configuration again for a reload.
+
+    What can keep a start from succeeding (the state folder, the database, the sockets) is taken in
+    the constructor, which raises :class:`~aiidpd.kernel.errors.Misconfigured`; ``close`` lets go of it.
+    """
+
+    def __init__(
+        self, loaded: Loaded, load: Callable[[], Loaded], notifier: Notifier, clock: Clock | None = None
+    ) -> None:
+        self._load = load
+        self._notifier = notifier
+        self._clock = clock or SystemClock()
+        self._started_at = self._clock.time()
+        self._reloading = anyio.Lock()
+        settings = loaded.settings
+        runtime = settings.daemon.runtime_directory
+        group = settings.control.group or None
+        with ExitStack() as held:
+            held.enter_context(StateLock.acquire(settings.daemon.state_directory))
+            self._history = held.enter_context(closing(_open_history(settings, self._clock)))
+            self._control = held.enter_context(closing(listen_unix(runtime / CONTROL, group=group)))
+            self._metrics = held.enter_context(closing(listen_unix(runtime / METRICS, group=group)))
+            address = settings.telemetry.address
+            self._tcp = held.enter_context(closing(listen_tcp(*address))) if address else None
+            access = _access(settings, self._control)
+            self._held = held.pop_all()
+        self._bus = EventBus(self._history.last_event_id)
+        self._bus.attach(events=log_event)
+        self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
+        self._health = Health(self._clock, self._bus)
+        self._parts = Parts(loaded, self._clock, self._bus)
+        interval = notifier.watchdog_interval
+        self._supervisor = Supervisor(
+            self._parts.specs,
+            clock=self._clock,
+            bus=self._bus,
+            health=self._health,
+            uniform=random.random,
+            watchdog=notifier.watchdog,
+            tick=_TICK if interval is None else min(_TICK, interval / 4),
+        )
+        self._api = ControlApi(self._services(), access)
+
+    def close(self) -> None:
+        """Remove the sockets, write what the history holds, and let go of the state folder."""
+        self._held.close()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        async with AsyncExitStack() as servers:
+            for server in self._servers():
+                await servers.enter_async_context(server)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._obey_signals, group.cancel_scope)
+                group.start_soon(self._supervisor.run)
+                group.start_soon(self._watch_history)
+                await self._become_ready()
+                group.start_soon(self._tell_status)
+            self._publish("daemon.stopped", "every worker has ended")
+
+    async def _become_ready(self) -> None:
+        self._publish("daemon.starting", f"aiidpd {__version__} starts", pid=os.getpid())
+        late = await self._supervisor.first_passes(self._parts.settings.daemon.ready_timeout)
+        took = self._clock.time() - self._started_at
+        reason = f"serves after {took:.2f} s"
+        if late:
+            reason += f"; without a first pass yet: {', '.join(late)}"
+        self._publish("daemon.ready", reason, seconds=round(took, 3), late=", ".join(late))
+        self._notifier.ready()
+
+    async def _obey_signals(self, everything: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number is not signal.SIGHUP:
+                    _exit_within(_STOP_WITHIN)
+                    self._notifier.stopping()
+                    self._publish("daemon.stopping", f"received {number.name}")
+                    everything.cancel()
+                    return
+                try:
+                    await self.reload()
+                except AiidpdError as error:
+                    # Told by reload() already; a signal has nobody waiting for its answer.
+                    self._notifier.status(f"reload refused: {in_words(error)}")
+
+    async def reload(self) -> Sequence[str]:
+        """Read the configuration again and follow all of it, or raise and follow none of it.
+
+        Returns the keys that changed. Raises :class:`~aiidpd.kernel.errors.Misconfigured`.
+        """
+        async with self._reloading:
+            self._notifier.reloading()
+            try:
+                return await self._follow()
+            except AiidpdError as error:
+                self._publish("config.refused", in_words(error), Severity.ERROR)
+                raise
+            finally:
+                self._notifier.ready()
+
+    async def _follow(self) -> Sequence[str]:
+        new = await anyio.to_thread.run_sync(self._load)
+        old = self._parts.loaded
+        plan = reload_plan(old.settings, new.settings)
+        plan.refuse_partial()
+        access = _access(new.settings, self._control)
+        # From here on nothing fails: this is the moment at which the new configuration holds.
+        self._parts.loaded = new
+        self._api.policy = access
+        set_level(new.settings.daemon.log_level)
+        for worker in plan.workers:
+            self._supervisor.replace(worker)
+        before = {key: value for key, value, _ in describe(old)}
+        changed = [key for key, value, _ in describe(new) if before.get(key) != value]
+        what = ", ".join(changed) or "nothing changed"
+        self._publish("config.reloaded", what, workers=", ".join(sorted(plan.workers)))
+        return changed
+
+    async def _watch_history(self) -> None:
+        await watch(self._history, clock=self._clock, bus=self._bus, health=self._health)
+
+    async def _tell_status(self) -> None:
+        told = ""
+        while True:
+            text = summary(self._supervisor.statuses)
+            if text != told:
+                self._notifier.status(text)
+                told = text
+            await self._clock.sleep(_STATUS_EVERY)
+
+    def _services(self) -> Services:
+        parts = self._parts
+        return Services(
+            version=__version__,
+            started_at=self._started_at,
+            clock=self._clock,
+            health=self._health,
+            supervisor=self._supervisor,
+            bus=self._bus,
+            history=self._history,
+            jobs=parts.jobs,
+            queues={"backup": parts.backup_queue, "bench": parts.bench_queue},
+            views={
+                "gpus": parts.gpus,
+                "containers": parts.containers,
+                "backup": parts.backup,
+                "bench": parts.bench,
+            },
+            config_entries=lambda: [
+                (key, value, str(origin)) for key, value, origin in describe(parts.loaded)
+            ],
+            reload=self.reload,
+        )
+
+    def _servers(self) -> Iterable[WebServer]:
+        parts = self._parts
+        limits = Limits(connections=parts.settings.control.max_connections)
+        control = self._api.application()
+        yield WebServer(control, [self._control.socket], limits=limits, on_failure=self._api.failed)
+        collectors = {
+            "workers": WorkersCollector(lambda: self._supervisor.statuses),
+            "findings": FindingsCollector(self._health.findings),
+            "build": BuildCollector(__version__),
+            "history": HistoryCollector(lambda: self._history.stats),
+            **parts.collectors,
+        }
+        metrics = metrics_app(build_registry(collectors, self._collector_failed))
+        listeners = [self._metrics.socket] + ([self._tcp] if self._tcp else [])
+        yield WebServer(metrics, listeners, limits=limits, on_failure=self._page_failed)
+
+    def _page_failed(self, request: web.Request, error: Exception) -> None:
+        what = f"cannot answer {request.method} {request.path}: {in_words(error)}"
+        self._publish("metrics.failed", what, Severity.ERROR)
+
+    def _collector_failed(self, name: str, error: Exception) -> None:
+        what = f"cannot collect the metrics of {name}: {in_words(error)}"
+        self._publish("metrics.failed", what, Severity.ERROR)
+
+    def _publish(
+        self, kind: str, reason: str, severity: Severity = Severity.INFO, **evidence: Scalar
+    ) -> None:
+        event = Event(self._clock.time(), "daemon", kind, reason, severity=severity, evidence=evidence)
+        self._bus.publish(event)
+
+
+def _exit_within(seconds: float) -> None:
+    """End the process after ``seconds`` even where a thread hangs in a call that nothing can interrupt.
+
+    Everything on disk is written so that it may end at any moment.
+    """
+
+    def give_up() -> None:
+        os.write(2, b"aiidpd: something hangs and would not end; left without it\n")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def summary(statuses: Sequence[WorkerStatus]) -> str:
+    """Return one line on how the workers fare, for the service manager."""
+    words = []
+    for status in statuses:
+        mark = " (SIMULATED)" if status.simulated else ""
+        reason = f": {status.reason}" if status.reason else ""
+        words.append(f"{status.name} {status.state}{mark}{reason}")
+    return "; ".join(words)
+
+
+def _open_history(settings: Settings, clock: Clock) -> History:
+    path = settings.daemon.state_directory / HISTORY
+    history = settings.history
+    return History.open(path, keep=history.keep, max_bytes=history.max_size, clock=clock)
+
+
+def _access(settings: Settings, control: UnixListener) -> AccessPolicy:
+    admins = user_ids(settings.control.admins, key="control.admins")
+    return AccessPolicy(owner=os.geteuid(), readers=control.gid, admins=admins)

@@ -1,0 +1,168 @@
+"""Builds every part from the configuration; the only module that knows them all.
+
+What outlives a worker (its last reading, its waiting jobs) is made here once; the worker itself is made
+anew after a failure or a reload, from the configuration as it then is. Adapters are imported when they
+are first needed, so that a start does not pay for libraries that the configuration does not use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from prometheus_client.registry import Collector
+
+from aiidpd.config.load import Loaded
+from aiidpd.config.model import Endpoint, Settings
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import EventBus
+from aiidpd.kernel.jobs import JobBook, JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import Worker, WorkerSpec
+from aiidpd.workers.backup.metrics import BackupCollector
+from aiidpd.workers.backup.policy import BackupPolicy
+from aiidpd.workers.backup.view import BackupView
+from aiidpd.workers.backup.worker import BackupWorker
+from aiidpd.workers.bench.metrics import BenchCollector
+from aiidpd.workers.bench.policy import BenchPolicy
+from aiidpd.workers.bench.target import Target
+from aiidpd.workers.bench.view import BenchView
+from aiidpd.workers.bench.worker import BenchWorker
+from aiidpd.workers.containers.engine import Engine, EngineSnapshot
+from aiidpd.workers.containers.metrics import ContainersCollector
+from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.workers.thermal.metrics import ThermalCollector
+from aiidpd.workers.thermal.policy import ThermalPolicy
+from aiidpd.workers.thermal.worker import ThermalWorker
+
+# The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
+_NVML_START = 30.0
+_BACKUP_DEADLINE = 120.0
+
+
+class Parts:
+    """The parts of one daemon. ``loaded`` is replaced by a reload; workers built later follow it."""
+
+    def __init__(self, loaded: Loaded, clock: Clock, bus: EventBus) -> None:
+        self.loaded = loaded
+        self._clock = clock
+        self._bus = bus
+        self.jobs = JobBook(clock)
+        self.backup_queue = JobQueue(self.jobs, "backup")
+        self.bench_queue = JobQueue(self.jobs, "bench")
+        # How long a reading is true follows the configuration: each factory sets it.
+        self.gpus: Latest[GpuSnapshot] = Latest(clock, max_age=0)
+        self.containers: Latest[EngineSnapshot] = Latest(clock, max_age=0)
+        self.backup: Latest[BackupView] = Latest(clock, max_age=math.inf)
+        self.bench: Latest[BenchView] = Latest(clock, max_age=0)
+        self._containers_memory = ContainersMemory()
+
+    @property
+    def settings(self) -> Settings:
+        """The configuration as it now is."""
+        return self.loaded.settings
+
+    @property
+    def specs(self) -> tuple[WorkerSpec, ...]:
+        """The four workers."""
+        return (
+            WorkerSpec("thermal", self._thermal, lambda: _NVML_START + self.settings.gpu.call_timeout),
+            WorkerSpec("containers", self._containers, self._containers_deadline),
+            WorkerSpec("backup", self._backup, lambda: _BACKUP_DEADLINE),
+            WorkerSpec("bench", self._bench, lambda: self._bench_policy().worker_deadline),
+        )
+
+    @property
+    def collectors(self) -> Mapping[str, Collector]:
+        """What turns the workers' last readings into metrics."""
+        return {
+            "thermal": ThermalCollector(self.gpus),
+            "containers": ContainersCollector(self.containers),
+            "backup": BackupCollector(self.backup),
+            "bench": BenchCollector(self.bench),
+        }
+
+    def _thermal(self) -> Worker:
+        gpu = self.settings.gpu
+        policy = ThermalPolicy(
+            interval=gpu.interval,
+            warning_celsius=gpu.warning_celsius,
+            critical_celsius=gpu.critical_celsius,
+            clear_below=gpu.hysteresis_celsius,
+        )
+        self.gpus.max_age = gpu.interval + gpu.call_timeout
+        return ThermalWorker(self._gpu_library(), policy, self.gpus, self._bus, self._clock)
+
+    def _gpu_library(self) -> GpuLibrary:
+        gpu = self.settings.gpu
+        if gpu.library == "simulated":
+            from aiidpd.workers.thermal.simulated import SimulatedGpus
+
+            return SimulatedGpus(self._clock, count=gpu.simulated_gpus)
+        from aiidpd.workers.thermal.child import NvmlLibrary
+
+        return NvmlLibrary(call_timeout=gpu.call_timeout)
+
+    def _containers(self) -> Worker:
+        containers = self.settings.containers
+        policy = ContainersPolicy(reconcile_interval=containers.reconcile_interval)
+        self.containers.max_age = 2 * containers.reconcile_interval + containers.call_timeout
+        return ContainersWorker(
+            self._engine(),
+            policy,
+            latest=self.containers,
+            bus=self._bus,
+            clock=self._clock,
+            memory=self._containers_memory,
+        )
+
+    def _containers_deadline(self) -> float:
+        containers = self.settings.containers
+        return containers.reconcile_interval + 4 * containers.call_timeout
+
+    def _engine(self) -> Engine:
+        containers = self.settings.containers
+        if containers.engine == "simulated":
+            from aiidpd.workers.containers.simulated import SimulatedEngine
+
+            return SimulatedEngine(self._clock, count=containers.simulated_containers)
+        from aiidpd.workers.containers.docker import DockerEngine
+
+        return DockerEngine(containers.socket, call_timeout=containers.call_timeout)
+
+    def _backup(self) -> Worker:
+        backup = self.settings.backup
+        policy = BackupPolicy(
+            source=backup.source, target=backup.target, schedule=backup.schedule, exclude=backup.exclude
+        )
+        return BackupWorker(
+            policy, queue=self.backup_queue, latest=self.backup, bus=self._bus, clock=self._clock
+        )
+
+    def _bench(self) -> Worker:
+        policy = self._bench_policy()
+        self.bench.max_age = policy.max_age
+        return BenchWorker(
+            [self._target(endpoint) for endpoint in self.settings.bench.endpoints],
+            policy,
+            queue=self.bench_queue,
+            latest=self.bench,
+            bus=self._bus,
+            clock=self._clock,
+        )
+
+    def _bench_policy(self) -> BenchPolicy:
+        bench = self.settings.bench
+        return BenchPolicy(interval=bench.interval, timeout=bench.timeout, max_tokens=bench.max_tokens)
+
+    def _target(self, endpoint: Endpoint) -> Target:
+        if endpoint.kind == "simulated":
+            from aiidpd.workers.bench.simulated import SimulatedTarget
+
+            return SimulatedTarget(self._clock, name=endpoint.name)
+        from aiidpd.workers.bench.openai import OpenAITarget
+
+        key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
+        return OpenAITarget(endpoint.name, endpoint.url, endpoint.model, api_key=key)
