@@ -41,8 +41,8 @@ _BOUNDS = {"greater_than_equal": ("must be at least", "ge"), "less_than_equal": 
 def explain(error: ValidationError, layers: Sequence[Layer], *, complete: bool) -> Iterator[Problem]:
     """Yield a problem for each finding in ``error``.
 
-    Where the layers are not ``complete`` (a file could not be read), what is missing or contradictory
-    is left out: the part that could not be read may settle it.
+    Where the layers are not ``complete`` (a file could not be read), contradictions are left out: the
+    part that could not be read may settle them.
     """
     won = winners(layers)
     for detail in error.errors(include_url=False):
@@ -50,7 +50,7 @@ def explain(error: ValidationError, layers: Sequence[Layer], *, complete: bool) 
         if isinstance(cause, Contradiction):
             if complete:
                 yield from _contradictions(cause, detail["loc"], won, detail["input"])
-        elif complete or detail["type"] != "missing":
+        else:
             yield _problem(detail, cause, won)
 
 

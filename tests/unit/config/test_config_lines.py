@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.config.lines import line_numbers, line_of
@@ -76,6 +76,7 @@ def is_valid(text: str) -> bool:
     return True
 
 
+@settings(deadline=None)
 @given(documents().filter(is_valid))
 def test_every_key_is_found_where_its_statement_begins(text: str):
     numbers = line_numbers(text)

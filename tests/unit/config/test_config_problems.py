@@ -146,13 +146,13 @@ def test_what_an_unreadable_file_may_settle_is_not_a_mistake_yet(tmp_path: Path)
     path = tmp_path / "aiidpd.toml"
     path.write_text("critical_celsius = \n")
     (tmp_path / "conf.d").mkdir()
-    (tmp_path / "conf.d" / "a.toml").write_text("[gpu]\nwarning_celsius = 95\nsimulated_gpus = -1\n")
+    (tmp_path / "conf.d" / "a.toml").write_text("[gpu]\nwarning_celsius = 95\n[bench]\nmax_tokens = -1\n")
     (tmp_path / "credentials").mkdir()
     (tmp_path / "credentials" / "aiidpd.bench.endpoints.one.api_key").write_text("x")
     problems = refuse(path, credentials=tmp_path / "credentials")
     assert problems == [
         "FILE:1: is not TOML: invalid value at column 20",
-        f"{tmp_path}/conf.d/a.toml:3: gpu.simulated_gpus = -1: must be at least 0",
+        f"{tmp_path}/conf.d/a.toml:4: bench.max_tokens = -1: must be at least 2",
     ]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.config.fields import Effect
@@ -69,6 +69,7 @@ def test_every_key_has_a_case_here():
     assert set(OTHER) == {dotted(key) for key in keys()}
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(sorted(OTHER))))
 def test_a_plan_names_exactly_what_changed(names: set[str]):
     new = changed(names)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.config.toml import render
@@ -18,6 +18,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_is_rendered_reads_as_itself(value: object):
     text = render(value)
@@ -25,6 +26,7 @@ def test_what_is_rendered_reads_as_itself(value: object):
     assert tomllib.loads(f"value = {text}") == {"value": value}
 
 
+@settings(deadline=None)
 @given(st.text(st.characters()))
 def test_no_text_moves_the_cursor_of_a_terminal(text: str):
     assert render(text).isprintable()

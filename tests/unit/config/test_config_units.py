@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.config.units import (
@@ -26,11 +26,13 @@ def refusal(parse: Callable[[object], float], value: object) -> Malformed | None
     return None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**11))
 def test_a_formatted_duration_reads_as_itself(milliseconds: int):
     assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**60))
 def test_a_formatted_size_reads_as_itself(size: int):
     text = format_size(size)
@@ -38,16 +40,19 @@ def test_a_formatted_size_reads_as_itself(size: int):
         assert parse_size(text) == size
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12 - 1), st.sampled_from(sorted(MILLISECONDS)))
 def test_a_duration_is_its_number_times_its_unit(number: int, unit: str):
     assert parse_duration(f"{number}{unit}") == number * MILLISECONDS[unit] / 1000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**12 - 1), st.sampled_from(sorted(BYTES)))
 def test_a_size_is_its_number_times_its_unit(number: int, unit: str):
     assert parse_size(f"{number}{unit}") == number * BYTES[unit]
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.text(),
