@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +76,10 @@ class Daemon:
 
     def exposition(self) -> str:
         """Return what metrics.sock serves."""
-        connection = _UnixConnection(self.folder / "run" / "metrics.sock")
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        text = response.read().decode()
-        connection.close()
+        with closing(_UnixConnection(self.folder / "run" / "metrics.sock")) as connection:
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            text = response.read().decode()
         assert response.status == http.client.OK, text
         return text
 
@@ -107,7 +106,8 @@ def running(folder: Path) -> Iterator[Daemon]:
     """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
     port = free_port()
     make_model_folder(folder / "models")
-    (folder / "backup").mkdir()
+    for name in ("state", "run", "backup"):
+        (folder / name).mkdir()
     config = folder / "aiidpd.toml"
     config.write_text(SIMULATED.format(folder=folder, port=port))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}

@@ -69,6 +69,7 @@ def program(name: str, missing: Callable[[str, str], None]) -> str:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with running(tmp_path_factory.mktemp("daemon")) as found:
+        found.wait_for("aiidpd_worker_up")
         yield found
 
 
