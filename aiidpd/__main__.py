@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 from aiidpd import __version__
@@ -62,35 +61,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return run(options.config)
+    from aiidpd.app import serve
+
+    serve(options.config, os.environ)
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:
     from aiidpd.demo.main import demo
 
-    return demo(options.directory)
-
-
-def run(config: Path | None) -> int:
-    """Run the daemon until it is told to stop; raises :class:`Misconfigured` where it can't start."""
-    import anyio
-
-    from aiidpd.app import Daemon
-    from aiidpd.config.load import Loaded, load
-    from aiidpd.system.notify import Notifier
-    from aiidpd.telemetry import logging
-
-    def read() -> Loaded:
-        return load(config, os.environ)
-
-    loaded = read()
-    log = logging.configure(loaded.settings.daemon.log_level, loaded.settings.daemon.log_format)
-    notifier = Notifier.from_environment(os.environ)
-    try:
-        with closing(Daemon(loaded, read, notifier)) as daemon:
-            anyio.run(daemon.run)
-    finally:
-        log.close()
+    demo(options.directory)
     return 0
 
 

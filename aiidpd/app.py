@@ -6,16 +6,17 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, closing
-from typing import Final
+from pathlib import Path
+from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
 from aiohttp import web
 
 from aiidpd import __version__
-from aiidpd.config.load import Loaded, describe
+from aiidpd.config.load import Loaded, describe, load
 from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
 from aiidpd.control.access import AccessPolicy
@@ -38,9 +39,9 @@ from aiidpd.system.notify import Notifier
 from aiidpd.system.peercred import user_ids
 from aiidpd.system.sockets import UnixListener, listen_tcp, listen_unix
 from aiidpd.system.web import WebServer
+from aiidpd.telemetry import logging
 from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import metrics_app
-from aiidpd.telemetry.logging import log_event, set_level
 from aiidpd.telemetry.registry import build_registry
 
 HISTORY: Final = "history.sqlite3"
@@ -79,7 +80,7 @@ class Daemon:
             access = _access(settings, self._control)
             self._held = held.pop_all()
         self._bus = EventBus(self._history.last_event_id)
-        self._bus.attach(events=log_event)
+        self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
         self._health = Health(self._clock, self._bus)
         self._parts = Parts(loaded, self._clock, self._bus)
@@ -161,7 +162,7 @@ class Daemon:
         # From here on nothing fails: this is the moment at which the new configuration holds.
         self._parts.loaded = new
         self._api.policy = access
-        set_level(new.settings.daemon.log_level)
+        logging.set_level(new.settings.daemon.log_level)
         for worker in plan.workers:
             self._supervisor.replace(worker)
         before = {key: value for key, value, _ in describe(old)}
@@ -235,6 +236,24 @@ class Daemon:
     ) -> None:
         event = Event(self._clock.time(), "daemon", kind, reason, severity=severity, evidence=evidence)
         self._bus.publish(event)
+
+
+def serve(config: Path | None, environ: Mapping[str, str], log_to: TextIO | None = None) -> None:
+    """Run a daemon as ``config`` and ``environ`` say until it is told to stop.
+
+    The log goes to ``log_to``, standard error by default. Raises
+    :class:`~aiidpd.kernel.errors.Misconfigured` where it can't start.
+    """
+
+    def read() -> Loaded:
+        return load(config, environ)
+
+    loaded = read()
+    settings = loaded.settings.daemon
+    with closing(logging.configure(settings.log_level, settings.log_format, log_to)):
+        daemon = Daemon(loaded, read, Notifier.from_environment(environ))
+        with closing(daemon):
+            anyio.run(daemon.run)
 
 
 def _exit_within(seconds: float) -> None:

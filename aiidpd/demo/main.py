@@ -1,0 +1,56 @@
+"""``aiidpd demo``: find what there is, write a configuration, run the daemon, draw its state."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import anyio
+
+from aiidpd.app import CONTROL, serve
+from aiidpd.demo.find import Found, find
+from aiidpd.demo.model_folder import make_model_folder
+from aiidpd.demo.screen import Screen
+from aiidpd.demo.settings import MODELS, demo_settings
+from aiidpd.kernel.errors import Misconfigured
+from aiidpd.system.atomic import write_atomic
+
+
+def demo(directory: Path) -> None:
+    """Run the daemon with everything under ``directory`` until SIGINT or SIGTERM.
+
+    On a terminal the screen shows the live state, and the log goes to a file; elsewhere both are printed.
+    """
+    folder = directory.absolute()
+    try:
+        for name in ("state", "run", MODELS, "backup"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        make_model_folder(folder / MODELS)
+        found = anyio.run(find)
+        config = folder / "aiidpd.toml"
+        write_atomic(config, demo_settings(found, folder).encode())
+    except OSError as error:
+        remedy = "name a folder that you can write to with --directory"
+        raise Misconfigured("prepare", str(folder), reason=str(error), remedy=remedy) from error
+    _introduce(found, folder)
+    with ExitStack() as stack:
+        log = None
+        if sys.stdout.isatty():
+            log = stack.enter_context((folder / "aiidpd.log").open("a", encoding="utf-8"))
+        stack.enter_context(Screen(folder / "run" / CONTROL, sys.stdout))
+        serve(config, os.environ, log)
+    print(f"aiidpd: stopped; what it kept is in {directory}", file=sys.stderr)
+
+
+def _introduce(found: Found, folder: Path) -> None:
+    parts = (
+        ("GPUs", found.no_gpu, "NVML"),
+        ("containers", found.no_docker, f"the Docker Engine at {found.docker}"),
+        ("inference", found.no_endpoint, found.served and f"{found.served.model} at {found.served.url}"),
+    )
+    for part, missing, real in parts:
+        print(f"aiidpd: {part}: {f'SIMULATED ({missing})' if missing else real}", file=sys.stderr)
+    if "AIIDPD_BACKUP__SOURCE" not in os.environ:
+        print(f"aiidpd: models: a small folder made for this, {folder / 'models'}", file=sys.stderr)

@@ -1,0 +1,84 @@
+"""The live state on the terminal, drawn from the control API as any other client sees it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from aiidpd.cli.render import event_line, render_overview
+from aiidpd.cli.text import Paint
+from aiidpd.control.client import ControlClient, ControlError
+
+_HOME_AND_CLEAR = "\x1b[H\x1b[J"
+_HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_EVENTS = 8
+_ON_TERMINAL = 1.0  # seconds between two drawings
+_ELSEWHERE = 5.0  # a pipe or a file gets block after block, so fewer of them
+
+
+class Screen:
+    """Draws on ``out`` from a thread of its own while the block runs; a context manager.
+
+    On a terminal the state stays in its place; elsewhere one block follows another. A reader that
+    goes away ends the drawing, never the daemon.
+    """
+
+    def __init__(self, socket: Path, out: TextIO) -> None:
+        self._socket = socket
+        self._out = out
+        self._live = out.isatty()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="demo-screen", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        pause = _ON_TERMINAL if self._live else _ELSEWHERE
+        try:
+            self._write(_HIDE_CURSOR if self._live else "")
+            with ControlClient(str(self._socket), timeout=5.0) as client:
+                # The first look comes soon: a start takes well under a second.
+                while not self._over.wait(min(pause, 1.0) if not self._drawn(client) else pause):
+                    pass
+        except OSError:
+            return
+        finally:
+            if self._live:
+                self._write(_SHOW_CURSOR)
+
+    def _drawn(self, client: ControlClient) -> bool:
+        """Draw the state once; return False where the daemon does not answer (yet, or any more)."""
+        try:
+            text = self._state(client)
+        except ControlError:
+            return False
+        self._write(f"{_HOME_AND_CLEAR}{text}\n" if self._live else f"{text}\n\n")
+        return True
+
+    def _state(self, client: ControlClient) -> str:
+        columns, rows = shutil.get_terminal_size()
+        documents: list[dict[str, Any]] = [
+            client.get(f"/v1/{path}")
+            for path in ("status", "gpus", "containers", "backup/snapshots", "bench/results")
+        ]
+        status, gpus, containers, backup, bench = documents
+        width = columns if self._live else 0
+        text = render_overview(status, gpus, containers, backup, bench, width=width, colour=self._live)
+        if not self._live:
+            return text
+        events = client.get("/v1/events", limit=_EVENTS)["events"]
+        lines = [line[: columns + 20] for line in (event_line(event, Paint(colour=True)) for event in events)]
+        whole = [*text.splitlines(), "", *lines, "", "Ctrl-C ends it; the log is in aiidpd.log"]
+        return "\n".join(whole[: rows - 1])
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
