@@ -56,7 +56,7 @@ class Daemon(Table):
         "A worker that is late counts as degraded and goes on trying. "
         "Keep it under the unit's TimeoutStartSec.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Effect.LIVE] = Field(
         default="info", description="The least severe messages that are logged."
     )
     log_format: Literal["auto", "console", "json"] = Field(

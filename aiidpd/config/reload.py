@@ -14,18 +14,14 @@ from aiidpd.kernel.errors import Misconfigured
 class ReloadPlan:
     """What to do so that the new settings hold.
 
-    ``workers`` are replaced; the keys in ``in_place`` are handed to whoever reads them; the keys in
-    ``needs_restart`` are read at the start only.
+    ``changed`` is every key that differs (a changed secret too); ``workers`` are replaced; the keys in
+    ``in_place`` are handed to whoever reads them; those in ``needs_restart`` are read at the start only.
     """
 
+    changed: tuple[str, ...]
     workers: frozenset[str]
     in_place: tuple[str, ...]
     needs_restart: tuple[str, ...]
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything differs."""
-        return bool(self.workers or self.in_place or self.needs_restart)
 
     def refuse_partial(self) -> None:
         """Raise :class:`Misconfigured` where a restart is needed: a reload does all or nothing."""
@@ -41,6 +37,7 @@ class ReloadPlan:
 
 def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
     """Return what differs between ``old`` and ``new``, by how it takes effect."""
+    changed: list[str] = []
     workers: set[str] = set()
     in_place: list[str] = []
     needs_restart: list[str] = []
@@ -48,6 +45,7 @@ def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
         table, name = map(str, key)
         if getattr(getattr(old, table), name) == getattr(getattr(new, table), name):
             continue
+        changed.append(dotted(key))
         match effect(key):
             case Effect.WORKER:
                 workers.add(str(tables()[table].worker))
@@ -55,4 +53,4 @@ def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
                 in_place.append(dotted(key))
             case Effect.RESTART:
                 needs_restart.append(dotted(key))
-    return ReloadPlan(frozenset(workers), tuple(in_place), tuple(needs_restart))
+    return ReloadPlan(tuple(changed), frozenset(workers), tuple(in_place), tuple(needs_restart))

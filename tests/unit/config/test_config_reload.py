@@ -46,8 +46,9 @@ OTHER: dict[str, Any] = {
     "history.keep": "1d",
     "history.max_size": "1GiB",
 }
+LIVE = {"control.admins", "daemon.log_level"}
 RESTART = {
-    *(key for key in OTHER if key.startswith(("daemon.", "history."))),
+    *(key for key in OTHER if key.startswith(("daemon.", "history.")) and key not in LIVE),
     "telemetry.listen",
     "control.group",
     "control.max_connections",
@@ -55,9 +56,14 @@ RESTART = {
 WORKERS = {"gpu": "thermal", "containers": "containers", "backup": "backup", "bench": "bench"}
 
 
+# Source and target are set together or not at all.
+NAMES = st.sets(st.sampled_from(sorted(OTHER))).map(
+    lambda names: names | BOTH if names & BOTH else names,
+)
+BOTH = {"backup.source", "backup.target"}
+
+
 def changed(names: set[str]) -> Settings:
-    if names & {"backup.source", "backup.target"}:
-        names = names | {"backup.source", "backup.target"}
     values: dict[str, dict[str, Any]] = {}
     for name in names:
         table, key = name.split(".")
@@ -70,14 +76,14 @@ def test_every_key_has_a_case_here():
 
 
 @settings(deadline=None)
-@given(st.sets(st.sampled_from(sorted(OTHER))))
+@given(NAMES)
 def test_a_plan_names_exactly_what_changed(names: set[str]):
     new = changed(names)
     plan = reload_plan(Settings(), new)
     assert plan.workers == {WORKERS[table] for name in names if (table := name.split(".")[0]) in WORKERS}
     assert set(plan.needs_restart) == names & RESTART
-    assert set(plan.in_place) == names & {"control.admins"}
-    assert plan.changed == bool(names)
+    assert set(plan.in_place) == names & LIVE
+    assert set(plan.changed) == names
     assert reload_plan(new, Settings()) == plan
     assert not reload_plan(new, changed(names)).changed
 
@@ -87,7 +93,9 @@ def test_a_changed_secret_replaces_the_worker():
         endpoint = {"name": "a", "url": "http://h", "model": "m", "api_key": key}
         return Settings(bench={"endpoints": [endpoint]})  # type: ignore[arg-type]
 
-    assert reload_plan(with_key("one"), with_key("two")) == ReloadPlan(frozenset({"bench"}), (), ())
+    assert reload_plan(with_key("one"), with_key("two")) == ReloadPlan(
+        ("bench.endpoints",), frozenset({"bench"}), (), ()
+    )
     assert not reload_plan(with_key("one"), with_key("one")).changed
 
 
