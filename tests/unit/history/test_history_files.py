@@ -6,7 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from aiidpd.history import schema
 from aiidpd.history.store import History
 from aiidpd.history.watch import look
-from aiidpd.kernel.errors import Misconfigured
+from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, EventBus, Sample
 from aiidpd.kernel.health import Health
 from tests.fakes.clock import FakeClock
@@ -32,6 +32,10 @@ def refusal(path: Path, clock: FakeClock) -> str:
     return caught.value.reason
 
 
+def names(place: Path) -> list[str]:
+    return sorted(file.name for file in place.iterdir())
+
+
 def filled(path: Path, clock: FakeClock, count: int = 2_000) -> None:
     history = open_history(path, clock)
     for number in range(count):
@@ -45,11 +49,13 @@ def test_a_newer_database_is_left_alone(tmp_path: Path, clock: FakeClock) -> Non
     filled(path, clock, 3)
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-    before, listing = path.read_bytes(), sorted(os.listdir(tmp_path))
+    before, listing = path.read_bytes(), names(tmp_path)
     reason = refusal(path, clock)
-    assert reason == f"it has schema version 99, and this aiidpd knows versions up to {len(schema.MIGRATIONS)}"
+    assert (
+        reason == f"it has schema version 99, and this aiidpd knows versions up to {len(schema.MIGRATIONS)}"
+    )
     assert path.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == listing
+    assert names(tmp_path) == listing
 
 
 def test_the_version_stands_in_the_header_at_once(tmp_path: Path, clock: FakeClock) -> None:
@@ -95,7 +101,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, clock: FakeClock) -> None:
 def test_a_bound_too_small_to_keep_is_refused(tmp_path: Path, clock: FakeClock) -> None:
     with pytest.raises(Misconfigured, match="less than 8 MiB"):
         open_history(tmp_path / "history.db", clock, max_bytes=1 << 20)
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become a user who may not")
@@ -106,7 +112,7 @@ def test_a_file_of_somebody_else_is_refused(tmp_path: Path, clock: FakeClock) ->
         import os, sys
         from pathlib import Path
         from aiidpd.history.files import inspect
-        from aiidpd.kernel.errors import Misconfigured
+        from aiidpd.kernel.errors import Misconfigured, Unavailable
         os.chmod(sys.argv[2], 0o755)
         os.chdir(sys.argv[2])
         os.setuid(65534)
@@ -135,8 +141,7 @@ async def test_a_damaged_database_is_kept_and_a_new_one_begun(tmp_path: Path, cl
     path.write_bytes(content)
     history = open_history(path, clock)
     try:
-        (aside,) = [file for file in tmp_path.iterdir() if "damaged" in file.name]
-        assert aside.name == "history.db.damaged-20270115T080000Z"
+        aside = tmp_path / "history.db.damaged-20270115T080000Z"
         assert aside.read_bytes() == content
         # numbers that were given once are not given again, although the old ones can't be read
         assert history.last_event_id == int(clock.time())
@@ -166,11 +171,9 @@ async def test_damage_that_shows_while_running_costs_nothing_new(tmp_path: Path,
         while not (notices := history.take_notices()):
             deadline -= 1
             assert deadline, history.problem
-            try:
+            with suppress(Unavailable):  # which of the two notices first is SQLite's affair
                 await history.flush()
                 await history.events()
-            except Exception as error:  # noqa: BLE001 -- which of the two notices first is SQLite's affair
-                assert "cannot" in str(error)
         assert "SQLite found it damaged" in notices[0]
         await history.flush()
         assert history.problem is None
@@ -187,10 +190,10 @@ async def test_numbers_skip_after_a_kill(tmp_path: Path, clock: FakeClock) -> No
     history = open_history(path, clock)
     history.record_event(Event(clock.time(), "s", "k", "r"))
     await history.flush()
-    copy = tmp_path / "copy"  # what a kill would leave
+    copy = tmp_path / "copy"
     copy.mkdir()
-    for file in tmp_path.glob("history.db*"):
-        (copy / file.name).write_bytes(file.read_bytes())
+    for name in ("history.db", "history.db-wal"):  # what a kill would leave
+        (copy / name).write_bytes((tmp_path / name).read_bytes())
     history.close()
     after = open_history(copy / "history.db", clock)
     try:

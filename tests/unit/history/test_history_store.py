@@ -36,6 +36,10 @@ def opened(tmp_path: Path, clock: FakeClock) -> Iterator[Open]:
         history.close()
 
 
+def size(place: Path) -> int:
+    return sum(file.stat().st_size for file in place.iterdir())
+
+
 def happened(clock: FakeClock, kind: str = "a.b", **more: object) -> Event:
     return Event(clock.time(), "test", kind, "because", **more)
 
@@ -47,7 +51,9 @@ async def test_an_event_comes_back_as_it_was(opened: Open, clock: FakeClock) -> 
     bus.attach(events=history.record_event)
     bus.attach(events=seen.append)
     evidence = {"text": "ü\n", "whole": 3, "real": 0.1, "yes": True, "none": None}
-    bus.publish(happened(clock, subject="gpu-0", severity=Severity.WARNING, evidence=evidence, simulated=True))
+    bus.publish(
+        happened(clock, subject="gpu-0", severity=Severity.WARNING, evidence=evidence, simulated=True)
+    )
     bus.publish(happened(clock))
     assert await history.events() == seen  # from memory
     await history.flush()
@@ -216,9 +222,11 @@ async def test_size_bounds_the_files_and_events_outlive_samples(
         for _ in range(9):
             await clock.advance(61)
             for number in range(2_000):
-                history.record_sample(Sample(clock.time() + number / 50, "s", "series", f"x{number}", 0.1 * number))
+                history.record_sample(
+                    Sample(clock.time() + number / 50, "s", "series", f"x{number}", 0.1 * number)
+                )
         await history.flush()
-        largest = max(largest, sum(file.stat().st_size for file in tmp_path.iterdir()))
+        largest = max(largest, size(tmp_path))
     assert history.stats.dropped_samples == 0
     assert history.stats.written_samples == 216_000
     assert limit // 2 < largest <= limit
@@ -235,7 +243,7 @@ async def test_size_bounds_events_too(opened: Open, clock: FakeClock, tmp_path: 
         for _ in range(150):
             history.record_event(happened(clock, subject="s" * 300, evidence={"much": "x" * 7_000}))
         await history.flush()
-        largest = max(largest, sum(file.stat().st_size for file in tmp_path.iterdir()))
+        largest = max(largest, size(tmp_path))
     assert limit // 2 < largest <= limit
     ids = [event.id for event in await history.events(limit=5_000)]
     assert ids == list(range(ids[0], 3_001))
@@ -265,7 +273,9 @@ def test_text_that_is_too_long_is_cut_and_says_so() -> None:
     assert len(event_row(event)[7]) < EVIDENCE_LIMIT
 
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
 events = st.builds(
     Event,
     time=st.floats(0, 4e9),

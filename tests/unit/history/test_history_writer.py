@@ -134,7 +134,9 @@ def test_what_failed_is_written_later_in_order(make: Make, storage: FakeStorage)
     storage.failure = sqlite_error(FULL)
     writer.add_event(event(1))
     writer.add_sample(sample(1.0))
-    with pytest.raises(Unavailable, match="cannot write history the file: database or disk is full; free space"):
+    with pytest.raises(
+        Unavailable, match="cannot write history the file: database or disk is full; free space"
+    ):
         writer.flush().result(10)
     writer.add_event(event(2))
     assert [e.id for e in writer.pending_events()] == [1, 2]
@@ -200,9 +202,12 @@ def test_a_disk_that_hangs_holds_up_neither_recording_nor_the_end(make: Make, st
 
 
 @pytest.mark.parametrize(
-    ("code", "damaged"), [(sqlite3.SQLITE_IOERR, False), (sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_NOTADB, True)]
+    ("code", "damaged"),
+    [(sqlite3.SQLITE_IOERR, False), (sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_NOTADB, True)],
 )
-def test_a_file_that_fails_is_opened_again(make: Make, storage: FakeStorage, code: int, *, damaged: bool) -> None:
+def test_a_file_that_fails_is_opened_again(
+    make: Make, storage: FakeStorage, code: int, *, damaged: bool
+) -> None:
     writer = make()
     storage.failure = sqlite_error(code, "it broke")
     writer.add_event(event(1))
