@@ -63,8 +63,11 @@ class Known:
     exact: bool = False
     ended: float = _NEVER
     health: str | None = None
+    health_at: float = _NEVER
     oom: bool = False
+    oom_at: float = _NEVER
     asked: str = ""
+    asked_at: float = _NEVER
     paused: bool = False
     restart_count: int = 0
     deaths: tuple[float, ...] = ()
@@ -256,7 +259,7 @@ class _Book:
         elif action == "oom" and not known.oom:
             known = self._oom_killed(known, at)
         elif action == "kill" and detail in _ENDING_SIGNALS:
-            known = replace(known, asked=detail)
+            known = replace(known, asked=detail, asked_at=at)
         elif action == "health_status" and detail in ("healthy", "unhealthy"):
             known = self._health(known, detail, at)
         return known
@@ -264,14 +267,22 @@ class _Book:
     # What changes
 
     def _started(self, known: Known, at: float, *, exact: bool) -> Known:
+        # What was heard after this start is of this run, though its start was not known then.
         known = replace(
-            known, running=True, started=at, exact=exact, health=None, oom=False, asked="", paused=False
+            known,
+            running=True,
+            started=at,
+            exact=exact,
+            health=known.health if known.health_at > at else None,
+            oom=known.oom and known.oom_at > at,
+            asked=known.asked if known.asked_at > at else "",
+            paused=False,
         )
         self._say(facts.started(known, at))
         return known
 
     def _died(self, known: Known, at: float, code: int | None) -> Known:
-        known = replace(known, running=False, ended=at, health=None, paused=False)
+        known = replace(known, running=False, ended=at, paused=False)
         self._say(facts.died(known, at, code))
         if known.asked:
             return known
@@ -284,14 +295,14 @@ class _Book:
         return known
 
     def _oom_killed(self, known: Known, at: float) -> Known:
-        known = replace(known, oom=True)
+        known = replace(known, oom=True, oom_at=at)
         self._say(facts.oom_killed(known, at))
         return known
 
     def _health(self, known: Known, health: str, at: float) -> Known:
         if health == known.health:
             return known
-        known = replace(known, health=health)
+        known = replace(known, health=health, health_at=at)
         if health == "unhealthy":
             self._say(facts.unhealthy(known, at))
         elif health == "healthy":
@@ -310,6 +321,8 @@ class _Book:
 
 
 def _same_run(known: Known, start: float) -> bool:
+    if not known.running:
+        return start <= known.ended  # a later run would have started after that end
     if known.started is None:
         return False
     return start == known.started if known.exact else start <= known.started

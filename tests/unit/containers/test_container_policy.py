@@ -164,6 +164,12 @@ def test_a_reading_wins_over_an_event_from_a_clock_that_was_set_back() -> None:
     assert state.known["c1"].running
 
 
+def test_an_end_before_the_present_run_is_of_an_earlier_one_whatever_our_own_clock_says() -> None:
+    ahead = replace(UP, started_at=T0 + 20)  # the engine's clock is ahead of ours
+    _, said = run((1, Listed((ahead,))), heard(19, "die", exit_code=1), heard(20.01, "start"))
+    assert kinds(said) == ["watching"]
+
+
 # Any loss, repetition and disorder of events
 
 START_LAG, END_LAG = 0.003, 0.0065  # seconds by which the engine logs after the fact
@@ -252,7 +258,7 @@ MOVES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.lists(MOVES, max_size=40), st.integers(0, 6))
 def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twice(
     moves: list[tuple[str, int, float]], before: int
