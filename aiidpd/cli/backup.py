@@ -1,0 +1,36 @@
+"""``aiidpctl backup``: run one, list the snapshots."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from aiidpd.cli import render, work
+from aiidpd.cli.session import DONE, Session
+
+
+def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its commands, each with the ``common`` options."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", parents=[common], help="back up now, and wait for the end")
+    work.add_no_wait(run)
+    run.set_defaults(run=_run)
+    commands.add_parser("list", parents=[common], help="list the snapshots").set_defaults(run=_list)
+
+
+def _run(options: argparse.Namespace, session: Session) -> int:
+    return work.start(session, "/v1/backup/runs", {}, wait=not options.no_wait)
+
+
+def _list(_options: argparse.Namespace, session: Session) -> int:
+    document = session.client.get("/v1/backup/snapshots")
+    if session.json:
+        session.document(document)
+        return DONE
+    if document["reason"]:
+        session.say(document["reason"])
+    rows = render.snapshot_table(document, time.time(), session.paint)
+    session.data(rows)
+    if document["configured"] and not rows:
+        session.say(f"there are no snapshots in {document['target']}")
+    return DONE

@@ -1,0 +1,37 @@
+"""``aiidpctl bench``: measure the endpoints, show the last figures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from aiidpd.cli import render, work
+from aiidpd.cli.session import DONE, Session
+
+
+def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its commands, each with the ``common`` options."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", parents=[common], help="measure now, and wait for the end")
+    run.add_argument("--endpoint", metavar="NAME", help="only this one")
+    work.add_no_wait(run)
+    run.set_defaults(run=_run)
+    commands.add_parser("list", parents=[common], help="show each endpoint's last measurement").set_defaults(
+        run=_list
+    )
+
+
+def _run(options: argparse.Namespace, session: Session) -> int:
+    body = {} if options.endpoint is None else {"endpoint": options.endpoint}
+    return work.start(session, "/v1/bench/runs", body, wait=not options.no_wait)
+
+
+def _list(_options: argparse.Namespace, session: Session) -> int:
+    document = session.client.get("/v1/bench/results")
+    if session.json:
+        session.document(document)
+        return DONE
+    if document["reason"]:
+        session.say(document["reason"])
+    session.data(render.bench_table(document, time.time(), session.paint))
+    return DONE

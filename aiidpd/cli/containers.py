@@ -1,0 +1,26 @@
+"""``aiidpctl containers``: every container of the engine."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from aiidpd.cli import render
+from aiidpd.cli.reading import show
+from aiidpd.cli.session import Session
+
+
+def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its options."""
+    parser.set_defaults(run=run)
+
+
+def run(_options: argparse.Namespace, session: Session) -> int:
+    """Show the containers; fail where there is no current reading."""
+    document = session.client.get("/v1/containers")
+    return show(
+        session,
+        document,
+        "containers",
+        lambda: render.container_table(document, time.time(), session.paint),
+    )

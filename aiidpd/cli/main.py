@@ -1,0 +1,88 @@
+"""The command ``aiidpctl``: reads the command line, runs one command, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from aiidpd.cli.session import INTERRUPTED, PIPE_CLOSED, Session
+from aiidpd.cli.text import Paint
+from aiidpd.control.client import DEFAULT_SOCKET, ControlClient, ControlError
+
+SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
+
+_COMMANDS = {
+    "status": "how the daemon and its workers fare; fails where something is wrong",
+    "events": "what happened and was decided",
+    "gpu": "the GPUs",
+    "containers": "the containers",
+    "backup": "run a backup, list the snapshots",
+    "bench": "measure the endpoints, list the last figures",
+    "jobs": "the work that was asked for",
+    "config": "the configuration in force",
+    "reload": "read the configuration again",
+}
+"""Each is a module of this package: only the one that is called is imported."""
+
+_JSON = "print the API's own documents"
+_EXIT_CODES = """\
+exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 daemon not reachable, 4 denied, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` (those of the process) name; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(arguments).parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # whatever the terminal can't show
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    with ControlClient(options.socket) as client:
+        session = Session(client, options.json, sys.stdout, sys.stderr, Paint(colour))
+        try:
+            code: int = options.run(options, session)
+            sys.stdout.flush()
+        except ControlError as error:
+            session.say(f"aiidpctl: {error}")
+            return error.exit_code
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            # Whoever read has enough. What is still buffered must not fail again when Python ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return PIPE_CLOSED
+    return code
+
+
+def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser for ``arguments``: of commands that these don't name it knows only the name."""
+    default = os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
+    top = argparse.ArgumentParser(
+        prog="aiidpctl",
+        description="Look at and control aiidpd.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument(
+        "--socket",
+        metavar="PATH",
+        default=default,
+        help=f"the daemon's control socket (${SOCKET_VARIABLE}, or {DEFAULT_SOCKET})",
+    )
+    top.add_argument("--json", action="store_true", help=_JSON)
+    # The same once more after the command, where most people write it; unset there it changes nothing.
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, about in _COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=about, parents=[common])
+        if name in arguments:
+            importlib.import_module(f"aiidpd.cli.{name}").add(command, common)
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

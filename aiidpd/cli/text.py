@@ -1,0 +1,131 @@
+"""Words and tables for people: sizes, times and aligned columns (pure)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+UNKNOWN = "-"
+
+_BOLD, _DIM, _RED, _GREEN, _YELLOW, _PLAIN = "1", "2", "31", "32", "33", "0"
+_COLOUR = re.compile("(\x1b\\[[0-9]+m)")
+_STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+_KIBI = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """Colours, where they are wanted."""
+
+    colour: bool = False
+
+    def bold(self, text: str) -> str:
+        return self._wrap(text, _BOLD)
+
+    def dim(self, text: str) -> str:
+        return self._wrap(text, _DIM)
+
+    def bad(self, text: str) -> str:
+        return self._wrap(text, _RED)
+
+    def good(self, text: str) -> str:
+        return self._wrap(text, _GREEN)
+
+    def warn(self, text: str) -> str:
+        return self._wrap(text, _YELLOW)
+
+    def _wrap(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[{_PLAIN}m" if self.colour and text else text
+
+
+def plain(text: object) -> str:
+    """Return ``text`` as one line that can't steer a terminal: names and reasons come from elsewhere."""
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for character in str(text)
+    )
+
+
+def span(seconds: float | None) -> str:
+    """Return a duration with three figures, in the unit that suits it: ``1.24 s``, ``35 min``."""
+    if seconds is None:
+        return UNKNOWN
+    length, unit = next((step for step in _STEPS if abs(seconds) >= step[0]), _STEPS[-1])
+    value = seconds / length if seconds else 0
+    text = f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
+
+
+def since(at: float | None, now: float) -> str:
+    """Return how long before ``now`` the moment ``at`` was, or how long it is until then."""
+    if at is None:
+        return UNKNOWN
+    if abs(now - at) < 1:
+        return "now"
+    return f"{_whole(now - at)} ago" if at < now else f"in {_whole(at - now)}"
+
+
+def moment(at: float) -> str:
+    """Return ``at`` (Unix seconds) in local time."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def size(amount: float | None) -> str:
+    """Return a number of bytes: ``512 B``, ``1.2 MiB``."""
+    if amount is None:
+        return UNKNOWN
+    power = 0
+    while amount >= _KIBI and power < len(_SIZES) - 1:
+        amount /= _KIBI
+        power += 1
+    return f"{amount:.{1 if power else 0}f} {_SIZES[power]}"
+
+
+def number(value: float | None, unit: str = "", digits: int = 0) -> str:
+    """Return ``value`` with ``digits`` after the point and its unit, or that it is not known."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, *, right: str = "") -> list[str]:
+    """Return lines of aligned columns, two blanks between them.
+
+    ``right`` has an ``r`` at the place of each column that is aligned on the right.
+    """
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(len(row[place]) for row in [list(head), *cells]) for place in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        columns = [
+            cell.rjust(wide) if right[place : place + 1] == "r" else cell.ljust(wide)
+            for place, (cell, wide) in enumerate(zip(row, widths, strict=True))
+        ]
+        return "  ".join(columns).rstrip()
+
+    return [paint.dim(line(head)), *(line(row) for row in cells)]
+
+
+def cut(line: str, width: int) -> str:
+    """Return ``line`` in at most ``width`` columns (0: any number), colours not counted, marked where cut."""
+    pieces = _COLOUR.split(line)  # text and colours by turns
+    if not width or sum(map(len, pieces[::2])) <= width:
+        return line
+    room = width - 1
+    kept = []
+    for place, piece in enumerate(pieces):
+        if place % 2:
+            kept.append(piece)
+        else:
+            kept.append(piece[:room])
+            room -= len(kept[-1])
+    return "".join(kept) + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _whole(seconds: float) -> str:
+    """Return a span for which fractions don't matter; at least a second."""
+    length, unit = next(step for step in _STEPS if seconds >= step[0])
+    return f"{seconds / length:.0f} {unit}"

@@ -1,0 +1,94 @@
+"""Work that a command asks for: progress while it runs, the exit code by its outcome."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from aiidpd.cli import render
+from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session
+from aiidpd.cli.text import cut
+
+_ERASE = "\r\x1b[K"
+_EVERY = 5.0  # seconds between lines about the same step, where a line can't be drawn again
+
+
+def add_no_wait(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the option ``--no-wait``."""
+    parser.add_argument("--no-wait", action="store_true", help="return as soon as the work is queued")
+
+
+def start(session: Session, path: str, body: dict[str, Any], *, wait: bool) -> int:
+    """Ask for the work at ``path`` and see it to its end; return the exit code."""
+    job = session.client.post(path, body)
+    if wait:
+        return follow(session, job["id"])
+    if session.json:
+        session.document(job)
+    else:
+        session.data(job["id"])
+    return DONE
+
+
+def follow(session: Session, identity: str) -> int:
+    """Show the progress of the job ``identity`` until it ends; return the exit code."""
+    progress = _Progress(session)
+    job: dict[str, Any] = {"id": identity, "state": "queued"}
+    try:
+        for job in session.client.stream(f"/v1/jobs/{identity}"):
+            progress.show(job)
+    except KeyboardInterrupt:
+        progress.clear()
+        session.say(f"the work goes on in the daemon; to see it: aiidpctl jobs {identity}")
+        return INTERRUPTED
+    finally:
+        progress.clear()
+    return _outcome(session, job)
+
+
+def _outcome(session: Session, job: dict[str, Any]) -> int:
+    if session.json:
+        session.document(job)
+    elif job["state"] in ("succeeded", "failed"):
+        session.data(render.job_result(job))
+    if job["state"] == "succeeded":
+        session.say(f"{job['id']} succeeded")
+        return DONE
+    if job["state"] == "failed":
+        session.say(f"{job['id']} failed: {job['error']}")
+    else:
+        session.say(f"the daemon ended the stream before {job['id']} ended: it stops")
+    return FAILED
+
+
+class _Progress:
+    """A line that is drawn again on a terminal, and lines now and then elsewhere."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._terminal = session.err.isatty()
+        self._step = ""
+        self._said_at = 0.0
+        self._drawn = False
+
+    def show(self, job: dict[str, Any]) -> None:
+        if job["state"] in ("succeeded", "failed"):
+            return
+        line = render.job_progress(job)
+        if self._terminal:
+            import shutil  # noqa: PLC0415 -- only here, and every import is a part of the start
+
+            width = shutil.get_terminal_size().columns
+            self._session.err.write(f"{_ERASE}{cut(line, width - 1)}")
+            self._session.err.flush()
+            self._drawn = True
+        elif job["message"] != self._step or time.monotonic() - self._said_at >= _EVERY:
+            self._session.say(line)
+            self._step, self._said_at = job["message"], time.monotonic()
+
+    def clear(self) -> None:
+        if self._drawn:
+            self._session.err.write(_ERASE)
+            self._session.err.flush()
+            self._drawn = False

@@ -1,0 +1,54 @@
+"""What a route is, and what its handler is given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from aiidpd.control.access import Access
+from aiidpd.control.schema import Document, NothingAsked, Question
+from aiidpd.control.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, understood: ``query`` and ``body`` are of the types that the route names."""
+
+    services: Services
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+
+
+Stream: TypeAlias = AsyncGenerator[Document, None]
+"""The documents of a stream, which ends when the generator does, and is closed when nobody listens."""
+
+Answer: TypeAlias = Document | Stream
+
+Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table. ``lines`` are the documents of its stream, where it has one.
+
+    ``summary`` is a sentence for the reference; braces in ``path`` name its parameters.
+    """
+
+    method: str
+    path: str
+    access: Access
+    handler: Handler
+    summary: str
+    answer: type[Document]
+    query: type[Question] = NothingAsked
+    body: type[Question] | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    lines: tuple[type[Document], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method and the path, which identify it."""
+        return f"{self.method} {self.path}"

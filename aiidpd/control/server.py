@@ -1,0 +1,220 @@
+"""The control API: understands requests, asks who may do what, runs the route, writes the answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from aiohttp import web
+from pydantic import ValidationError
+
+from aiidpd.control import openapi
+from aiidpd.control.access import Access, AccessPolicy, decide
+from aiidpd.control.call import Answer, Call, Route, Stream
+from aiidpd.control.routes import ROUTES
+from aiidpd.control.schema import Document, Heartbeat, Question
+from aiidpd.control.services import Services
+from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
+from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.system.connection import Connection
+from aiidpd.system.web import connection_of
+
+HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; clients count on 2
+
+_LONGEST = 500  # characters of a request that go into its event
+
+_Asked = TypeVar("_Asked", bound=Question)
+
+
+class ControlApi:
+    """Answers the requests of ``routes``. ``policy`` may be replaced while it runs (a reload does).
+
+    At most ``streams`` streams are open at once, so that they can't take every connection.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        policy: AccessPolicy,
+        *,
+        streams: int = 32,
+        routes: Sequence[Route] = ROUTES,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
+        self.policy = policy
+        self._services = services
+        self._routes = tuple(routes)
+        self._most_streams = streams
+        self._streams = 0
+        self._heartbeat = heartbeat
+        self._openapi: bytes | None = None
+
+    def application(self) -> web.Application:
+        """Return the application that a :class:`~aiidpd.system.web.WebServer` serves."""
+        app = web.Application()
+        for route in self._routes:
+            app.router.add_route(route.method, route.path, self._serve(route))
+        app.router.add_route("GET", openapi.PATH, self._describe)
+        return app
+
+    def failed(self, request: web.Request, error: Exception) -> None:
+        """Publish that a handler failed; what a :class:`WebServer` is given as ``on_failure``."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+        self._publish(request, "control.failed", Severity.ERROR, describe(error), where=where)
+
+    def _serve(self, route: Route) -> Any:
+        async def handler(request: web.Request) -> web.StreamResponse:
+            connection = connection_of(request)
+            self._allow(request, connection, route.access)
+            query = _understood(route.query, _query(request), "query")
+            body = None if route.body is None else _understood(route.body, await _json(request), "body")
+            call = Call(self._services, request.match_info, query, body)
+            if route.access is Access.CHANGE:
+                answer = await self._change(request, route, call)
+            else:
+                answer = await route.handler(call)
+            if not isinstance(answer, Document):
+                return await self._stream(request, connection, answer)
+            text = answer.model_dump_json()
+            return web.Response(text=text, status=route.status, content_type="application/json")
+
+        return handler
+
+    async def _describe(self, request: web.Request) -> web.StreamResponse:
+        self._allow(request, connection_of(request), Access.READ)
+        if self._openapi is None:
+            # Tens of milliseconds of work: not in the loop that the workers live in.
+            version = self._services.version
+            document = await anyio.to_thread.run_sync(openapi.describe, self._routes, version)
+            self._openapi = json.dumps(document).encode()
+        return web.Response(body=self._openapi, content_type="application/json")
+
+    def _allow(self, request: web.Request, connection: Connection, access: Access) -> None:
+        decision = decide(self.policy, connection.peer, access)
+        if not decision.allowed:
+            self._publish(request, "control.denied", Severity.WARNING, decision.reason)
+            action = "read" if access is Access.READ else "change"
+            raise Denied(action, request.path, reason=decision.reason, remedy=decision.remedy)
+
+    async def _change(self, request: web.Request, route: Route, call: Call) -> Answer:
+        asked = "" if call.body is None else call.body.model_dump_json(exclude_defaults=True)
+        self._publish(request, "control.change", Severity.INFO, f"a user asked: {route.summary}", body=asked)
+        try:
+            return await route.handler(call)
+        except AiidpdError as error:
+            self._publish(request, "control.refused", Severity.WARNING, str(error), body=asked)
+            raise
+
+    async def _stream(
+        self, request: web.Request, connection: Connection, lines: Stream
+    ) -> web.StreamResponse:
+        async with aclosing(lines):
+            if self._streams >= self._most_streams:
+                reason = f"{self._streams} streams are open, as many as there may be"
+                raise Unavailable("open a stream of", request.path, reason=reason, remedy="end one of them")
+            self._streams += 1
+            try:
+                headers = {"Content-Type": openapi.NDJSON, "Cache-Control": "no-store"}
+                response = web.StreamResponse(headers=headers)
+                await response.prepare(request)
+                await self._pump(response, connection, lines)
+            finally:
+                self._streams -= 1
+        return response
+
+    async def _pump(self, response: web.StreamResponse, connection: Connection, lines: Stream) -> None:
+        """Write ``lines`` until they end or the client is gone, and heartbeats while there is none."""
+        quiet = True
+        async with anyio.create_task_group() as group:
+
+            async def write(line: Document) -> None:
+                nonlocal quiet
+                quiet = False
+                try:
+                    await response.write(line.model_dump_json().encode() + b"\n")
+                except ConnectionError:
+                    group.cancel_scope.cancel()
+
+            async def leave() -> None:
+                await connection.gone.wait()
+                group.cancel_scope.cancel()
+
+            async def beat() -> None:
+                # The first one goes out at once: the client learns that it is connected.
+                nonlocal quiet
+                while True:
+                    if quiet:
+                        await write(Heartbeat(heartbeat=self._services.clock.time()))
+                    quiet = True
+                    await anyio.sleep(self._heartbeat)
+
+            group.start_soon(leave)
+            group.start_soon(beat)
+            async for line in lines:
+                await write(line)
+            group.cancel_scope.cancel()
+
+    def _publish(
+        self, request: web.Request, kind: str, severity: Severity, reason: str, **evidence: Scalar
+    ) -> None:
+        transport = request.transport
+        connection = transport.get_protocol() if transport else None
+        peer = connection.peer if isinstance(connection, Connection) else None
+        who: dict[str, Scalar] = {"uid": peer.uid, "pid": peer.pid} if peer else {}
+        event = Event(
+            time=self._services.clock.time(),
+            source="control",
+            kind=kind,
+            subject=_route_of(request),
+            severity=severity,
+            reason=reason,
+            evidence={**who, "request": _printable(f"{request.method} {request.path_qs}"), **evidence},
+        )
+        self._services.bus.publish(event)
+
+
+def _route_of(request: web.Request) -> str:
+    """Return method and path as the table has them: a bounded number of names."""
+    resource = request.match_info.route.resource
+    return f"{request.method} {resource.canonical}" if resource else "a request for nothing that there is"
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` such that every sink can store it: a client may send any bytes as a path."""
+    return text[:_LONGEST].encode("ascii", "backslashreplace").decode()
+
+
+def _understood(kind: type[_Asked], given: object, part: str) -> _Asked:
+    """Return ``given`` as ``kind``; raises :class:`Invalid` that names each field that is wrong."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or part}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        )
+        remedy = f"GET {openapi.PATH} tells what is taken"
+        raise Invalid("understand", f"the request's {part}", reason=wrong, remedy=remedy) from None
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    names = list(request.query)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Invalid("understand", "the request's query", reason=f"{', '.join(twice)}: given more than once")
+    return dict(request.query)
+
+
+async def _json(request: web.Request) -> object:
+    body = await request.read()
+    try:
+        return json.loads(body) if body else {}
+    except (ValueError, RecursionError) as error:
+        raise Invalid("understand", "the request's body", reason=f"it is no JSON: {error}") from None

@@ -1,0 +1,65 @@
+"""What the control API stands on; the composition root fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.health import Health
+from aiidpd.kernel.jobs import JobBook, JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import WorkerStatus
+
+
+class Workers(Protocol):
+    """Who knows how the workers fare: the supervisor."""
+
+    @property
+    def statuses(self) -> tuple[WorkerStatus, ...]:
+        """One status a worker."""
+
+
+class EventHistory(Protocol):
+    """Where past events are: those published up to the call are among them."""
+
+    async def events(
+        self,
+        *,
+        after_id: int = 0,
+        limit: int = 100,
+        since: float | None = None,
+        kinds: str = "",
+        min_severity: Severity = Severity.DEBUG,
+        subject: str | None = None,
+    ) -> list[Event]:
+        """Return events by id: the first ``limit`` after ``after_id``, or without one the newest ``limit``.
+
+        ``kinds`` is a prefix. Raises :class:`~aiidpd.kernel.errors.Unavailable`.
+        """
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a route may look at or change.
+
+    ``started_at`` is in Unix seconds. ``queues`` has ``backup`` and ``bench``. ``views`` has the last
+    readings ``gpus``, ``containers``, ``backup`` and ``bench``. ``config_entries`` gives each key with
+    its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
+    configuration or raises and changes nothing; it returns the keys that changed.
+    """
+
+    version: str
+    started_at: float
+    clock: Clock
+    health: Health
+    supervisor: Workers
+    bus: EventBus
+    history: EventHistory
+    jobs: JobBook
+    queues: Mapping[str, JobQueue]
+    views: Mapping[str, Latest[Any]]
+    config_entries: Callable[[], Iterable[tuple[str, str, str]]]
+    reload: Callable[[], Awaitable[Sequence[str]]]

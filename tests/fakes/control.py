@@ -1,0 +1,131 @@
+"""A control server on a real socket, with the real kernel behind it and no workers that run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiidpd.control.access import AccessPolicy
+from aiidpd.control.routes import ROUTES
+from aiidpd.control.server import ControlApi
+from aiidpd.control.services import Services
+from aiidpd.history.store import History
+from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.errors import Misconfigured
+from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.health import Health
+from aiidpd.kernel.jobs import JobBook, JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import WorkerState, WorkerStatus
+from aiidpd.system.connection import Limits
+from aiidpd.system.sockets import listen_unix
+from aiidpd.system.web import WebServer
+
+WORKERS = ("thermal", "containers", "backup", "bench")
+
+
+@dataclass
+class Workers:
+    """Worker statuses that a test sets."""
+
+    statuses: tuple[WorkerStatus, ...]
+
+    def __getitem__(self, name: str) -> WorkerStatus:
+        return next(status for status in self.statuses if status.name == name)
+
+
+@dataclass
+class Reloads:
+    """What a reload finds: ``answer`` is what changed, or why it can't be."""
+
+    answer: list[str] | Misconfigured = field(default_factory=list)
+    asked: int = 0
+
+    async def __call__(self) -> Sequence[str]:
+        self.asked += 1
+        if isinstance(self.answer, Misconfigured):
+            raise self.answer
+        return self.answer
+
+
+@dataclass
+class ControlDaemon:
+    """The parts of the server, for tests to look at and turn."""
+
+    path: Path
+    bus: EventBus
+    history: History
+    health: Health
+    workers: Workers
+    jobs: JobBook
+    queues: dict[str, JobQueue]
+    views: dict[str, Latest[Any]]
+    reloads: Reloads
+    api: ControlApi
+    server: WebServer
+
+    def say(self, kind: str = "test.said", reason: str = "it was said", **more: Any) -> None:
+        """Publish an event."""
+        clock: Clock = SystemClock()
+        self.bus.publish(Event(clock.time(), "test", kind, reason, **more))
+
+    async def events(self, kind: str) -> list[Event]:
+        """Return what was published of ``kind``."""
+        return await self.history.events(kinds=kind, min_severity=Severity.DEBUG)
+
+
+@asynccontextmanager
+async def control_daemon(
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    policy: AccessPolicy | None = None,
+    **options: Any,
+) -> AsyncIterator[ControlDaemon]:
+    """Serve the control API at ``folder/control.sock``."""
+    clock = SystemClock()
+    history = History.open(folder / "history.sqlite", keep=3600, max_bytes=2**24, clock=clock)
+    bus = EventBus(last_id=history.last_event_id)
+    bus.attach(events=history.record_event, samples=history.record_sample)
+    health = Health(clock, bus)
+    jobs = JobBook(clock)
+    queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
+    views: dict[str, Latest[Any]] = {
+        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench")
+    }
+    workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
+    reloads = Reloads()
+    services = Services(
+        version="1.2.3",
+        started_at=clock.time(),
+        clock=clock,
+        health=health,
+        supervisor=workers,
+        bus=bus,
+        history=history,
+        jobs=jobs,
+        queues=queues,
+        views=views,
+        config_entries=lambda: [("daemon.log_level", '"info"', "default"), ("gpu.interval", '"2s"', "a.toml:3")],
+        reload=reloads,
+    )
+    listener = listen_unix(folder / "control.sock")
+    api = ControlApi(
+        services,
+        policy or AccessPolicy(owner=os.getuid(), readers=listener.gid),
+        routes=options.pop("routes", ROUTES),
+        **options,
+    )
+    server = WebServer(api.application(), [listener.socket], limits=limits, on_failure=api.failed)
+    try:
+        async with server:
+            yield ControlDaemon(
+                listener.path, bus, history, health, workers, jobs, queues, views, reloads, api, server
+            )
+    finally:
+        listener.close()
+        history.close()
