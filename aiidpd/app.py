@@ -155,8 +155,7 @@ class Daemon:
 
     async def _follow(self) -> Sequence[str]:
         new = await anyio.to_thread.run_sync(self._load)
-        old = self._parts.loaded
-        plan = reload_plan(old.settings, new.settings)
+        plan = reload_plan(self._parts.settings, new.settings)
         plan.refuse_partial()
         access = _access(new.settings, self._control)
         # From here on nothing fails: this is the moment at which the new configuration holds.
@@ -165,11 +164,9 @@ class Daemon:
         logging.set_level(new.settings.daemon.log_level)
         for worker in plan.workers:
             self._supervisor.replace(worker)
-        before = {key: value for key, value, _ in describe(old)}
-        changed = [key for key, value, _ in describe(new) if before.get(key) != value]
-        what = ", ".join(changed) or "nothing changed"
+        what = ", ".join(plan.changed) or "nothing changed"
         self._publish("config.reloaded", what, workers=", ".join(sorted(plan.workers)))
-        return changed
+        return plan.changed
 
     async def _watch_history(self) -> None:
         await watch(self._history, clock=self._clock, bus=self._bus, health=self._health)

@@ -6,10 +6,15 @@ import os
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes.clock import FakeClock
 
 pytest_plugins = ["tests.fakes.nvml.fixtures"]
+
+# How long one example takes says more about a busy machine than about the code; pytest-timeout bounds the whole.
+settings.register_profile("aiidpd", deadline=None)
+settings.load_profile("aiidpd")
 
 REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
 
