@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from aiidpd.control.client import Client
+from aiidpd.control.client import ControlClient
 
 from bench.harness import daemon, percentile, report
 from bench.workload import SIMULATED
@@ -31,7 +31,7 @@ def main() -> None:
     """Measure both against one daemon."""
     with daemon(SIMULATED) as subject:
         time.sleep(2)
-        client = Client(subject.control)
+        client = ControlClient(str(subject.control))
         trips = []
         for _ in range(ROUND_TRIPS):
             before = time.monotonic()

@@ -12,7 +12,7 @@ from tests.fakes.clock import FakeClock
 
 pytest_plugins = ["tests.fakes.nvml.fixtures"]
 
-# How long one example takes says more about a busy machine than about the code; pytest-timeout bounds the whole.
+# An example that is slow says more about a busy machine than about the code; pytest-timeout bounds the whole.
 settings.register_profile("aiidpd", deadline=None)
 settings.load_profile("aiidpd")
 
