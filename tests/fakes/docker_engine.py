@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 SOCKET = Path("/var/run/docker.sock")
-_APPLETS = ("sh", "sleep", "test", "touch", "rm", "true")
+_APPLETS = ("sh", "sleep", "test", "touch", "rm", "dd")
 
 
 class RealDocker:

@@ -138,6 +138,15 @@ async def test_docker_s_own_restarts_are_told_with_the_code_of_each_end(docker: 
         assert codes == [3, 3, 3]
 
 
+async def test_a_kill_for_memory_is_told_once_and_before_the_end(docker: RealDocker) -> None:
+    name = docker.name("oom")
+    async with watching(docker.socket) as watched:
+        hungry = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+        await docker.run("oom", "--memory", "8m", "--memory-swap", "8m", command=hungry)
+        died = await watched.until(name, "appeared", "started", "oom_killed", "died")
+        assert (died.evidence["exit_code"], died.evidence["oom_claimed"]) == (137, True)
+
+
 async def test_what_happened_while_the_stream_was_cut_is_found(
     docker: RealDocker, proxy: DockerProxy
 ) -> None:
