@@ -1,0 +1,423 @@
+"""Backups against what really happens: kill -9, full disks, writers, other tools, other daemons."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import anyio
+import pytest
+
+import aiidpd
+from aiidpd.demo.model_folder import make_model_folder
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.errors import Conflict, Unavailable
+from aiidpd.kernel.events import EventBus
+from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.workers.backup.control import Control
+from aiidpd.workers.backup.copy import BLOCK, Copier
+from aiidpd.workers.backup.policy import BackupPolicy
+from aiidpd.workers.backup.run import BackupRun
+from aiidpd.workers.backup.scan import look
+from aiidpd.workers.backup.schedule import parse_schedule
+from aiidpd.workers.backup.store import Store, list_snapshots
+from aiidpd.workers.backup.view import BackupView
+from aiidpd.workers.backup.worker import BackupWorker
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aiidpd.__file__).parents[1])}
+KILLS = 25
+
+# Changes a file, backs up, and again, for ever: a kill falls into any moment of a run.
+BACK_UP_FOR_EVER = """
+import sys, time
+from pathlib import Path
+from aiidpd.workers.backup.control import Control
+from aiidpd.workers.backup.policy import BackupPolicy
+from aiidpd.workers.backup.run import BackupRun
+
+source, target = Path(sys.argv[1]), Path(sys.argv[2])
+print("ready", flush=True)
+while True:
+    (source / "changes").write_text(str(time.time_ns()))
+    BackupRun(BackupPolicy(source, target, reserve_bytes=0), Control(), time.time).execute()
+"""
+
+HOLD_THE_LOCK = """
+import sys, time
+from pathlib import Path
+from aiidpd.workers.backup.control import Control
+from aiidpd.workers.backup.store import Store
+
+with Store(Path(sys.argv[1])).locked(Control()):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+# Takes a lease on a file: whoever opens it then hangs in the kernel, as on a dead network mount.
+HOLD_A_LEASE = """
+import fcntl, signal, sys, time
+
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+file = open(sys.argv[1], "r+b")
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+# Rewrites a file in place, the whole of it with one value each time.
+WRITE_FOR_EVER = """
+import itertools, sys
+
+print("ready", flush=True)
+with open(sys.argv[1], "r+b", buffering=0) as file:
+    for number in itertools.count():
+        file.seek(0)
+        file.write(bytes([number % 256]) * int(sys.argv[2]))
+"""
+
+LOCAL_TIME = """
+import sys
+from datetime import datetime
+from aiidpd.workers.backup.scan import look
+from aiidpd.workers.backup.schedule import parse_schedule
+from aiidpd.workers.backup.zone import LocalZone
+
+print(parse_schedule(sys.argv[1]).next_after(float(sys.argv[2]), LocalZone()))
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> tuple[Path, Path]:
+    source, target = tmp_path / "models", tmp_path / "backup"
+    make_model_folder(source)
+    target.mkdir()
+    return source, target
+
+
+def back_up(source: Path, target: Path, control: Control | None = None) -> str:
+    policy = BackupPolicy(source, target, reserve_bytes=0)
+    return BackupRun(policy, control or Control(), time.time).execute().id
+
+
+def sums_are_right(snapshot: Path) -> bool:
+    command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]
+    return subprocess.run(command, cwd=snapshot, check=False, capture_output=True).returncode == 0
+
+
+def child(code: str, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_kill_9_at_any_moment_leaves_whole_snapshots_or_none(site: tuple[Path, Path]):
+    source, target = site
+    for number in range(20):
+        (source / f"shard-{number}").write_bytes(random.Random(number).randbytes(100_000))
+    numbers = random.Random(9)
+    interrupted = whole = 0
+    for _ in range(KILLS):
+        process = child(BACK_UP_FOR_EVER, source, target)
+        try:
+            time.sleep(numbers.uniform(0.0, 0.15))
+        finally:
+            kill(process)
+        assert process.returncode == -signal.SIGKILL
+        interrupted += any((target / "incomplete").glob("*"))
+        for info in list_snapshots(target):
+            assert info.broken == ""
+            assert info.files == 24
+            assert sums_are_right(target / "snapshots" / info.id)
+            whole += 1
+        for old in list_snapshots(target)[:-1]:  # the newest stays, for the next run to link from
+            shutil.rmtree(target / "snapshots" / old.id)
+    assert interrupted >= KILLS // 4  # else the kills fell beside the runs, and this shows nothing
+    assert whole > 0
+    identity = back_up(source, target)
+    assert sums_are_right(target / "snapshots" / identity)
+    assert list((target / "incomplete").iterdir()) == []
+
+
+def test_another_daemon_on_the_same_target_is_kept_off_until_it_dies(site: tuple[Path, Path]):
+    source, target = site
+    process = child(HOLD_THE_LOCK, target)
+    try:
+        with (
+            pytest.raises(Conflict, match=r"another backup runs on it"),
+            Store(target, 0.2).locked(Control()),
+        ):
+            pytest.fail("both hold the lock")
+    finally:
+        kill(process)
+    assert back_up(source, target)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, missing: Callable[[str, str], None]) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "aiidpd-test", str(path)]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        missing("mount", "apt-get install mount")
+    else:
+        if done.returncode:
+            missing("small file system", f"mounting a tmpfs needs root: {done.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+class FillingDisk(Control):
+    """Fills the target when copying begins: what free space there was is gone."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__()
+        self._filler = target / "filler"
+
+    def enter(self, phase: str, *, files: int = 0, total: int = 0) -> None:
+        super().enter(phase, files=files, total=total)
+        if phase == "copying":
+            self._filler.write_bytes(bytes(1024 * 1024))
+
+
+def test_a_disk_that_fills_up_is_named_and_nothing_is_left_on_it(small_disk: Path, tmp_path: Path):
+    source = tmp_path / "models"
+    source.mkdir()
+    (source / "model").write_bytes(random.Random(1).randbytes(1_500_000))
+    free = shutil.disk_usage(small_disk).free
+    with pytest.raises(
+        Unavailable, match=r"cannot write the target model: its file system is full; free space"
+    ):
+        back_up(source, small_disk, FillingDisk(small_disk))
+    assert list_snapshots(small_disk) == ()
+    assert list((small_disk / "incomplete").iterdir()) == []
+    (small_disk / "filler").unlink()
+    assert shutil.disk_usage(small_disk).free >= free - 16 * 4096  # a few folders stay
+    identity = back_up(source, small_disk)
+    assert sums_are_right(small_disk / "snapshots" / identity)
+    (source / "second").write_bytes(bytes(1_500_000))
+    with pytest.raises(Unavailable, match=r"1\.4 MiB are needed with the reserve, .* KiB are free"):
+        back_up(source, small_disk)
+    assert [info.id for info in list_snapshots(small_disk)] == [identity]
+
+
+def test_a_file_that_somebody_writes_to_all_the_time_is_not_stored_torn(site: tuple[Path, Path]):
+    source, target = site
+    model = source / "model"
+    model.write_bytes(bytes(4 * BLOCK))
+    writer = child(WRITE_FOR_EVER, model, str(model.stat().st_size))
+    refused = 0
+    try:
+        for _ in range(3):
+            try:
+                back_up(source, target)
+            except Unavailable as error:
+                assert "cannot copy the source file model: it" in str(error)  # noqa: PT017 -- counted below
+                refused += 1
+    finally:
+        kill(writer)
+    assert refused + len(list_snapshots(target)) == 3  # a run between two writes may succeed
+    for info in list_snapshots(target):
+        content = (target / "snapshots" / info.id / "files" / "model").read_bytes()
+        assert len(set(content)) == 1, "a torn file was stored"
+    model.write_bytes(b"at rest")
+    assert sums_are_right(target / "snapshots" / back_up(source, target))
+
+
+@dataclass
+class Office:
+    """A running worker and all that is around it, on real time."""
+
+    queue: JobQueue
+    latest: Latest[BackupView]
+    status: WorkerStatus
+
+    async def job(self) -> JobStatus:
+        job = self.queue.submit()
+        with anyio.fail_after(20):
+            async for status in job.updates():
+                last = status
+        return last
+
+
+@asynccontextmanager
+async def at_work(policy: BackupPolicy) -> AsyncIterator[Office]:
+    clock = SystemClock()
+    first_pass = anyio.Event()
+    office = Office(JobQueue(JobBook(clock), "backup"), Latest(clock, 60), WorkerStatus("backup"))
+    worker = BackupWorker(policy, queue=office.queue, latest=office.latest, bus=EventBus(), clock=clock)
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, Heartbeat(clock, office.status, first_pass))
+        with anyio.fail_after(20):
+            await first_pass.wait()
+        yield office
+        group.cancel_scope.cancel()
+
+
+def hanging_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "aiidpd-backup"]
+
+
+async def threads_end(*, all_but: int = 0) -> None:
+    with anyio.fail_after(20):
+        while len(hanging_threads()) > all_but:  # noqa: ASYNC110 -- a thread sets no anyio.Event
+            await anyio.sleep(0.01)
+
+
+async def test_a_run_that_hangs_in_the_kernel_is_given_up_and_not_joined_by_more(site: tuple[Path, Path]):
+    source, target = site
+    back_up(source, target)
+    policy = BackupPolicy(source, target, schedule="", reserve_bytes=0, stall_after=2.0)
+    async with at_work(policy) as office:
+        holder = child(HOLD_A_LEASE, target / ".lock")
+        try:
+            assert "nothing has moved for 2 s" in (await office.job()).error
+            assert "the last run was given up and hangs still" in (await office.job()).error
+            await threads_end(all_but=1)
+            assert len(hanging_threads()) == 1
+        finally:
+            kill(holder)
+        await threads_end()
+        assert (await office.job()).state is JobState.SUCCEEDED
+    assert len(list_snapshots(target)) == 2
+
+
+async def test_a_target_that_does_not_answer_degrades_the_worker_and_is_let_in_again(site: tuple[Path, Path]):
+    source, target = site
+    identity = back_up(source, target)
+    policy = BackupPolicy(source, target, schedule="", reserve_bytes=0, stall_after=2.0)
+    holder = child(HOLD_A_LEASE, target / "snapshots" / identity / "manifest.json")
+    try:
+        async with at_work(policy) as office:
+            assert office.status.state is WorkerState.DEGRADED
+            assert "it has not answered for 2 s" in office.status.reason
+            assert "it has not answered" in (await office.job()).error
+            kill(holder)
+            await threads_end()
+            assert (await office.job()).state is JobState.SUCCEEDED
+    finally:
+        kill(holder)
+
+
+def is_cached(path: Path, offset: int) -> bool:
+    """Return whether the kernel has the block at ``offset`` in memory: it is asked to wait for no disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.preadv(descriptor, [bytearray(512)], offset, os.RWF_NOWAIT) > 0
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def test_verification_reads_the_disk_and_not_the_memory_that_was_just_written(tmp_path: Path):
+    (tmp_path / "model").write_bytes(bytes(3 * BLOCK))
+    control = Control()
+    with Copier(control) as copier:
+        try:
+            assert is_cached(tmp_path / "model", 0)
+        except OSError as error:
+            pytest.skip(f"this file system can't tell what is cached: {error}")
+        os.sync()
+        copier.copy(tmp_path, look(tmp_path, "model"), tmp_path / "copy")
+        assert not any(is_cached(tmp_path / "copy", offset) for offset in (0, BLOCK, 3 * BLOCK - 4096))
+        assert is_cached(tmp_path / "model", BLOCK)  # what serves may need is not thrown out
+        copier.digest(tmp_path / "copy", "model")
+        assert not any(is_cached(tmp_path / "copy", offset) for offset in (0, BLOCK, 3 * BLOCK - 4096))
+
+
+def test_a_file_system_without_room_for_hard_links_gets_copies(site: tuple[Path, Path]):
+    """More than a file system's limit of links to one file is no error."""
+    source, target = site
+    first = target / "snapshots" / back_up(source, target) / "files" / "config.json"
+    crowd = target / "crowd"
+    crowd.mkdir()
+    try:
+        for number in range(70_000):
+            os.link(first, crowd / str(number))
+    except OSError:
+        pass
+    else:
+        pytest.skip("this file system has no limit of links within reach")
+    second = list_snapshots(target)[-1] if back_up(source, target) else None
+    assert second is not None
+    assert (second.copied_files, second.linked_files) == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def systemd_analyze(missing: Callable[[str, str], None]) -> str:
+    path = shutil.which("systemd-analyze")
+    if path is None:
+        missing("systemd-analyze", "apt-get install systemd")
+    return str(path)
+
+
+def by_systemd(program: str, expression: str, moment: float, zone: str) -> float | None:
+    base = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    command = [program, "calendar", f"--base-time={base}", expression]
+    output = subprocess.run(
+        command, env={"TZ": zone, "LC_ALL": "C"}, capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"\(in UTC\): \w+ (\S+ \S+) UTC", output) or re.search(
+        r"elapse: \w+ (\S+ \S+) UTC", output
+    )
+    if found is None:
+        assert "never" in output
+        return None
+    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_schedules_mean_what_systemd_takes_them_to_mean(systemd_analyze: str, zone: str):
+    numbers = random.Random(zone)
+    expressions = ["daily", "Sun *-*-* 03:00:00", "*:0/15", "*-*-* 02:30:00", "Mon..Fri 01:45", "*-*~1 00:30"]
+    expressions += ["quarterly", "*-*-* 01,02:15:30", "Sat,Sun *-03,10-* 2:00", "2020-01-01", "*-02-29"]
+    changes = [
+        1774746000.0,
+        1792893600.0,
+        1772953200.0,
+        1793512800.0,
+        1775314800.0,
+        1790953200.0,
+    ]  # clocks, 2026
+    for expression in expressions:
+        moments = [numbers.uniform(1.7e9, 1.9e9) // 1, numbers.choice(changes) + numbers.randint(-7200, 7200)]
+        for moment in moments:
+            expected = by_systemd(systemd_analyze, expression, moment, zone)
+            assert parse_schedule(expression).next_after(moment, ZoneInfo(zone)) == expected, (
+                expression,
+                moment,
+            )
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", ":America/New_York", "CET-1CEST,M3.5.0,M10.5.0/3", "UTC"])
+def test_the_local_zone_follows_tz_in_any_form(systemd_analyze: str, zone: str):
+    for moment in (1774732200.0, 1792882200.0, 1792890300.0):
+        command = [sys.executable, "-c", LOCAL_TIME, "*-*-* 02:30:00", str(moment)]
+        output = subprocess.run(
+            command, env={**ENVIRONMENT, "TZ": zone}, capture_output=True, check=True
+        ).stdout
+        assert float(output) == by_systemd(systemd_analyze, "*-*-* 02:30:00", moment, zone)
