@@ -17,6 +17,12 @@ def _ended(command: Sequence[str], seconds: float = 60) -> subprocess.CompletedP
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=seconds)
 
 
+def _well_ended(command: Sequence[str], seconds: float = 60) -> None:
+    """Run a command that must end well."""
+    done = _ended(command, seconds)
+    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}{done.stdout}"
+
+
 class Machine:
     """A running container, and what can be done in it, as root if not told otherwise."""
 
@@ -64,7 +70,7 @@ class Machine:
 def image(name: str, tar: Path) -> Iterator[str]:
     """Import a root file system as an image for as long as the block lasts; yield its name."""
     own = f"{name}:{os.getpid()}"
-    subprocess.run(["docker", "import", str(tar), own], check=True, capture_output=True, timeout=120)
+    _well_ended(["docker", "import", str(tar), own], 120)
     try:
         yield own
     finally:
@@ -75,12 +81,7 @@ def image(name: str, tar: Path) -> Iterator[str]:
 def machine(name: str, image_name: str, options: Sequence[str], command: Sequence[str]) -> Iterator[Machine]:
     """Run a container for as long as the block lasts. Two test runs on one Engine do not meet."""
     own = f"{name}-{os.getpid()}"
-    subprocess.run(
-        ["docker", "run", "--detach", "--name", own, *options, image_name, *command],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    _well_ended(["docker", "run", "--detach", "--name", own, *options, image_name, *command])
     try:
         yield Machine(own)
     finally:
