@@ -46,12 +46,14 @@ def _answer(answer: dict[str, Any], identity: int) -> GpuSnapshot | GpuFault:
 
 def _reading(gpu: dict[str, Any]) -> GpuReading:
     bits = gpu.get("clock_event_bits")
+    figures: dict[str, Any] = {figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu}
     return GpuReading(
         index=_count(gpu["index"]),
         uuid=_text(gpu["uuid"]),
         name=_text(gpu["name"]),
+        clock_event_bits=None if bits is None else _count(bits),
         clock_events=None if bits is None else clock_event_names(_count(bits)),
-        **{figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu},
+        **figures,
     )
 
 

@@ -34,7 +34,7 @@ def test_a_zero_is_a_zero_and_not_absent() -> None:
     gpu = GPU | {"power_watts": 0, "clock_event_bits": 0}
 
     assert decode(line(gpus=[gpu]), 3).gpus == (
-        GpuReading(0, "GPU-1", "card", power_watts=0.0, clock_events=()),
+        GpuReading(0, "GPU-1", "card", power_watts=0.0, clock_event_bits=0, clock_events=()),
     )
 
 
