@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,21 +101,33 @@ class Daemon:
         return text
 
 
-@contextmanager
-def running(folder: Path) -> Iterator[Daemon]:
-    """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
+def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
+    """Start a simulated daemon in ``folder``, or start it there again; the caller ends it.
+
+    ``environment`` is added to the process's own.
+    """
     port = free_port()
     make_model_folder(folder / "models")
     for name in ("state", "run", "backup"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(exist_ok=True)
     config = folder / "aiidpd.toml"
     config.write_text(SIMULATED.format(folder=folder, port=port))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("ab") as log:
         command = [sys.executable, "-m", "aiidpd", "run", "--config", str(config)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean | dict(environment or {})
+        )
+    return Daemon(folder, port, process)
+
+
+@contextmanager
+def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+    """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
+    daemon = start(folder, environment)
+    process = daemon.process
     try:
-        yield Daemon(folder, port, process)
+        yield daemon
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0, (folder / "log").read_text()
     finally:
