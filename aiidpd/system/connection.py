@@ -22,8 +22,7 @@ class Limits:
     ``body``: to send its body, of at most ``body_bytes``. ``idle``: between requests. ``write``: a
     client that reads too slowly for the little that is buffered (``buffer_bytes`` here, about as
     much in the kernel) for this long is dropped. ``connections``: how many are held at once; for
-    one more the one that has waited longest without asking is dropped, and where all are being
-    served the new one gets 503.
+    one more another that we wait for is dropped, and where there is none the new one gets 503.
     """
 
     connections: int = 64
@@ -39,7 +38,8 @@ class Phase(Enum):
     """What a connection is doing."""
 
     HEAD = auto()  # a request's head is awaited, and some of it may have come
-    SERVING = auto()  # a request is being served
+    BODY = auto()  # its body is awaited
+    SERVING = auto()  # it is being served
     IDLE = auto()  # between requests
 
 
@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._phase = Phase.HEAD
         self._heard = False
+        self._warned = False
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
         self.since = 0.0
@@ -78,42 +79,52 @@ class Connection(asyncio.Protocol):
         self.gone = asyncio.Event()
 
     @property
-    def phase(self) -> Phase:
-        """What it is doing."""
-        return self._phase
+    def waited_for(self) -> bool:
+        """Whether the next step is the client's: to send, or to read."""
+        return self._phase is not Phase.SERVING or self._stalled_since is not None
+
+    @property
+    def claim(self) -> tuple[bool, float]:
+        """What tells who must make room: the smallest. A request whose head is on its way comes last."""
+        return self._phase is Phase.HEAD, self.since
 
     # What the middleware tells
 
-    def begin(self) -> None:
-        """Say that a request's head was understood."""
-        self._enter(Phase.SERVING)
-
-    def done(self) -> None:
-        """Say that the request was answered."""
-        self._enter(Phase.IDLE)
+    def enter(self, phase: Phase) -> None:
+        """Say that ``phase`` begins."""
+        self._phase = phase
+        self._warned = False
+        self.since = self._loop.time()
 
     # What the server asks for
 
     def check(self, now: float) -> None:
-        """Drop the connection if it has overstayed a deadline at ``now`` (the loop's time)."""
-        transport, limits = self._transport, self._book.limits
-        if transport is None:
-            return
-        if transport.is_closing():
-            # What was written last is still waiting to be read.
-            self._closing_since = now if self._closing_since is None else self._closing_since
-            if now - self._closing_since > limits.write:
-                self.drop()
-        elif self._stalled_since is not None:
-            if now - self._stalled_since > limits.write:
-                self.drop()
-        elif self._phase is Phase.HEAD and now - self.since > limits.head:
-            if self._heard:
-                self.refuse(HTTPStatus.REQUEST_TIMEOUT, f"no whole request came within {limits.head:g} s")
-            else:
-                self.drop()
-        elif self._phase is Phase.IDLE and now - self.since > limits.idle:
+        """Drop the connection if it has overstayed a deadline at ``now`` (the loop's time).
+
+        It must be found so twice: where our own loop was held up, what the client sent may be there
+        unread, and is read between the two.
+        """
+        reason = self._overstayed(now)
+        if reason is None or not self._warned:
+            self._warned = reason is not None
+        elif self._phase is Phase.HEAD and self._heard and self._closing_since is None:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, reason)
+        else:
             self.drop()
+
+    def _overstayed(self, now: float) -> str | None:
+        limits = self._book.limits
+        if self._transport is not None and self._transport.is_closing() and self._closing_since is None:
+            self._closing_since = now
+        # Once it is closing, what was written last still waits to be read.
+        blocked_since = self._stalled_since if self._closing_since is None else self._closing_since
+        if blocked_since is not None:
+            return "the answer is not read" if now - blocked_since > limits.write else None
+        if self._phase is Phase.HEAD and now - self.since > limits.head:
+            return f"no whole request came within {limits.head:g} s"
+        if self._phase is Phase.IDLE and now - self.since > limits.idle:
+            return "nothing was asked for a long time"
+        return None
 
     def refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer with an error of our own, outside of HTTP's turns, and close."""
@@ -150,7 +161,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = True
         if self._phase is Phase.IDLE:
-            self._enter(Phase.HEAD)
+            self.enter(Phase.HEAD)
         if self._inner is not None:
             self._inner.data_received(data)
 
@@ -174,7 +185,3 @@ class Connection(asyncio.Protocol):
         if self._inner is not None:
             self._inner.connection_lost(exc)
             self._inner = None
-
-    def _enter(self, phase: Phase) -> None:
-        self._phase = phase
-        self.since = self._loop.time()

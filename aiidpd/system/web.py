@@ -26,19 +26,23 @@ from aiidpd.system.connection import Connection, Limits, Phase
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _SWEEP = 0.25  # seconds between two looks at the deadlines, while there are connections
+# asyncio accepts as many at a turn of its loop as its backlog says. Few, so that what those before them
+# sent is looked at before newcomers take their place; in the kernel many may wait.
+_ACCEPT, _BACKLOG = 4, 128
 _LINGER = 1.0  # seconds that the rest of a refused body is read for, so that the answer is not lost
 _FAREWELL = 1.0  # seconds that requests in progress have to end when the server closes
 
 
-class _NotTheClientsFault(logging.Filter):
-    """Keeps requests that are no HTTP out of the log: whoever can connect could fill it."""
+class _NotTheClients(logging.Filter):
+    """Keeps what clients do wrong (no HTTP, gone before the answer) out of the log, which they could fill."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError)
 
 
 _log = logging.getLogger("aiidpd.web")
-_log.addFilter(_NotTheClientsFault())
+_log.addFilter(_NotTheClients())
 
 
 def connection_of(request: web.Request) -> Connection:
@@ -112,7 +116,8 @@ class WebServer:
 
         for listener in self._listeners:
             create = loop.create_unix_server if listener.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(connection, sock=listener))
+            self._servers.append(await create(connection, sock=listener, backlog=_ACCEPT))
+            listener.listen(_BACKLOG)
 
     async def close(self) -> None:
         """Stop accepting, let what is being answered end for about a second, and drop the rest."""
@@ -144,12 +149,12 @@ class WebServer:
     # What connections ask for
 
     def admit(self, connection: Connection) -> bool:
-        """Enter ``connection``, in the place of one that asks for nothing if need be."""
+        """Enter ``connection``, if need be in the place of one that keeps us waiting."""
         if len(self._connections) >= self.limits.connections:
-            waiting = [each for each in self._connections if each.phase is not Phase.SERVING]
+            waiting = [each for each in self._connections if each.waited_for]
             if not waiting:
                 return False
-            min(waiting, key=lambda each: each.since).drop()
+            min(waiting, key=lambda each: each.claim).drop()
         self._connections.add(connection)
         if self._sweeping is None:
             self._sweep()
@@ -169,15 +174,18 @@ class WebServer:
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         connection = connection_of(request)
-        connection.begin()
+        connection.enter(Phase.BODY)
         try:
-            return await self._answer(request, handler)
+            return await self._answer(request, connection, handler)
         finally:
-            connection.done()
+            connection.enter(Phase.IDLE)
 
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, connection: Connection, handler: Handler
+    ) -> web.StreamResponse:
         try:
             await self._read_body(request)
+            connection.enter(Phase.SERVING)
             return await handler(request)
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
