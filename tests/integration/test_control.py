@@ -1,0 +1,117 @@
+"""Both sockets under fire: bad requests get an error or are dropped, and the others don't notice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from prometheus_client import CollectorRegistry, Gauge
+
+from aiidpd.control.client import ControlClient
+from aiidpd.system.connection import Limits
+from aiidpd.system.sockets import listen_tcp, listen_unix
+from aiidpd.system.web import WebServer
+from aiidpd.telemetry.exposition import metrics_app
+from tests.fakes.control import control_daemon
+from tests.fakes.hostile import HOSTILE
+
+TIGHT = Limits(connections=32, head=0.4, body=0.4, idle=1.0, write=0.4)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class WellBehaved(threading.Thread):
+    """Asks again and again over new connections, and remembers how long each answer took."""
+
+    def __init__(self, path: Path, target: str) -> None:
+        super().__init__(daemon=True)
+        self._path = str(path)
+        self._target = target
+        self.stopping = threading.Event()
+        self.took: list[float] = []
+        self.wrong: list[BaseException] = []
+
+    def run(self) -> None:
+        while not self.stopping.wait(0.02):
+            started = time.monotonic()
+            try:
+                self._ask()
+            except BaseException as error:  # told to the test, which fails
+                self.wrong.append(error)
+                return
+            self.took.append(time.monotonic() - started)
+
+    def _ask(self) -> None:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(self._path)
+            connection.sendall(f"GET {self._target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 200 "), answer[:300]
+
+
+async def bombard(addresses: list[str], path: Path, target: str, count: int) -> Counter[str]:
+    """Send ``count`` bad requests while a well-behaved client at ``path`` asks for ``target``."""
+    well_behaved = WellBehaved(path, target)
+    well_behaved.start()
+    command = [sys.executable, "-m", "tests.fakes.hostile", str(count), "1", *addresses]
+    crowd = await anyio.run_process(command, cwd=ROOT, check=False)
+    well_behaved.stopping.set()
+    await anyio.to_thread.run_sync(well_behaved.join)
+    assert crowd.returncode == 0, crowd.stderr.decode()
+    assert well_behaved.wrong == []
+    assert len(well_behaved.took) > 10
+    assert max(well_behaved.took) < 1
+    return Counter(json.loads(crowd.stdout))
+
+
+async def until_quiet(server: WebServer, tasks: int) -> None:
+    """Wait until no connection is left, and no task but those that there were."""
+    async with asyncio.timeout(5):
+        while server.connections or len(asyncio.all_tasks()) > tasks:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_thousand_bad_requests_leave_the_control_socket_serving(tmp_path: Path) -> None:
+    async with control_daemon(tmp_path, limits=TIGHT, streams=8, heartbeat=0.1) as daemon:
+        tasks = len(asyncio.all_tasks())
+
+        kinds = await bombard([str(daemon.path)], daemon.path, "/v1/status", 1000)
+        assert kinds.total() == 1000
+        assert set(kinds) == {kind.__name__ for kind in HOSTILE}
+        await until_quiet(daemon.server, tasks)
+        assert daemon.bus.subscribers == 0
+        assert await daemon.events("control.failed") == []
+        with ControlClient(str(daemon.path)) as client:
+            status = await asyncio.to_thread(client.get, "/v1/status")
+        assert status["healthy"] is True
+
+
+async def test_bad_requests_leave_the_metrics_sockets_serving(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    for number in range(200):
+        Gauge(f"aiidpd_test_{number}", "What fills a page.", registry=registry).set(number)
+    failures: list[Exception] = []
+    unix, tcp = listen_unix(tmp_path / "metrics.sock", mode=0o666), listen_tcp("127.0.0.1", 0)
+    port = tcp.getsockname()[1]
+
+    app = metrics_app(registry)
+    server = WebServer(
+        app, [unix.socket, tcp], limits=TIGHT, on_failure=lambda _request, error: failures.append(error)
+    )
+    async with server:
+        tasks = len(asyncio.all_tasks())
+        kinds = await bombard([str(unix.path), str(port)], unix.path, "/metrics", 500)
+        assert kinds.total() == 500
+        await until_quiet(server, tasks)
+    unix.close()
+    assert failures == []
