@@ -135,7 +135,11 @@ class Parts:
     def _backup(self) -> Worker:
         backup = self.settings.backup
         policy = BackupPolicy(
-            source=backup.source, target=backup.target, schedule=backup.schedule, exclude=backup.exclude
+            source=backup.source,
+            target=backup.target,
+            schedule=backup.schedule,
+            exclude=backup.exclude,
+            reserve_bytes=backup.reserve,
         )
         return BackupWorker(
             policy, queue=self.backup_queue, latest=self.backup, bus=self._bus, clock=self._clock
@@ -155,7 +159,12 @@ class Parts:
 
     def _bench_policy(self) -> BenchPolicy:
         bench = self.settings.bench
-        return BenchPolicy(interval=bench.interval, timeout=bench.timeout, max_tokens=bench.max_tokens)
+        return BenchPolicy(
+            interval=bench.interval,
+            timeout=bench.timeout,
+            first_token_timeout=bench.first_token_timeout,
+            max_tokens=bench.max_tokens,
+        )
 
     def _target(self, endpoint: Endpoint) -> Target:
         if endpoint.kind == "simulated":

@@ -171,6 +171,12 @@ class Backup(Table):
         description="When a backup starts, as systemd writes calendar times (systemd.time(7)), in local time "
         "where no zone is named. Empty: only when asked for.",
     )
+    reserve: Size = Field(
+        default=64 * 2**20,
+        ge=0,
+        le=2**50,
+        description="How much of the target stays free: a backup that would leave less is not begun.",
+    )
     exclude: tuple[Text, ...] = Field(
         default=("*.tmp", "*.lock", "*.incomplete"),
         description="What is left out: shell patterns. One without a slash is compared with each part of a "
@@ -251,6 +257,12 @@ class Bench(Table):
         default=900.0, ge=0.1, le=604800, description="How often each endpoint is measured."
     )
     timeout: Duration = Field(default=60.0, ge=0.1, le=3600, description="How long one measurement may take.")
+    first_token_timeout: Duration = Field(
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        description="How long a server may take to begin its answer; then the measurement has failed.",
+    )
     max_tokens: Whole = Field(
         default=64,
         ge=2,

@@ -208,7 +208,8 @@ class OpenAITarget:
             )
             return self._failure(reason, "see whether the engine is overloaded, or raise bench.timeout")
         reason = f"no token within {min(request.first_token_timeout, request.timeout):g} s"
-        return self._failure(reason, "see whether the engine is hung, or busy with others' requests")
+        remedy = "see whether the engine is hung or busy, or raise bench.first_token_timeout"
+        return self._failure(reason, remedy)
 
     def _broken(self, error: httpx.HTTPError, answer: _Answer) -> Unavailable:
         if isinstance(error, httpx.ConnectError):
