@@ -147,7 +147,7 @@ def watch(clone: Clone, foreground: subprocess.Popen[bytes], log: Path) -> None:
 
 def stop(clone: Clone, foreground: subprocess.Popen[bytes], log: Path) -> None:
     """Press Ctrl-C; nothing may be left running or listening."""
-    clone.machine.shell("kill -INT -- -$(cat /tmp/group)")
+    clone.machine.shell("kill -INT -$(cat /tmp/group)")
     foreground.wait(15)
     assert clone.processes() == "", log.read_text()
     assert clone.run("find", ".aiidpd/run", "-type", "s").stdout == ""
