@@ -15,7 +15,7 @@ from aiidpd.history.rows import Spend
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Sample
 
-_CHECK_SECONDS = 0.15  # what a start may spend on looking for damage; the rest shows when it is read
+_CHECK_SECONDS = 0.05  # what a start may spend on looking for damage; the rest shows when it is read
 _TIDY_EVERY = 60.0  # seconds
 _CHANNELS_EVERY = 3_600.0  # seconds
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -87,7 +87,7 @@ class Database:
 
     def _check(self) -> None:
         until = time.monotonic() + _CHECK_SECONDS
-        self._connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
+        self._connection.set_progress_handler(lambda: time.monotonic() > until, 1_000)
         try:
             verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         except sqlite3.OperationalError as error:

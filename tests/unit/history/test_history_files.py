@@ -67,6 +67,25 @@ def test_the_version_stands_in_the_header_at_once(tmp_path: Path, clock: FakeClo
     assert int.from_bytes(header[68:72]) == schema.APPLICATION_ID
 
 
+@pytest.mark.parametrize("old", range(1, len(schema.MIGRATIONS)))
+async def test_an_older_database_is_brought_up_to_date(tmp_path: Path, clock: FakeClock, old: int) -> None:
+    path = tmp_path / "history.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        schema.migrate(database, schema.MIGRATIONS[:old])
+        database.execute("PRAGMA journal_mode = WAL")
+        row = (7, clock.time(), "s", "kept", "", 20, "r", "{}", 0)
+        database.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    history = open_history(path, clock)
+    try:
+        with path.open("rb") as file:
+            assert int.from_bytes(file.read(100)[60:64]) == len(schema.MIGRATIONS)
+        assert history.last_event_id == 7
+        assert [event.kind for event in await history.events()] == ["kept"]
+        await history.spend("heal", clock.time())
+    finally:
+        assert history.close(10)
+
+
 def test_what_is_no_database_of_ours_is_left_alone(tmp_path: Path, clock: FakeClock) -> None:
     text = tmp_path / "text"
     text.write_text("hello")

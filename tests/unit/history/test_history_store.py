@@ -4,13 +4,16 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.history.database import Batch, Database
 from aiidpd.history.reader import EventQuery
+from aiidpd.history.retention import Limits
 from aiidpd.history.rows import EVIDENCE_LIMIT, REASON_LIMIT, event_from, event_row
 from aiidpd.history.store import History
 from aiidpd.kernel.events import Event, EventBus, Sample, Severity
@@ -262,6 +265,17 @@ async def test_a_limit_that_was_lowered_is_reached(opened: Open, clock: FakeCloc
         await history.flush()
     assert history.close()
     assert (tmp_path / "history.db").stat().st_size < 8 << 20
+
+
+def test_the_newest_event_outlives_every_bound(tmp_path: Path, clock: FakeClock) -> None:
+    database = Database(tmp_path / "history.db", Limits(DAY, 3 << 20), clock)
+    with closing(database):
+        for first in (1, 101):
+            numbers = range(first, first + 100)
+            database.write(Batch([happened(clock, id=n, evidence={"much": "x" * 7_000}) for n in numbers]))
+        database.tidy()
+        assert database.last_event_id == 200
+        assert database.bytes < 3 << 20
 
 
 def test_text_that_is_too_long_is_cut_and_says_so() -> None:

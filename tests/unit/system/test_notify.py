@@ -133,6 +133,21 @@ def test_a_full_socket_holds_nothing_up_and_state_is_sent_later(manager: Manager
     assert notifier.problem is None
 
 
+def test_what_is_owed_ends_with_what_was_said_last(manager: Manager, notifier: Notifier) -> None:
+    for _ in range(5_000):
+        notifier.watchdog()
+    notifier.reloading()
+    notifier.ready()
+    notifier.reloading()
+    manager.heard()
+    notifier.watchdog()
+    assert [message.partition(b"=")[0] for message in manager.heard()] == [
+        b"READY",
+        b"RELOADING",
+        b"WATCHDOG",
+    ]
+
+
 def test_a_manager_that_comes_back_is_found(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     notifier = Notifier(address)

@@ -200,7 +200,7 @@ def test_a_reader_who_does_not_read_stalls_nobody() -> None:
         for _ in range(10_000):
             outlet.write("x")
         assert time.monotonic() - began < 2.0
-        assert outlet.lost >= 10_005
+        assert outlet.lost > 9_900  # all but what the queue could still take
         assert not outlet.close(0.1)  # it hangs still, and the end does not wait for it
         reader.close()
         assert outlet.close(5)
@@ -211,12 +211,11 @@ def test_what_was_lost_is_told_when_reading_goes_on() -> None:
     with ours, reader, ours.makefile("w") as stream:
         outlet = Outlet(stream, lambda count: f"{count} lost", limit=10)
         stalled(outlet)
-        lost = outlet.lost
         reader.settimeout(10)
-        data = b""
-        while b" lost\n" not in data:
+        data, told = b"", 0
+        while told != outlet.lost:
             data += reader.recv(1 << 20)
-        assert f"\n{lost} lost\n" in data.decode()
+            told = sum(int(line.split()[0]) for line in data.split(b"\n")[:-1] if line.endswith(b" lost"))
         assert outlet.close(5)
 
 
