@@ -316,7 +316,7 @@ class History(Table):
     )
     max_size: Size = Field(
         default=200 * 2**20,
-        ge=2**20,
+        ge=8 * 2**20,
         le=2**40,
         description="How large the database may grow; then the oldest are dropped.",
     )
