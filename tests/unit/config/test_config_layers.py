@@ -38,7 +38,7 @@ CHOICES: dict[tuple[str, str], st.SearchStrategy[Any]] = {
         unique_by=lambda endpoint: endpoint["name"],
     ),
     ("control", "admins"): st.lists(st.one_of(st.integers(0, 9), st.just("alice")), max_size=3),
-    ("history", "max_size"): st.integers(1, 9).map(lambda size: f"{size}MiB"),
+    ("history", "max_size"): st.integers(8, 99).map(lambda size: f"{size}MiB"),
 }
 LAYER = st.lists(st.sampled_from(sorted(CHOICES)), unique=True).flatmap(
     lambda chosen: st.fixed_dictionaries({key: CHOICES[key] for key in chosen})
