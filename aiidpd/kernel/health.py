@@ -28,20 +28,32 @@ class Health:
         self._bus = bus
         self._findings: dict[tuple[str, str], Finding] = {}
 
-    def report(self, code: str, subject: str, *, severity: Severity, reason: str, remedy: str = "") -> None:
-        """Raise a finding, or bring the reason of one that stands up to date."""
+    def report(
+        self,
+        code: str,
+        subject: str,
+        *,
+        severity: Severity,
+        reason: str,
+        remedy: str = "",
+        announce: bool = True,
+    ) -> None:
+        """Raise a finding, or bring the reason of one that stands up to date.
+
+        Without ``announce`` no event is published: whoever raises it tells of it in words of their own.
+        """
         key = (code, subject)
         standing = self._findings.get(key)
         since = standing.since if standing else self._clock.time()
         finding = Finding(code, subject, severity, reason, remedy, since)
         self._findings[key] = finding
-        if standing is None or standing.severity != severity:
+        if announce and (standing is None or standing.severity != severity):
             self._announce(finding, "finding.raised", reason)
 
-    def clear(self, code: str, subject: str) -> None:
+    def clear(self, code: str, subject: str, *, announce: bool = True) -> None:
         """Withdraw a finding; one that does not stand is no error."""
         finding = self._findings.pop((code, subject), None)
-        if finding is not None:
+        if announce and finding is not None:
             self._announce(finding, "finding.cleared", f"no longer: {finding.reason}", Severity.INFO)
 
     def findings(self) -> tuple[Finding, ...]:

@@ -1,0 +1,50 @@
+"""What Prometheus sees of the alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from aiidpd.alerts.board import AlertBoard
+from aiidpd.alerts.state import Stage
+
+_LABELS = ("alert", "severity", "subject")
+
+
+class AlertsCollector(Collector):
+    """Builds the ``aiidpd_alert_`` families from the board at each scrape.
+
+    The series are bounded by the rules and the things that are watched. An alert whose condition is not
+    known has no series, unless it stands.
+    """
+
+    def __init__(self, board: AlertBoard) -> None:
+        self._board = board
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not collect."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        firing = GaugeMetricFamily(
+            "aiidpd_alert_firing",
+            "Whether the alert fires (1) or its condition is known not to.",
+            labels=_LABELS,
+        )
+        pending = GaugeMetricFamily(
+            "aiidpd_alert_pending", "Whether the alert waits for its dwell to end (1) or not.", labels=_LABELS
+        )
+        for alert in self._board.all():
+            labels = (alert.name, alert.severity.name.lower(), alert.subject)
+            firing.add_metric(labels, alert.stage is Stage.FIRING)
+            pending.add_metric(labels, alert.stage is Stage.PENDING)
+        fired = CounterMetricFamily(
+            "aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"]
+        )
+        for name, count in self._board.fired.items():
+            fired.add_metric([name], count)
+        yield firing
+        yield pending
+        yield fired

@@ -1,0 +1,72 @@
+"""What an alert is: a name, a gravity, words, and how patient it is (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from string import Formatter
+
+from aiidpd.kernel.events import Scalar, Severity
+
+RUNBOOKS = "docs/runbooks"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """One kind of alert, as data. All times in seconds.
+
+    ``name`` is written as Prometheus writes alerts (``GpuTemperatureWarning``). ``meaning`` is one sentence
+    for the reference; ``summary`` is the sentence for one case, a format string over the evidence of an
+    observation; ``remedy`` says what to do first, and the rest stands in the runbook.
+
+    The condition must hold for ``dwell`` before the alert fires; it must be clear for ``keep_firing``
+    before it is resolved. Of what nobody knows any more the alert ends as *expired* after ``stale_after``.
+    """
+
+    name: str
+    severity: Severity
+    meaning: str
+    summary: str
+    remedy: str
+    dwell: float = 0.0
+    keep_firing: float = 0.0
+    stale_after: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.dwell < 0 or self.keep_firing < 0 or self.stale_after <= 0:
+            raise ValueError(f"{self.name}: dwell and keep_firing can't be negative, stale_after not 0")
+
+    @property
+    def runbook(self) -> str:
+        """The page that tells a person on call what to do."""
+        return f"{RUNBOOKS}/{self.name}.md"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The evidence that the summary names."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.summary) if name)
+
+    def say(self, evidence: Mapping[str, Scalar]) -> str:
+        """Return the summary with ``evidence`` in it."""
+        return self.summary.format_map(evidence)
+
+
+def by_name(rules: Iterable[AlertRule]) -> dict[str, AlertRule]:
+    """Return ``rules`` by their names; raises ValueError where one is used twice."""
+    found: dict[str, AlertRule] = {}
+    for rule in rules:
+        if rule.name in found:
+            raise ValueError(f"two alerts are called {rule.name}")
+        found[rule.name] = rule
+    return found
+
+
+def table(rules: Iterable[AlertRule]) -> str:
+    """Return ``rules`` as a Markdown table."""
+    rows = ["| alert | severity | fires when | dwell | keeps firing |", "| --- | --- | --- | --- | --- |"]
+    rows += [
+        f"| [{rule.name}](runbooks/{rule.name}.md) | {rule.severity.name.lower()} | {rule.meaning} "
+        f"| {rule.dwell:g} s | {rule.keep_firing:g} s |"
+        for rule in rules
+    ]
+    return "\n".join(rows) + "\n"

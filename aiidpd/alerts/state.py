@@ -1,0 +1,198 @@
+"""The state machine of every alert (pure): inactive, pending, firing, and how each ends.
+
+A worker says in each pass how the condition of each alert stands; the machine decides what that means.
+
+- A condition that *holds* makes the alert pending, and firing once it held for the rule's dwell in sum.
+- *Between* is the band of the hysteresis: it changes nothing. A pending alert stays pending there and its
+  dwell does not count on, so noise around a threshold makes an alert pending once, not at every crossing.
+- A condition that is *clear* ends a pending alert at once, a firing one after ``keep_firing``.
+- A condition that is *unknown*, or of which nothing is said, neither fires nor resolves anything: no data
+  is neither good news nor bad. Time in which it was unknown counts for nothing. After ``stale_after``
+  an alert that nobody knows about ends as expired, which is told apart from resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
+from typing import TypeAlias
+
+from aiidpd.alerts.rule import AlertRule
+from aiidpd.kernel.events import Scalar
+
+
+class Condition(Enum):
+    """How the condition of an alert stands."""
+
+    HOLDS = "holds"
+    BETWEEN = "between"
+    CLEAR = "clear"
+    UNKNOWN = "unknown"
+
+
+def above(value: float | None, enter: float, leave: float) -> Condition:
+    """Return the condition "``value`` is high": it holds from ``enter`` on, and is clear at ``leave``."""
+    if value is None:
+        return Condition.UNKNOWN
+    if value >= enter:
+        return Condition.HOLDS
+    return Condition.CLEAR if value <= leave else Condition.BETWEEN
+
+
+def below(value: float | None, enter: float, leave: float) -> Condition:
+    """Return the condition "``value`` is low": it holds from ``enter`` down, and is clear at ``leave``."""
+    return above(None if value is None else -value, -enter, -leave)
+
+
+class Stage(StrEnum):
+    """Where an alert stands."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+
+
+class Change(StrEnum):
+    """What became of an alert."""
+
+    PENDING = "pending"
+    FIRING = "firing"
+    RESOLVED = "resolved"  # it fired, and the condition is clear
+    CANCELLED = "cancelled"  # it was pending, and did not come to fire
+    EXPIRED = "expired"  # it fired, and nobody knows any more
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """How the condition of ``alert`` stands for ``subject`` now. ``evidence`` has what its summary names."""
+
+    alert: str
+    subject: str
+    condition: Condition
+    evidence: Mapping[str, Scalar]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """What is remembered of one alert for one subject. Times are monotonic seconds.
+
+    ``since`` is when the stage began, ``at`` when something was last observed, ``known`` when that was not
+    "unknown"; ``held`` is for how long the condition held while pending. ``evidence`` is the last known.
+    """
+
+    stage: Stage
+    since: float
+    at: float
+    known: float
+    condition: Condition
+    evidence: Mapping[str, Scalar]
+    held: float = 0.0
+    clear_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of one alert. ``lasted`` is how many seconds the stage before it lasted."""
+
+    rule: AlertRule
+    subject: str
+    change: Change
+    lasted: float
+    evidence: Mapping[str, Scalar]
+
+    @property
+    def reason(self) -> str:
+        """A sentence on what happened."""
+        said = self.rule.say(self.evidence)
+        match self.change:
+            case Change.PENDING:
+                return f"{said}; fires if that holds for {self.rule.dwell:g} s"
+            case Change.FIRING:
+                return said
+            case Change.RESOLVED:
+                return f"over after {self.lasted:.0f} s: {said}"
+            case Change.CANCELLED:
+                return f"did not last: {said}"
+            case Change.EXPIRED:
+                return f"nothing is known for {self.rule.stale_after:g} s, the last was: {said}"
+
+
+Key: TypeAlias = tuple[str, str]
+"""The name of an alert and its subject."""
+
+
+def step(
+    alerts: Mapping[Key, Alert], observed: Iterable[Observation], now: float, rules: Mapping[str, AlertRule]
+) -> tuple[Mapping[Key, Alert], tuple[Transition, ...]]:
+    """Return the alerts after what was ``observed`` at monotonic second ``now``, and what changed.
+
+    An alert in ``alerts`` of which nothing was observed is unknown; where its rule is gone it ends.
+    """
+    seen: dict[Key, Observation] = {}
+    for each in observed:
+        key = (each.alert, each.subject)
+        if key in seen:
+            raise ValueError(f"{each.alert} was observed twice for {each.subject or 'its subject'}")
+        seen[key] = each
+    after: dict[Key, Alert] = {}
+    told: list[Transition] = []
+    for key in {**alerts, **seen}:
+        rule = rules.get(key[0])
+        if rule is None:
+            if key in seen:
+                raise ValueError(f"there is no alert {key[0]}")
+            continue
+        before = alerts.get(key)
+        stands, change = _advance(before, seen.get(key), rule, now)
+        if stands is not None:
+            after[key] = stands
+        if change is not None:
+            lasted = now - before.since if before else 0.0
+            last = stands or before
+            told.append(Transition(rule, key[1], change, lasted, last.evidence if last else {}))
+    return after, tuple(told)
+
+
+def _advance(
+    before: Alert | None, seen: Observation | None, rule: AlertRule, now: float
+) -> tuple[Alert | None, Change | None]:
+    if seen is None or seen.condition is Condition.UNKNOWN:
+        return _unknown(before, rule, now)
+    return _known(before, seen, rule, now)
+
+
+def _unknown(before: Alert | None, rule: AlertRule, now: float) -> tuple[Alert | None, Change | None]:
+    if before is None:
+        return None, None
+    if now - before.known < rule.stale_after:
+        return replace(before, at=now, condition=Condition.UNKNOWN, clear_since=None), None
+    ends = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED, Stage.INACTIVE: None}
+    return None, ends[before.stage]
+
+
+def _known(
+    before: Alert | None, seen: Observation, rule: AlertRule, now: float
+) -> tuple[Alert, Change | None]:
+    if before is None:
+        before = Alert(Stage.INACTIVE, now, now, now, Condition.UNKNOWN, seen.evidence)
+    stage, change = before.stage, None
+    held, clear_since = 0.0, None
+    match stage, seen.condition:
+        case Stage.INACTIVE, Condition.HOLDS:
+            stage, change = (Stage.PENDING, Change.PENDING) if rule.dwell else (Stage.FIRING, Change.FIRING)
+        case Stage.PENDING, Condition.HOLDS:
+            # Only the time between two looks that both found it counts, and none that nobody looked at.
+            held = before.held + (now - before.at if before.condition is Condition.HOLDS else 0.0)
+            if held >= rule.dwell:
+                stage, change = Stage.FIRING, Change.FIRING
+        case Stage.PENDING, Condition.BETWEEN:
+            held = before.held
+        case Stage.PENDING, Condition.CLEAR:
+            stage, change = Stage.INACTIVE, Change.CANCELLED
+        case Stage.FIRING, Condition.CLEAR:
+            clear_since = now if before.clear_since is None else before.clear_since
+            if now - clear_since >= rule.keep_firing:
+                stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None
+    since = before.since if stage is before.stage else now
+    return Alert(stage, since, now, now, seen.condition, seen.evidence, held, clear_since), change

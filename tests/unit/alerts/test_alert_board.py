@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from aiidpd.alerts.board import AlertBoard, AlertFeed
+from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.rule import AlertRule
+from aiidpd.alerts.state import Condition, Observation, Stage
+from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.health import Health
+from aiidpd.telemetry.registry import build_registry
+from tests.fakes.clock import FakeClock
+
+HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
+HOT = AlertRule("Hot", Severity.ERROR, "it is hot.", "{name} is at {celsius:g} °C", "cool it", dwell=2.0)
+DUSTY = AlertRule("Dusty", Severity.WARNING, "it is dusty.", "{name} is dusty", "clean it")
+
+
+class House:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.events: list[Event] = []
+        bus = EventBus()
+        bus.attach(events=self.events.append)
+        self.health = Health(self.clock, bus)
+        self.board = AlertBoard(self.clock, bus, self.health)
+        self.feed: AlertFeed = self.board.feed("thermal", [HOT, DUSTY])
+
+    def hot(self, condition: Condition, celsius: float = 91.0) -> Observation:
+        return Observation("Hot", "GPU-0", condition, {"name": "GPU 0", "celsius": celsius})
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        registry = build_registry({"alerts": AlertsCollector(self.board)})
+        return {
+            f"{sample.name} {' '.join(sample.labels.values())}": sample.value
+            for family in registry.collect()
+            for sample in family.samples
+            if sample.name.startswith("aiidpd_alert")
+        }
+
+
+async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
+    house = House()
+    house.feed.observe([house.hot(CLEAR, 60.0)])
+    assert house.metrics == {
+        "aiidpd_alert_firing Hot error GPU-0": 0,
+        "aiidpd_alert_pending Hot error GPU-0": 0,
+        "aiidpd_alert_fired_total Hot": 0,
+        "aiidpd_alert_fired_total Dusty": 0,
+    }
+    for _ in range(3):
+        house.feed.observe([house.hot(HOLDS)])
+        await house.clock.advance(1)
+    [alert] = house.board.standing()
+    assert (alert.name, alert.stage, alert.summary) == ("Hot", Stage.FIRING, "GPU 0 is at 91 °C")
+    assert (alert.since, alert.known_at) == (house.clock.time() - 1, house.clock.time() - 1)
+    [finding] = house.health.findings()
+    assert (finding.code, finding.subject, finding.severity) == ("Hot", "GPU-0", Severity.ERROR)
+    assert finding.remedy == "cool it; docs/runbooks/Hot.md"
+    assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
+    assert house.metrics["aiidpd_alert_fired_total Hot"] == 1
+
+    house.feed.observe([house.hot(CLEAR, 60.0)])
+    assert house.health.findings() == ()
+    assert house.board.standing() == ()
+    assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 0
+    told = [(event.kind, event.severity, event.subject) for event in house.events]
+    assert told == [
+        ("alert.pending", Severity.INFO, "GPU-0"),
+        ("alert.firing", Severity.ERROR, "GPU-0"),
+        ("alert.resolved", Severity.INFO, "GPU-0"),
+    ]
+    assert house.events[1].evidence == {
+        "alert": "Hot",
+        "alert_severity": "error",
+        "worker": "thermal",
+        "lasted_seconds": 2.0,
+        "remedy": "cool it",
+        "runbook": "docs/runbooks/Hot.md",
+        "name": "GPU 0",
+        "celsius": 91.0,
+    }
+
+
+async def test_a_standing_alert_outlives_its_worker_and_its_new_worker_does_not_fire_it_again():
+    house = House()
+    for _ in range(3):
+        house.feed.observe([house.hot(HOLDS)])
+        await house.clock.advance(1)
+    house.feed = house.board.feed("thermal", [HOT, DUSTY])
+    [alert] = house.board.standing()
+    assert (alert.stage, alert.condition) == (Stage.FIRING, "unknown")
+    house.feed.observe([house.hot(HOLDS)])
+    assert [event.kind for event in house.events] == ["alert.pending", "alert.firing"]
+
+
+async def test_the_time_without_a_worker_is_no_dwell():
+    house = House()
+    house.feed.observe([house.hot(HOLDS)])
+    await house.clock.advance(60)
+    house.feed = house.board.feed("thermal", [HOT, DUSTY])
+    house.feed.observe([house.hot(HOLDS)])
+    assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
+
+
+async def test_what_is_not_known_has_no_series_unless_it_stands():
+    house = House()
+    house.feed.observe([house.hot(CLEAR)])
+    house.feed.observe([])
+    assert "aiidpd_alert_firing Hot error GPU-0" not in house.metrics
+    for _ in range(3):
+        house.feed.observe([house.hot(HOLDS)])
+        await house.clock.advance(1)
+    house.feed.observe([])
+    assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
+    await house.clock.advance(300)
+    house.feed.observe([])
+    assert "aiidpd_alert_firing Hot error GPU-0" not in house.metrics
+    assert house.health.findings() == ()
+    assert house.events[-1].kind == "alert.expired"
+
+
+async def test_a_rule_that_is_gone_takes_its_alerts_along():
+    house = House()
+    for _ in range(3):
+        house.feed.observe([house.hot(HOLDS)])
+        await house.clock.advance(1)
+    house.board.feed("thermal", [DUSTY])
+    assert house.board.standing() == ()
+    assert house.health.findings() == ()
+
+
+def test_the_sources_do_not_know_each_other():
+    house = House()
+    other = house.board.feed("backup", [AlertRule("Late", Severity.WARNING, "", "late", "")])
+    other.observe([Observation("Late", "", HOLDS, {})])
+    house.feed.observe([])
+    other.observe([Observation("Late", "", HOLDS, {})])
+    assert [alert.source for alert in house.board.standing()] == ["backup"]
+    assert [rule.name for rule in house.board.rules] == ["Hot", "Dusty", "Late"]
+
+
+def test_the_gravest_stands_first_and_what_is_pending_last():
+    house = House()
+    dusty = Observation("Dusty", "GPU-0", HOLDS, {"name": "GPU 0"})
+    house.feed.observe([house.hot(HOLDS), dusty])
+    assert [alert.name for alert in house.board.standing()] == ["Dusty", "Hot"]
