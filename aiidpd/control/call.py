@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from aiidpd.control.access import Access
-from aiidpd.control.schema import Document, NothingAsked, Question
+from aiidpd.control.document import Document, Question
+from aiidpd.control.schema import NothingAsked
 from aiidpd.control.services import Services
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 
 from aiidpd.control.call import Stream
-from aiidpd.control.schema import SEVERITIES, EventDocument, EventsQuery, JobDocument, Missed
+from aiidpd.control.document import SEVERITIES
+from aiidpd.control.schema import EventDocument, EventsQuery, JobDocument, Missed
 from aiidpd.control.services import Services
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event

@@ -12,7 +12,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from aiidpd.control.access import Access
 from aiidpd.control.call import Route
-from aiidpd.control.schema import Document, ProblemDocument, Question
+from aiidpd.control.document import Document, Question
+from aiidpd.control.schema import ProblemDocument
 from aiidpd.system.problem import MEDIA_TYPE as PROBLEM
 
 PATH = "/v1/openapi.json"

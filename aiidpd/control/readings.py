@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from aiidpd.control import schema
+from aiidpd.control import gpu_schema, schema
+from aiidpd.control.document import Reading
 from aiidpd.control.services import Services
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.worker import WorkerStatus
 
-_Reading = TypeVar("_Reading", bound=schema.Reading)
+_Reading = TypeVar("_Reading", bound=Reading)
 
 
 def status(services: Services) -> schema.StatusDocument:
@@ -33,10 +34,10 @@ def status(services: Services) -> schema.StatusDocument:
     )
 
 
-def gpus(services: Services) -> schema.GpusDocument:
+def gpus(services: Services) -> gpu_schema.GpusDocument:
     """Return the last reading of the GPUs."""
     view, common = _reading(services, "gpus", "thermal")
-    return _document(schema.GpusDocument, view, common)
+    return _document(gpu_schema.GpusDocument, view, common)
 
 
 def containers(services: Services) -> schema.ContainersDocument:

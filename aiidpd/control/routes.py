@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from aiidpd.control import follow, readings, schema
+from aiidpd.control import follow, gpu_schema, readings, schema
 from aiidpd.control.access import Access
 from aiidpd.control.call import Answer, Call, Route
 from aiidpd.kernel.errors import NotFound
@@ -98,7 +98,7 @@ ROUTES = (
         query=schema.EventsQuery,
         lines=(schema.EventDocument, schema.Heartbeat, schema.Missed),
     ),
-    Route("GET", "/v1/gpus", Access.READ, _gpus, "The last reading of each GPU.", schema.GpusDocument),
+    Route("GET", "/v1/gpus", Access.READ, _gpus, "The last reading of each GPU.", gpu_schema.GpusDocument),
     Route(
         "GET",
         "/v1/containers",

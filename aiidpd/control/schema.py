@@ -8,34 +8,11 @@ known", which is never zero.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
-from aiidpd.kernel.events import Severity
-
-SEVERITIES = {severity.name.lower(): severity for severity in Severity}
-
-
-def _severity_name(value: object) -> object:
-    return value.name.lower() if isinstance(value, Severity) else value
-
-
-SeverityName = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_severity_name)]
-Scalar = str | int | float | bool | None
-
-
-class Document(BaseModel):
-    """What the daemon gives."""
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
-
-
-class Question(BaseModel):
-    """What the daemon takes: anything that is not foreseen is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from aiidpd.control.document import Document, Question, Reading, Scalar, SeverityName
 
 # Requests
 
@@ -155,52 +132,6 @@ class Missed(Document):
 # Readings
 
 
-class Reading(Document):
-    """What all readings have in common."""
-
-    read_at: float | None = Field(description="When it was read; null where there is no current reading.")
-    reason: str = Field(description="Why there is no reading, or what is wrong; empty where all is well.")
-    simulated: bool
-
-
-class GpuDocument(Document):
-    """One GPU. Units are in the names; ratios run from 0 to 1."""
-
-    index: int
-    uuid: str
-    name: str
-    temperature_celsius: float | None
-    slowdown_celsius: float | None
-    shutdown_celsius: float | None
-    power_watts: float | None
-    power_limit_watts: float | None
-    fan_ratio: float | None
-    utilisation_ratio: float | None
-    memory_controller_utilisation_ratio: float | None
-    memory_used_bytes: float | None
-    memory_total_bytes: float | None
-    graphics_clock_hertz: float | None
-    memory_clock_hertz: float | None
-    clock_events: list[str] | None
-
-
-class GpuFaultDocument(Document):
-    """A driver call that failed, on one GPU or (index null) on the driver as a whole."""
-
-    index: int | None
-    call: str
-    code: int | None
-    name: str
-
-
-class GpusDocument(Reading):
-    """Every GPU that could be read."""
-
-    driver_version: str = ""
-    gpus: list[GpuDocument] = []
-    faults: list[GpuFaultDocument] = []
-
-
 class ContainerDocument(Document):
     """One container, as the engine describes it."""
 
@@ -231,8 +162,8 @@ class ContainersDocument(Reading):
     """Every container of the engine."""
 
     version: str = Field("", description="The engine's.")
-    containers: list[ContainerDocument] = []
-    unreadable: list[UnreadableContainer] = []
+    containers: tuple[ContainerDocument, ...] = ()
+    unreadable: tuple[UnreadableContainer, ...] = ()
 
 
 class SnapshotDocument(Document):
@@ -283,7 +214,7 @@ class BackupDocument(Reading):
     source: str = ""
     target: str = ""
     schedule: str = ""
-    snapshots: list[SnapshotDocument] = []
+    snapshots: tuple[SnapshotDocument, ...] = ()
     last_success_at: float | None = None
     last_run: RunResultDocument | None = None
     running: RunProgressDocument | None = None
@@ -343,7 +274,7 @@ class EndpointDocument(Document):
 class BenchDocument(Reading):
     """Every endpoint, in the order of the configuration."""
 
-    endpoints: list[EndpointDocument] = []
+    endpoints: tuple[EndpointDocument, ...] = ()
 
 
 # Work and configuration

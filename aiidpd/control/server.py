@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from aiidpd.control import openapi
 from aiidpd.control.access import Access, AccessPolicy, decide
 from aiidpd.control.call import Answer, Call, Route, Stream
+from aiidpd.control.document import Document, Question
 from aiidpd.control.routes import ROUTES
-from aiidpd.control.schema import Document, Heartbeat, Question
+from aiidpd.control.schema import Heartbeat
 from aiidpd.control.services import Services
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
 from aiidpd.kernel.events import Event, Scalar, Severity
@@ -205,8 +206,7 @@ def _understood(kind: type[_Asked], given: object, part: str) -> _Asked:
 
 
 def _query(request: web.Request) -> dict[str, str]:
-    names = list(request.query)
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name in set(request.query) if len(request.query.getall(name)) > 1)
     if twice:
         raise Invalid("understand", "the request's query", reason=f"{', '.join(twice)}: given more than once")
     return dict(request.query)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import anyio
 
 from aiidpd.control.access import AccessPolicy
 from aiidpd.control.routes import ROUTES
@@ -67,6 +70,7 @@ class ControlDaemon:
     reloads: Reloads
     api: ControlApi
     server: WebServer
+    services: Services
 
     def say(self, kind: str = "test.said", reason: str = "it was said", **more: Any) -> None:
         """Publish an event."""
@@ -84,6 +88,7 @@ async def control_daemon(
     *,
     limits: Limits | None = None,
     policy: AccessPolicy | None = None,
+    mode: int = 0o660,
     **options: Any,
 ) -> AsyncIterator[ControlDaemon]:
     """Serve the control API at ``folder/control.sock``."""
@@ -110,10 +115,13 @@ async def control_daemon(
         jobs=jobs,
         queues=queues,
         views=views,
-        config_entries=lambda: [("daemon.log_level", '"info"', "default"), ("gpu.interval", '"2s"', "a.toml:3")],
+        config_entries=lambda: [
+            ("daemon.log_level", '"info"', "default"),
+            ("gpu.interval", '"2s"', "a.toml:3"),
+        ],
         reload=reloads,
     )
-    listener = listen_unix(folder / "control.sock")
+    listener = listen_unix(folder / "control.sock", mode=mode)
     api = ControlApi(
         services,
         policy or AccessPolicy(owner=os.getuid(), readers=listener.gid),
@@ -124,8 +132,27 @@ async def control_daemon(
     try:
         async with server:
             yield ControlDaemon(
-                listener.path, bus, history, health, workers, jobs, queues, views, reloads, api, server
+                listener.path,
+                bus,
+                history,
+                health,
+                workers,
+                jobs,
+                queues,
+                views,
+                reloads,
+                api,
+                server,
+                services,
             )
     finally:
         listener.close()
         history.close()
+
+
+async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    """Wait until ``condition`` holds, at most ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not become so in time"
+        await anyio.sleep(0.01)

@@ -20,8 +20,28 @@ Connect = Callable[[], Awaitable[Streams]]
 _HEAD = b"GET /v1/status HTTP/1.1\r\nHost: x\r\n"
 _POST = b"POST /v1/bench/runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 _METHODS = (b"GET", b"POST", b"BREW", b"get", b"", b"CONNECT", b"OPTIONS", b"PRI", b"G\0T", b"\xff\xfe")
-_TARGETS = (b"/v1/status", b"*", b"", b"/" * 9000, b"/%zz", b"/\xff\xfe", b"http://[::1/", b"/a b", b"//", b"/v1/../etc")
-_VERSIONS = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2.0", b"HTTP/9", b"HTTP/1.1 x", b"", b"ICY", b"HTTP/1." + b"1" * 500)
+_TARGETS = (
+    b"/v1/status",
+    b"*",
+    b"",
+    b"/" * 9000,
+    b"/%zz",
+    b"/\xff\xfe",
+    b"http://[::1/",
+    b"/a b",
+    b"//",
+    b"/v1/../etc",
+)
+_VERSIONS = (
+    b"HTTP/1.1",
+    b"HTTP/1.0",
+    b"HTTP/2.0",
+    b"HTTP/9",
+    b"HTTP/1.1 x",
+    b"",
+    b"ICY",
+    b"HTTP/1." + b"1" * 500,
+)
 _BODIES = (
     b"{",
     b"[" * 60_000,
@@ -78,7 +98,9 @@ async def bad_body(streams: Streams, rng: random.Random) -> None:
 
 
 async def bad_query(streams: Streams, rng: random.Random) -> None:
-    query = rng.choice((b"limit=0", b"limit=x", b"nope=1", b"since=nan", b"kind=%ff", b"after_id=9" + b"9" * 99, b"a&a&a"))
+    query = rng.choice(
+        (b"limit=0", b"limit=x", b"nope=1", b"since=nan", b"kind=%ff", b"after_id=9" + b"9" * 99, b"a&a&a")
+    )
     await _say(streams, b"GET /v1/events?%s HTTP/1.1\r\nHost: x\r\n\r\n" % query)
 
 
@@ -111,21 +133,21 @@ async def endless_head(streams: Streams, rng: random.Random) -> None:
         await asyncio.sleep(0)
 
 
-async def endless_body(streams: Streams, rng: random.Random) -> None:
+async def endless_body(streams: Streams, _rng: random.Random) -> None:
     await _say(streams, _POST + b"Transfer-Encoding: chunked\r\n\r\n")
     for _ in range(20_000):
         await _say(streams, b"100\r\n" + bytes(256) + b"\r\n")
         await asyncio.sleep(0)
 
 
-async def slow_body(streams: Streams, rng: random.Random) -> None:
+async def slow_body(streams: Streams, _rng: random.Random) -> None:
     await _say(streams, _POST + b"Content-Length: 500\r\n\r\n")
     for _ in range(500):
         await _say(streams, b" ")
         await asyncio.sleep(0.05)
 
 
-async def huge_body(streams: Streams, rng: random.Random) -> None:
+async def huge_body(streams: Streams, _rng: random.Random) -> None:
     await _say(streams, _POST + b"Content-Length: 70000000\r\n\r\n")
     for _ in range(100):
         await _say(streams, bytes(65536))
@@ -136,14 +158,14 @@ async def broken_chunks(streams: Streams, rng: random.Random) -> None:
     await _say(streams, _POST + b"Transfer-Encoding: chunked\r\n\r\n" + size + b"\r\nhello\r\n0\r\n\r\n")
 
 
-async def endless_trailers(streams: Streams, rng: random.Random) -> None:
+async def endless_trailers(streams: Streams, _rng: random.Random) -> None:
     await _say(streams, _POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     for number in range(20_000):
         await _say(streams, b"X-%d: y\r\n" % number)
         await asyncio.sleep(0)
 
 
-async def silent(streams: Streams, rng: random.Random) -> None:
+async def silent(_streams: Streams, _rng: random.Random) -> None:
     """Connects, says nothing."""
 
 
@@ -211,7 +233,9 @@ async def misbehave(connect: Connect, rng: random.Random, patience: float) -> st
             finally:
                 streams[1].transport.abort()
     except TimeoutError:
-        raise AssertionError(f"{kind.__name__} was neither answered nor dropped within {patience} s") from None
+        raise AssertionError(
+            f"{kind.__name__} was neither answered nor dropped within {patience} s"
+        ) from None
     return kind.__name__
 
 
@@ -230,7 +254,9 @@ def connecting(address: str) -> Connect:
     return lambda: asyncio.open_unix_connection(address)
 
 
-async def crowd(count: int, seed: int, addresses: list[str], at_once: int = 40, patience: float = 10) -> Counter[str]:
+async def crowd(
+    count: int, seed: int, addresses: list[str], at_once: int = 40, patience: float = 10
+) -> Counter[str]:
     """Be ``count`` hostile clients, ``at_once`` at a time."""
     rng = random.Random(seed)
     kinds: Counter[str] = Counter()
@@ -247,4 +273,5 @@ async def crowd(count: int, seed: int, addresses: list[str], at_once: int = 40, 
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(crowd(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))))
+    found = asyncio.run(crowd(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
+    sys.stdout.write(json.dumps(found))

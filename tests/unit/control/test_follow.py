@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from aiidpd.control import follow
+from aiidpd.control.schema import EventDocument, EventsQuery, Missed
+from aiidpd.control.services import Services
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Severity
+from aiidpd.system.connection import Limits
+from tests.fakes.control import ControlDaemon, control_daemon, until
+
+Line = dict[str, Any]
+
+
+async def take(stream: AsyncGenerator[Any, None], count: int) -> list[Any]:
+    async with asyncio.timeout(10):
+        return [await anext(stream) for _ in range(count)]
+
+
+async def test_the_record_comes_first_then_what_happens(daemon: ControlDaemon) -> None:
+    for number in range(5):
+        daemon.say(reason=f"old {number}")
+    async with aclosing(follow.events(daemon.services, EventsQuery(limit=3))) as stream:
+        assert [line.reason for line in await take(stream, 3)] == ["old 2", "old 3", "old 4"]
+        daemon.say(reason="new 0")
+        daemon.say(reason="new 1")
+        assert [line.reason for line in await take(stream, 2)] == ["new 0", "new 1"]
+        assert daemon.bus.subscribers == 1
+    assert daemon.bus.subscribers == 0
+
+
+async def test_filters_hold_for_the_record_and_for_what_happens(daemon: ControlDaemon) -> None:
+    def say(reason: str) -> None:
+        daemon.say("container.died", reason, severity=Severity.ERROR, subject="web")
+        daemon.say("container.died", "other subject", severity=Severity.ERROR, subject="db")
+        daemon.say("container.started", "not grave", subject="web")
+        daemon.say("gpu.hot", "other kind", severity=Severity.ERROR, subject="web")
+
+    say("recorded")
+    query = EventsQuery(kind="container.", severity="warning", subject="web", since=time.time() - 60)
+    async with aclosing(follow.events(daemon.services, query)) as stream:
+        assert [line.reason for line in await take(stream, 1)] == ["recorded"]
+        say("live")
+        assert [line.reason for line in await take(stream, 1)] == ["live"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_event_is_lost_or_doubled_while_the_record_is_read(daemon: ControlDaemon, seed: int) -> None:
+    # Events are published at every moment: before, while and after the record is read.
+    rng = random.Random(seed)
+    daemon.say()
+    first = (await daemon.events("test."))[0].id
+    published = 1
+
+    async def publish() -> None:
+        nonlocal published
+        for _ in range(600):
+            daemon.say()
+            published += 1
+            if rng.random() < 0.3:
+                await anyio.sleep(rng.choice((0, 0, 0.001)))
+
+    publishing = asyncio.create_task(publish())
+    await anyio.lowlevel.checkpoint()
+    async with aclosing(follow.events(daemon.services, EventsQuery(after_id=first - 1 or first))) as stream:
+        seen = [line.id for line in await take(stream, 550)]
+    await publishing
+    assert seen == list(range(seen[0], seen[0] + 550))
+    assert seen[0] <= first + 1
+
+
+async def test_what_a_slow_reader_lost_comes_from_the_record(daemon: ControlDaemon) -> None:
+    async with aclosing(follow.events(daemon.services, EventsQuery())) as stream:
+        daemon.say(reason="0")
+        assert [line.reason for line in await take(stream, 1)] == ["0"]
+        for number in range(1, 3000):  # its queue holds 1024
+            daemon.say(reason=str(number))
+        seen = await take(stream, 2999)
+    assert [line.reason for line in seen] == [str(number) for number in range(1, 3000)]
+
+
+class BrokenHistory:
+    """A record that can't be read."""
+
+    async def events(self, **_query: Any) -> list[Event]:
+        raise Unavailable("read history", "db", reason="disk error")
+
+
+async def test_without_the_record_the_stream_says_so_and_goes_on(daemon: ControlDaemon) -> None:
+    services: Services = replace(daemon.services, history=BrokenHistory())
+    async with aclosing(follow.events(services, EventsQuery())) as stream:
+        (missed,) = await take(stream, 1)
+        assert isinstance(missed, Missed)
+        assert "disk error" in missed.reason
+        daemon.say(reason="live")
+        (line,) = await take(stream, 1)
+        assert isinstance(line, EventDocument)
+        assert line.reason == "live"
+
+
+async def test_a_job_is_followed_to_its_end(daemon: ControlDaemon) -> None:
+    job = daemon.queues["backup"].submit()
+
+    async def work() -> None:
+        with job.running():
+            for number in range(200):
+                job.progress("copying", number, 200, "files")
+                await anyio.lowlevel.checkpoint()
+            job.succeed(files=200)
+
+    task = asyncio.create_task(work())
+    async with asyncio.timeout(10):
+        lines = [line async for line in follow.job(job)]
+    await task
+    assert lines[-1].state == "succeeded"
+    assert lines[-1].result == {"files": 200}
+    assert len(lines) < 10  # many changes in quick succession are told as few
+
+
+async def read_lines(reader: asyncio.StreamReader, until: Callable[[bytes], bool]) -> bytes:
+    got = b""
+    async with asyncio.timeout(5):
+        while not until(got):
+            got += await reader.read(65536)
+    return got
+
+
+async def open_stream(daemon: ControlDaemon, target: str = "/v1/events") -> tuple[Any, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(str(daemon.path))
+    writer.write(f"GET {target}?follow=true HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    await read_lines(reader, lambda got: b"heartbeat" in got)
+    return reader, writer
+
+
+async def test_a_stream_begins_at_once_and_beats_while_nothing_happens(daemon: ControlDaemon) -> None:
+    started = time.monotonic()
+    reader, writer = await open_stream(daemon)
+    assert time.monotonic() - started < 1
+    await read_lines(reader, lambda got: got.count(b"heartbeat") >= 3)
+    daemon.say(reason="a fact")
+    await read_lines(reader, lambda got: b'"a fact"' in got)
+    writer.close()
+
+
+@pytest.mark.parametrize("manner", ["close", "abort", "half"])
+async def test_a_client_that_vanishes_costs_nothing(daemon: ControlDaemon, manner: str) -> None:
+    tasks = len(asyncio.all_tasks())
+    streams = [await open_stream(daemon) for _ in range(10)]
+    assert daemon.bus.subscribers == 10
+    for _, writer in streams:
+        match manner:
+            case "close":
+                writer.close()
+            case "abort":
+                writer.transport.abort()
+            case "half":
+                writer.write_eof()
+    await until(lambda: not daemon.bus.subscribers and not daemon.server.connections)
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)
+    for _, writer in streams:
+        writer.close()
+
+
+async def test_a_client_that_stops_reading_is_dropped(tmp_path: Path) -> None:
+    limits = Limits(write=0.5, buffer_bytes=4096)
+    async with control_daemon(tmp_path, limits=limits, heartbeat=0.1) as daemon:
+        _, writer = await open_stream(daemon)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(20):
+            while daemon.bus.subscribers or daemon.server.connections:
+                daemon.say(reason="x" * 2000)
+                await anyio.sleep(0.005)
+        writer.close()
+
+
+async def test_streams_leave_room_for_others(tmp_path: Path) -> None:
+    async with control_daemon(tmp_path, streams=2, heartbeat=0.1) as daemon:
+        streams = [await open_stream(daemon) for _ in range(2)]
+        reader, writer = await asyncio.open_unix_connection(str(daemon.path))
+        writer.write(b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await read_lines(reader, lambda got: b"}" in got)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"2 streams are open" in answer
+        writer.write(b"GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b" 200 OK" in await read_lines(reader, lambda got: b"findings" in got)
+        assert daemon.bus.subscribers == 2
+        for each in (writer, *(stream[1] for stream in streams)):
+            each.close()
+
+
+async def test_closing_the_server_ends_streams_in_order(tmp_path: Path) -> None:
+    async with control_daemon(tmp_path, heartbeat=0.1) as daemon:
+        reader, writer = await open_stream(daemon)
+        started = time.monotonic()
+    assert time.monotonic() - started < 1
+    assert (await reader.read()).endswith(b"0\r\n\r\n")
+    assert daemon.bus.subscribers == 0
+    writer.close()
