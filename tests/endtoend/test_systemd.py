@@ -26,6 +26,10 @@ simulated_gpus = 1
 [containers]
 engine = "simulated"
 
+[backup]
+source = "/srv/models"
+target = "/var/lib/aiidpd/backup"
+
 [[bench.endpoints]]
 name = "simulated"
 kind = "simulated"
@@ -66,7 +70,8 @@ class Service:
         return list(found["gpus"])
 
     def start(self) -> None:
-        self.machine.shell("systemctl start aiidpd")
+        done = self.machine.run("systemctl", "start", "aiidpd", check=False)
+        assert done.returncode == 0, self.journal()
 
     def running(self) -> bool:
         return self.show("ActiveState") == "active"
@@ -82,6 +87,8 @@ def service(booted: Machine) -> Iterator[Service]:
     """Yield a service that is configured well and not running."""
     found = Service(booted)
     found.configure(GOOD)
+    booted.shell("mkdir -p /srv/models && printf weights >/srv/models/model.bin")
+    booted.shell("install -d -o aiidpd -g aiidpd -m 750 /var/lib/aiidpd/backup")
     yield found
     booted.shell(f"systemctl stop aiidpd; systemctl reset-failed aiidpd || true; rm -rf {DROP_INS}")
     booted.shell("systemctl daemon-reload; rm -rf /var/lib/aiidpd/*")
@@ -202,7 +209,11 @@ def test_members_may_not_change_anything(service: Service) -> None:
     service.ctl("reload")
 
 
-def test_what_it_writes_is_its_own(service: Service) -> None:
+def test_the_sandbox_lets_it_work_and_what_it_writes_is_its_own(service: Service) -> None:
     service.start()
+    service.ctl("backup", "run")
+    service.ctl("bench", "run")
+    copies = "find /var/lib/aiidpd/backup -name model.bin -exec cat {} ';' -quit"
+    assert service.machine.shell(copies) == "weights"
     found = service.machine.shell("stat -c '%U:%G %a' /run/aiidpd /run/aiidpd/control.sock /var/lib/aiidpd")
     assert found.splitlines() == ["aiidpd:aiidpd 755", "aiidpd:aiidpd 660", "aiidpd:aiidpd 750"]
