@@ -18,9 +18,10 @@ RUNTIME_FROM := $(addprefix $(LOCKS)/,build.txt runtime.txt)
 RUNTIME := $(READY)/runtime-$(call sum,pyproject.toml $(RUNTIME_FROM))
 TEST := $(READY)/test-$(call sum,pyproject.toml $(RUNTIME_FROM) $(LOCKS)/test.txt)
 LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
+PEERS := $(READY)/peers-$(call sum,$(LOCKS)/peers.txt)
 LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
 
-.PHONY: help run test check lock clean
+.PHONY: help run test check lock peers clean
 
 help: ## say what there is (default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -40,6 +41,8 @@ check: $(TEST) $(LINT) ## lint, types, rooms, Prometheus files
 
 lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE=1 takes the newest
 	$(VENV)/lock/bin/python packaging/lock.py $(if $(UPGRADE),--upgrade)
+
+peers: $(PEERS) ## install what bench/ measures beside us
 
 clean: ## remove what `make` installed and built; .aiidpd/ stays
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -77,3 +80,9 @@ $(LOCK_TOOLS): | $(BIN)/python
 	@$(PYTHON) -m venv --clear $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/lock.txt
 	@mkdir -p $(READY) && rm -f $(READY)/lock-* && touch $@
+
+$(PEERS): | $(BIN)/python
+	@echo "make: installing the peers of bench/ into $(VENV)/peers"
+	@$(PYTHON) -m venv --clear $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/peers.txt
+	@mkdir -p $(READY) && rm -f $(READY)/peers-* && touch $@

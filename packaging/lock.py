@@ -29,6 +29,7 @@ TITLES = {
     "test": "What the tests need on top.",
     "lint": "What `make check` needs on top.",
     "lock": "What `make lock` needs, in an environment of its own.",
+    "peers": "What bench/ measures beside us, in an environment of its own.",
 }
 UNDER = {
     "build": (),
@@ -51,6 +52,7 @@ def wanted(project: dict[str, object]) -> dict[str, list[str]]:
         "test": groups["test"],
         "lint": groups["lint"],
         "lock": groups["lock"],
+        "peers": groups["peers"],
     }
 
 
