@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 from aiidpd.control.client import ControlClient
-
 from bench.harness import daemon, percentile, report
 from bench.workload import SIMULATED
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-SIMULATED = """
+from pathlib import Path
+
+from tests.fakes.nvml import FakeNvml, build, gpu
+
+GPUS = 8
+
+SIMULATED = f"""
 [gpu]
 library = "simulated"
-simulated_gpus = 8
+simulated_gpus = {GPUS}
 [containers]
 engine = "simulated"
 simulated_containers = 50
@@ -14,3 +20,13 @@ listen = ""
 """
 
 NVML = SIMULATED.replace('library = "simulated"', 'library = "nvml"')
+
+
+def fake_nvml(folder: Path) -> FakeNvml:
+    """Return a fake driver library with the GPUs of the load: the calls are real, the cards are not."""
+    library = build(folder)
+    if library is None:
+        raise SystemExit("cannot build the fake driver: gcc is not here; apt-get install gcc libc6-dev")
+    fake = FakeNvml(folder, folder)
+    fake.install(*(gpu(index) for index in range(GPUS)))
+    return fake
