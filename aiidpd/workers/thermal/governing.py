@@ -1,0 +1,192 @@
+"""What the governor goes by, remembers and asks for (pure); :mod:`.governor` decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeAlias
+
+from aiidpd.workers.thermal.commands import Command
+from aiidpd.workers.thermal.faults import GpuFault
+from aiidpd.workers.thermal.ladder import Facts, Ladder, LadderPolicy, Lever, Rung
+from aiidpd.workers.thermal.trend import Trend
+
+
+class Mode(StrEnum):
+    """What the governor does with its decisions."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorPolicy:
+    """How hot a GPU may become and how it is kept there. Seconds and degrees Celsius.
+
+    The target is ``target_celsius``, or ``margin`` degrees below the card's own limit (the lower of its
+    slowdown point and its highest temperature of normal operation) where that is None.
+
+    Down: when the line through the last ``window`` seconds, less ``confidence`` standard errors, meets the
+    target within ``horizon``; or when the target is reached and the temperature does not fall back under it.
+    One rung for each ``degrees_per_rung`` that the forecast lies too high, at most ``most_rungs``, then a
+    wait of ``dwell`` (of ``urgent_dwell`` where the target is reached or the driver throttles already). The
+    default is what 15 W less make of 350 J/K in the horizon.
+
+    Up: one rung after ``recovery_dwell`` in which no reading came closer than ``hysteresis`` to the target. A
+    GPU that had to go down again within ``relapse`` of going up waits twice as long the next time, at most
+    ``recovery_cap``; one that is ``idle`` degrees below its target waits ``recovery_dwell`` again.
+
+    A setting that was refused is tried again after ``retry``. Settings within ``tolerance_watts`` are equal.
+    """
+
+    mode: Mode = Mode.OFF
+    target_celsius: float | None = None
+    margin: float = 5.0
+    horizon: float = 20.0
+    window: float = 12.0
+    confidence: float = 4.0
+    degrees_per_rung: float = 0.6
+    most_rungs: int = 8
+    dwell: float = 4.0
+    urgent_dwell: float = 1.0
+    hysteresis: float = 4.0
+    recovery_dwell: float = 30.0
+    recovery_cap: float = 3600.0
+    relapse: float = 600.0
+    idle: float = 15.0
+    retry: float = 10.0
+    tolerance_watts: float = 1.0
+    ladder: LadderPolicy = field(default_factory=LadderPolicy)
+
+    def __post_init__(self) -> None:
+        positive = ("horizon", "window", "degrees_per_rung", "most_rungs", "hysteresis", "recovery_dwell")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be greater than 0")
+        if self.recovery_cap < self.recovery_dwell:
+            raise ValueError("recovery_cap must not be less than recovery_dwell")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What is remembered of one GPU.
+
+    ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
+    anything was set since the baseline was last seen restored, and ``clocks_touched`` whether clocks were.
+    ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds.
+    """
+
+    index: int
+    name: str
+    facts: Facts = field(default_factory=Facts)
+    trend: Trend = field(default_factory=Trend)
+    ladder: Ladder = ()
+    level: int = 0
+    applied: Rung | None = field(default_factory=Rung)
+    touched: bool = False
+    clocks_touched: bool = False
+    without: frozenset[Lever] = frozenset()
+    changed: float = -math.inf
+    raised: float = -math.inf
+    lapses: int = 0
+    retry_at: float = -math.inf
+    strange: int = 0
+    blind: str = ""
+
+    @property
+    def rung(self) -> Rung:
+        """Where the GPU is meant to stand."""
+        return self.ladder[self.level] if self.ladder else Rung()
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """What one pass leaves to the next: the GPUs by UUID, and whether the driver lets us set anything."""
+
+    gpus: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
+    permitted: bool = True
+
+    def put(self, uuid: str, held: Held) -> GovernorState:
+        """Return the state with ``held`` for ``uuid``."""
+        return replace(self, gpus=MappingProxyType({**self.gpus, uuid: held}))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Go from one level to another by ``commands``; before the first of them the baseline must be safe.
+
+    ``dry_run``: tell it, set nothing. ``evidence`` is what the decision rests on. A move with equal levels
+    sets again what may have been lost.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    before: int
+    after: int
+    rung: Rung
+    baseline_watts: float | None
+    touched_before: bool
+    clocks_touched: bool
+    commands: tuple[Command, ...]
+    reason: str
+    evidence: Mapping[str, float]
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Others shall leave the GPU alone (``asked``), or need not any longer."""
+
+    index: int
+    uuid: str
+    asked: bool
+    reason: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The baseline was set and a reading shows it: nothing of ours is left on the GPU."""
+
+    index: int
+    uuid: str
+    name: str
+    watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """Somebody else set the limit while we held it: what they set is the baseline now."""
+
+    index: int
+    uuid: str
+    reason: str
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """A GPU can't be governed, for ``reason``; an empty one says that it can be again."""
+
+    index: int
+    uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The driver did not take a setting. ``final`` is whether it will not be tried again."""
+
+    index: int
+    uuid: str
+    lever: Lever
+    fault: GpuFault
+    final: bool
+
+
+Effect: TypeAlias = Move | BackOff | Settled | Yielded | Blind | Refused
