@@ -20,8 +20,8 @@ class Limits:
 
     ``head``: to send a request's first line and headers, from its first byte, or from connecting.
     ``body``: to send its body, of at most ``body_bytes``. ``idle``: between requests. ``write``: a
-    client that reads too slowly for the little that is buffered (``buffer_bytes`` here, about as
-    much in the kernel) for this long is dropped. ``connections``: how many are held at once; for
+    client for which more than ``buffer_bytes`` wait (and about twice as much in the kernel) must
+    read as much in this time, or is dropped. ``connections``: how many are held at once; for
     one more another that we wait for is dropped, and where there is none the new one gets 503.
     """
 
@@ -74,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._warned = False
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
+        self._unread = 0
         self.since = 0.0
         self.peer: Peer | None = None
         self.gone = asyncio.Event()
@@ -116,6 +117,7 @@ class Connection(asyncio.Protocol):
         limits = self._book.limits
         if self._transport is not None and self._transport.is_closing() and self._closing_since is None:
             self._closing_since = now
+        self._note_progress(now)
         # Once it is closing, what was written last still waits to be read.
         blocked_since = self._stalled_since if self._closing_since is None else self._closing_since
         if blocked_since is not None:
@@ -125,6 +127,16 @@ class Connection(asyncio.Protocol):
         if self._phase is Phase.IDLE and now - self.since > limits.idle:
             return "nothing was asked for a long time"
         return None
+
+    def _note_progress(self, now: float) -> None:
+        """Begin the time for reading anew where enough was read since it began."""
+        unread = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unread > self._unread:
+            self._unread = unread
+        elif self._unread - unread >= self._book.limits.buffer_bytes:
+            self._unread = unread
+            self._stalled_since = None if self._stalled_since is None else now
+            self._closing_since = None if self._closing_since is None else now
 
     def refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer with an error of our own, outside of HTTP's turns, and close."""
