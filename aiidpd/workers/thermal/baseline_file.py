@@ -1,0 +1,92 @@
+"""Keeps the baselines of the thermal resistance in the state folder: they are learnt over days."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from aiidpd.system.atomic import write_atomic
+from aiidpd.workers.thermal.foresight import Baseline, Baselines
+
+VERSION: Final = 1
+_LIMIT = 1 << 20
+
+
+class BaselineFile:
+    """A JSON file: by GPU (UUID) the drift that was last seen, and each band with resistance and seconds.
+
+    ``on_problem`` is called, from any thread, with a sentence where the file can't be read or written; what
+    can't be read counts as nothing learnt. Writes happen in a thread: a disk may hang.
+    """
+
+    def __init__(self, path: Path, on_problem: Callable[[str], None]) -> None:
+        self._path = path
+        self._on_problem = on_problem
+        self._writer: threading.Thread | None = None
+
+    def read(self) -> Mapping[str, Baselines]:
+        """Return what was kept; nothing where there is no file, or none that can be understood."""
+        try:
+            with self._path.open("rb") as file:
+                return decode(file.read(_LIMIT))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            self._on_problem(f"cannot read {self._path}: {error}; baselines are learnt anew")
+            return {}
+
+    def write(self, known: Mapping[str, Baselines]) -> None:
+        """Keep ``known``; a write that is under way still is not waited for, and this one is left out."""
+        if self._writer is None or not self._writer.is_alive():
+            self._writer = threading.Thread(target=self._write, args=(encode(known),), name="baselines")
+            self._writer.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for a write that is under way."""
+        if self._writer is not None:
+            self._writer.join(seconds)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            write_atomic(self._path, data)
+        except OSError as error:
+            self._on_problem(
+                f"cannot write {self._path}: {error}; what was learnt lasts until the next start"
+            )
+
+
+def encode(known: Mapping[str, Baselines]) -> bytes:
+    """Return the content of the file."""
+    gpus = {
+        uuid: {
+            "drift_ratio": one.drift_ratio,
+            "bands": {name: [base.resistance, base.seconds] for name, base in one.bands.items()},
+        }
+        for uuid, one in known.items()
+        if one.bands
+    }
+    return json.dumps({"version": VERSION, "gpus": gpus}, indent=1).encode() + b"\n"
+
+
+def decode(data: bytes) -> Mapping[str, Baselines]:
+    """Return what is in ``data``; raises ValueError, TypeError, LookupError or AttributeError."""
+    content: dict[str, Any] = json.loads(data)
+    if content["version"] != VERSION:
+        raise ValueError(f"it has version {content['version']!r}, not {VERSION}")
+    return {
+        uuid: Baselines(
+            {name: Baseline(_positive(base[0]), _positive(base[1])) for name, base in one["bands"].items()},
+            _positive(one["drift_ratio"]),
+        )
+        for uuid, one in content["gpus"].items()
+    }
+
+
+def _positive(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r} where a figure belongs")
+    return float(value)

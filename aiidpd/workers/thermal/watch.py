@@ -1,0 +1,66 @@
+"""The thermal worker's alerts and foresight: looks at each reading, tells the board, keeps what must last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aiidpd.alerts.board import AlertFeed
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.latest import Latest
+from aiidpd.workers.thermal.alarms.presence import absent
+from aiidpd.workers.thermal.alarms.watch import Memory, Policies, look
+from aiidpd.workers.thermal.baseline_file import BaselineFile
+from aiidpd.workers.thermal.foresight import Foresight
+from aiidpd.workers.thermal.gpu import GpuSnapshot
+
+_SAVE_EVERY = 600.0  # seconds: as much may be lost of what is learnt over days
+
+
+@dataclass(slots=True)
+class WatchMemory:
+    """What outlives the worker: made once, handed to each watch in turn."""
+
+    foreseen: Latest[tuple[Foresight, ...]]
+    file: BaselineFile
+    memory: Memory = field(default_factory=Memory)
+    loaded: bool = False
+    saved_at: float = 0.0
+
+
+class GpuWatch:
+    """Made with each worker, from the configuration as it then is. It neither blocks nor waits."""
+
+    def __init__(self, policies: Policies, memory: WatchMemory, feed: AlertFeed, clock: Clock) -> None:
+        self._policies = policies
+        self._kept = memory
+        self._feed = feed
+        self._clock = clock
+
+    def observe(self, snapshot: GpuSnapshot, _at: float, now: float) -> None:
+        """Take ``snapshot``, read just now, at ``now`` in monotonic seconds."""
+        kept = self._kept
+        if not kept.loaded:
+            kept.loaded, kept.saved_at = True, now
+            kept.memory = Memory(baselines=kept.file.read())
+        kept.memory, observed, foreseen = look(kept.memory, snapshot, now, self._policies)
+        kept.foreseen.put(foreseen)
+        self._feed.observe(observed, simulated=snapshot.simulated)
+        if now - kept.saved_at >= _SAVE_EVERY:
+            self.save()
+
+    def missing(self, error: Unavailable, *, simulated: bool) -> None:
+        """Take that nothing could be read."""
+        self._kept.foreseen.clear()
+        self._feed.observe(absent(self._kept.memory.presence, error), simulated=simulated)
+
+    def rest(self) -> None:
+        """Take that nobody looks now, on purpose: nothing is known of any alert."""
+        self._kept.foreseen.clear()
+        self._feed.observe(())
+
+    def save(self) -> None:
+        """Have what was learnt written, in the background."""
+        self._kept.saved_at = self._clock.monotonic()
+        if self._kept.loaded and self._kept.memory.simulated is False:
+            self._kept.file.write(self._kept.memory.baselines)
