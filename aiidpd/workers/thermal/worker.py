@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -12,6 +13,7 @@ from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.workers.thermal.observer import Observer
 from aiidpd.workers.thermal.policy import (
     Effect,
     GpuAppeared,
@@ -39,7 +41,10 @@ _SEVERITY = {Level.NORMAL: Severity.INFO, Level.WARNING: Severity.WARNING, Level
 
 
 class ThermalWorker:
-    """Reads ``library`` each interval into ``latest``, and owns it: closes it when the run ends."""
+    """Reads ``library`` each interval into ``latest``, and owns it: closes it when the run ends.
+
+    Each of the ``observers`` sees every snapshot once; they outlive the worker.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,14 @@ class ThermalWorker:
         latest: Latest[GpuSnapshot],
         bus: EventBus,
         clock: Clock,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._library = library
         self._policy = policy
         self._latest = latest
         self._bus = bus
         self._clock = clock
+        self._observers = tuple(observers)
 
     @property
     def simulated(self) -> bool:
@@ -69,6 +76,9 @@ class ThermalWorker:
                 with heartbeat.working():
                     snapshot = await self._read()
                     interval = self._policy.interval
+                    # Before anything is told: what then begins an incident has its own reading in it.
+                    for observer in self._observers:
+                        observer.observe(snapshot, self._clock.time(), self._clock.monotonic())
                     state, effects = step(state, snapshot, self._clock.monotonic(), self._policy)
                     self._tell(snapshot, effects)
                     _complain(snapshot)
