@@ -53,6 +53,7 @@ class ThermalWorker:
         latest: Latest[GpuSnapshot],
         bus: EventBus,
         clock: Clock,
+        *,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._library = library
