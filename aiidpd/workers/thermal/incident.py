@@ -1,0 +1,123 @@
+"""What an incident is: what begins one, how long it lasts, what is told of it (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, Final
+
+from aiidpd.kernel.events import Event, Scalar, Severity
+
+FORMAT: Final = 1
+_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST_NAME = 60
+IDENTITY: Final = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9._-]{1,64}", re.ASCII)
+"""What an incident's id looks like: a folder's name, and never a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A kind of event that begins an incident.
+
+    The event's kind must be ``kind``, its severity ``severity`` at least, and each name in ``evidence`` have
+    one of the values that stand there.
+    """
+
+    kind: str
+    severity: Severity = Severity.DEBUG
+    evidence: Mapping[str, frozenset[Scalar]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def meets(self, event: Event) -> bool:
+        """Return whether ``event`` is of this kind."""
+        return (
+            event.kind == self.kind
+            and event.severity >= self.severity
+            and all(event.evidence.get(name) in values for name, values in self.evidence.items())
+        )
+
+
+TRIGGERS: Final = (
+    Trigger("alert.firing", Severity.ERROR),
+    Trigger("gpu.disappeared"),
+    Trigger("gpu.lost"),
+    Trigger("gpu.temperature_critical", Severity.ERROR),
+    Trigger("gpu.xid", evidence=MappingProxyType({"class": frozenset({"driver", "hardware"})})),
+    Trigger("gpu.emergency"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentPolicy:
+    """What begins an incident and how much is kept of it; times in seconds.
+
+    An incident ends ``after`` its last trigger, and ``longest`` after its first at the latest: what goes on
+    then begins the next one. ``most_triggers`` and ``most_events`` bound what is told of it.
+    """
+
+    triggers: tuple[Trigger, ...] = TRIGGERS
+    before: float = 600.0
+    after: float = 60.0
+    longest: float = 900.0
+    fastest: float = 0.25
+    most_triggers: int = 100
+    most_events: int = 300
+
+    def begins(self, event: Event) -> bool:
+        """Return whether ``event`` begins an incident, or makes one that goes on last longer."""
+        return any(trigger.meets(event) for trigger in self.triggers)
+
+    @property
+    def room(self) -> int:
+        """How many readings may follow the first trigger."""
+        return int((self.longest + self.after) / self.fastest) + 1
+
+
+def name_of(event: Event) -> str:
+    """Return what an incident that ``event`` begins is called: an alert by its name, else by the kind."""
+    said = event.evidence.get("alert") if event.kind == "alert.firing" else None
+    text = said if isinstance(said, str) and said else event.kind
+    return _NAME.sub("-", text)[:_LONGEST_NAME].strip("-.") or "incident"
+
+
+def identity_of(event: Event) -> str:
+    """Return the id of the incident that ``event`` begins: the UTC time and its name."""
+    return f"{datetime.fromtimestamp(event.time, UTC):%Y%m%dT%H%M%SZ}-{name_of(event)}"
+
+
+def until(first: float, last: float, policy: IncidentPolicy) -> float:
+    """Return when an incident ends whose first and last triggers were at these times (monotonic seconds)."""
+    return min(last + policy.after, first + policy.longest)
+
+
+def told(event: Event) -> dict[str, Any]:
+    """Return ``event`` as it stands in an incident's file."""
+    return {
+        "id": event.id,
+        "time": event.time,
+        "source": event.source,
+        "kind": event.kind,
+        "subject": event.subject,
+        "severity": event.severity.name.lower(),
+        "reason": event.reason,
+        "evidence": dict(event.evidence),
+        "simulated": event.simulated,
+    }
+
+
+def thin(rows: Sequence[Sequence[Any]], most: int, by: int) -> list[Sequence[Any]]:
+    """Return at most ``most`` of ``rows``: of each stretch the one with the greatest figure in column ``by``.
+
+    Each is a row that was read, so nothing is shown that never was, and a peak is not averaged away.
+    """
+    if len(rows) <= most:
+        return list(rows)
+
+    def height(row: Sequence[Any]) -> float:
+        return float("-inf") if row[by] is None else float(row[by])
+
+    edges = [step * len(rows) // most for step in range(most + 1)]
+    return [max(rows[low:high], key=height) for low, high in pairwise(edges)]
