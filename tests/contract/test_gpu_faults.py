@@ -20,7 +20,8 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.thermal.child import ANSWER_LIMIT, PROGRAM, NvmlLibrary
+from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.child_process import ANSWER_LIMIT, PROGRAM
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
@@ -394,16 +395,23 @@ def test_no_child_outlives_a_daemon_that_was_killed(fake_nvml: FakeNvml, behavio
 
 
 def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
-    source = (
-        "import runpy, sys; runpy.run_path(sys.argv[1]);"
-        "print(*{name.partition('.')[0] for name in sys.modules})"
-    )
-    before = "import runpy, sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    *interpreter, path = PROGRAM
-    loaded = subprocess.check_output([*interpreter, "-c", source, path], text=True).split()
-    baseline = subprocess.check_output([*interpreter, "-c", before], text=True).split()
-    foreign = {name for name in loaded if not name.startswith("_")} - set(sys.stdlib_module_names)
-    assert foreign - set(baseline) == {"pynvml"}
+    *interpreter, _, module = PROGRAM
+    source = "import sys; {} print(*sys.modules)"
+    loading = f"import runpy; runpy.run_module('{module}', run_name='a test');"
+    loaded = subprocess.check_output([*interpreter, "-c", source.format(loading)], text=True).split()
+    baseline = subprocess.check_output(
+        [*interpreter, "-c", source.format("import runpy;")], text=True
+    ).split()
+    foreign = {
+        name
+        for name in set(loaded) - set(baseline)
+        if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("_")
+    }
+    rooms = {"aiidpd", "aiidpd.workers", "aiidpd.workers.thermal"}
+    assert {name for name in foreign if not name.startswith("aiidpd.workers.thermal.nvml")} == {
+        "pynvml",
+        *rooms,
+    }
 
 
 async def test_the_worker_shows_no_stale_value_and_comes_back(fake_nvml: FakeNvml) -> None:

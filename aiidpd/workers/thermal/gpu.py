@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import GpuFault
+from aiidpd.workers.thermal.xid import XidEvent
 
 CLOCK_EVENTS = {
     0x001: "gpu_idle",
@@ -74,7 +75,7 @@ class MigInstance:
 
 @dataclass(frozen=True, slots=True)
 class XidCount:
-    """How many events of one Xid ``code`` a GPU had since its watch began; :mod:`.xid` has the meaning."""
+    """How many events of one Xid ``code`` a GPU had since the daemon's start; :mod:`.xid` has the meaning."""
 
     code: int
     count: int
@@ -107,7 +108,8 @@ class GpuReading:
     ``power_watts`` is an average over about a second on Ampere and newer, the present draw before;
     ``power_limit_watts`` is what is enforced now, the lowest of all that limit;
     ``power_limit_set_watts`` is what was asked for (by nvidia-smi, or by us), from ``min`` to ``max``.
-    ``fan_ratio`` is the intended speed of the fastest fan.
+    ``fan_ratio`` is the intended speed of the fastest fan. ``hotspot_temperature_celsius`` is that of the
+    hottest part of the die. ``xids`` is None where the card can't report them, else each code it had.
     ``memory_controller_utilisation_ratio`` is the share of time in which memory was read or written.
     Source: NVML, as :mod:`aiidpd.workers.thermal.nvml` lists it call by call.
     """
@@ -218,13 +220,15 @@ def degrees_left(reading: GpuReading, limit: Limit) -> float | None:
 class GpuSnapshot:
     """Every GPU that could be read in one pass, in the driver's order, and the calls that failed.
 
-    A GPU with a fault is missing from ``gpus``, or has only the figure of that call missing.
+    A GPU with a fault is missing from ``gpus``, or has only the figure of that call missing. ``xids`` are
+    the Xid events since the snapshot before, those of a GPU that is lost now among them.
     """
 
     gpus: tuple[GpuReading, ...]
     driver_version: str
     simulated: bool
     faults: tuple[GpuFault, ...] = ()
+    xids: tuple[XidEvent, ...] = ()
 
 
 class GpuLibrary(Protocol):
@@ -234,8 +238,11 @@ class GpuLibrary(Protocol):
     def simulated(self) -> bool:
         """Whether the readings are made up."""
 
-    async def read(self) -> GpuSnapshot:
+    async def read(self, *, fast: bool = False) -> GpuSnapshot:
         """Return what the GPUs say now, at least one of them; bounded in time.
+
+        A ``fast`` reading asks each GPU at most four things (temperature, margin, power and its limits,
+        throttling) and repeats the rest from the last full one.
 
         Raises:
             Unavailable: none could be read. The next call tries afresh.

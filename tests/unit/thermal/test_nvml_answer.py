@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.thermal.answer import Malformed, decode
+from aiidpd.workers.thermal import answer as answers
+from aiidpd.workers.thermal.answer import Malformed
 from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.gpu import GpuReading
+from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.workers.thermal.xid import XidLedger
 
 GPU: dict[str, Any] = {"index": 0, "uuid": "GPU-1", "name": "card"}
 FAULT: dict[str, Any] = {"index": 1, "call": "nvmlDeviceGetUUID", "code": 15, "name": "GPU_IS_LOST"}
-ANSWER: dict[str, Any] = {"id": 3, "driver_version": "580", "gpus": [GPU], "faults": [FAULT]}
+ANSWER: dict[str, Any] = {"id": 3, "driver_version": "580", "gpus": [GPU], "faults": [FAULT], "xids": []}
+
+
+def decode(line: bytes, identity: int) -> GpuSnapshot:
+    return answers.decode(line, identity, XidLedger())
 
 
 def line(**changes: object) -> bytes:
@@ -54,7 +60,7 @@ def test_a_zero_is_a_zero_and_not_absent() -> None:
 )
 def test_an_error_is_told_with_what_to_do(fault: dict[str, Any], said: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        decode(json.dumps({"id": 3, "error": fault}).encode(), 3)
+        decode(json.dumps({"id": 3, "error": fault, "xids": []}).encode(), 3)
     assert str(caught.value).startswith(said)
 
 
