@@ -21,7 +21,7 @@ LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
 PEERS := $(READY)/peers-$(call sum,$(LOCKS)/peers.txt)
 LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
 
-.PHONY: help run test check lock peers clean
+.PHONY: help run test check check-lint check-types check-rooms check-prometheus lock peers clean
 
 help: ## say what there is (default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -32,11 +32,19 @@ run: $(RUNTIME) ## run the daemon here, in the foreground; all that it writes st
 test: $(TEST) ## run the tests; TESTS= names some of them (TESTS="tests/unit -x")
 	@$(BIN)/python -m pytest $(TESTS)
 
-check: $(TEST) $(LINT) ## lint, types, rooms, Prometheus files
+check: check-lint check-types check-rooms check-prometheus ## all that a change must pass besides the tests (-k: to the end)
+
+check-lint: $(TEST) $(LINT)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+check-types: $(TEST) $(LINT)
 	$(BIN)/python -m mypy
+
+check-rooms: $(TEST) $(LINT)
 	$(BIN)/lint-imports
+
+check-prometheus: $(TEST)
 	.ci/promtool
 
 lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE=1 takes the newest
