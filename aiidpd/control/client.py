@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -14,6 +15,7 @@ from urllib.parse import quote, urlencode
 DEFAULT_SOCKET = "/run/aiidpd/control.sock"
 SILENCE = 10.0  # seconds: a stream says something every 2
 
+_PIECE = 65536  # bytes
 _T = TypeVar("_T")
 
 
@@ -104,13 +106,18 @@ class ControlClient:
         """
         with ControlClient(self._path, timeout=SILENCE) as own:  # a stream has its connection to itself
             response = own._ask("GET", _target(path, query | {"follow": True}))
-            while line := own._guarded(response.readline):
-                document = json.loads(line)
-                if "heartbeat" not in document:
-                    yield document
+            # Not readline(): at the end it can't tell a stream that has ended from one that broke off.
+            begun = b""
+            while piece := own._guarded(lambda: response.read1(_PIECE)):
+                *lines, begun = (begun + piece).split(b"\n")
+                for line in lines:
+                    document = own._guarded(partial(json.loads, line))
+                    if "heartbeat" not in document:
+                        yield document
 
     def _document(self, method: str, target: str, body: bytes | None = None) -> Any:
-        return json.loads(self._guarded(self._ask(method, target, body).read))
+        response = self._ask(method, target, body)
+        return self._guarded(lambda: json.loads(response.read()))
 
     def _ask(self, method: str, target: str, body: bytes | None = None) -> http.client.HTTPResponse:
         if method != "GET":

@@ -48,7 +48,8 @@ class Services:
     ``started_at`` is in Unix seconds. ``queues`` has ``backup`` and ``bench``. ``views`` has the last
     readings ``gpus``, ``containers``, ``backup`` and ``bench``. ``config_entries`` gives each key with
     its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
-    configuration or raises and changes nothing; it returns the keys that changed.
+    configuration or raises and changes nothing; it returns the keys that changed. ``alerts`` gives those
+    that are pending or fire.
     """
 
     version: str
@@ -63,3 +64,4 @@ class Services:
     views: Mapping[str, Latest[Any]]
     config_entries: Callable[[], Iterable[tuple[str, str, str]]]
     reload: Callable[[], Awaitable[Sequence[str]]]
+    alerts: Callable[[], Iterable[Any]] = tuple
