@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
@@ -27,6 +28,7 @@ class ScriptedEngine:
         self.lists: list[bool] = []
         self.looks: list[str] = []
         self.closed = 0
+        self.stops: list[tuple[str, float]] = []
         self._streams: list[anyio.abc.ObjectSendStream[EngineEvent]] = []
 
     async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
@@ -51,6 +53,17 @@ class ScriptedEngine:
         if identity in self.stuck:
             raise Unavailable("read", identity, reason="stuck")
         return self.shown.get(identity)
+
+    async def stop(self, identity: str, grace: float) -> bool:
+        await anyio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        self.stops.append((identity, grace))
+        found = self.shown.get(identity)
+        if found is not None and found.running:
+            self.shown[identity] = replace(found, state="exited", exit_code=143, finished_at=0.0)
+            return True
+        return False
 
     @asynccontextmanager
     async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:

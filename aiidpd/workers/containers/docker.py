@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -108,6 +109,16 @@ class DockerEngine:
         except _GoneError:
             return None
 
+    async def stop(self, identity: str, grace: float) -> bool:
+        try:
+            # The engine answers once the container has ended, so the grace comes on top of the deadline.
+            async with self._calling("stop a container of", also=grace) as client:
+                before = await client.containers.container(identity).show()
+                await client.containers.container(identity).stop(t=math.ceil(grace))
+                return bool(before["State"]["Running"])
+        except _GoneError:
+            return False
+
     @asynccontextmanager
     async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
         # Not aiodocker.DockerEvents: it does not tell when the engine has accepted, so a hung engine
@@ -163,8 +174,8 @@ class DockerEngine:
         return aiodocker.Docker(url=f"unix://{self._socket}", timeout=aiohttp.ClientTimeout(total=None))
 
     @asynccontextmanager
-    async def _calling(self, action: str) -> AsyncIterator[aiodocker.Docker]:
-        with self._translated(action), anyio.fail_after(self._call_timeout):
+    async def _calling(self, action: str, also: float = 0.0) -> AsyncIterator[aiodocker.Docker]:
+        with self._translated(action), anyio.fail_after(self._call_timeout + also):
             if self._client is None:
                 self._client = self._new_client()
                 self._version = ""

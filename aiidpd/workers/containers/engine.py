@@ -109,5 +109,11 @@ class Engine(Protocol):
         remember fewer than asked: whoever follows must also read all containers now and then.
         """
 
+    async def stop(self, identity: str, grace: float) -> bool:
+        """Ask a container (by its id) to end, and have it killed after ``grace`` seconds.
+
+        Returns when it has ended: whether it ran; False where it did not, or does not exist (any more).
+        """
+
     async def aclose(self) -> None:
         """Release what the adapter holds; may be called twice."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 
-from aiidpd.kernel.clock import Clock
+import anyio
+
+from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
 
 PERIOD = 300.0
@@ -40,6 +42,10 @@ def _script(number: int) -> tuple[_Line, ...]:
     return ()
 
 
+_STOPPED_CODE = 143  # SIGTERM's
+_STOP = (_Line(0.0, "kill", "15"), _Line(0.0, "die", exit_code=_STOPPED_CODE))
+
+
 class SimulatedEngine:
     """``count`` containers that follow a script by ``clock``; the same at every run."""
 
@@ -48,6 +54,8 @@ class SimulatedEngine:
         self._began = clock.monotonic()
         self._epoch = clock.time()
         self._count = count
+        self._stopped: dict[int, float] = {}
+        self._changed = anyio.Event()
 
     @property
     def simulated(self) -> bool:
@@ -72,13 +80,22 @@ class SimulatedEngine:
         inclusive = True
         while True:
             batch = self._next(after, inclusive=inclusive)
-            if not batch:
-                await self._clock.sleep(PERIOD)
-                continue
-            after, inclusive = batch[0].time - self._epoch, False
-            await self._clock.sleep(max(0.0, after - self._elapsed()))
+            moment = batch[0].time - self._epoch if batch else self._elapsed() + PERIOD
+            if await wait_for(self._clock, self._changed, max(0.0, moment - self._elapsed())) or not batch:
+                continue  # a container was stopped meanwhile, which is not in the script
+            after, inclusive = moment, False
             for event in batch:
                 yield event
+
+    async def stop(self, identity: str, grace: float) -> bool:  # noqa: ARG002 -- it ends at once
+        for number in range(self._count):
+            if _identity(number) == identity and self._reading(number).running:
+                # From now on nothing happens to it.
+                self._stopped[number] = self._elapsed()
+                self._changed.set()
+                self._changed = anyio.Event()
+                return True
+        return False
 
     async def aclose(self) -> None:
         """Hold nothing, release nothing."""
@@ -94,7 +111,11 @@ class SimulatedEngine:
                 period = max(0, floor((after - line.offset) / PERIOD))
                 moments = (line.offset + PERIOD * turn for turn in range(period, period + 3))
                 moment = next(at for at in moments if at > after or (inclusive and at == after))
-                found.append((moment, number, line))
+                if moment <= self._stopped.get(number, inf):
+                    found.append((moment, number, line))
+        for number, moment in self._stopped.items():
+            if moment > after or (inclusive and moment == after):
+                found += ((moment, number, line) for line in _STOP)
         first = min((moment for moment, _, _ in found), default=0.0)
         return [
             EngineEvent(
@@ -112,7 +133,8 @@ class SimulatedEngine:
 
     def _past(self, number: int) -> Iterator[tuple[float, _Line]]:
         """Yield what happened to container ``number`` so far, with its time in seconds since the begin."""
-        turns, elapsed = floor(self._elapsed() / PERIOD), self._elapsed()
+        elapsed = min(self._elapsed(), self._stopped.get(number, inf))
+        turns = floor(elapsed / PERIOD)
         for turn in range(max(0, turns - 1), turns + 1):
             for line in _script(number):
                 if PERIOD * turn + line.offset <= elapsed:
@@ -128,8 +150,11 @@ class SimulatedEngine:
                 state, code, finished = "restarting", line.exit_code, self._epoch + at
             elif line.action == "start":
                 state, code, started = "running", None, self._epoch + at
+        if number in self._stopped:
+            state, code, finished = "exited", _STOPPED_CODE, self._epoch + self._stopped[number]
         starts = [line.offset for line in _script(number) if line.action == "start"]
-        restarts = sum(max(0, 1 + floor((self._elapsed() - offset) / PERIOD)) for offset in starts)
+        lived = min(self._elapsed(), self._stopped.get(number, inf))
+        restarts = sum(max(0, 1 + floor((lived - offset) / PERIOD)) for offset in starts)
         return ContainerReading(
             id=_identity(number),
             name=_name(number),

@@ -1,4 +1,4 @@
-"""The thermal worker with what runs beside it: tasks that write to disk, and fail with the worker."""
+"""A worker with what runs beside it: tasks of its own concern, which live and fail with it."""
 
 from __future__ import annotations
 
