@@ -34,8 +34,17 @@ THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdo
 """The clock events that say that the driver lowers the clocks because of heat (or might)."""
 
 NO_PERMISSION = "NO_PERMISSION"
-_ABSENT = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "INVALID_ARGUMENT", "DEPRECATED"})
-_REFUSALS = _ABSENT | {NO_PERMISSION, "NOT_FOUND"}  # answers after which nothing has changed for certain
+NO_LEASE = "NO_LEASE"
+"""Our own name for a fault: the baseline could not be written down, so nothing was set."""
+
+ABSENT = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "INVALID_ARGUMENT", "DEPRECATED"})
+"""What NVML says of a setting that the card does not have."""
+
+_REFUSALS = ABSENT | {
+    NO_PERMISSION,
+    NO_LEASE,
+    "NOT_FOUND",
+}  # answers after which nothing has changed for certain
 _CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
 _STRANGE = 3  # readings in a row that must agree on a setting that is not the one that was set
 
@@ -95,7 +104,7 @@ def refused(
     lever = Lever.POWER if isinstance(command, SetPowerLimit) else Lever.CLOCKS
     # What NVML answered is certain; a child that hung or died may have set it all the same.
     untouched = fault.name in _REFUSALS and not move.touched_before and command is move.commands[0]
-    absent = fault.name in _ABSENT and (untouched or lever is Lever.CLOCKS)
+    absent = fault.name in ABSENT and (untouched or lever is Lever.CLOCKS)
     without = held.without | {lever} if absent else held.without
     # Up: the gentler level is still what is wanted. Down: the GPU stands where it stood.
     held = replace(held, without=without, level=min(move.before, move.after), retry_at=retry_at)
@@ -105,7 +114,8 @@ def refused(
         ladder = _without_clocks(held.ladder) if absent else held.ladder
         held = replace(held, ladder=ladder, level=min(held.level, len(ladder) - 1), applied=None)
     if absent:
-        held = replace(held, retry_at=-math.inf)  # the other lever need not wait
+        # The other lever need not wait; and clocks that can't be locked need no unlocking.
+        held = replace(held, retry_at=-math.inf, clocks_touched=False)
     denied = fault.name == NO_PERMISSION
     state = replace(state, permitted=state.permitted and not denied)
     return state.put(move.uuid, held), Refused(held.index, move.uuid, lever, fault, absent or denied)
