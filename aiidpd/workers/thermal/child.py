@@ -57,6 +57,10 @@ class NvmlLibrary:
         self._stuck: NvmlChild | None = None
         self._one_at_a_time = anyio.Lock()
 
+    @property
+    def holding(self) -> bool:
+        return self._child is not None or self._stuck is not None
+
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
         request = {"call": "read", "fast": fast}
         async with self._one_at_a_time:
@@ -81,8 +85,9 @@ class NvmlLibrary:
                 return GpuFault(None, name, None, DIED)
 
     async def aclose(self) -> None:
-        if self._child is not None:
-            await self._end(self._child)
+        for child in (self._child, self._stuck):
+            if child is not None:
+                await self._end(child)
 
     async def _ask(self, request: Mapping[str, Any], parse: Callable[[bytes, int], _T]) -> _T:
         child = self._child or await self._start()

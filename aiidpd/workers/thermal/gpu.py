@@ -238,6 +238,10 @@ class GpuLibrary(Protocol):
     def simulated(self) -> bool:
         """Whether the readings are made up."""
 
+    @property
+    def holding(self) -> bool:
+        """Whether a process of ours has the driver open."""
+
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
         """Return what the GPUs say now, at least one of them; bounded in time.
 

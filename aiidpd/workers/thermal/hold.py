@@ -54,8 +54,8 @@ class GpuHold:
 
     async def nap(self, seconds: float) -> None:
         """Sleep ``seconds``, less where people release or resume meanwhile (called by the worker)."""
-        await wait_for(self._clock, self._changed, seconds)
+        if await wait_for(self._clock, self._changed, seconds):
+            self._changed = anyio.Event()
 
     def _wake(self) -> None:
         self._changed.set()
-        self._changed = anyio.Event()

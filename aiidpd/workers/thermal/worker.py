@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final, NoReturn
 
 import anyio
 
@@ -12,7 +14,11 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
+from aiidpd.workers.thermal import xid
+from aiidpd.workers.thermal.cadence import Cadence, Pace, follow
+from aiidpd.workers.thermal.governance import Governor
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.workers.thermal.hold import GpuHold
 from aiidpd.workers.thermal.observer import Observer
 from aiidpd.workers.thermal.policy import (
     Effect,
@@ -37,13 +43,23 @@ SERIES: Final = (
 """The figures of a reading that are worth a curve; each is a sample series of that name."""
 
 _CLOSE_WITHIN = 3.0
+_RESTORE_WITHIN = 2.0
+_XID_SEVERITY = {
+    xid.XidClass.APPLICATION: Severity.WARNING,
+    xid.XidClass.DRIVER: Severity.WARNING,
+    xid.XidClass.HARDWARE: Severity.ERROR,
+    xid.XidClass.UNKNOWN: Severity.WARNING,
+}
 _SEVERITY = {Level.NORMAL: Severity.INFO, Level.WARNING: Severity.WARNING, Level.CRITICAL: Severity.ERROR}
 
 
 class ThermalWorker:
-    """Reads ``library`` each interval into ``latest``, and owns it: closes it when the run ends.
+    """Reads ``library`` at its pace into ``latest``, and owns it: closes it when the run ends.
 
-    Each of the ``observers`` sees every snapshot once; they outlive the worker.
+    While ``hold`` is released the driver is left alone and nothing is known of any GPU. ``ledger`` is the
+    one in which the library counts Xid events.
+    Each of the ``observers`` sees every snapshot once; they outlive the worker. The ``governor`` acts on
+    each after them, and puts the GPUs back before they are let go.
     """
 
     def __init__(
@@ -55,6 +71,10 @@ class ThermalWorker:
         clock: Clock,
         *,
         observers: Sequence[Observer] = (),
+        cadence: Cadence | None = None,
+        hold: GpuHold | None = None,
+        ledger: xid.XidLedger | None = None,
+        governor: Governor | None = None,
     ) -> None:
         self._library = library
         self._policy = policy
@@ -62,6 +82,10 @@ class ThermalWorker:
         self._bus = bus
         self._clock = clock
         self._observers = tuple(observers)
+        self._cadence = cadence or Cadence()
+        self._hold = hold or GpuHold(clock)
+        self._ledger = ledger or xid.XidLedger()
+        self._governor = governor
 
     @property
     def simulated(self) -> bool:
@@ -70,42 +94,82 @@ class ThermalWorker:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Watch the GPUs until cancelled."""
         state = ThermalState()
+        pace = Pace(self._policy.interval)
         try:
             while True:
                 started = self._clock.monotonic()
                 interval = self._policy.retry_interval
                 with heartbeat.working():
-                    snapshot = await self._read()
-                    interval = self._policy.interval
+                    asked, pace = pace, replace(pace, fast=False)  # where it fails the next is a full one
+                    snapshot = await self._read(fast=asked.fast)
+                    pace = follow(asked, snapshot, self._policy, self._cadence)
+                    interval = pace.interval
                     # Before anything is told: what then begins an incident has its own reading in it.
                     for observer in self._observers:
                         observer.observe(snapshot, self._clock.time(), self._clock.monotonic())
                     state, effects = step(state, snapshot, self._clock.monotonic(), self._policy)
-                    self._tell(snapshot, effects)
+                    self._tell(snapshot, effects, curves=not asked.fast)
+                    if self._governor is not None:
+                        await self._governor.act(snapshot)
                     _complain(snapshot)
-                await self._clock.sleep(max(0.0, started + interval - self._clock.monotonic()))
+                await self._hold.nap(max(0.0, started + interval - self._clock.monotonic()))
         finally:
-            with anyio.move_on_after(_CLOSE_WITHIN, shield=True):
-                await self._library.aclose()
+            with anyio.CancelScope(shield=True):
+                if self._governor is not None:
+                    with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the lease
+                        await self._governor.restore()
+                with anyio.move_on_after(_CLOSE_WITHIN):
+                    await self._library.aclose()
 
-    async def _read(self) -> GpuSnapshot:
+    async def _read(self, *, fast: bool) -> GpuSnapshot:
+        if self._hold.released:
+            await self._let_go()
         try:
-            snapshot = await self._library.read()
+            snapshot = await (self._library.read(fast=True) if fast else self._library.read())
         except Unavailable:
             self._latest.clear()  # the last value is no longer known to be true
+            self._tell_xids(self._ledger.take())  # why the last GPU was lost, mostly
             raise
         self._latest.put(snapshot)
         return snapshot
 
-    def _tell(self, snapshot: GpuSnapshot, effects: tuple[Effect, ...]) -> None:
+    async def _let_go(self) -> NoReturn:
+        """Leave the driver alone; raises :class:`Unavailable`, which says so."""
+        self._latest.clear()
+        if self._governor is not None:
+            await self._governor.restore()
+        await self._library.aclose()
+        if self._library.holding:
+            raise Unavailable(
+                "release",
+                "GPUs",
+                reason="a call hangs in the NVIDIA driver and can't be ended",
+                remedy="a reboot may be the only cure",
+            )
+        self._hold.let_go()
+        left = self._hold.seconds_left
+        until = "until resumed" if left is None or math.isinf(left) else f"for {left:.0f} s more"
+        raise Unavailable(
+            "read",
+            "GPUs",
+            reason=f"released: the driver is let go of {until}",
+            remedy="`aiidpctl gpu resume`",
+        )
+
+    def _tell(self, snapshot: GpuSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
         now = self._clock.time()
-        for gpu in snapshot.gpus:
+        for gpu in snapshot.gpus if curves else ():
             for series in SERIES:
                 value = getattr(gpu, series)
                 if value is not None:
                     self._bus.sample(Sample(now, SOURCE, series, gpu.uuid, value, snapshot.simulated))
         for effect in effects:
             self._bus.publish(_event(effect, now, simulated=snapshot.simulated))
+        self._tell_xids(snapshot.xids)
+
+    def _tell_xids(self, events: Iterable[xid.XidEvent]) -> None:
+        for event in events:
+            self._bus.publish(_xid_event(event, self._clock.time(), simulated=self.simulated))
 
 
 def _complain(snapshot: GpuSnapshot) -> None:
@@ -139,5 +203,19 @@ def _event(effect: Effect, now: float, *, simulated: bool) -> Event:
         severity=severity,
         reason=effect.reason,
         evidence=evidence,
+        simulated=simulated,
+    )
+
+
+def _xid_event(event: xid.XidEvent, now: float, *, simulated: bool) -> Event:
+    meaning = xid.meaning(event.code)
+    return Event(
+        time=now,
+        source=SOURCE,
+        kind="gpu.xid",
+        subject=event.uuid,
+        severity=_XID_SEVERITY[meaning.kind],
+        reason=f"Xid {event.code}: {meaning.text}",
+        evidence={"xid": event.code, "class": meaning.kind.value},
         simulated=simulated,
     )

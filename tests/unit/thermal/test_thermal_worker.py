@@ -30,7 +30,7 @@ class ScriptedLibrary:
         self.reads = 0
         self.closed = False
 
-    async def read(self) -> GpuSnapshot:
+    async def read(self, *, fast: bool = False) -> GpuSnapshot:  # noqa: ARG002
         self.reads += 1
         if isinstance(self.now, Exception):
             raise self.now
