@@ -59,6 +59,8 @@ AbsolutePath = Annotated[Path, BeforeValidator(values.absolute_path)]
 OptionalPath = Annotated[Path | None, BeforeValidator(values.optional_path)]
 SocketPath = Annotated[Path, BeforeValidator(values.socket_path)]
 Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, BeforeValidator(values.number)]
+ContainerName = Annotated[str, BeforeValidator(values.container)]
 
 
 class Table(BaseModel):

@@ -23,8 +23,10 @@ from aiidpd.config import values
 from aiidpd.config.fields import (
     AbsolutePath,
     Clash,
+    ContainerName,
     Duration,
     Effect,
+    Number,
     OptionalPath,
     Size,
     SocketPath,
@@ -112,6 +114,11 @@ class Gpu(Table):
         description="How many degrees below a threshold a GPU must cool before it counts as recovered, "
         "so that a temperature that hovers around the threshold is reported once.",
     )
+    emergency_stop: Annotated[tuple[ContainerName, ...], AfterValidator(values.unique)] = Field(
+        default=(),
+        description="The names of the containers that are stopped where a GPU is at its critical temperature "
+        "in three readings in a row. Empty: none is. They are not started again by aiidpd; the events say how.",
+    )
     simulated_gpus: Whole = Field(
         default=1, ge=0, le=64, description='How many GPUs library = "simulated" shows.'
     )
@@ -126,6 +133,35 @@ class Gpu(Table):
         if self.hysteresis_celsius >= self.warning_celsius:
             reason = f"must be less than gpu.warning_celsius, which is {self.warning_celsius}"
             yield Clash("hysteresis_celsius", reason, "a few degrees are enough", "warning_celsius")
+
+
+class Incidents(Table):
+    """The flight recorder: what is kept of each incident, below incidents/ in the state directory."""
+
+    worker: ClassVar[str | None] = "thermal"
+
+    keep: Whole = Field(
+        default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."
+    )
+    max_size: Size = Field(
+        default=100 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="How much space all incidents may take; the oldest are removed, but never the newest.",
+    )
+
+
+class Energy(Table):
+    """What energy costs, for the cost of generated tokens."""
+
+    worker: ClassVar[str | None] = "thermal"
+
+    price_per_kwh: Annotated[Number, Effect.LIVE] = Field(
+        default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in energy.currency."
+    )
+    currency: Annotated[str, BeforeValidator(values.currency), Effect.LIVE] = Field(
+        default="EUR", description="The currency of the price, as ISO 4217 writes it."
+    )
 
 
 class Containers(Table):
@@ -329,6 +365,8 @@ class Settings(BaseSettings):
 
     daemon: Daemon = Daemon()
     gpu: Gpu = Gpu()
+    incidents: Incidents = Incidents()
+    energy: Energy = Energy()
     containers: Containers = Containers()
     backup: Backup = Backup()
     bench: Bench = Bench()

@@ -6,6 +6,7 @@ Each function takes the raw value, returns the value that the daemon works with,
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -19,6 +20,8 @@ _LARGEST_UID = 2**32 - 2  # the last number means "no user" (chown(2))
 _LONGEST_CALENDAR = 400  # the parser recurses on what it is given
 _PORT, _PORT_DIGITS = 2**16 - 1, 5
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", re.ASCII)
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,127}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z]{3}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -119,6 +122,43 @@ def name(value: object) -> str:
         raise Malformed(
             "must be 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
         )
+    return str(value)
+
+
+def container(value: object) -> str:
+    """Return ``value`` where it can be a container's name."""
+    if not _CONTAINER.fullmatch(text(value)):
+        raise Malformed(
+            "can't be the name of a container",
+            "write the name that `docker ps` shows, without a slash before it",
+        )
+    return str(value)
+
+
+def unique(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``given`` where nothing stands in it twice."""
+    twice = sorted({name for name in given if given.count(name) > 1})
+    if twice:
+        raise Malformed(f"{', '.join(twice)} is named more than once", "name each once")
+    return given
+
+
+def number(value: object) -> float:
+    """Return ``value`` where it is a finite number, or is written as one (a variable holds text)."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise Malformed("must be a number", "write it as 0.30") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Malformed("must be a number", "write it as 0.30")
+    return float(value)
+
+
+def currency(value: object) -> str:
+    """Return ``value`` where it is written as the code of a currency."""
+    if not _CURRENCY.fullmatch(text(value)):
+        raise Malformed("is not the code of a currency", 'write three letters, such as "EUR"')
     return str(value)
 
 
