@@ -117,7 +117,7 @@ class Gpu(Table):
     emergency_stop: Annotated[tuple[ContainerName, ...], AfterValidator(values.unique)] = Field(
         default=(),
         description="The names of the containers that are stopped where a GPU is at its critical temperature "
-        "in three readings in a row. Empty: none is. They are not started again by aiidpd; the events say how.",
+        "in three readings in a row. Empty: none is. aiidpd does not start them again; its events say how.",
     )
     simulated_gpus: Whole = Field(
         default=1, ge=0, le=64, description='How many GPUs library = "simulated" shows.'
