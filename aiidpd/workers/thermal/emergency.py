@@ -8,41 +8,30 @@ from types import MappingProxyType
 from typing import Final
 
 from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
+from aiidpd.workers.thermal.alarms.sensor import SensorMemory, judge
+from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 
 SOURCE: Final = "thermal"
 KIND: Final = "gpu.emergency"
-_HOTTEST: Final = 150.0  # no GPU runs at this temperature: a sensor that says so is broken
-
-
-def _nothing() -> Mapping[str, Row]:
-    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class EmergencyPolicy:
     """When and what to stop; off where ``containers`` is empty.
 
-    ``readings`` at or above ``critical_celsius`` in a row are an emergency (``overrides`` has that threshold
-    by UUID, where a GPU has one of its own). Of readings closer than ``spacing`` seconds only the first
-    counts: a watch at four a second is no reason to wait less. After ``longest_gap`` seconds without one
-    the row is broken, and so it is by a reading that can't be true: one more than ``beyond_shutdown``
-    degrees over the point at which the card turns itself off. It is over ``clear_below`` degrees under
-    the threshold.
+    ``readings`` in a row at or above the critical limit that ``alarms`` has for the GPU are an emergency.
+    Of readings closer than ``spacing`` seconds only the first counts: a watch at four a second is no reason
+    to wait less. After ``longest_gap`` seconds without one the row is broken, and so it is by a reading
+    that is not believed. It is over where an alert would be: some degrees under the limit.
     """
 
     containers: tuple[str, ...] = ()
-    critical_celsius: float = 90.0
-    overrides: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    clear_below: float = 3.0
+    alarms: AlarmPolicy = field(default_factory=AlarmPolicy)
     readings: int = 3
     spacing: float = 0.9
     longest_gap: float = 10.0
-    beyond_shutdown: float = 15.0
-
-    def critical(self, reading: GpuReading) -> float:
-        """Return the threshold of the GPU of ``reading``."""
-        return self.overrides.get(reading.uuid, self.critical_celsius)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +42,14 @@ class Row:
     counted: float = 0.0
     seen: float = 0.0
     holds: bool = False
+    sensor: SensorMemory = field(default_factory=SensorMemory)
 
 
 @dataclass(frozen=True, slots=True)
 class EmergencyState:
     """The rows by UUID."""
 
-    rows: Mapping[str, Row] = field(default_factory=_nothing)
+    rows: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +61,6 @@ class Emergency:
     readings: int
 
 
-def plausible(reading: GpuReading, policy: EmergencyPolicy) -> bool:
-    """Return whether the temperature of ``reading`` can be true."""
-    temperature, shutdown = reading.temperature_celsius, reading.shutdown_celsius
-    if temperature is None or not 0 < temperature < _HOTTEST:
-        return False
-    return shutdown is None or temperature <= shutdown + policy.beyond_shutdown
-
-
 def step(
     state: EmergencyState, snapshot: GpuSnapshot, now: float, policy: EmergencyPolicy
 ) -> tuple[EmergencyState, tuple[Emergency, ...]]:
@@ -88,27 +70,34 @@ def step(
     }
     began = []
     for reading in snapshot.gpus:
-        before = rows.get(reading.uuid, Row())
-        after = _next(before, reading, now, policy)
+        before = rows.get(reading.uuid, Row(seen=now))
+        look = _look(before, reading, now, policy)
+        sensor, look, _ = judge(before.sensor, look, policy.alarms)
+        after = replace(_next(before, look, policy), sensor=sensor, seen=now)
         rows[reading.uuid] = after
         if after.holds and not before.holds:
-            began.append(Emergency(reading, policy.critical(reading), after.count))
+            began.append(Emergency(reading, look.limits.critical_celsius, after.count))
     return EmergencyState(MappingProxyType(rows)), tuple(began)
 
 
-def _next(row: Row, reading: GpuReading, now: float, policy: EmergencyPolicy) -> Row:
-    if reading.temperature_celsius is None or not plausible(reading, policy):
-        return replace(row, count=0, seen=now)
-    critical = policy.critical(reading)
-    if reading.temperature_celsius < critical:
-        over = reading.temperature_celsius <= critical - policy.clear_below
-        return Row(seen=now, holds=row.holds and not over)
+def _look(before: Row, reading: GpuReading, now: float, policy: EmergencyPolicy) -> Look:
+    elapsed = now - before.seen if now - before.seen <= policy.alarms.longest_gap else 0.0
+    return Look(reading, now, elapsed, policy.alarms.for_gpu(reading.index, reading.uuid))
+
+
+def _next(row: Row, look: Look, policy: EmergencyPolicy) -> Row:
+    limits, now = look.limits, look.now
+    if look.temperature is None:
+        return replace(row, count=0)
+    if look.temperature < limits.critical_celsius:
+        over = look.temperature <= limits.critical_celsius - limits.clear_below
+        return replace(row, count=0, holds=row.holds and not over)
     if row.count and now - row.seen > policy.longest_gap:
         row = replace(row, count=0)
     if row.count and now - row.counted < policy.spacing:
-        return replace(row, seen=now)
+        return row
     count = row.count + 1
-    return Row(count, now, now, holds=row.holds or count >= policy.readings)
+    return replace(row, count=count, counted=now, holds=row.holds or count >= policy.readings)
 
 
 class EmergencyWatch:
