@@ -17,6 +17,7 @@ SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 _COMMANDS = {
     "status": "how the daemon and its workers fare; fails where something is wrong",
     "events": "what happened and was decided",
+    "alerts": "what fires or is about to",
     "gpu": "the GPUs",
     "containers": "the containers",
     "backup": "run a backup, list the snapshots",

@@ -228,6 +228,23 @@ def event_line(event: Document, paint: Paint) -> str:
     return f"{paint.dim(moment(event['time']))}  {marked}  {what}{simulated}"
 
 
+def alert_lines(alerts: Iterable[Document], now: float, paint: Paint) -> list[str]:
+    """Return each alert with what it is, and under it what to do about it."""
+    lines = []
+    for alert in alerts:
+        words = [f"{alert['severity']:<8} {alert['stage']:<8} {alert['name']}: {alert['summary']}"]
+        words.append(f"(for {span(max(0.0, now - alert['since']))})")
+        if alert["condition"] == "unknown":
+            words.append(f"(last known {since(alert['known_at'], now)})")
+        if alert["simulated"]:
+            words.append(SIMULATED)
+        text = plain(" ".join(words))
+        grave = paint.bad if alert["severity"] == "error" else paint.warn
+        lines.append(grave(text) if alert["stage"] == "firing" else text)
+        lines.append(paint.dim(plain(f"{'':<17} {alert['remedy']}; {alert['runbook']}")))
+    return lines
+
+
 def job_table(jobs: Iterable[Document], now: float, paint: Paint) -> list[str]:
     """Return the table of jobs."""
     rows = [

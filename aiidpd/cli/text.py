@@ -51,10 +51,10 @@ def plain(text: object) -> str:
 
 def span(seconds: float | None) -> str:
     """Return a duration with three figures, in the unit that suits it: ``1.24 s``, ``35 min``."""
-    if seconds is None:
-        return UNKNOWN
+    if not seconds:
+        return UNKNOWN if seconds is None else "0 s"
     length, unit = next((step for step in _STEPS if abs(seconds) >= step[0]), _STEPS[-1])
-    value = seconds / length if seconds else 0
+    value = seconds / length
     text = f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {unit}"
 

@@ -99,9 +99,12 @@ def test_an_error_that_is_no_problem_document_is_still_an_error(tmp_path: Path) 
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\noops")
 
-    with server(tmp_path / "a.sock", converse), ControlClient(str(tmp_path / "a.sock")) as client:
-        with pytest.raises(RequestFailed, match="status 502") as error:
-            client.get("/v1/status")
+    with (
+        server(tmp_path / "a.sock", converse),
+        ControlClient(str(tmp_path / "a.sock")) as client,
+        pytest.raises(RequestFailed, match="status 502") as error,
+    ):
+        client.get("/v1/status")
     assert error.value.exit_code == 1
 
 
@@ -109,9 +112,12 @@ def test_an_answer_before_the_request_was_read_is_seen(tmp_path: Path) -> None:
     def converse(connection: socket.socket) -> None:
         connection.sendall(b'HTTP/1.1 503 Busy\r\nContent-Length: 18\r\n\r\n{"detail": "full"}')
 
-    with server(tmp_path / "a.sock", converse), ControlClient(str(tmp_path / "a.sock")) as client:
-        with pytest.raises(RequestFailed, match="full"):
-            client.post("/v1/backup/runs", {"x": "y" * 1_000_000})
+    with (
+        server(tmp_path / "a.sock", converse),
+        ControlClient(str(tmp_path / "a.sock")) as client,
+        pytest.raises(RequestFailed, match="full"),
+    ):
+        client.post("/v1/backup/runs", {"x": "y" * 1_000_000})
 
 
 def test_a_connection_closed_while_idle_is_opened_again_for_a_look(tmp_path: Path) -> None:

@@ -1,0 +1,339 @@
+"""The command as a process, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiidpd.cli.main import SOCKET_VARIABLE
+from aiidpd.control.access import AccessPolicy
+from aiidpd.kernel.errors import Misconfigured
+from aiidpd.kernel.events import Severity
+from aiidpd.kernel.worker import WorkerState
+from aiidpd.workers.backup.view import BackupView, SnapshotInfo
+from aiidpd.workers.bench.view import BenchView, EndpointView
+from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
+from tests.fakes.control import ControlDaemon, control_daemon, until
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path) -> AsyncIterator[ControlDaemon]:
+    async with control_daemon(tmp_path, heartbeat=0.1) as daemon:
+        yield daemon
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: str) -> list[str]:
+    return [os.path.realpath(sys.executable), "-W", "error", "-m", "aiidpd.cli.main", *arguments]
+
+
+def environment(daemon: ControlDaemon, **more: str) -> dict[str, str]:
+    root = str(Path(__file__).resolve().parents[3])
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": root, SOCKET_VARIABLE: str(daemon.path), **more}
+
+
+async def ctl(daemon: ControlDaemon, *arguments: str, **options: Any) -> Outcome:
+    """Run ``aiidpctl`` to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *command(*arguments),
+        env=environment(daemon),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        **options,
+    )
+    async with asyncio.timeout(20):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+@asynccontextmanager
+async def running(daemon: ControlDaemon, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run ``aiidpctl`` while the block lasts."""
+    process = await asyncio.create_subprocess_exec(
+        *command(*arguments),
+        env=environment(daemon),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def read_line(stream: asyncio.StreamReader | None) -> str:
+    assert stream is not None
+    async with asyncio.timeout(10):
+        return (await stream.readline()).decode()
+
+
+async def work(daemon: ControlDaemon, queue: str, *, fail: str = "", steps: int = 3) -> None:
+    """Do the next job of ``queue``."""
+    job = await daemon.queues[queue].next()
+    with job.running():
+        for step in range(steps):
+            job.progress(f"step {step}", step, steps, "steps")
+            await asyncio.sleep(0.15)
+        if fail:
+            job.fail(fail, **{"local.error": "refused"})
+        else:
+            job.succeed(files=3, snapshot="s1")
+
+
+async def test_status_shows_everything_and_exits_by_health(daemon: ControlDaemon) -> None:
+    outcome = await ctl(daemon, "status")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("aiidpd 1.2.3  healthy")
+    assert "\x1b" not in outcome.out
+
+    daemon.workers["thermal"].simulated = True
+    assert "SIMULATED: thermal" in (await ctl(daemon, "status")).out
+
+    daemon.workers["bench"].state = WorkerState.RESTARTING
+    assert (await ctl(daemon, "status")).code == 1
+    daemon.workers["bench"].state = WorkerState.RUNNING
+    daemon.health.report("disk", "/", severity=Severity.WARNING, reason="nearly full")
+    assert (await ctl(daemon, "status")).code == 0
+    daemon.health.report("disk", "/", severity=Severity.ERROR, reason="full")
+    outcome = await ctl(daemon, "status")
+    assert outcome.code == 1
+    assert "error    disk /: full" in outcome.out
+
+
+@pytest.mark.parametrize("arguments", [["--json", "status"], ["status", "--json"]])
+async def test_json_is_the_document_of_the_api(daemon: ControlDaemon, arguments: list[str]) -> None:
+    outcome = await ctl(daemon, *arguments)
+    assert json.loads(outcome.out)["workers"][0]["name"] == "thermal"
+    assert outcome.out.count("\n") == 1
+
+
+async def test_readings(daemon: ControlDaemon) -> None:
+    outcome = await ctl(daemon, "gpu")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "no reading yet" in outcome.err
+    daemon.views["gpus"].put(GpuSnapshot((GpuReading(0, "GPU-1", "L4", 61.0),), "550", simulated=True))
+    outcome = await ctl(daemon, "gpu")
+    assert outcome.code == 0
+    assert "61 °C" in outcome.out
+    assert outcome.err == "SIMULATED: these GPUs are made up\n"
+    assert (await ctl(daemon, "containers")).code == 1
+    daemon.views["backup"].put(
+        BackupView(configured=True, target="/b", snapshots=(SnapshotInfo("s1", files=2),))
+    )
+    assert (await ctl(daemon, "backup", "list")).out.split("\n")[1].startswith("s1 ")
+    daemon.views["bench"].put(BenchView((EndpointView("local", "http://x", "m", True),)))
+    assert "SIMULATED" in (await ctl(daemon, "bench", "list")).out
+
+
+async def test_events_are_shown_filtered_and_followed(daemon: ControlDaemon) -> None:
+    daemon.say("a.one", "first")
+    daemon.say("b.two", "second", severity=Severity.ERROR, simulated=True)
+    outcome = await ctl(daemon, "events", "--since", "1h30min", "--kind", "b.", "--severity", "warning")
+    assert outcome.code == 0
+    assert outcome.out.endswith("error    b.two: second  SIMULATED\n")
+    assert outcome.out.count("\n") == 1
+    assert [each["kind"] for each in json.loads((await ctl(daemon, "events", "--json")).out)["events"]] == [
+        "a.one",
+        "b.two",
+    ]
+    async with running(daemon, "events", "--follow", "--limit", "1", "--json") as process:
+        assert json.loads(await read_line(process.stdout))["kind"] == "b.two"
+        daemon.say("c.three")
+        assert json.loads(await read_line(process.stdout))["kind"] == "c.three"
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+    await until(lambda: daemon.bus.subscribers == 0)
+
+
+async def test_work_is_waited_for_and_its_outcome_is_the_exit_code(daemon: ControlDaemon) -> None:
+    done, _ = await asyncio.gather(ctl(daemon, "backup", "run"), work(daemon, "backup"))
+    assert done.code == 0
+    assert done.out == "files     3\nsnapshot  s1\n"
+    assert "backup-1: step 1  1 of 3 steps, 33 %\n" in done.err
+    assert done.err.endswith("backup-1 succeeded\n")
+    failed, _ = await asyncio.gather(
+        ctl(daemon, "bench", "run"), work(daemon, "bench", fail="it was refused")
+    )
+    assert failed.code == 1
+    assert failed.out == "local.error  refused\n"
+    assert failed.err.endswith("bench-2 failed: it was refused\n")
+
+
+async def test_no_wait_returns_at_once_and_jobs_follows_later(daemon: ControlDaemon) -> None:
+    outcome = await ctl(daemon, "backup", "run", "--no-wait")
+    assert (outcome.code, outcome.out) == (0, "backup-1\n")
+    assert "backup-1  queued" in (await ctl(daemon, "jobs")).out
+    followed, _ = await asyncio.gather(ctl(daemon, "jobs", "backup-1", "--json"), work(daemon, "backup"))
+    assert followed.code == 0
+    assert json.loads(followed.out)["result"] == {"files": 3, "snapshot": "s1"}
+    assert (await ctl(daemon, "jobs", "none")).code == 1
+
+
+async def test_an_interrupt_leaves_the_work_running(daemon: ControlDaemon) -> None:
+    async with running(daemon, "backup", "run") as process:
+        working = asyncio.create_task(work(daemon, "backup", steps=20))
+        assert "backup-1" in await read_line(process.stderr)
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert process.returncode == 130
+        assert b"the work goes on in the daemon; to see it: aiidpctl jobs backup-1" in err
+        assert b"Traceback" not in err
+    await working
+    assert daemon.jobs.get("backup-1").status.state == "succeeded"
+
+
+async def test_a_daemon_that_stops_during_the_work_is_no_success(tmp_path: Path) -> None:
+    async with control_daemon(tmp_path, heartbeat=0.1) as daemon:
+        process = await asyncio.create_subprocess_exec(
+            *command("backup", "run"), env=environment(daemon), stderr=asyncio.subprocess.PIPE
+        )
+        await until(lambda: daemon.server.connections == 2, 10)
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert b"the daemon ended the stream before backup-1 ended" in err
+
+
+async def test_one_endpoint_can_be_named(daemon: ControlDaemon) -> None:
+    await ctl(daemon, "bench", "run", "--endpoint", "local", "--no-wait")
+    assert (await daemon.queues["bench"].next()).arguments == {"endpoint": "local"}
+
+
+async def test_configuration(daemon: ControlDaemon) -> None:
+    assert (await ctl(daemon, "config", "show")).out == 'daemon.log_level = "info"\ngpu.interval = "2s"\n'
+    shown = (await ctl(daemon, "config", "show", "--origin")).out
+    assert shown.split("\n")[2].split() == ["gpu.interval", '"2s"', "a.toml:3"]
+    assert (await ctl(daemon, "reload")).err == "nothing had changed\n"
+    daemon.reloads.answer = ["gpu.interval"]
+    assert (await ctl(daemon, "reload")).out == "gpu.interval\n"
+    daemon.reloads.answer = Misconfigured("use", "a.toml", reason="line 3 is wrong", remedy="mend it")
+    outcome = await ctl(daemon, "reload")
+    assert outcome.code == 1
+    assert outcome.err == "aiidpctl: cannot use a.toml: line 3 is wrong; mend it\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nothing"],
+        ["status", "--bad"],
+        ["backup"],
+        ["events", "--since", "yesterday"],
+        ["events", "--limit", "0"],
+        ["events", "--limit", "1001"],
+        ["events", "--severity", "grave"],
+    ],
+)
+async def test_wrong_usage_is_2(daemon: ControlDaemon, arguments: list[str]) -> None:
+    outcome = await ctl(daemon, *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("usage: aiidpctl")
+
+
+async def test_no_daemon_is_3(daemon: ControlDaemon) -> None:
+    outcome = await ctl(daemon, "--socket", "/nonexistent/control.sock", "status")
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err == (
+        "aiidpctl: cannot reach the daemon at /nonexistent/control.sock: there is no such socket; "
+        "is aiidpd running?\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+async def test_a_stranger_is_denied_with_4_and_it_is_on_record(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    for each in (folder, *folder.parents[: len(folder.parts) - 2]):
+        each.chmod(each.stat().st_mode | 0o111)
+    nobody = 65534
+    async with control_daemon(folder, mode=0o666, policy=AccessPolicy(owner=0, readers=nobody)) as daemon:
+        member: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": []}
+        assert (await ctl(daemon, "status", **member)).code == 0
+        outcome = await ctl(daemon, "backup", "run", **member)
+        assert (outcome.code, outcome.out) == (4, "")
+        assert outcome.err.startswith(
+            "aiidpctl: cannot change /v1/backup/runs: user 65534 may only look; ask as root"
+        )
+        (event,) = await daemon.events("control.denied")
+        assert event.evidence["uid"] == nobody
+        assert event.severity is Severity.WARNING
+        assert event.subject == "POST /v1/backup/runs"
+        assert daemon.jobs.all() == ()
+
+        daemon.api.policy = AccessPolicy(owner=0, readers=0, admins=frozenset({nobody}))
+        assert (await ctl(daemon, "backup", "run", "--no-wait", **member)).code == 0
+        daemon.api.policy = AccessPolicy(owner=0, readers=0)
+        assert (await ctl(daemon, "status", **member)).code == 4
+        member["extra_groups"] = [4321]
+        daemon.api.policy = AccessPolicy(owner=0, readers=4321)
+        assert (await ctl(daemon, "status", **member)).code == 0
+        daemon.path.chmod(0o600)
+        outcome = await ctl(daemon, "status", **member)
+        assert outcome.code == 4
+        assert "this user may not use the socket" in outcome.err
+
+
+async def test_a_reader_that_has_enough_is_no_trouble(daemon: ControlDaemon) -> None:
+    for _ in range(500):
+        daemon.say(reason="x" * 200)
+    shell = f"{' '.join(command('events', '--limit', '500'))} | head -n 1"
+    process = await asyncio.create_subprocess_shell(
+        shell, env=environment(daemon), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert out.count(b"\n") == 1
+    assert err == b""
+
+
+async def test_a_terminal_gets_colours_and_a_line_that_is_drawn_again(daemon: ControlDaemon) -> None:
+    assert "\x1b[" in await on_terminal(daemon, "status")
+    assert "\x1b[" not in await on_terminal(daemon, "status", NO_COLOR="1")
+    shown, _ = await asyncio.gather(on_terminal(daemon, "backup", "run"), work(daemon, "backup"))
+    assert "\r\x1b[Kbackup-1: step 1  1 of 3 steps, 33 %" in shown
+    assert shown.endswith("backup-1 succeeded\r\n")
+
+
+async def on_terminal(daemon: ControlDaemon, *arguments: str, **more: str) -> str:
+    """Return what ``aiidpctl`` shows on a terminal."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *command(*arguments), env=environment(daemon, TERM="xterm", **more), stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    os.set_blocking(ours, False)
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            piece = os.read(ours, 65536)
+        except BlockingIOError:
+            await asyncio.sleep(0.02)
+            continue
+        except OSError:  # the other end is closed
+            break
+        shown += piece
+    os.close(ours)
+    await process.wait()
+    return shown.decode()

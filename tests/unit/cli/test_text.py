@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiidpd.cli.text import Paint, cut, number, plain, since, size, span, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0, "0 s"),
+        (2.5e-6, "2.5 µs"),
+        (0.0123, "12.3 ms"),
+        (1.2, "1.2 s"),
+        (59.94, "59.9 s"),
+        (300, "5 min"),
+        (5400, "1.5 h"),
+        (200 * 86400, "200 d"),
+        (1e9, "11574 d"),
+    ],
+)
+def test_spans(seconds: float | None, text: str) -> None:
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(None, "-"), (0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5e15, "4547.5 TiB")]
+)
+def test_sizes(amount: float | None, text: str) -> None:
+    assert size(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("at", "text"), [(None, "-"), (100.0, "now"), (90.0, "10 s ago"), (220.0, "in 2 min"), (99.5, "now")]
+)
+def test_since(at: float | None, text: str) -> None:
+    assert since(at, 100.0) == text
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    assert number(None, "W") == "-"
+    assert number(0.0, "W") == "0 W"
+
+
+@given(st.text())
+def test_nothing_from_elsewhere_steers_the_terminal(text: str) -> None:
+    assert all(character.isprintable() for character in plain(text))
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text())), st.booleans())
+def test_columns_are_aligned(rows: list[tuple[str, str, str]], colour: bool) -> None:
+    lines = [re.sub("\x1b.*?m", "", line) for line in table(("A", "B", "C"), rows, Paint(colour), right="r")]
+    assert len(lines) == len(rows) + 1
+    places = {line.find("B") for line in lines[:1]}
+    for line, row in zip(lines[1:], rows, strict=True):
+        assert line.startswith(f"{plain(row[0]):>{len(lines[0].split('B')[0]) - 2}}".rstrip() or "")
+        assert plain(row[1]).rstrip() in line
+    assert len(places) == 1
+
+
+PIECES = st.lists(st.tuples(st.text(st.characters(codec="ascii", categories=("L", "N"))), st.booleans()))
+
+
+@given(PIECES, st.integers(1, 40))
+def test_a_line_is_cut_by_what_is_seen_of_it(pieces: list[tuple[str, bool]], width: int) -> None:
+    paint = Paint(colour=True)
+    line = "".join(paint.bad(text) if painted else text for text, painted in pieces)
+    seen = re.sub("\x1b.*?m", "", line)
+    result = cut(line, width)
+    shown = re.sub("\x1b.*?m", "", result)
+    assert shown == (seen if len(seen) <= width else seen[: width - 1] + "…")
+    assert result.count("\x1b[0m") == line.count("\x1b[0m")  # no colour runs on
