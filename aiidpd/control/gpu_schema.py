@@ -124,9 +124,17 @@ class GpuFaultDocument(Document):
     name: str
 
 
+class XidEventDocument(Document):
+    """A fault (Xid) that the driver reported since the reading before, of the GPU with ``uuid``."""
+
+    uuid: str
+    code: int
+
+
 class GpusDocument(Reading):
     """Every GPU that could be read."""
 
     driver_version: str = ""
     gpus: tuple[GpuDocument, ...] = ()
     faults: tuple[GpuFaultDocument, ...] = ()
+    xids: tuple[XidEventDocument, ...] = ()

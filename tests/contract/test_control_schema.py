@@ -19,6 +19,7 @@ from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
+from aiidpd.workers.thermal.xid import XidEvent
 
 COMMON = frozenset(document.Reading.model_fields)
 # (document, dataclass, what only the document has, what only the dataclass has)
@@ -32,6 +33,7 @@ PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]
     (gpu_schema.GpuProcessDocument, GpuProcess, frozenset(), frozenset()),
     (gpu_schema.MigInstanceDocument, MigInstance, frozenset(), frozenset()),
     (gpu_schema.XidCountDocument, XidCount, frozenset(), frozenset()),
+    (gpu_schema.XidEventDocument, XidEvent, frozenset(), frozenset()),
     (gpu_schema.GpuFaultDocument, GpuFault, frozenset(), frozenset()),
     (gpu_schema.GpusDocument, GpuSnapshot, COMMON - {"simulated"}, frozenset()),
     (schema.ContainerDocument, ContainerReading, frozenset(), frozenset()),
