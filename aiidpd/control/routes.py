@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from aiidpd.control import follow, gpu_schema, readings, schema
+from aiidpd.control import follow, gpu_schema, readings, record, schema
 from aiidpd.control.access import Access
 from aiidpd.control.call import Answer, Call, Route
 from aiidpd.kernel.errors import NotFound
@@ -178,5 +178,6 @@ ROUTES = (
         schema.ReloadDocument,
         body=schema.NothingAsked,
     ),
+    *record.ROUTES,
 )
 """Every route but ``/v1/openapi.json``, which describes them."""

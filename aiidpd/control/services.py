@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,28 @@ class EventHistory(Protocol):
         """
 
 
+class GpuRecord(Protocol):
+    """What is kept of the GPUs; the documents are those of :mod:`aiidpd.control.record_schema`.
+
+    Each raises :class:`~aiidpd.kernel.errors.NotFound`, :class:`~aiidpd.kernel.errors.Invalid` or
+    :class:`~aiidpd.kernel.errors.Unavailable`.
+    """
+
+    async def incidents(self) -> list[dict[str, Any]]:
+        """Return every incident in a line, the oldest first."""
+
+    async def incident(self, identity: str, points: int) -> dict[str, Any]:
+        """Return one incident with at most ``points`` readings of each GPU."""
+
+    def energy(self) -> dict[str, Any]:
+        """Return the account of energy."""
+
+    def history(
+        self, gpu: str | None, since: float | None, until: float | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the rows of one GPU in [since, until), the oldest first."""
+
+
 @dataclass(frozen=True)
 class Services:
     """Everything that a route may look at or change.
@@ -65,3 +87,4 @@ class Services:
     config_entries: Callable[[], Iterable[tuple[str, str, str]]]
     reload: Callable[[], Awaitable[Sequence[str]]]
     alerts: Callable[[], Iterable[Any]] = tuple
+    gpu_record: GpuRecord | None = None

@@ -132,7 +132,8 @@ class IncidentStore:
                 raise self._unreadable(identity, error) from error
             shown = thin(rows, points, by=1)
             gpus.append({**gpu, "columns": ["time", *COLUMNS[1:]], "data": shown})
-        return {**document, "bytes": self._size(identity), "gpus": gpus}
+        folder = str(self.folder / identity)
+        return {**document, "folder": folder, "bytes": self._size(identity), "gpus": gpus}
 
     def _document(self, identity: str) -> dict[str, Any]:
         path = self.folder / identity / DOCUMENT
