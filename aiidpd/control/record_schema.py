@@ -55,7 +55,7 @@ class IncidentSummary(Document):
 
     id: str
     state: Literal["recording", "complete", "interrupted", "broken"]
-    kind: str = Field("", description="The alert that began it, or the kind of the event.")
+    kind: str = Field(default="", description="The alert that began it, or the kind of the event.")
     subject: str = ""
     severity: SeverityName = "error"
     reason: str = ""
@@ -87,7 +87,7 @@ class IncidentContainers(Document):
 
     read_at: float | None = None
     reason: str = ""
-    containers: list[IncidentContainer] = Field([])
+    containers: list[IncidentContainer] = Field(default=[])
 
 
 class IncidentEndpoint(Document):
@@ -104,7 +104,7 @@ class IncidentRequests(Document):
 
     running: int | None = None
     reason: str = ""
-    endpoints: list[IncidentEndpoint] = Field([])
+    endpoints: list[IncidentEndpoint] = Field(default=[])
 
 
 class IncidentProcess(Document):
@@ -135,13 +135,13 @@ class IncidentDocument(IncidentSummary):
     """An incident with everything that is kept of it."""
 
     folder: str = ""
-    triggers: list[IncidentEventDocument] = Field([])
-    events: list[IncidentEventDocument] = Field([], description="From ten minutes before on.")
+    triggers: list[IncidentEventDocument] = Field(default=[])
+    events: list[IncidentEventDocument] = Field(default=[], description="From ten minutes before on.")
     events_not_told: int = 0
     containers: IncidentContainers = IncidentContainers()
     requests: IncidentRequests = IncidentRequests()
     driver_version: str = ""
-    gpus: list[IncidentGpu] = Field([])
+    gpus: list[IncidentGpu] = Field(default=[])
 
 
 # Energy
