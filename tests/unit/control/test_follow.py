@@ -91,6 +91,30 @@ async def test_what_a_slow_reader_lost_comes_from_the_record(daemon: ControlDaem
     assert [line.reason for line in seen] == [str(number) for number in range(1, 3000)]
 
 
+class BusyHistory:
+    """The record, while events happen: some before it looks, some after."""
+
+    def __init__(self, daemon: ControlDaemon) -> None:
+        self._daemon = daemon
+
+    async def events(self, **query: Any) -> list[Event]:
+        self._daemon.say(reason="on record and still to come")
+        found = await self._daemon.history.events(**query)
+        self._daemon.say(reason="to come only")
+        return found
+
+
+async def test_an_event_that_is_on_record_and_in_the_queue_comes_once(daemon: ControlDaemon) -> None:
+    daemon.say()
+    services = replace(daemon.services, history=BusyHistory(daemon))
+    async with aclosing(follow.events(services, EventsQuery())) as stream:
+        seen = await take(stream, 3)
+        daemon.say(reason="afterwards")
+        seen += await take(stream, 1)
+    assert [line.reason for line in seen[1:]] == ["on record and still to come", "to come only", "afterwards"]
+    assert [line.id for line in seen] == list(range(seen[0].id, seen[0].id + 4))
+
+
 class BrokenHistory:
     """A record that can't be read."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import stat
@@ -190,6 +191,19 @@ def test_of_many_that_start_at_once_one_listens(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
     won[0].close()
+
+
+def test_while_another_takes_the_folder_none_is_taken_for_stale(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(Misconfigured, match="another instance is taking its folder at this moment"):
+        listen_unix(path)
+    assert path.exists()
+    os.close(folder)
+    listen_unix(path).close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
