@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from aiidpd.kernel.errors import describe
 from aiidpd.system.atomic import write_atomic
 from aiidpd.workers.thermal.foresight import Baseline, Baselines
 
@@ -19,13 +20,13 @@ _LIMIT = 1 << 20
 class BaselineFile:
     """A JSON file: by GPU (UUID) the drift that was last seen, and each band with resistance and seconds.
 
-    ``on_problem`` is called, from any thread, with a sentence where the file can't be read or written; what
-    can't be read counts as nothing learnt. Writes happen in a thread: a disk may hang.
+    What can't be read counts as nothing learnt. Writes happen in a thread: a disk may hang. ``problem`` is a
+    sentence on what failed last, empty where nothing did.
     """
 
-    def __init__(self, path: Path, on_problem: Callable[[str], None]) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._on_problem = on_problem
+        self.problem = ""
         self._writer: threading.Thread | None = None
 
     def read(self) -> Mapping[str, Baselines]:
@@ -36,7 +37,7 @@ class BaselineFile:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            self._on_problem(f"cannot read {self._path}: {error}; baselines are learnt anew")
+            self.problem = f"cannot read {self._path}: {describe(error)}; baselines are learnt anew"
             return {}
 
     def write(self, known: Mapping[str, Baselines]) -> None:
@@ -54,9 +55,11 @@ class BaselineFile:
         try:
             write_atomic(self._path, data)
         except OSError as error:
-            self._on_problem(
-                f"cannot write {self._path}: {error}; what was learnt lasts until the next start"
+            self.problem = (
+                f"cannot write {self._path}: {describe(error)}; what was learnt ends with the daemon"
             )
+        else:
+            self.problem = ""
 
 
 def encode(known: Mapping[str, Baselines]) -> bytes:

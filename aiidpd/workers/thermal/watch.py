@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aiidpd.alerts.board import AlertFeed
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, EventBus, Severity
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.alarms.presence import absent
-from aiidpd.workers.thermal.alarms.watch import Memory, Policies, look
+from aiidpd.workers.thermal.alarms.watch import Memory, Policies, look, miss
 from aiidpd.workers.thermal.baseline_file import BaselineFile
 from aiidpd.workers.thermal.foresight import Foresight
 from aiidpd.workers.thermal.gpu import GpuSnapshot
+from aiidpd.workers.thermal.xid import XidEvent
 
 _SAVE_EVERY = 600.0  # seconds: as much may be lost of what is learnt over days
 
@@ -26,18 +28,22 @@ class WatchMemory:
     memory: Memory = field(default_factory=Memory)
     loaded: bool = False
     saved_at: float = 0.0
+    told: str = ""
 
 
 class GpuWatch:
     """Made with each worker, from the configuration as it then is. It neither blocks nor waits."""
 
-    def __init__(self, policies: Policies, memory: WatchMemory, feed: AlertFeed, clock: Clock) -> None:
+    def __init__(
+        self, policies: Policies, memory: WatchMemory, *, feed: AlertFeed, bus: EventBus, clock: Clock
+    ) -> None:
         self._policies = policies
         self._kept = memory
         self._feed = feed
+        self._bus = bus
         self._clock = clock
 
-    def observe(self, snapshot: GpuSnapshot, _at: float, now: float) -> None:
+    def observe(self, snapshot: GpuSnapshot, now: float) -> None:
         """Take ``snapshot``, read just now, at ``now`` in monotonic seconds."""
         kept = self._kept
         if not kept.loaded:
@@ -48,11 +54,24 @@ class GpuWatch:
         self._feed.observe(observed, simulated=snapshot.simulated)
         if now - kept.saved_at >= _SAVE_EVERY:
             self.save()
+        if kept.file.problem != kept.told:
+            kept.told = kept.file.problem
+            if kept.told:
+                event = Event(
+                    self._clock.time(),
+                    "thermal",
+                    "gpu.baselines_failed",
+                    kept.told,
+                    severity=Severity.WARNING,
+                )
+                self._bus.publish(event)
 
-    def missing(self, error: Unavailable, *, simulated: bool) -> None:
-        """Take that nothing could be read."""
-        self._kept.foreseen.clear()
-        self._feed.observe(absent(self._kept.memory.presence, error), simulated=simulated)
+    def missing(self, error: Unavailable, xids: Iterable[XidEvent], *, simulated: bool) -> None:
+        """Take that nothing could be read, and the Xid events that were caught all the same."""
+        kept = self._kept
+        kept.foreseen.clear()
+        kept.memory, observed = miss(kept.memory, error, xids, self._clock.monotonic(), self._policies)
+        self._feed.observe(observed, simulated=simulated)
 
     def rest(self) -> None:
         """Take that nobody looks now, on purpose: nothing is known of any alert."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aiidpd.alerts.state import Observation
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.workers.thermal.alarms import xids
 from aiidpd.workers.thermal.alarms.cooling import cooling
 from aiidpd.workers.thermal.alarms.heat import HeatMemory, heat
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
-from aiidpd.workers.thermal.alarms.presence import PresenceMemory, present
+from aiidpd.workers.thermal.alarms.presence import PresenceMemory, absent, present
 from aiidpd.workers.thermal.alarms.sensor import SensorMemory, judge
 from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.alarms.throttle import ThrottleMemory, throttle
-from aiidpd.workers.thermal.alarms.xids import XidMemory, xids
 from aiidpd.workers.thermal.faults import IMPLAUSIBLE
 from aiidpd.workers.thermal.foresight import Baselines, Foresight, ForesightPolicy, GpuCourse, foresee
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.workers.thermal.xid import XidEvent
 
 _TEMPERATURE = "temperature_celsius "
 
@@ -38,7 +40,7 @@ class Memory:
     """What one look leaves to the next. ``baselines`` is what must survive a restart too."""
 
     presence: PresenceMemory = field(default_factory=PresenceMemory)
-    xids: XidMemory = field(default_factory=XidMemory)
+    xids: xids.XidMemory = field(default_factory=xids.XidMemory)
     gpus: Mapping[str, GpuMemory] = field(default_factory=lambda: MappingProxyType({}))
     baselines: Mapping[str, Baselines] = field(default_factory=lambda: MappingProxyType({}))
     simulated: bool | None = None
@@ -63,9 +65,9 @@ def look(
     if memory.simulated not in (None, snapshot.simulated):
         memory = Memory(baselines=memory.baselines)
     presence, told = present(memory.presence, snapshot, policies.alarms)
-    names = {uuid: (known.index, known.name) for uuid, known in presence.gpus.items()}
-    last_xids, about_xids = xids(memory.xids, snapshot, names, now, policies.alarms)
-    observed = [*told, *about_xids]
+    last_xids = xids.after(memory.xids, snapshot.xids, now)
+    reporting = (gpu.uuid for gpu in snapshot.gpus if gpu.xids is not None)
+    observed = [*told, *xids.about(last_xids, reporting, presence.gpus, now, policies.alarms)]
     gpus, baselines, foreseen = dict(memory.gpus), dict(memory.baselines), []
     for reading in snapshot.gpus:
         refused = any(
@@ -83,6 +85,15 @@ def look(
         presence, last_xids, MappingProxyType(gpus), MappingProxyType(baselines), snapshot.simulated
     )
     return after, tuple(observed), tuple(foreseen)
+
+
+def miss(
+    memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float, policies: Policies
+) -> tuple[Memory, tuple[Observation, ...]]:
+    """Return what is remembered after a try that read nothing, and which alerts are known all the same."""
+    last_xids = xids.after(memory.xids, events, now)
+    about = xids.about(last_xids, (), memory.presence.gpus, now, policies.alarms)
+    return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 
 def _look(before: GpuMemory, reading: GpuReading, now: float, policy: AlarmPolicy, *, refused: bool) -> Look:

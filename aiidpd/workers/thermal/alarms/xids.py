@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -10,8 +10,8 @@ from aiidpd.alerts.state import Condition, Observation
 from aiidpd.kernel.events import Scalar
 from aiidpd.workers.thermal.alarms import rules
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
-from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.xid import XidClass, meaning
+from aiidpd.workers.thermal.alarms.presence import Known
+from aiidpd.workers.thermal.xid import XidClass, XidEvent, meaning
 
 _ALERTS = {
     XidClass.APPLICATION: rules.XID_APPLICATION,
@@ -19,6 +19,7 @@ _ALERTS = {
     XidClass.HARDWARE: rules.XID_HARDWARE,
     XidClass.UNKNOWN: rules.XID_UNKNOWN,
 }
+_STRANGER = Known(-1, "never read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,36 +38,34 @@ class XidMemory:
     last: Mapping[tuple[str, XidClass], LastXid] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def xids(
-    memory: XidMemory,
-    snapshot: GpuSnapshot,
-    names: Mapping[str, tuple[int, str]],
-    now: float,
-    policy: AlarmPolicy,
-) -> tuple[XidMemory, tuple[Observation, ...]]:
-    """Return what is remembered after ``snapshot``, and how the alerts about Xid events stand.
-
-    ``names`` has index and name of every GPU that was ever read: one that fell off the bus says so by an
-    Xid, and can't be read any more. An event stands for the policy's window.
-    """
+def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemory:
+    """Return what is remembered after ``events``, which happened just now."""
     last = dict(memory.last)
-    for event in snapshot.xids:
+    for event in events:
         key = (event.uuid, meaning(event.code).kind)
         before = last.get(key)
         last[key] = LastXid(now, event.code, before.count + 1 if before else 1)
-    told = []
-    subjects = {uuid for uuid, _ in last} | {gpu.uuid for gpu in snapshot.gpus if gpu.xids is not None}
-    for uuid in sorted(subjects):
-        index, name = names.get(uuid, (-1, "never read"))
+    return XidMemory(MappingProxyType(last))
+
+
+def about(
+    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, policy: AlarmPolicy
+) -> Iterator[Observation]:
+    """Yield how the alerts about Xid events stand for ``gpus`` (UUIDs) and for every GPU that had one.
+
+    ``names`` has every GPU that was ever read: one that fell off the bus says so by an Xid, and can't be
+    read any more. An event stands for the policy's window.
+    """
+    for uuid in sorted({uuid for uuid, _ in memory.last} | {*gpus}):
+        known = names.get(uuid, _STRANGER)
         for kind, alert in _ALERTS.items():
-            seen = last.get((uuid, kind))
+            seen = memory.last.get((uuid, kind))
             lately = seen is not None and now - seen.at < policy.xid_window
             evidence: dict[str, Scalar] = {
-                "gpu": index,
-                "name": name,
+                "gpu": known.index,
+                "name": known.name,
                 "xid": seen.code if seen else 0,
                 "meaning": meaning(seen.code).text if seen else "none so far",
                 "xid_count": seen.count if seen else 0,
             }
-            told.append(Observation(alert, uuid, Condition.HOLDS if lately else Condition.CLEAR, evidence))
-    return XidMemory(MappingProxyType(last)), tuple(told)
+            yield Observation(alert, uuid, Condition.HOLDS if lately else Condition.CLEAR, evidence)
