@@ -1,20 +1,59 @@
-"""``aiidpctl gpu``: the last reading of each GPU."""
+"""``aiidpctl gpu``: the last reading of each GPU; let go of the driver, and take it back."""
 
 from __future__ import annotations
 
 import argparse
+import math
+from typing import Any
 
 from aiidpd.cli import render
 from aiidpd.cli.reading import show
-from aiidpd.cli.session import Session
+from aiidpd.cli.session import DONE, Session
 
 
-def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its options."""
+def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its commands, each with the ``common`` options; without one it shows the GPUs."""
     parser.set_defaults(run=run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    release = commands.add_parser(
+        "release", parents=[common], help="let go of the NVIDIA driver, so that it can be upgraded"
+    )
+    release.add_argument(
+        "--for", dest="seconds", type=_seconds, metavar="SECONDS", help="resume by itself after so long"
+    )
+    release.set_defaults(run=_release)
+    resume = commands.add_parser("resume", parents=[common], help="take hold of the driver again")
+    resume.set_defaults(run=_resume)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:
     """Show the GPUs; fail where there is no current reading."""
     document = session.client.get("/v1/gpus")
     return show(session, document, "GPUs", lambda: render.gpu_table(document, session.paint))
+
+
+def _release(options: argparse.Namespace, session: Session) -> int:
+    request = {} if options.seconds is None else {"seconds": options.seconds}
+    document = session.client.post("/v1/gpus/release", request)
+    left = document["seconds_left"]
+    until = "`aiidpctl gpu resume`" if left is None else f"{left:.0f} s from now, or `aiidpctl gpu resume`"
+    return _told(session, document, f"the driver is free, and no GPU is read, until {until}")
+
+
+def _resume(_options: argparse.Namespace, session: Session) -> int:
+    return _told(session, session.client.post("/v1/gpus/resume"), "the GPUs are read again")
+
+
+def _told(session: Session, document: dict[str, Any], words: str) -> int:
+    if session.json:
+        session.document(document)
+    else:
+        session.say(words)
+    return DONE
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise ValueError
+    return seconds
