@@ -43,6 +43,17 @@ def _parser() -> argparse.ArgumentParser:
             "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"
         )
         sub.set_defaults(command=command)
+    about = "put GPUs back to what they were before a governing daemon that ended; no daemon may run"
+    restore = commands.add_parser("restore-gpus", help=about, description=about)
+    restore.add_argument(
+        "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"
+    )
+    restore.add_argument(
+        "--to-default",
+        action="store_true",
+        help="give every GPU its default power limit and unlocked clocks, whatever it had before",
+    )
+    restore.set_defaults(command=_restore_gpus)
     about = "run the daemon in a folder, on what this machine has; what is missing is SIMULATED"
     demo = commands.add_parser("demo", help=about, description=about)
     demo.add_argument(
@@ -65,6 +76,12 @@ def _run(options: argparse.Namespace) -> int:
 
     serve(options.config, os.environ)
     return 0
+
+
+def _restore_gpus(options: argparse.Namespace) -> int:
+    from aiidpd.restore_gpus import restore_gpus
+
+    return restore_gpus(options.config, os.environ, to_default=options.to_default)
 
 
 def _demo(options: argparse.Namespace) -> int:

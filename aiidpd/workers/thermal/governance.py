@@ -118,9 +118,11 @@ class Governor:
         self._left: frozenset[str] = frozenset()  # in the lease from before this run, not restored yet
         self._retry_at = 0.0
         self._asked: dict[str, float] = {}
+        self._acting = False
 
     async def act(self, snapshot: GpuSnapshot) -> None:
         """Judge ``snapshot``, read just now, and set what follows; bounded in time."""
+        self._acting = True
         if not await self._reconciled():
             return
         ours = tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in self._left)
@@ -132,7 +134,13 @@ class Governor:
         self._show()
 
     async def restore(self) -> None:
-        """Put every GPU back; what can't be put back stays in the lease. Bounded by the library's bounds."""
+        """Put every GPU back; what can't be put back stays in the lease. Bounded by the library's bounds.
+
+        Does nothing where :meth:`act` was not called since the last time.
+        """
+        if not self._acting:
+            return
+        self._acting = False
         for uuid in tuple(self._asked):
             self._back_off_ended(uuid, "the governor stops")
         if self._lease:

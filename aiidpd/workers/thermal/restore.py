@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.thermal.commands import Command, SetPowerLimit
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.governor import ABSENT, NO_PERMISSION
-from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.workers.thermal.gpu import GpuLibrary, GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.lease import Baseline
 
 TOLERANCE_WATTS = 1.0
@@ -80,3 +80,14 @@ def _outcome(
         return Outcome(uuid, baseline, "its power limit can't be read back", "see `nvidia-smi -q -d POWER`")
     remedy = f"set it by hand: `nvidia-smi -i {uuid} -pl {watts:g}`"
     return Outcome(uuid, baseline, f"its power limit is {limit:g} W, not {watts:g} W", remedy)
+
+
+def default_outcome(gpu: GpuReading, faults: Sequence[GpuFault | None]) -> str:
+    """Return why ``gpu`` is not at its default limit, read after the commands that gave ``faults``."""
+    fault = next((fault for fault in faults if fault is not None and fault.name not in ABSENT), None)
+    if fault is not None:
+        return f"{fault}; {RIGHTS if fault.name == NO_PERMISSION else fault.remedy}".rstrip("; ")
+    limit, default = gpu.power_limit_set_watts, gpu.power_limit_default_watts
+    if limit is not None and default is not None and abs(limit - default) > TOLERANCE_WATTS:
+        return f"its power limit is {limit:g} W, not the default of {default:g} W"
+    return ""

@@ -65,14 +65,20 @@ class Trend:
         With fewer than three, or with all at one moment, the last value stands and its rate is zero.
         """
         last, latest = self.samples[-1]
-        count = len(self.samples)
-        mean_at = sum(at for at, _ in self.samples) / count
-        spread = sum((at - mean_at) ** 2 for at, _ in self.samples)
         noise = math.sqrt(max(self.variance, _ROUNDED))
+        count = len(self.samples)
+        # Reckoned from the last sample, so that the sums stay small and exact enough.
+        ats = values = squares = products = 0.0
+        for at, value in self.samples:
+            ago, gain = at - last, value - latest
+            ats += ago
+            values += gain
+            squares += ago * ago
+            products += ago * gain
+        spread = squares - ats * ats / count
         if count < _FEWEST or spread <= 0:
             return Forecast(latest, 0.0, latest, noise)
-        mean = sum(value for _, value in self.samples) / count
-        rate = sum((at - mean_at) * (value - mean) for at, value in self.samples) / spread
-        ahead = last + horizon - mean_at
+        rate = (products - ats * values / count) / spread
+        mean, ahead = latest + values / count, horizon - ats / count
         error = noise * math.sqrt(1 / count + ahead * ahead / spread)
-        return Forecast(mean + rate * (last - mean_at), rate, mean + rate * ahead, error)
+        return Forecast(mean - rate * ats / count, rate, mean + rate * ahead, error)

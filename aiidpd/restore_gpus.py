@@ -1,0 +1,114 @@
+"""The command ``aiidpd restore-gpus``: puts GPUs back without the daemon, for whatever ended it.
+
+systemd runs it after each end of the service (ExecStopPost=): after a clean one there is nothing to do,
+and that is found without touching the driver.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from aiidpd.config.load import load
+from aiidpd.config.model import Settings
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.system.lock import StateLock
+from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.commands import ResetClocks, ResetPowerLimit
+from aiidpd.workers.thermal.gpu import GpuLibrary
+from aiidpd.workers.thermal.lease import NAME, LeaseFile, LeaseUnusable
+from aiidpd.workers.thermal.restore import default_outcome, restore
+
+DONE: Final = 0
+FAILED: Final = 1
+_START_WITHIN = 8.0  # seconds: systemd gives a stop ten
+
+
+def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default: bool = False) -> int:
+    """Restore what the lease names; return the exit code: 0 nothing is left, 1 something is.
+
+    With ``to_default`` every GPU gets its default power limit and unlocked clocks, whatever the lease says.
+    Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the configuration can't be used or a daemon
+    runs on it: that one restores by itself.
+    """
+    settings = load(config, environ).settings
+    lease = LeaseFile(settings.daemon.state_directory / NAME)
+    if not to_default and not lease.path.exists():
+        return DONE
+    with StateLock.acquire(settings.daemon.state_directory):
+        return restore_from(lease, settings, _say, to_default=to_default)
+
+
+def restore_from(
+    lease: LeaseFile,
+    settings: Settings,
+    say: Callable[[str], None],
+    *,
+    to_default: bool = False,
+    library: GpuLibrary | None = None,
+) -> int:
+    """Do the work of :func:`restore_gpus` on ``lease`` and tell it line by line."""
+    library = library or NvmlLibrary(call_timeout=settings.gpu.call_timeout, start_timeout=_START_WITHIN)
+
+    async def run() -> int:
+        try:
+            return await (_to_default(lease, library, say) if to_default else _from(lease, library, say))
+        except OSError as error:
+            say(f"cannot write {lease.path}: {error.strerror or error}")
+            return FAILED
+        finally:
+            await library.aclose()
+
+    return anyio.run(run)
+
+
+async def _from(file: LeaseFile, library: GpuLibrary, say: Callable[[str], None]) -> int:
+    try:
+        lease = file.read()
+    except LeaseUnusable as error:
+        say(str(error))
+        return FAILED
+    if file.stale(lease):
+        say("the lease is from before the machine was booted: the driver has forgotten what was set")
+        file.write({})
+        return DONE
+    left = {uuid: gpu for uuid, gpu in lease.gpus.items() if not gpu.simulated}
+    for outcome in await restore(library, left) if left else ():
+        who = f"GPU {outcome.baseline.index} ({outcome.baseline.name})"
+        if outcome.restored:
+            del left[outcome.uuid]
+            say(f"{who} is back at its baseline")
+        else:
+            remedy = f"; {outcome.remedy}" if outcome.remedy else ""
+            say(f"cannot restore {who}: {outcome.problem}{remedy}")
+    file.write(left)
+    return FAILED if left else DONE
+
+
+async def _to_default(file: LeaseFile, library: GpuLibrary, say: Callable[[str], None]) -> int:
+    failed = False
+    try:
+        uuids = [gpu.uuid for gpu in (await library.read()).gpus]
+        faults = {
+            uuid: [await library.apply(ResetPowerLimit(uuid)), await library.apply(ResetClocks(uuid))]
+            for uuid in uuids
+        }
+        for gpu in (await library.read()).gpus:
+            problem = default_outcome(gpu, faults.get(gpu.uuid, []))
+            failed = failed or bool(problem)
+            who = f"GPU {gpu.index} ({gpu.name})"
+            say(f"cannot reset {who}: {problem}" if problem else f"{who} has its default power limit")
+    except Unavailable as error:
+        say(str(error))
+        return FAILED
+    if not failed:
+        file.write({})
+    return FAILED if failed else DONE
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"aiidpd: {line}\n")
