@@ -53,4 +53,5 @@ def _introduce(found: Found, folder: Path) -> None:
     for part, missing, real in parts:
         print(f"aiidpd: {part}: {f'SIMULATED ({missing})' if missing else real}", file=sys.stderr)
     if "AIIDPD_BACKUP__SOURCE" not in os.environ:
-        print(f"aiidpd: models: a small folder made for this, {folder / 'models'}", file=sys.stderr)
+        remedy = "AIIDPD_BACKUP__SOURCE names one of yours"
+        print(f"aiidpd: models: SIMULATED (a small folder, {folder / MODELS}; {remedy})", file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from aiidpd.cli.render import event_line, render_overview
-from aiidpd.cli.text import Paint
+from aiidpd.cli.text import Paint, cut
 from aiidpd.control.client import ControlClient, ControlError
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -75,7 +75,7 @@ class Screen:
         if not self._live:
             return text
         events = client.get("/v1/events", limit=_EVENTS)["events"]
-        lines = [line[: columns + 20] for line in (event_line(event, Paint(colour=True)) for event in events)]
+        lines = [cut(event_line(event, Paint(colour=True)), columns) for event in events]
         whole = [*text.splitlines(), "", *lines, "", "Ctrl-C ends it; the log is in aiidpd.log"]
         return "\n".join(whole[: rows - 1])
 

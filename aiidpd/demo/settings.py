@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiidpd.config.toml import render
+from aiidpd.config.toml import printable, render
 from aiidpd.demo.find import Found
 
 MODELS = "SIMULATED-models"  # its name shows wherever the backup does
@@ -46,7 +46,7 @@ def _table(name: str, keys: Mapping[str, object], why: str = "") -> str:
     """Return one table; ``why`` tells what is missing, so that it is simulated."""
     lines = [f"[{name}]"]
     if why:
-        lines.append(f"# {' '.join(why.split())}")
+        lines.append(f"# {printable(' '.join(why.split()))}")
     lines += [
         f"{key} = {render(str(value) if isinstance(value, Path) else value)}" for key, value in keys.items()
     ]

@@ -1,0 +1,116 @@
+"""``aiidpd demo`` as a person runs it: piped, on a terminal, and with a driver to find."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aiidpd.control.client import ControlClient, ControlError
+from tests.fakes.nvml import FakeNvml
+
+
+@contextmanager
+def demo(
+    folder: Path, out: int, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
+    with (folder / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "aiidpd", "demo", "--directory", str(folder / "d")],
+            stdout=out,
+            stderr=err,
+            stdin=subprocess.DEVNULL,
+            env=clean | dict(environment or {}),
+            start_new_session=True,
+        )
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0, (folder / "err").read_text()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def until(what: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.1)
+
+
+def complete(folder: Path) -> bool:
+    """Whether everything that a first look should show is there."""
+    try:
+        with ControlClient(str(folder / "d/run/control.sock")) as control:
+            gpus, containers = control.get("/v1/gpus"), control.get("/v1/containers")
+            backup, bench = control.get("/v1/backup/snapshots"), control.get("/v1/bench/results")
+    except ControlError:
+        return False
+    return bool(
+        gpus["gpus"]
+        and not containers["reason"]
+        and backup["last_success_at"]
+        and any(endpoint["sample"] for endpoint in bench["endpoints"])
+    )
+
+
+def test_piped_it_prints_the_state_and_keeps_all_in_its_folder(tmp_path: Path):
+    with (tmp_path / "out").open("wb") as out, demo(tmp_path, out.fileno()):
+        until(lambda: complete(tmp_path))
+        until(lambda: "SIMULATED-8b" in (tmp_path / "out").read_text())
+    text = (tmp_path / "out").read_text()
+    assert re.search(r"thermal +running .*SIMULATED", text)
+    assert "\x1b" not in text
+    words = (tmp_path / "err").read_text()
+    assert re.search(r"GPUs: SIMULATED \(.*\)", words)
+    assert "models: SIMULATED" in words
+    assert {path.name for path in tmp_path.iterdir()} == {"d", "err", "out"}
+
+
+def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Path):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, 140, 0, 0))  # rows, columns
+    os.set_blocking(ours, False)
+    seen = b""
+
+    def drawn() -> bool:
+        nonlocal seen
+        with suppress(BlockingIOError):
+            seen += os.read(ours, 65536)
+        return b"WORKER" in seen and b"daemon.ready" in seen
+
+    try:
+        with demo(tmp_path, theirs):
+            until(drawn)
+        drawn()
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert seen.count(b"\x1b[H\x1b[J") >= 1
+    assert seen.rstrip().endswith(b"\x1b[?25h")
+    assert "daemon.ready" in (tmp_path / "d/aiidpd.log").read_text()
+
+
+def test_a_driver_that_is_there_is_used_and_not_simulated(tmp_path: Path, fake_nvml: FakeNvml):
+    with (tmp_path / "out").open("wb") as out, demo(tmp_path, out.fileno(), fake_nvml.env):
+        until(lambda: complete(tmp_path))
+        with ControlClient(str(tmp_path / "d/run/control.sock")) as control:
+            gpus = control.get("/v1/gpus")
+            (thermal,) = (w for w in control.get("/v1/status")["workers"] if w["name"] == "thermal")
+    assert "GPUs: NVML" in (tmp_path / "err").read_text()
+    assert not gpus["simulated"]
+    assert not thermal["simulated"]
+    assert gpus["gpus"][0]["name"].startswith("FAKE")

@@ -1,0 +1,71 @@
+"""What the demo finds, and what it says where it finds nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from aiidpd.demo.find import Served, free_port, served
+
+
+@contextmanager
+def answering(body: bytes, status: int = 200) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+MODELS = json.dumps({"data": [{"id": "llama"}, {"id": "other"}]}).encode()
+
+
+def test_the_first_server_that_lists_a_model_is_taken():
+    with answering(b"<html>", 200) as page, answering(b"", 404) as lost, answering(MODELS) as engine:
+        assert served([page, lost, engine]) == Served(engine, "llama")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"data": []}', b'{"data": 3}', b'{"data": [{}]}', b"\xff"]
+)
+def test_what_lists_no_model_is_no_engine(body: bytes):
+    with answering(body) as url:
+        assert served([url]) is None
+
+
+def test_nobody_is_no_engine():
+    assert served([f"http://127.0.0.1:{free_port(0) or 1}"]) is None
+
+
+def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch):
+    with answering(MODELS) as engine, answering(b"", 500) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        assert served([engine]) == Served(engine, "llama")
+
+
+def test_a_port_that_is_taken_is_not_wanted():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert free_port(port) == 0
+    assert free_port(port) == port
