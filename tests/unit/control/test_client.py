@@ -134,9 +134,11 @@ def test_a_change_is_never_sent_twice(tmp_path: Path) -> None:
     changes = []
 
     def converse(connection: socket.socket) -> None:
-        request = connection.recv(65536)
-        changes.append(request.split()[0])
-        if request.startswith(b"GET"):
+        # It answers a look, reads whatever comes next on the same connection, and dies.
+        while request := connection.recv(65536):
+            changes.append(request.split()[0])
+            if not request.startswith(b"GET"):
+                return
             connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
 
     with server(tmp_path / "a.sock", converse, converse), ControlClient(str(tmp_path / "a.sock")) as client:

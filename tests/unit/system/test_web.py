@@ -181,10 +181,11 @@ async def test_who_reads_slowly_but_steadily_gets_it_all(tmp_path: Path) -> None
 
 async def test_one_too_many_takes_the_place_of_one_that_keeps_us_waiting(tmp_path: Path) -> None:
     async with site(tmp_path, Limits(connections=4, head=60, idle=60)) as it:
+        waiting = [await it.connect() for _ in range(3)]
+        await until(lambda: it.server.connections == 3)
         idle = await it.connect()
         idle[1].write(GET)
         await idle[0].readuntil(b"hello")
-        waiting = [await it.connect() for _ in range(3)]
         await until(lambda: it.server.connections == 4)
         reader, writer = await it.connect()
         writer.write(GET)
