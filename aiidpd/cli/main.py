@@ -19,10 +19,12 @@ _COMMANDS = {
     "events": "what happened and was decided",
     "alerts": "what fires or is about to",
     "gpu": "the GPUs",
+    "incidents": "what the flight recorder kept of each incident",
     "containers": "the containers",
     "backup": "run a backup, list the snapshots",
     "bench": "measure the endpoints, list the last figures",
     "jobs": "the work that was asked for",
+    "notify": "show what is grave on this desktop",
     "config": "the configuration in force",
     "reload": "read the configuration again",
 }

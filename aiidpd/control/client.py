@@ -104,8 +104,12 @@ class ControlClient:
         Ends when the daemon ends the stream as it should, and raises :class:`DaemonUnreachable` where it
         breaks off or falls silent.
         """
+        return self.lines(path, **query, follow=True)
+
+    def lines(self, path: str, **query: Any) -> Iterator[Any]:
+        """Yield the documents of a ``path`` whose every answer is a stream; see :meth:`stream`."""
         with ControlClient(self._path, timeout=SILENCE) as own:  # a stream has its connection to itself
-            response = own._ask("GET", _target(path, query | {"follow": True}))
+            response = own._ask("GET", _target(path, query))
             # Not readline(): at the end it can't tell a stream that has ended from one that broke off.
             begun = b""
             while piece := own._guarded(lambda: response.read1(_PIECE)):

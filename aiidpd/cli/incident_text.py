@@ -1,0 +1,150 @@
+"""An incident as text for people (pure): what happened, what ran, and the curves of each GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiidpd.cli.chart import Frame, Line, chart
+from aiidpd.cli.render import SIMULATED, Document, event_line
+from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since, size, span, table
+
+_MARKS = 20
+_EVENTS = 30
+_CURVES = (
+    (
+        "temperature_celsius",
+        "temperature °C",
+        1.0,
+        (("slowdown", "slowdown_celsius"), ("shutdown", "shutdown_celsius")),
+    ),
+    ("power_watts", "power W", 1.0, (("most", "power_limit_max_watts"),)),
+    ("graphics_clock_hertz", "graphics clock MHz", 1e-6, ()),
+)
+
+
+def incident_table(incidents: Iterable[Document], now: float, paint: Paint) -> list[str]:
+    """Return the table of incidents, the newest last."""
+    rows = [
+        (
+            each["id"],
+            each["state"],
+            since(each["started_at"], now),
+            size(each["bytes"]),
+            "  ".join(filter(None, (SIMULATED if each["simulated"] else "", each["reason"]))),
+        )
+        for each in incidents
+    ]
+    return table(("INCIDENT", "STATE", "BEGAN", "SIZE", ""), rows, paint, right="lllr") if rows else []
+
+
+def incident_lines(document: Document, paint: Paint, *, width: int = 100, braille: bool = True) -> list[str]:
+    """Return everything about an incident, ``width`` characters wide."""
+    blocks = [_head(document, paint)]
+    blocks += (_gpu(gpu, document, paint, width, braille=braille) for gpu in document["gpus"])
+    blocks += [_containers(document["containers"], paint), _requests(document["requests"], paint)]
+    blocks.append(_events(document, paint))
+    lines: list[str] = []
+    for block in blocks:
+        lines += [*([""] if lines else []), *block]
+    return lines
+
+
+def _head(document: Document, paint: Paint) -> list[str]:
+    state = document["state"]
+    words = paint.bad(state) if state in ("interrupted", "broken") else paint.good(state)
+    lines = [f"{paint.bold(plain(document['id']))}  {words}"]
+    if document["simulated"]:
+        lines[0] += f"  {paint.warn(SIMULATED)}"
+    lines.append(plain(document["reason"]))
+    if document["started_at"] is not None:
+        lasted = (document["last_trigger_at"] or document["started_at"]) - document["started_at"]
+        went = f", went on for {span(lasted)}" if lasted > 0 else ""
+        lines.append(f"began {moment(document['started_at'])}{went}; {len(document['triggers'])} triggers")
+    lines.append(plain(f"all readings: {document['folder']}"))
+    return lines
+
+
+def _gpu(gpu: Document, document: Document, paint: Paint, width: int, *, braille: bool) -> list[str]:
+    index = UNKNOWN if gpu["index"] is None else gpu["index"]
+    lines = [paint.bold(plain(f"GPU {index}  {gpu['name']}  {gpu['uuid']}"))]
+    rows = gpu["data"]
+    if not rows:
+        return [*lines, "no reading"]
+    marks = sorted(trigger["time"] for trigger in document["triggers"])[:_MARKS]
+    first = document["started_at"]
+    ends = [row[0] for row in rows] + ([] if first is None else [first])
+    start, end = min(ends), max(ends)
+    frame = Frame(start, max(end, start + 10), width, marks=tuple(marks), braille=braille)
+    for figure, title, factor, limits in _CURVES:
+        if figure not in gpu["columns"]:
+            continue
+        place = gpu["columns"].index(figure)
+        points = [(row[0], None if row[place] is None else row[place] * factor) for row in rows]
+        levels = [
+            Line(gpu["limits"][key] * factor, name)
+            for name, key in limits
+            if gpu["limits"].get(key) is not None
+        ]
+        lines += chart(points, frame, title=title, lines=levels)
+    lines += _slowed(gpu, rows)
+    last = gpu["last_read_at"]
+    if last is not None and last < end - 10:
+        lines.append(paint.bad(f"not read any more from {moment(last)} on"))
+    lines += _processes(gpu["processes"])
+    return lines
+
+
+def _slowed(gpu: Document, rows: Sequence[Sequence[Any]]) -> list[str]:
+    place = gpu["columns"].index("clock_events")
+    seen: dict[str, int] = {}
+    for row in rows:
+        for name in (row[place] or "").split("|"):
+            if name and name not in ("none", "gpu_idle"):
+                seen[name] = seen.get(name, 0) + 1
+    shown = ", ".join(f"{name} in {count} of {len(rows)} readings" for name, count in seen.items())
+    return [plain(f"slowed by: {shown}")] if shown else []
+
+
+def _processes(processes: Sequence[Document] | None) -> list[str]:
+    if processes is None:
+        return ["processes: not known"]
+    held = ", ".join(
+        f"{each['name'] or each['pid']} ({size(each['used_memory_bytes'])}"
+        + (f", container {each['container_id'][:12]})" if each["container_id"] else ")")
+        for each in processes
+    )
+    return [plain(f"processes: {held or 'none'}")]
+
+
+def _containers(known: Document, paint: Paint) -> list[str]:
+    lines = [paint.bold("Containers that ran")]
+    if known["reason"]:
+        lines.append(plain(known["reason"]))
+    rows = [
+        (each["name"], each["state"], each["health"] or UNKNOWN, "yes" if each["gpu"] else "", each["image"])
+        for each in known["containers"]
+    ]
+    if rows:
+        return [*lines, *table(("CONTAINER", "STATE", "HEALTH", "GPU", "IMAGE"), rows, paint)]
+    return lines if known["reason"] else [*lines, "none"]
+
+
+def _requests(known: Document, paint: Paint) -> list[str]:
+    running = "not known" if known["running"] is None else str(known["running"])
+    lines = [f"{paint.bold('Requests that ran')}  {running}"]
+    if known["reason"]:
+        lines.append(plain(known["reason"]))
+    for each in known["endpoints"]:
+        speed = number(each["output_tokens_per_second"], "tokens/s", 1)
+        measured = UNKNOWN if each["measured_at"] is None else moment(each["measured_at"])
+        lines.append(plain(f"{each['name']}: {speed}, measured {measured}  {each['error']}".rstrip()))
+    return lines
+
+
+def _events(document: Document, paint: Paint) -> list[str]:
+    events = document["events"]
+    lines = [paint.bold("What happened around it")]
+    if len(events) > _EVENTS:
+        lines.append(f"the last {_EVENTS} of {len(events)}; all are in incident.json")
+    return lines + [event_line(event, paint) for event in events[-_EVENTS:]]

@@ -1,0 +1,58 @@
+"""``aiidpctl incidents``: what the flight recorder keeps."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+
+from aiidpd.cli import incident_text
+from aiidpd.cli.session import DONE, Session
+
+_PATH = "/v1/incidents"
+_WIDTH = 100
+_NARROWEST, _WIDEST = 40, 160
+
+
+def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its commands, each with the ``common`` options."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands.add_parser("list", parents=[common], help="list the incidents").set_defaults(run=_list)
+    show = commands.add_parser("show", parents=[common], help="tell and draw one")
+    show.add_argument("incident", metavar="ID", help='its id, the beginning of that, or "last"')
+    show.set_defaults(run=_show)
+
+
+def _list(_options: argparse.Namespace, session: Session) -> int:
+    document = session.client.get(_PATH)
+    if session.json:
+        session.document(document)
+        return DONE
+    session.data(incident_text.incident_table(document["incidents"], time.time(), session.paint))
+    if not document["incidents"]:
+        session.say("there are no incidents")
+    return DONE
+
+
+def _show(options: argparse.Namespace, session: Session) -> int:
+    width = shutil.get_terminal_size().columns if session.out.isatty() else _WIDTH
+    width = max(_NARROWEST, min(_WIDEST, width))
+    identity = _identity(options.incident, session)
+    # Two points a column are all that can be drawn; a program gets what the daemon gives of itself.
+    query = {} if session.json else {"points": 4 * width}
+    document = session.client.get(f"{_PATH}/{identity}", **query)
+    if session.json:
+        session.document(document)
+        return DONE
+    braille = "utf" in (getattr(session.out, "encoding", None) or "utf-8").lower()
+    session.data(incident_text.incident_lines(document, session.paint, width=width, braille=braille))
+    return DONE
+
+
+def _identity(asked: str, session: Session) -> str:
+    """Return the id that ``asked`` stands for, itself where there is no single one."""
+    known = [each["id"] for each in session.client.get(_PATH)["incidents"]]
+    if asked == "last" and known:
+        return str(known[-1])
+    meant = [identity for identity in known if identity.startswith(asked)]
+    return str(meant[0]) if len(meant) == 1 else asked
