@@ -1,4 +1,4 @@
-"""``aiidpctl gpu``: the last reading of each GPU; let go of the driver, and take it back."""
+"""``aiidpctl gpu``: the last reading of each GPU, its record; let go of the driver, and take it back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from aiidpd.cli import render
+from aiidpd.cli import gpu_record, render
 from aiidpd.cli.reading import show
 from aiidpd.cli.session import DONE, Session
 
@@ -24,6 +24,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     release.set_defaults(run=_release)
     resume = commands.add_parser("resume", parents=[common], help="take hold of the driver again")
     resume.set_defaults(run=_resume)
+    gpu_record.add(commands, common)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:

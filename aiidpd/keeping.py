@@ -1,0 +1,158 @@
+"""What is kept of the GPUs: wires flight recorder, minutes, energy and emergency to what the others know.
+
+The thermal room never imports another worker's: what it wants to know of containers and endpoints is handed
+in here as functions that look at the last reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+from prometheus_client.registry import Collector
+
+from aiidpd.alarm_settings import alarm_policies
+from aiidpd.config.model import Settings
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import EventBus
+from aiidpd.kernel.latest import Latest
+from aiidpd.workers.bench.view import BenchView, EndpointView
+from aiidpd.workers.containers.engine import EngineSnapshot
+from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyWatch
+from aiidpd.workers.thermal.energy import Generation
+from aiidpd.workers.thermal.energy_meter import EnergyMeter
+from aiidpd.workers.thermal.energy_metrics import EnergyCollector
+from aiidpd.workers.thermal.export import SampleHistory
+from aiidpd.workers.thermal.flight import FlightRecorder
+from aiidpd.workers.thermal.gpu import GpuSnapshot
+from aiidpd.workers.thermal.incident import IncidentPolicy
+from aiidpd.workers.thermal.incidents import IncidentStore
+from aiidpd.workers.thermal.minute import MinuteLog
+from aiidpd.workers.thermal.observer import Observer
+from aiidpd.workers.thermal.record import GpuRecord
+
+INCIDENTS: Final = "incidents"
+ENERGY: Final = "energy.json"
+NO_REQUESTS: Final = (
+    "aiidpd knows of requests only by its own measurements: the last one of each endpoint stands here"
+)
+
+
+class Keeping:
+    """Made once, for the life of the daemon; ``settings`` gives the configuration as it now is."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        bus: EventBus,
+        *,
+        gpus: Latest[GpuSnapshot],
+        containers: Latest[EngineSnapshot],
+        bench: Latest[BenchView],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._gpus = gpus
+        self._containers = containers
+        self._bench = bench
+        state = settings().daemon.state_directory
+        self._store = IncidentStore(state / INCIDENTS)
+        self._follow()
+        gpu = settings().gpu
+        fastest = min(gpu.fast_interval, gpu.interval)
+        self._flight = FlightRecorder(
+            self._store,
+            bus,
+            clock,
+            containers=self._running,
+            requests=self._requests,
+            policy=IncidentPolicy(fastest=fastest),
+        )
+        self._energy = EnergyMeter(
+            state / ENERGY, bus, clock, names=self._names, generations=self._generations
+        )
+        self._minutes = MinuteLog(bus)
+        self._emergency = EmergencyWatch(bus, lambda: self._emergency_policy)
+
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """Who sees each snapshot, in this order: what begins an incident is on record before it does."""
+        self._follow()
+        return self._flight, self._minutes, self._energy, self._emergency
+
+    @property
+    def companions(self) -> Sequence[Callable[[], Coroutine[Any, Any, None]]]:
+        """What runs beside the thermal worker."""
+        return self._flight.run, self._energy.run
+
+    @cached_property
+    def collector(self) -> Collector:
+        """What turns the account of energy into metrics."""
+        return EnergyCollector(self._energy, self._gpus)
+
+    def record(self, history: SampleHistory) -> GpuRecord:
+        """Return what the control API asks."""
+        return GpuRecord(self._store, self._energy, self._gpus, history, self._clock, price=self._price)
+
+    def _follow(self) -> None:
+        """Take over the configuration as it now is: each new worker asks for the observers."""
+        settings = self._settings()
+        self._store.keep, self._store.max_bytes = settings.incidents.keep, settings.incidents.max_size
+        self._emergency_policy = EmergencyPolicy(
+            settings.gpu.emergency_stop, alarm_policies(settings.gpu).alarms
+        )
+
+    def _price(self) -> tuple[float, str]:
+        energy = self._settings().energy
+        return energy.price_per_kwh, energy.currency
+
+    def _names(self) -> Mapping[str, str]:
+        reading = self._containers.get()
+        return {} if reading is None else {each.id: each.name for each in reading.value.containers}
+
+    def _running(self) -> Mapping[str, Any]:
+        reading = self._containers.get()
+        if reading is None:
+            return {"read_at": None, "reason": "no current reading of the containers", "containers": []}
+        shown = ("id", "name", "image", "state", "health", "gpu")
+        return {
+            "read_at": reading.at,
+            "reason": "",
+            "containers": [
+                {name: getattr(each, name) for name in shown}
+                for each in reading.value.containers
+                if each.running
+            ],
+        }
+
+    def _requests(self) -> Mapping[str, Any]:
+        reading = self._bench.get()
+        endpoints = reading.value.endpoints if reading else ()
+        return {
+            "running": None,
+            "reason": NO_REQUESTS if endpoints else "no endpoint is measured",
+            "endpoints": [
+                {
+                    "name": each.name,
+                    "measured_at": each.measured_at,
+                    "output_tokens_per_second": each.sample.output_tokens_per_second if each.sample else None,
+                    "error": each.error,
+                }
+                for each in endpoints
+            ],
+        }
+
+    def _generations(self) -> list[Generation]:
+        reading = self._bench.get()
+        found = (_generation(each) for each in reading.value.endpoints) if reading else ()
+        return [generation for generation in found if generation is not None]
+
+
+def _generation(endpoint: EndpointView) -> Generation | None:
+    sample, ended = endpoint.sample, endpoint.measured_at
+    if sample is None or ended is None or not sample.output_tokens:
+        return None
+    started = ended - sample.total_seconds
+    return Generation(endpoint.name, started, ended, sample.output_tokens, "bench probe", endpoint.simulated)
