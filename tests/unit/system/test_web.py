@@ -192,7 +192,8 @@ async def test_one_too_many_takes_the_place_of_one_that_keeps_us_waiting(tmp_pat
         assert b"hello" in await reader.readuntil(b"hello")
         assert it.server.connections == 4
         # The one between two requests made room, not those whose request may be on its way.
-        assert await idle[0].read() == b""
+        async with asyncio.timeout(2):
+            assert await idle[0].read() == b""
         for each in (idle, *waiting, (reader, writer)):
             each[1].close()
 
