@@ -72,12 +72,15 @@ def chart(points: Points, frame: Frame, *, title: str, lines: Iterable[Line] = (
         low, high = min(low, line.value), max(high, line.value)
     bottom, top, step = _scale(low, high, frame.height)
     cells = _curve(points, frame, bottom, top)
-    names = {round((top - line.value) / (top - bottom) * (frame.height - 1)): line for line in near}
-    rows = []
-    for row in range(frame.height):
-        value = top - (top - bottom) * row / (frame.height - 1)
-        label = f"{value:.{_digits(step)}f}" if row % 2 == 0 or row == frame.height - 1 else ""
-        rows.append(f"{label:>{_SCALE - 2}} ┤{_row(cells[row], names.get(row), frame)}".rstrip())
+    names = {_height(line.value, bottom, top, frame): line for line in near}
+    labels = {}
+    for number in range(round((top - bottom) / step) + 1):
+        value = bottom + number * step
+        labels[_height(value, bottom, top, frame)] = f"{value:.{_digits(step)}f}"
+    rows = [
+        f"{labels.get(row, ''):>{_SCALE - 2}} ┤{_row(cells[row], names.get(row), frame)}".rstrip()
+        for row in range(frame.height)
+    ]
     extra = "".join(f"  {line.name} {line.value:g}" for line in far)
     latest = next(value for _, value in reversed(known))
     span = f"{min(value for _, value in known):g} to {max(value for _, value in known):g}, last {latest:g}"
@@ -98,6 +101,12 @@ def _scale(low: float, high: float, height: int) -> tuple[float, float, float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(each * power for each in _STEPS if each * power >= rough * (1 - 1e-9))
     return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step
+
+
+def _height(value: float, bottom: float, top: float, frame: Frame) -> int:
+    """Return the row of characters in which ``value`` lies, counted from above."""
+    dots = round((top - value) / (top - bottom) * (frame.height * _ROWS - 1))
+    return dots // _ROWS
 
 
 def _digits(step: float) -> int:

@@ -133,7 +133,7 @@ class Recorder:
 
     def __init__(self, *, keep: float = 600.0, fastest: float = 0.25, gpus: int = 32) -> None:
         self.keep = keep
-        self._capacity = max(1, math.ceil(keep / fastest))
+        self._capacity = math.ceil(keep / fastest) + 1
         self._most = gpus
         self._rings: dict[str, Ring] = {}
 
