@@ -38,7 +38,10 @@ class Card:
         """
         self._pass += not fast
         for call in self._turns:
-            if self._due(call, fast=fast) and not self._given_by_another(call):
+            if self._given_by_another(call):
+                self._said.pop(call, None)
+                self._failed.pop(call, None)
+            elif self._due(call, fast=fast):
                 self._take(call)
         said = self._said.values()
         figures = {name: value for fields in said for name, value in fields.items()}
