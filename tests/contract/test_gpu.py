@@ -10,21 +10,24 @@ import pytest
 
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.commands import ResetClocks
 from aiidpd.workers.thermal.gpu import FIGURES, GpuLibrary
+from aiidpd.workers.thermal.plausible import bounds
 from aiidpd.workers.thermal.simulated import SimulatedGpus
-from tests.fakes.nvml import FakeNvml, gpu
+from tests.fakes.nvml import FakeNvml, gpu, shape
 
+SHAPES = ["rtx_3090", "rtx_5070_ti", "h200", "h200_mig"]
 HARDWARE = ["hardware"] if Path("/dev/nvidiactl").exists() else []
 
 
-@pytest.fixture(params=["simulated", "nvml", *HARDWARE])
+@pytest.fixture(params=["simulated", *(f"nvml {name}" for name in SHAPES), *HARDWARE])
 async def library(request: pytest.FixtureRequest) -> AsyncIterator[GpuLibrary]:
     library: GpuLibrary
     if request.param == "simulated":
         library = SimulatedGpus(SystemClock(), count=2)
-    elif request.param == "nvml":
+    elif request.param.startswith("nvml"):
         fake: FakeNvml = request.getfixturevalue("fake_nvml")
-        fake.install(gpu(0), gpu(1))
+        fake.install(gpu(0), shape(request.param.removeprefix("nvml "), 1))
         library = NvmlLibrary(env=fake.env)
     else:
         library = NvmlLibrary()
@@ -57,22 +60,47 @@ PLAUSIBLE = {
     "shutdown_celsius": (60, 130),
     "power_watts": (1, 2000),
     "power_limit_watts": (10, 2000),
+    "energy_joules": (1, 1e12),
     "fan_ratio": (0, 1.5),
-    "utilisation_ratio": (0, 1),
-    "memory_controller_utilisation_ratio": (0, 1),
-    "memory_used_bytes": (0, 1e12),
     "memory_total_bytes": (1e9, 1e12),
     "graphics_clock_hertz": (1e7, 1e10),
     "memory_clock_hertz": (1e7, 3e10),
+    "memory_bus_width_bits": (32, 16_384),
+    "pcie_generation": (1, 8),
+    "theoretical_bandwidth_bytes_per_second": (1e10, 2e13),
 }
 
 
-@pytest.mark.parametrize("figure", FIGURES)
-async def test_a_figure_is_in_its_unit_or_absent(library: GpuLibrary, figure: str) -> None:
-    low, high = PLAUSIBLE[figure]
+async def test_every_figure_is_in_its_unit_or_absent(library: GpuLibrary) -> None:
     for reading in (await library.read()).gpus:
-        value = getattr(reading, figure)
-        assert value is None or (isinstance(value, float) and low <= value <= high)
+        for figure in (*FIGURES, "theoretical_bandwidth_bytes_per_second"):
+            low, high = PLAUSIBLE.get(figure) or bounds(figure)
+            value = getattr(reading, figure)
+            assert value is None or (isinstance(value, float) and low <= value <= high), figure
+
+
+async def test_a_fast_reading_says_as_much_as_a_full_one(library: GpuLibrary) -> None:
+    full = (await library.read()).gpus
+    fast = (await library.read(fast=True)).gpus
+
+    assert [gpu.uuid for gpu in fast] == [gpu.uuid for gpu in full]
+    for before, after in zip(full, fast, strict=True):
+        for figure in FIGURES:
+            assert (getattr(before, figure) is None) == (getattr(after, figure) is None)
+
+
+async def test_a_gpu_that_is_not_there_can_not_be_set(library: GpuLibrary) -> None:
+    fault = await library.apply(ResetClocks("GPU-of-another-machine"))
+
+    assert fault is not None
+    assert fault.name == "NOT_FOUND"
+
+
+async def test_a_library_that_was_closed_holds_nothing(library: GpuLibrary) -> None:
+    await library.read()
+    await library.aclose()
+
+    assert not library.holding
 
 
 async def test_the_next_reading_is_of_the_same_gpus(library: GpuLibrary) -> None:
