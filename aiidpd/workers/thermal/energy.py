@@ -183,7 +183,7 @@ def share_out(
         return shares
     holders = _holders(processes, names)
     whole = sum(holders.values())
-    known = all(weight is not math.inf for weight in holders.values()) and whole > 0
+    known = math.isfinite(whole) and whole > 0
     alone = len(holders) == 1
     method = Sharing.ALONE if alone else Sharing.MEMORY if known else Sharing.EQUAL
     found = dict(shares)

@@ -101,6 +101,8 @@ class EnergyMeter:
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
         """See :class:`~aiidpd.workers.thermal.observer.Observer`."""
+        if any(gpu.simulated != snapshot.simulated for gpu in self._gpus.values()):
+            self._begin_anew()  # what is made up and what is real have no common account
         names = self._names()
         spent = 0.0
         for reading in snapshot.gpus:
@@ -136,6 +138,13 @@ class EnergyMeter:
         finally:
             with anyio.move_on_after(_SAVE_WITHIN, shield=True), suppress(OSError):
                 await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
+
+    def _begin_anew(self) -> None:
+        self._since = self._clock.time()
+        self._gpus.clear()
+        self._shares = MappingProxyType({})
+        self._trace.clear()
+        self._tokens.clear()
 
     def _count(self, reading: GpuReading, names: Mapping[str, str], now: float, *, simulated: bool) -> float:
         known = self._gpus.get(reading.uuid)
@@ -200,9 +209,7 @@ class EnergyMeter:
         except FileNotFoundError:
             return ""
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            self._gpus.clear()
-            self._shares = MappingProxyType({})
-            self._since = self._clock.time()
+            self._begin_anew()
             return f"cannot read {self._path} ({error}); the account of energy begins anew"
         return ""
 
