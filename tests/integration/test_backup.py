@@ -309,7 +309,9 @@ async def test_a_target_that_does_not_answer_degrades_the_worker_and_is_let_in_a
     source, target = site
     identity = back_up(source, target)
     policy = BackupPolicy(source, target, schedule="", reserve_bytes=0, stall_after=2.0)
-    holder = child(HOLD_A_LEASE, target / "snapshots" / identity / "manifest.json")
+    manifest = target / "snapshots" / identity / "manifest.json"
+    manifest.chmod(0o600)  # whoever is not root could not open it for writing, which a lease needs
+    holder = child(HOLD_A_LEASE, manifest)
     try:
         async with at_work(policy) as office:
             assert office.status.state is WorkerState.DEGRADED

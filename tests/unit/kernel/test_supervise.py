@@ -45,7 +45,10 @@ class House:
         bus.attach(events=self.events.append)
         self.health = Health(clock, bus)
         self.supervisor = Supervisor(
-            [WorkerSpec(name, self._factory(name, body), deadline=lambda: 10) for name, body in bodies.items()],
+            [
+                WorkerSpec(name, self._factory(name, body), deadline=lambda: 10)
+                for name, body in bodies.items()
+            ],
             clock=clock,
             bus=bus,
             health=self.health,
