@@ -83,7 +83,7 @@ class Daemon:
         self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
         self._health = Health(self._clock, self._bus)
-        self._parts = Parts(loaded, self._clock, self._bus)
+        self._parts = Parts(loaded, self._clock, self._bus, self._health)
         interval = notifier.watchdog_interval
         self._supervisor = Supervisor(
             self._parts.specs,
@@ -202,6 +202,9 @@ class Daemon:
                 (key, value, str(origin)) for key, value, origin in describe(parts.loaded)
             ],
             reload=self.reload,
+            gpu_record=parts.keeping.record(self._history),
+            alerts=parts.alerts.standing,
+            gpu_hold=parts.gpu_hold,
         )
 
     def _servers(self) -> Iterable[WebServer]:

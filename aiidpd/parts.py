@@ -9,13 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from prometheus_client.registry import Collector
 
+from aiidpd.alarm_settings import alarm_policies
+from aiidpd.alerts.board import AlertBoard
+from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.config.load import Loaded
 from aiidpd.config.model import Endpoint, Settings
+from aiidpd.keeping import Keeping
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.companions import Accompanied
 from aiidpd.kernel.events import EventBus
+from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Worker, WorkerSpec
@@ -31,33 +38,67 @@ from aiidpd.workers.bench.worker import BenchWorker
 from aiidpd.workers.containers.engine import Engine, EngineSnapshot
 from aiidpd.workers.containers.metrics import ContainersCollector
 from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.stopping import Stopper, StopOrders
 from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.workers.thermal.alarms.rules import rules as gpu_alerts
+from aiidpd.workers.thermal.baseline_file import BaselineFile
+from aiidpd.workers.thermal.cadence import Cadence
+from aiidpd.workers.thermal.foresight import Foresight
+from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
+from aiidpd.workers.thermal.governance import GovernanceView, Governor, Tally
+from aiidpd.workers.thermal.governing import GovernorPolicy, Mode
+from aiidpd.workers.thermal.governor_metrics import GovernorCollector
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.workers.thermal.hold import GpuHold
+from aiidpd.workers.thermal.ladder import LadderPolicy
+from aiidpd.workers.thermal.lease import NAME as LEASE
+from aiidpd.workers.thermal.lease import LeaseFile
 from aiidpd.workers.thermal.metrics import ThermalCollector
 from aiidpd.workers.thermal.policy import ThermalPolicy
+from aiidpd.workers.thermal.watch import GpuWatch, WatchMemory
 from aiidpd.workers.thermal.worker import ThermalWorker
+from aiidpd.workers.thermal.xid import XidLedger
 
 # The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
 _NVML_START = 30.0
 _BACKUP_DEADLINE = 120.0
+BASELINES: Final = "gpu-baselines.json"
 
 
 class Parts:
     """The parts of one daemon. ``loaded`` is replaced by a reload; workers built later follow it."""
 
-    def __init__(self, loaded: Loaded, clock: Clock, bus: EventBus) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock, bus: EventBus, health: Health) -> None:
         self.loaded = loaded
         self._clock = clock
         self._bus = bus
+        self._health = health
         self.jobs = JobBook(clock)
         self.backup_queue = JobQueue(self.jobs, "backup")
         self.bench_queue = JobQueue(self.jobs, "bench")
         # How long a reading is true follows the configuration: each factory sets it.
         self.gpus: Latest[GpuSnapshot] = Latest(clock, max_age=0)
+        self.gpu_hold = GpuHold(clock)
+        self._xids = XidLedger()
+        self.governance: Latest[GovernanceView] = Latest(clock, max_age=0)
+        self._governor_tally = Tally()
         self.containers: Latest[EngineSnapshot] = Latest(clock, max_age=0)
         self.backup: Latest[BackupView] = Latest(clock, max_age=math.inf)
         self.bench: Latest[BenchView] = Latest(clock, max_age=0)
         self._containers_memory = ContainersMemory()
+        self._stop_orders = StopOrders(bus)
+        self.keeping = Keeping(
+            lambda: self.settings,
+            clock,
+            bus,
+            gpus=self.gpus,
+            containers=self.containers,
+            bench=self.bench,
+        )
+        self.alerts = AlertBoard(clock, bus, health)
+        self.foreseen: Latest[tuple[Foresight, ...]] = Latest(clock, max_age=0)
+        baselines = BaselineFile(loaded.settings.daemon.state_directory / BASELINES)
+        self._watch_memory = WatchMemory(self.foreseen, baselines)
 
     @property
     def settings(self) -> Settings:
@@ -78,7 +119,11 @@ class Parts:
     def collectors(self) -> Mapping[str, Collector]:
         """What turns the workers' last readings into metrics."""
         return {
-            "thermal": ThermalCollector(self.gpus),
+            "thermal": ThermalCollector(self.gpus, self._xids),
+            "foresight": ForesightCollector(self.foreseen),
+            "alerts": AlertsCollector(self.alerts),
+            "governor": GovernorCollector(self.governance, self._governor_tally),
+            "energy": self.keeping.collector,
             "containers": ContainersCollector(self.containers),
             "backup": BackupCollector(self.backup),
             "bench": BenchCollector(self.bench),
@@ -90,10 +135,56 @@ class Parts:
             interval=gpu.interval,
             warning_celsius=gpu.warning_celsius,
             critical_celsius=gpu.critical_celsius,
-            clear_below=gpu.hysteresis_celsius,
         )
-        self.gpus.max_age = gpu.interval + gpu.call_timeout
-        return ThermalWorker(self._gpu_library(), policy, self.gpus, self._bus, self._clock)
+        # As long as the next reading may take, and its answer's way here.
+        self.gpus.max_age = gpu.interval + 2 * gpu.call_timeout
+        library = self._gpu_library()
+        worker = ThermalWorker(
+            library,
+            policy,
+            self.gpus,
+            self._bus,
+            self._clock,
+            observers=self.keeping.observers,
+            cadence=Cadence(near_interval=gpu.fast_interval),
+            hold=self.gpu_hold,
+            ledger=self._xids,
+            governor=self._governor(library),
+            watch=self._gpu_watch(),
+        )
+        return Accompanied(worker, self.keeping.companions)
+
+    def _gpu_watch(self) -> GpuWatch:
+        policies = alarm_policies(self.settings.gpu)
+        self.foreseen.max_age = self.gpus.max_age
+        feed = self.alerts.feed("thermal", gpu_alerts(policies.alarms))
+        return GpuWatch(policies, self._watch_memory, feed=feed, bus=self._bus, clock=self._clock)
+
+    def _governor(self, library: GpuLibrary) -> Governor:
+        gpu = self.settings.gpu
+        policy = GovernorPolicy(
+            mode=Mode(gpu.governor),
+            target_celsius=gpu.governor_target_celsius,
+            margin=gpu.governor_margin_celsius,
+            recovery_dwell=gpu.governor_recovery,
+            ladder=LadderPolicy(
+                power_floor_ratio=gpu.governor_power_floor_percent / 100,
+                lock_clocks=gpu.governor_lock_clocks,
+                clock_floor_ratio=gpu.governor_clock_floor_percent / 100,
+            ),
+        )
+        self.governance.max_age = self.gpus.max_age
+        return Governor(
+            library,
+            policy,
+            LeaseFile(self.settings.daemon.state_directory / LEASE),
+            latest=self.governance,
+            tally=self._governor_tally,
+            bus=self._bus,
+            health=self._health,
+            clock=self._clock,
+            containers=gpu.governor_back_off_containers,
+        )
 
     def _gpu_library(self) -> GpuLibrary:
         gpu = self.settings.gpu
@@ -103,20 +194,27 @@ class Parts:
             return SimulatedGpus(self._clock, count=gpu.simulated_gpus)
         from aiidpd.workers.thermal.child import NvmlLibrary
 
-        return NvmlLibrary(call_timeout=gpu.call_timeout)
+        return NvmlLibrary(
+            call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids
+        )
 
     def _containers(self) -> Worker:
         containers = self.settings.containers
         policy = ContainersPolicy(reconcile_interval=containers.reconcile_interval)
         self.containers.max_age = 2 * containers.reconcile_interval + containers.call_timeout
-        return ContainersWorker(
-            self._engine(),
+        engine = self._engine()
+        # Of its own, so that a reading that fails can't break off a stop; what is made up has one state only.
+        hands = engine if engine.simulated else self._engine()
+        stopper = Stopper(hands, self._stop_orders, self._bus, self._clock)
+        worker = ContainersWorker(
+            engine,
             policy,
             latest=self.containers,
             bus=self._bus,
             clock=self._clock,
             memory=self._containers_memory,
         )
+        return Accompanied(worker, [stopper.run])
 
     def _containers_deadline(self) -> float:
         containers = self.settings.containers

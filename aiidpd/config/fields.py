@@ -61,6 +61,10 @@ SocketPath = Annotated[Path, BeforeValidator(values.socket_path)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, BeforeValidator(values.number)]
 ContainerName = Annotated[str, BeforeValidator(values.container)]
+OptionalCelsius = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=150)] | None,
+    BeforeValidator(lambda value: None if value == "" else value),
+]
 
 
 class Table(BaseModel):

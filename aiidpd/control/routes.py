@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from aiidpd.control import follow, gpu_schema, readings, record, schema
+from aiidpd.control import alert_schema, follow, gpu_schema, hold, readings, record, schema
 from aiidpd.control.access import Access
 from aiidpd.control.call import Answer, Call, Route
 from aiidpd.kernel.errors import NotFound
@@ -22,8 +22,31 @@ async def _events(call: Call) -> Answer:
     return schema.EventsDocument(events=[schema.EventDocument.model_validate(event) for event in found])
 
 
+async def _alerts(call: Call) -> Answer:
+    found = call.services.alerts()
+    return alert_schema.AlertsDocument(
+        alerts=[alert_schema.AlertDocument.model_validate(alert) for alert in found]
+    )
+
+
 async def _gpus(call: Call) -> Answer:
     return readings.gpus(call.services)
+
+
+def _driver(call: Call) -> hold.DriverHold:
+    if call.services.gpu_hold is None:
+        raise NotFound("release", "the GPUs", reason="this daemon has no GPU worker")
+    return call.services.gpu_hold
+
+
+async def _release(call: Call) -> Answer:
+    return await hold.release(_driver(call), call.body)
+
+
+async def _resume(call: Call) -> Answer:
+    driver = _driver(call)
+    driver.resume()
+    return hold.document(driver)
 
 
 async def _containers(call: Call) -> Answer:
@@ -98,7 +121,33 @@ ROUTES = (
         query=schema.EventsQuery,
         lines=(schema.EventDocument, schema.Heartbeat, schema.Missed),
     ),
+    Route(
+        "GET",
+        "/v1/alerts",
+        Access.READ,
+        _alerts,
+        "What fires or is about to.",
+        alert_schema.AlertsDocument,
+    ),
     Route("GET", "/v1/gpus", Access.READ, _gpus, "The last reading of each GPU.", gpu_schema.GpusDocument),
+    Route(
+        "POST",
+        "/v1/gpus/release",
+        Access.CHANGE,
+        _release,
+        "Let go of the NVIDIA driver, so that it can be upgraded; answers once it is free.",
+        hold.HoldDocument,
+        body=hold.ReleaseRequest,
+    ),
+    Route(
+        "POST",
+        "/v1/gpus/resume",
+        Access.CHANGE,
+        _resume,
+        "Take hold of the NVIDIA driver again.",
+        hold.HoldDocument,
+        body=schema.NothingAsked,
+    ),
     Route(
         "GET",
         "/v1/containers",

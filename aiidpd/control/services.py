@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aiidpd.control.hold import DriverHold
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, EventBus, Severity
 from aiidpd.kernel.health import Health
@@ -71,7 +72,7 @@ class Services:
     readings ``gpus``, ``containers``, ``backup`` and ``bench``. ``config_entries`` gives each key with
     its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
     configuration or raises and changes nothing; it returns the keys that changed. ``alerts`` gives those
-    that are pending or fire.
+    that are pending or fire. ``gpu_hold`` keeps whether the daemon may hold the GPUs.
     """
 
     version: str
@@ -87,4 +88,5 @@ class Services:
     config_entries: Callable[[], Iterable[tuple[str, str, str]]]
     reload: Callable[[], Awaitable[Sequence[str]]]
     alerts: Callable[[], Iterable[Any]] = tuple
+    gpu_hold: DriverHold | None = None
     gpu_record: GpuRecord | None = None

@@ -58,7 +58,7 @@ GAUGES = (
     ("video_clock_hertz", "video_clock_hertz", "Present clock of the video engines."),
     ("graphics_clock_max_hertz", "graphics_clock_max_hertz", "Highest clock of the graphics domain."),
     ("memory_clock_max_hertz", "memory_clock_max_hertz", "Highest clock of the memory."),
-    ("memory_bus_width_bits", "memory_bus_width_bits", "Width of the memory's bus."),
+    ("memory_bus_width_bytes", "memory_bus_width_bytes", "What the memory's bus carries in one transfer."),
     (
         "memory_bandwidth_theoretical_bytes_per_second",
         "theoretical_bandwidth_bytes_per_second",

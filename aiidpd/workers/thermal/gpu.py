@@ -183,6 +183,11 @@ class GpuReading:
     mig_instances: tuple[MigInstance, ...] = ()
 
     @property
+    def memory_bus_width_bytes(self) -> float | None:
+        """How much the memory's bus carries in one transfer."""
+        return None if self.memory_bus_width_bits is None else self.memory_bus_width_bits / 8
+
+    @property
     def theoretical_bandwidth_bytes_per_second(self) -> float | None:
         """The most that the memory can carry: two transfers a cycle of its highest clock, over the bus.
 

@@ -24,12 +24,11 @@ from aiidpd.workers.thermal.policy import (
     Effect,
     GpuAppeared,
     GpuDisappeared,
-    Level,
-    LevelChanged,
     ThermalPolicy,
     ThermalState,
     step,
 )
+from aiidpd.workers.thermal.watch import GpuWatch
 
 SOURCE: Final = "thermal"
 SERIES: Final = (
@@ -50,7 +49,6 @@ _XID_SEVERITY = {
     xid.XidClass.HARDWARE: Severity.ERROR,
     xid.XidClass.UNKNOWN: Severity.WARNING,
 }
-_SEVERITY = {Level.NORMAL: Severity.INFO, Level.WARNING: Severity.WARNING, Level.CRITICAL: Severity.ERROR}
 
 
 class ThermalWorker:
@@ -58,8 +56,8 @@ class ThermalWorker:
 
     While ``hold`` is released the driver is left alone and nothing is known of any GPU. ``ledger`` is the
     one in which the library counts Xid events.
-    Each of the ``observers`` sees every snapshot once; they outlive the worker. The ``governor`` acts on
-    each after them, and puts the GPUs back before they are let go.
+    Each of the ``observers`` sees every snapshot once; they outlive the worker. After them the ``watch``
+    raises alerts, and the ``governor`` acts, which puts the GPUs back before they are let go.
     """
 
     def __init__(
@@ -71,6 +69,7 @@ class ThermalWorker:
         clock: Clock,
         *,
         observers: Sequence[Observer] = (),
+        watch: GpuWatch | None = None,
         cadence: Cadence | None = None,
         hold: GpuHold | None = None,
         ledger: xid.XidLedger | None = None,
@@ -82,6 +81,7 @@ class ThermalWorker:
         self._bus = bus
         self._clock = clock
         self._observers = tuple(observers)
+        self._watch = watch
         self._cadence = cadence or Cadence()
         self._hold = hold or GpuHold(clock)
         self._ledger = ledger or xid.XidLedger()
@@ -107,13 +107,17 @@ class ThermalWorker:
                     # Before anything is told: what then begins an incident has its own reading in it.
                     for observer in self._observers:
                         observer.observe(snapshot, self._clock.time(), self._clock.monotonic())
-                    state, effects = step(state, snapshot, self._clock.monotonic(), self._policy)
+                    state, effects = step(state, snapshot)
                     self._tell(snapshot, effects, curves=not asked.fast)
+                    if self._watch is not None:
+                        self._watch.observe(snapshot, self._clock.monotonic())
                     if self._governor is not None:
                         await self._governor.act(snapshot)
                     _complain(snapshot)
                 await self._hold.nap(max(0.0, started + interval - self._clock.monotonic()))
         finally:
+            if self._watch is not None:
+                self._watch.save()
             with anyio.CancelScope(shield=True):
                 if self._governor is not None:
                     with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the lease
@@ -126,9 +130,12 @@ class ThermalWorker:
             await self._let_go()
         try:
             snapshot = await (self._library.read(fast=True) if fast else self._library.read())
-        except Unavailable:
+        except Unavailable as error:
             self._latest.clear()  # the last value is no longer known to be true
-            self._tell_xids(self._ledger.take())  # why the last GPU was lost, mostly
+            xids = self._ledger.take()  # why the last GPU was lost, mostly
+            self._tell_xids(xids)
+            if self._watch is not None:
+                self._watch.missing(error, xids, simulated=self.simulated)
             raise
         self._latest.put(snapshot)
         return snapshot
@@ -136,6 +143,8 @@ class ThermalWorker:
     async def _let_go(self) -> NoReturn:
         """Leave the driver alone; raises :class:`Unavailable`, which says so."""
         self._latest.clear()
+        if self._watch is not None:
+            self._watch.rest()
         if self._governor is not None:
             await self._governor.restore()
         await self._library.aclose()
@@ -188,13 +197,6 @@ def _event(effect: Effect, now: float, *, simulated: bool) -> Event:
             kind, severity = "gpu.appeared", Severity.INFO
         case GpuDisappeared():
             kind, severity = "gpu.disappeared", Severity.ERROR
-        case LevelChanged():
-            kind, severity = f"gpu.temperature_{effect.after.name.lower()}", _SEVERITY[effect.after]
-            evidence |= {
-                "temperature_celsius": effect.temperature_celsius,
-                "before": effect.before.name.lower(),
-                "held_seconds": round(effect.held, 3),
-            }
     return Event(
         time=now,
         source=SOURCE,

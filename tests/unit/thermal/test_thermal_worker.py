@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Severity
+from aiidpd.kernel.events import Event, EventBus, Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.faults import GpuFault
@@ -97,28 +97,6 @@ async def test_passes_start_one_interval_apart_and_further_apart_without_gpus(
         house.library.now = GONE
         await clock.advance(11.0)
         assert house.library.reads == 11 + 6
-
-
-async def test_what_became_hot_is_told_with_its_evidence(house: House, clock: FakeClock) -> None:
-    async with house.running():
-        house.library.now = readings(91.0)
-        await clock.advance(1.0)
-        house.library.now = readings(60.0)
-        await clock.advance(1.0)
-
-    assert [(event.kind, event.severity) for event in house.events] == [
-        ("gpu.appeared", Severity.INFO),
-        ("gpu.temperature_critical", Severity.ERROR),
-        ("gpu.temperature_normal", Severity.INFO),
-    ]
-    hot = house.events[1]
-    assert (hot.source, hot.subject, hot.time) == ("thermal", "GPU-0", clock.time() - 1.0)
-    assert hot.evidence == {
-        "gpu": 0,
-        "temperature_celsius": 91.0,
-        "before": "normal",
-        "held_seconds": 1.0,
-    }
 
 
 async def test_without_gpus_nothing_stale_is_shown_and_the_reason_is(house: House, clock: FakeClock) -> None:

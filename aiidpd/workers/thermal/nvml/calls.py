@@ -141,6 +141,7 @@ CALLS = (
     # Once a second.
     _plain("nvmlDeviceGetPowerUsage", Turn.STEADY, "power_watts", 1000, instead=True),
     _plain("nvmlDeviceGetEnforcedPowerLimit", Turn.STEADY, "power_limit_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetPowerManagementLimit", Turn.STEADY, "power_limit_set_watts", 1000, instead=True),
     _one("nvmlDeviceGetUtilizationRates", Turn.STEADY, _utilisation),
     _one("nvmlDeviceGetMemoryInfo", Turn.STEADY, _memory),
     _clock("graphics_clock_hertz", pynvml.NVML_CLOCK_GRAPHICS),
@@ -152,7 +153,6 @@ CALLS = (
     _plain("nvmlDeviceGetFanSpeed", Turn.STEADY, "fan_ratio", 100, instead=True),
     # About every ten seconds.
     _batch(Turn.SLOW, fields.SLOW),
-    _plain("nvmlDeviceGetPowerManagementLimit", Turn.SLOW, "power_limit_set_watts", 1000, instead=True),
     _one("nvmlDeviceGetPowerManagementLimitConstraints", Turn.SLOW, _limits, "power_limit_min_watts"),
     _plain(
         "nvmlDeviceGetPowerManagementDefaultLimit",

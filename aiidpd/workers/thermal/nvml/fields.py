@@ -52,6 +52,7 @@ FAST = (
     Field(185, "power_watts", _milli),
     Field(186, "power_instant_watts", _milli),
     Field(190, "power_limit_watts", _milli),
+    Field(192, "power_limit_set_watts", _milli),  # the governor reads back what it set
     Field(74, "power_cap_throttle_seconds", _nano),
     Field(76, "sync_boost_throttle_seconds", _nano),
     Field(269, "sw_thermal_throttle_seconds", _nano),
@@ -62,7 +63,6 @@ SLOW = (
     Field(187, "power_limit_min_watts", _milli),
     Field(188, "power_limit_max_watts", _milli),
     Field(189, "power_limit_default_watts", _milli),
-    Field(192, "power_limit_set_watts", _milli),
     Field(94, "pcie_replay_count"),
     Field(1, "ecc_enabled", bool),
     Field(3, "ecc_corrected_count"),
