@@ -94,7 +94,7 @@ class Daemon:
             watchdog=notifier.watchdog,
             tick=_TICK if interval is None else min(_TICK, interval / 4),
         )
-        self._api = ControlApi(self._services(), access)
+        self._api = ControlApi(self._services(), access, streams=settings.control.max_connections // 2)
 
     def close(self) -> None:
         """Remove the sockets, write what the history holds, and let go of the state folder."""

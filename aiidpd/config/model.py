@@ -507,7 +507,10 @@ class Control(Table):
         description="The group that owns the socket. The empty string leaves the group of the process.",
     )
     max_connections: Whole = Field(
-        default=64, ge=1, le=4096, description="How many connections are held at once."
+        default=64,
+        ge=2,
+        le=4096,
+        description="How many connections are held at once on each socket; at most half of them are streams.",
     )
 
 
