@@ -76,15 +76,21 @@ def chart(points: Points, frame: Frame, *, title: str, lines: Iterable[Line] = (
     labels = {}
     for number in range(round((top - bottom) / step) + 1):
         value = bottom + number * step
-        labels[_height(value, bottom, top, frame)] = f"{value:.{_digits(step)}f}"
+        label = f"{value:.{_digits(step)}f}"
+        labels[_height(value, bottom, top, frame)] = label if len(label) <= _SCALE - 2 else f"{value:.0e}"
     rows = [
         f"{labels.get(row, ''):>{_SCALE - 2}} ┤{_row(cells[row], names.get(row), frame)}".rstrip()
         for row in range(frame.height)
     ]
     extra = "".join(f"  {line.name} {line.value:g}" for line in far)
     latest = next(value for _, value in reversed(known))
-    span = f"{min(value for _, value in known):g} to {max(value for _, value in known):g}, last {latest:g}"
+    least, most = min(value for _, value in known), max(value for _, value in known)
+    span = f"{_figure(least)} to {_figure(most)}, last {_figure(latest)}"
     return [f"{title}  {span}{extra}", *rows, *_time(frame)]
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

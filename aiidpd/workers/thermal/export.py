@@ -10,7 +10,7 @@ from aiidpd.history.rows import Point
 from aiidpd.kernel.events import Event
 from aiidpd.workers.thermal.minute import FIGURES, KIND, reasons
 
-WINDOW: Final = 3600.0  # seconds read at once: what bounds the memory of an export, however long it is
+WINDOW: Final = 6 * 3600.0  # seconds read at once: what bounds the memory of an export, however long it is
 _HOLDS = 61.0  # seconds for which a coded series' value holds: it is sampled once a minute at least
 _MOST = 40_000  # samples of one series in a window: ten a second, and some
 _PAGE = 500

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from aiidpd.cli.incident_text import incident_lines, incident_table
+from aiidpd.cli.text import Paint
+from aiidpd.control.record_schema import IncidentDocument
+
+BEGAN = 1_800_000_000.0
+COLUMNS = ["time", "temperature_celsius", "power_watts", "graphics_clock_hertz", "clock_events"]
+
+
+def incident(**changes: Any) -> dict[str, Any]:
+    trigger = {
+        "id": 7,
+        "time": BEGAN,
+        "source": "alerts",
+        "kind": "alert.firing",
+        "subject": "GPU-0",
+        "severity": "error",
+        "reason": "GPU 0 is gone",
+        "evidence": {},
+        "simulated": True,
+    }
+    rows = [
+        [BEGAN + second, 60.0 + second % 3, 200.0, 2.5e9, "hw_thermal_slowdown" if second % 2 else "none"]
+        for second in range(-30, 0)
+    ]
+    gpu = {
+        "uuid": "GPU-0",
+        "index": 0,
+        "name": "card",
+        "file": "gpu-0.csv",
+        "rows": 30,
+        "last_read_at": BEGAN - 1,
+        "limits": {"slowdown_celsius": 66.0, "shutdown_celsius": None},
+        "processes": [
+            {"pid": 1, "name": "py\x1b[2J", "used_memory_bytes": 2.0**30, "container_id": "c" * 64}
+        ],
+        "columns": COLUMNS,
+        "data": rows,
+    }
+    document = {
+        "id": "20270115T080000Z-GpuLost",
+        "state": "complete",
+        "kind": "GpuLost",
+        "reason": "GPU 0 is gone",
+        "simulated": True,
+        "started_at": BEGAN,
+        "last_trigger_at": BEGAN + 12,
+        "folder": "/state/incidents/x",
+        "triggers": [trigger],
+        "events": [trigger],
+        "containers": {
+            "containers": [
+                {"id": "c", "name": "vllm", "image": "i", "state": "running", "health": None, "gpu": True}
+            ]
+        },
+        "requests": {"running": None, "reason": "nobody counts them"},
+        "gpus": [gpu],
+    }
+    return IncidentDocument.model_validate(document | changes).model_dump()
+
+
+def test_an_incident_tells_what_happened_what_ran_and_draws_the_curves() -> None:
+    lines = incident_lines(incident(), Paint(), width=80)
+    text = "\n".join(lines)
+    assert lines[0] == "20270115T080000Z-GpuLost  complete  SIMULATED"
+    assert "went on for 12 s; 1 triggers" in text
+    assert "temperature °C  60 to 62, last 62  slowdown 66\n" in text
+    assert "power W  200 to 200" in text
+    assert "graphics clock MHz  2500 to 2500" in text
+    assert "slowed by: hw_thermal_slowdown in 15 of 30 readings" in text
+    assert "container cccccccccccc" in text
+    assert "\x1b" not in text  # a name from elsewhere can't steer the terminal
+    assert "vllm" in text
+    assert "Requests that ran  not known\nnobody counts them" in text
+    assert "alert.firing GPU-0: GPU 0 is gone" in text
+
+
+def test_a_gpu_that_went_away_says_since_when() -> None:
+    rows = [[BEGAN + second, 60.0, None, None, None] for second in range(-30, -11)]
+    gpu = incident()["gpus"][0] | {"data": rows, "last_read_at": BEGAN - 12, "processes": None}
+    text = "\n".join(incident_lines(incident(gpus=[gpu]), Paint()))
+    assert "not read any more from" in text
+    assert "processes: not known" in text
+    assert "power W" not in text
+
+
+@pytest.mark.parametrize("rows", [[], [[BEGAN, None, None, None, None]]])
+def test_an_incident_without_figures_is_told_all_the_same(rows: list[Any]) -> None:
+    gpu = incident()["gpus"][0] | {"data": rows, "index": None, "last_read_at": None}
+    assert incident_lines(incident(gpus=[gpu]), Paint())
+
+
+def test_the_table_tells_each_in_a_line() -> None:
+    broken = {"id": "20270115T080000Z-x", "state": "broken", "reason": "no JSON", "bytes": 0}
+    known = [incident(), IncidentDocument.model_validate(broken).model_dump()]
+    lines = incident_table(known, BEGAN + 120, Paint())
+    assert len(lines) == 3
+    assert "2 min ago" in lines[1]
+    assert "broken" in lines[2]
+    assert incident_table([], time.time(), Paint()) == []
