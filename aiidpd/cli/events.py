@@ -65,12 +65,17 @@ def _show(line: dict[str, Any], session: Session) -> None:
         session.data(render.event_line(line, session.paint))
 
 
-def ago(text: str) -> float:
-    """Return the Unix time that ``text`` (``90s``, ``1h30min``) before now was."""
+def duration(text: str) -> float:
+    """Return the seconds that ``text`` (``90s``, ``1h30min``) lasts."""
     pieces = _PIECE.findall(text)
     if not pieces or "".join(number + unit for number, unit in pieces) != text:
         raise argparse.ArgumentTypeError(f'{text!r} is no duration such as "90s", "30min", "12h" or "7d"')
-    return max(0.0, time.time() - sum(float(number) * _SECONDS[unit] for number, unit in pieces))
+    return sum(float(number) * _SECONDS[unit] for number, unit in pieces)
+
+
+def ago(text: str) -> float:
+    """Return the Unix time that ``text`` (``90s``, ``1h30min``) before now was."""
+    return max(0.0, time.time() - duration(text))
 
 
 def limit(text: str) -> int:

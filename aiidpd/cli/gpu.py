@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
 from aiidpd.cli import gpu_record, render
+from aiidpd.cli.events import duration
 from aiidpd.cli.reading import show
 from aiidpd.cli.session import DONE, Session
 
@@ -19,7 +19,11 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
         "release", parents=[common], help="let go of the NVIDIA driver, so that it can be upgraded"
     )
     release.add_argument(
-        "--for", dest="seconds", type=_seconds, metavar="SECONDS", help="resume by itself after so long"
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help='resume by itself after "30s", "10min", "1h"',
     )
     release.set_defaults(run=_release)
     resume = commands.add_parser("resume", parents=[common], help="take hold of the driver again")
@@ -51,10 +55,3 @@ def _told(session: Session, document: dict[str, Any], words: str) -> int:
     else:
         session.say(words)
     return DONE
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise ValueError
-    return seconds

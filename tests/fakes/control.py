@@ -27,6 +27,7 @@ from aiidpd.kernel.worker import WorkerState, WorkerStatus
 from aiidpd.system.connection import Limits
 from aiidpd.system.sockets import listen_unix
 from aiidpd.system.web import WebServer
+from aiidpd.workers.thermal.hold import GpuHold
 
 WORKERS = ("thermal", "containers", "backup", "bench")
 
@@ -68,6 +69,7 @@ class ControlDaemon:
     queues: dict[str, JobQueue]
     views: dict[str, Latest[Any]]
     reloads: Reloads
+    hold: GpuHold
     api: ControlApi
     server: WebServer
     services: Services
@@ -104,6 +106,7 @@ async def control_daemon(
     }
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()
+    hold = GpuHold(clock)
     services = Services(
         version="1.2.3",
         started_at=clock.time(),
@@ -120,6 +123,7 @@ async def control_daemon(
             ("gpu.interval", '"2s"', "a.toml:3"),
         ],
         reload=reloads,
+        gpu_hold=hold,
     )
     listener = listen_unix(folder / "control.sock", mode=mode)
     api = ControlApi(
@@ -141,6 +145,7 @@ async def control_daemon(
                 queues,
                 views,
                 reloads,
+                hold,
                 api,
                 server,
                 services,
