@@ -197,7 +197,7 @@ class Gpu(Table):
         description="For how much of the last 10 minutes a GPU's hardware may hold its clocks down for heat.",
     )
     resistance_drift_percent: Whole = Field(
-        default=20,
+        default=15,
         ge=5,
         le=500,
         description="By how much a GPU's thermal resistance may lie above its own usual one before it needs "

@@ -18,7 +18,7 @@ _LIMIT = 1 << 20
 
 
 class BaselineFile:
-    """A JSON file: by GPU (UUID) the drift that was last seen, and each band with resistance and seconds.
+    """A JSON file: by GPU (UUID) each band with resistance, seconds and fan speed.
 
     What can't be read counts as nothing learnt. Writes happen in a thread: a disk may hang. ``problem`` is a
     sentence on what failed last, empty where nothing did.
@@ -65,12 +65,9 @@ class BaselineFile:
 def encode(known: Mapping[str, Baselines]) -> bytes:
     """Return the content of the file."""
     gpus = {
-        uuid: {
-            "drift_ratio": one.drift_ratio,
-            "bands": {name: [base.resistance, base.seconds] for name, base in one.bands.items()},
-        }
+        uuid: {name: [base.resistance, base.seconds, base.fan] for name, base in one.items()}
         for uuid, one in known.items()
-        if one.bands
+        if one
     }
     return json.dumps({"version": VERSION, "gpus": gpus}, indent=1).encode() + b"\n"
 
@@ -81,15 +78,13 @@ def decode(data: bytes) -> Mapping[str, Baselines]:
     if content["version"] != VERSION:
         raise ValueError(f"it has version {content['version']!r}, not {VERSION}")
     return {
-        uuid: Baselines(
-            {name: Baseline(_positive(base[0]), _positive(base[1])) for name, base in one["bands"].items()},
-            _positive(one["drift_ratio"]),
-        )
+        uuid: {str(name): _baseline(*base) for name, base in one.items()}
         for uuid, one in content["gpus"].items()
     }
 
 
-def _positive(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{value!r} where a figure belongs")
-    return float(value)
+def _baseline(resistance: float, seconds: float, fan: float) -> Baseline:
+    figures = (resistance, seconds, fan)
+    if not all(map(math.isfinite, figures)) or resistance <= 0 or seconds < 0 or fan < 0:
+        raise ValueError(f"{figures} are no baseline")
+    return Baseline(*map(float, figures))

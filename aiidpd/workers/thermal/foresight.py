@@ -5,15 +5,17 @@ where it settles, so this is the earliest that it can be at a steady power, and 
 
 *Thermal resistance* is (temperature - ambient) / power once a GPU has settled. The ambient isn't measured;
 it is estimated as the lowest temperature at which the GPU lately idled, which moves with the seasons as the
-ambient does, or assumed where it never idles. What either is off by is off in the baseline too. Because
+ambient does, or assumed where it never idles. What either is off by (an idle
+GPU is some degrees warmer than its room) is off in the baseline too. Because
 more air lowers the resistance, there is one baseline for each band of fan speed and source of the ambient.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import TypeAlias
 
 from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.alarms.windowed import Means, spread
@@ -24,6 +26,11 @@ _DAY = 24
 _BANDS = 20  # of fan speed: 5 % each
 _LEAST_WATTS = 40.0
 _UNLIMITED = 160.0  # watts, for a card that does not tell its limit
+_STILL = 0.5  # what a heatsink without its fan is worth in fan speed, where it can't be seen
+_APART = 0.05  # fan speeds closer than that tell nothing about the slope between them
+_FAR = 1.0  # the distance in fan speed at which half of the slope is believed
+_ODD = 1.3  # times what is expected: not worth learning even by a card that is new to us
+_LEAST = 0.2  # of the nearest conductance
 _NO_HEAT = Means(2.0, 15)
 _NO_STEPS = Means(10.0, 30)
 _ROUNDING = 1e-9  # 0.15 * 20 is a little less than 3
@@ -34,17 +41,20 @@ _IDLE_SPREAD = 1.0  # degrees within which an idle GPU has settled
 class ForesightPolicy:
     """How foresight judges. Temperatures in Celsius, times in seconds.
 
-    A GPU heats where it gained ``least_rise`` and ``least_rate`` a second over half a minute; a threshold
-    further away than ``horizon`` is not told. It has settled where for ``settle`` its temperature stayed
-    within ``settled_celsius``, its power within ``settled_power_ratio`` and its fan within 5 %, at
-    ``loaded_ratio`` of the power limit or more; at ``idle_ratio`` or less it idles. ``ambient_celsius`` is
-    assumed where it never did. A baseline counts once it was learnt for ``learn`` seconds of settled time;
-    then it follows a rising resistance with the time constant ``rises``, long compared to how dust gathers,
-    and a falling one with ``falls``, since a card that was cleaned is the better reference.
+    ``windows`` has (seconds, degrees): a GPU heats where it gained so much in that time; the first that says
+    so counts. A threshold further away than ``horizon`` is not told.
+
+    A GPU has settled where for ``settle`` its temperature stayed within ``settled_celsius``, its power within
+    ``settled_power_ratio`` and its fan within 5 %, at ``loaded_ratio`` of the power limit or more; at
+    ``idle_ratio`` or less it idles. ``ambient_celsius`` is assumed where it never did.
+
+    A baseline counts once it was learnt for ``learn`` seconds of settled time. In the first ``young`` seconds
+    of that each band learns its own; bands that are first used later begin with what the others lead one to
+    expect. Then a baseline follows a rising resistance with the time constant ``rises``, long compared to how
+    dust gathers, and a falling one with ``falls``, since a card that was cleaned is the better reference.
     """
 
-    least_rise: float = 1.0
-    least_rate: float = 0.02
+    windows: tuple[tuple[float, float], ...] = ((12.0, 3.0), (30.0, 1.5), (300.0, 2.0))
     horizon: float = 3600.0
     settle: float = 120.0
     settled_celsius: float = 2.0
@@ -53,24 +63,25 @@ class ForesightPolicy:
     idle_ratio: float = 0.2
     ambient_celsius: float = 25.0
     learn: float = 1800.0
+    young: float = 86400.0
     rises: float = 180 * 86400.0
     falls: float = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The usual resistance in one band, in Celsius per watt, and for how many seconds it was learnt."""
+    """The usual resistance in one band of fan speed, in Celsius per watt.
+
+    It was learnt for ``seconds``, at the mean fan speed ``fan`` (a ratio).
+    """
 
     resistance: float
     seconds: float
+    fan: float
 
 
-@dataclass(frozen=True, slots=True)
-class Baselines:
-    """What is known of one GPU for good: its bands by name, and the drift that was last seen."""
-
-    bands: Mapping[str, Baseline] = field(default_factory=lambda: MappingProxyType({}))
-    drift_ratio: float = 1.0
+Baselines: TypeAlias = Mapping[str, Baseline]
+"""What is known of one GPU for good: its bands by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +141,20 @@ def foresee(
     place = _place(means, course, policy)
     if place is None:
         return course, known, foresight
-    known, ratio, baseline = _learn(known, place, course.steps.width if fresh else 0.0, policy)
-    return (
-        course,
-        known,
-        replace(foresight, resistance=place.resistance, baseline=baseline, drift_ratio=ratio),
-    )
+    known, expected = _learn(known, place, course.steps.width if fresh else 0.0, policy)
+    foresight = replace(foresight, resistance=place.resistance)
+    if expected is not None:
+        ratio = place.resistance / expected
+        foresight = replace(foresight, baseline=expected, drift_ratio=ratio)
+    return course, known, foresight
 
 
 def _predict(
     foresight: Foresight, course: GpuCourse, look: Look, temperature: float, policy: ForesightPolicy
 ) -> Foresight:
-    rate = course.heat.slope()
+    foresight = replace(foresight, heating_celsius_per_second=course.heat.slope())
+    rate = _rate(course, policy)
     if rate is None:
-        return foresight
-    foresight = replace(foresight, heating_celsius_per_second=rate)
-    risen = temperature - course.heat.done[0][1][0]
-    if rate < policy.least_rate or risen < policy.least_rise:
         return foresight
     left = {
         "warning": look.limits.warning_celsius - temperature,
@@ -163,6 +171,16 @@ def _predict(
     if seconds > policy.horizon:
         return foresight
     return replace(foresight, seconds_to_threshold=seconds, threshold=name)
+
+
+def _rate(course: GpuCourse, policy: ForesightPolicy) -> float | None:
+    """Return by how much a GPU heats a second, None where not: by the shortest window that is sure."""
+    for seconds, rise in policy.windows:
+        means = course.heat if seconds <= course.heat.width * course.heat.most else course.steps
+        rate = means.slope(round(seconds / means.width))
+        if rate is not None and rate * seconds >= rise:
+            return rate
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,16 +232,16 @@ def _loaded(means: Settling, reading: GpuReading, policy: ForesightPolicy) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A resistance that was measured, and the band that it belongs to."""
+    """A resistance that was measured, at which fan speed, and where its ambient is from."""
 
     source: str
-    band: int
+    fan: float
     resistance: float
 
     @property
     def name(self) -> str:
         """The band's name among the baselines."""
-        return f"{self.source}/{self.band:02d}"
+        return f"{self.source}/{int(self.fan * _BANDS + _ROUNDING):02d}"
 
 
 def _place(means: Settling, course: GpuCourse, policy: ForesightPolicy) -> Place | None:
@@ -232,41 +250,55 @@ def _place(means: Settling, course: GpuCourse, policy: ForesightPolicy) -> Place
     resistance = (sum(means.temperatures) / len(means.temperatures) - ambient) / means.power
     if resistance <= 0:
         return None  # colder than the room: the ambient is wrong
-    return Place(source, int(sum(means.fans) / len(means.fans) * _BANDS + _ROUNDING), resistance)
+    return Place(source, sum(means.fans) / len(means.fans), resistance)
 
 
 def _learn(
     known: Baselines, place: Place, elapsed: float, policy: ForesightPolicy
-) -> tuple[Baselines, float | None, float | None]:
-    """Return the baselines after ``elapsed`` seconds in ``place``; drift and baseline where learnt."""
-    base = known.bands.get(place.name) or _first(known, place, policy)
-    learnt = base.seconds >= policy.learn
-    if elapsed:
-        slow = policy.rises if place.resistance > base.resistance else policy.falls
-        share = elapsed / slow if learnt else elapsed / (base.seconds + elapsed)
-        moved = base.resistance + (place.resistance - base.resistance) * share
-        base = Baseline(moved, base.seconds + elapsed)
-    bands = MappingProxyType({**known.bands, place.name: base})
-    if not learnt:
-        return replace(known, bands=bands), None, None
-    ratio = place.resistance / base.resistance
-    return Baselines(bands, ratio), ratio, base.resistance
+) -> tuple[Baselines, float | None]:
+    """Return the baselines after ``elapsed`` seconds in ``place``, and what was expected there before."""
+    nodes = tuple(_nodes(known, place, policy))
+    expected = expect(nodes, place.fan) if nodes else None
+    if not elapsed:
+        return known, expected
+    own = known.get(place.name)
+    ratio = 1.0 if expected is None else place.resistance / expected
+    young = sum(base.seconds for base in known.values()) < policy.young
+    if expected is None or (young and ratio < _ODD and (own is None or own.seconds < policy.learn)):
+        own = own or Baseline(place.resistance, 0.0, place.fan)
+        share = elapsed / (own.seconds + elapsed)
+        resistance = own.resistance + (place.resistance - own.resistance) * share
+        own = Baseline(resistance, own.seconds + elapsed, own.fan + (place.fan - own.fan) * share)
+    else:
+        if own is None or own.seconds < policy.learn:
+            own = Baseline(expected, policy.learn, place.fan)
+        share = elapsed / (policy.rises if ratio > 1 else policy.falls)
+        own = Baseline(own.resistance * (1 + (ratio - 1) * share), own.seconds + elapsed, own.fan)
+    return MappingProxyType({**known, place.name: own}), expected
 
 
-def _first(known: Baselines, place: Place, policy: ForesightPolicy) -> Baseline:
-    """Return what a band that was never used begins with.
+def _nodes(known: Baselines, place: Place, policy: ForesightPolicy) -> Iterator[tuple[float, float]]:
+    """Yield fan speed and conductance of each baseline that is learnt, by the same kind of ambient."""
+    for name, base in known.items():
+        if base.seconds >= policy.learn and name.startswith(f"{place.source}/"):
+            yield base.fan, 1 / base.resistance
 
-    A card that slowly gathers dust turns its fans up and so comes into bands that it never used; what
-    drift is known is taken along, or each new band would learn the dust as usual. More air never makes
-    the resistance larger, so a slower band's baseline is the most that it can be: a dead fan shows.
+
+def expect(nodes: Iterable[tuple[float, float]], fan: float) -> float:
+    """Return the resistance to expect at the fan speed ``fan``, from ``nodes`` (fan speed, conductance).
+
+    A card that gathers dust turns its fans up, and so comes to speeds that it never used: to learn these
+    anew would be to learn the dust. So they are judged by what the nearest that are known lead one to expect:
+    the conductance (one over the resistance) grows in a line with the fan speed, ever less with the
+    distance, and never falls: a dead fan shows.
     """
-    learnt = {
-        int(name.rpartition("/")[2]): base.resistance
-        for name, base in known.bands.items()
-        if base.seconds >= policy.learn and name.startswith(f"{place.source}/")
-    }
-    if not learnt:
-        return Baseline(place.resistance, 0.0)
-    begin = place.resistance / max(known.drift_ratio, 1.0)
-    slower = [resistance for band, resistance in learnt.items() if band < place.band]
-    return Baseline(min([begin, *slower]), policy.learn)
+    (near, conductance), *others = sorted(nodes, key=lambda node: abs(node[0] - fan))
+    rise = conductance / (near + _STILL)
+    apart = [node for node in others if abs(node[0] - near) >= _APART]
+    if apart:
+        other, its = apart[0]
+        most = conductance / max(near, _APART)  # all of the cooling is the fan's
+        rise = min(max((conductance - its) / (near - other), 0.0), most)
+    distance = fan - near
+    damped = distance / (1 + abs(distance) / _FAR)
+    return 1 / max(conductance + rise * damped, conductance * _LEAST)

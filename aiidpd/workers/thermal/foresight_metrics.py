@@ -30,7 +30,7 @@ _GAUGES = (
     (
         "thermal_resistance_drift_ratio",
         "drift_ratio",
-        "Thermal resistance over its baseline: 1.2 is 20 % worse than usual.",
+        "Thermal resistance over its baseline: 1.15 is 15 % worse than usual.",
     ),
 )
 

@@ -11,7 +11,6 @@ from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.alarms.windowed import spread
 from aiidpd.workers.thermal.foresight import Foresight, GpuCourse
 
-_RECENT = 3  # stretches of the course over which heating is measured
 _NOT_HEATING = 0.2  # of the rate that is too much
 
 
@@ -37,8 +36,9 @@ def _fan(course: GpuCourse, look: Look, policy: AlarmPolicy) -> Iterator[Observa
         return
     powers = [figures[1] for _, figures in stretches]
     steady = spread(powers) <= policy.steady_power_ratio * max(powers)
-    (begin, first), (end, last) = stretches[-_RECENT], stretches[-1]
-    rate = (last[0] - first[0]) / (end - begin)
+    rate = course.heat.slope()
+    if rate is None:
+        return
     condition = Condition.BETWEEN
     if steady and rate >= policy.fan_heating_rate and fan >= policy.fan_asked_ratio:
         condition = Condition.HOLDS

@@ -45,9 +45,9 @@ class AlarmPolicy:
     digit for ``frozen_after``, while the mean power moved by ``frozen_power_ratio`` of the limit (or the
     load by ``frozen_load_ratio``), is frozen.
     Cooling: a fan that is asked for ``fan_asked_ratio`` does not help where the GPU heats by
-    ``fan_heating_rate`` (Celsius a second) at a power that stayed within ``steady_power_ratio`` for
-    ``fan_steady``. The thermal resistance has drifted at ``drift_ratio`` of its baseline, and is fine
-    again at ``drift_clear_ratio``.
+    ``fan_heating_rate`` (Celsius a second, over half a minute) at a power that stayed within
+    ``steady_power_ratio`` for ``fan_steady``. The thermal resistance has drifted at ``drift_ratio`` of its
+    baseline, and is fine again at ``drift_clear_ratio``.
     Presence: ``expected_gpus`` is how many GPUs there must be; 0 means as many as were seen first.
     Two readings that lie further apart than ``longest_gap`` tell nothing about the time between.
     """
@@ -74,11 +74,11 @@ class AlarmPolicy:
     frozen_power_ratio: float = 0.25
     frozen_load_ratio: float = 0.6
     fan_asked_ratio: float = 0.5
-    fan_heating_rate: float = 0.05
+    fan_heating_rate: float = 0.15
     fan_steady: float = 300.0
     steady_power_ratio: float = 0.15
-    drift_ratio: float = 1.2
-    drift_clear_ratio: float = 1.1
+    drift_ratio: float = 1.15
+    drift_clear_ratio: float = 1.075
     expected_gpus: int = 0
     longest_gap: float = 10.0
 

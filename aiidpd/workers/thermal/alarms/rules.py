@@ -130,7 +130,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
         AlertRule(
             FAN_INEFFECTIVE,
             Severity.ERROR,
-            "A fan is asked for half its speed or more, the power is steady, and the core heats.",
+            "A fan is asked for half its speed, the power is steady, and the core heats by 9 °C a minute.",
             f"{_GPU} heats by {{heating_celsius_per_minute:.1f}} °C a minute at a steady "
             "{power_watts:.0f} W, though its fan is asked for {fan_percent:.0f} %",
             "look whether the fans turn and nothing blocks the air; take load off the GPU until then",
@@ -140,7 +140,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
         AlertRule(
             RESISTANCE_DRIFT,
             Severity.WARNING,
-            "The thermal resistance is 20 % above its own baseline in steady state; clear at 10 %.",
+            "The thermal resistance is 15 % above its own baseline in steady state; clear at 7.5 %.",
             f"{_GPU} gets rid of heat worse than it did: {{resistance:.3f}} °C per W "
             "where {baseline:.3f} was usual",
             "clean fans and heatsink; then look at the fans, and last at the thermal paste",

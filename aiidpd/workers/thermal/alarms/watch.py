@@ -75,7 +75,7 @@ def look(
             for fault in snapshot.faults
         )
         before = gpus.get(reading.uuid) or GpuMemory(now)
-        known = baselines.get(reading.uuid) or Baselines()
+        known = baselines.get(reading.uuid) or MappingProxyType({})
         gpus[reading.uuid], baselines[reading.uuid], about, foresight = _look_at(
             before, known, _look(before, reading, now, policies.alarms, refused=refused), policies
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 _PIECES = 60
@@ -66,15 +67,21 @@ class Means:
         count = round(seconds / self.width)
         return self.done[-count:] if len(self.done) >= count else ()
 
-    def slope(self, figure: int = 0) -> float | None:
-        """Return by how much ``figure`` changes a second: the median over all pairs (Theil and Sen).
+    def slope(self, stretches: int = 0) -> float | None:
+        """Return by how much the first figure changes a second, over the last ``stretches`` (0: all).
 
-        Up to 29 % of the stretches may be wild without any effect. None with fewer than four.
+        It is the median over all pairs (Theil and Sen): of the stretches 29 % may be wild without any
+        effect. None where they are not all there, or fewer than four.
         """
-        if len(self.done) < _FEWEST:
-            return None
-        pairs = combinations(self.done, 2)
-        return statistics.median((b[figure] - a[figure]) / (later - at) for (at, a), (later, b) in pairs)
+        points = self.done[-stretches:]
+        return slope(points) if len(points) >= max(_FEWEST, stretches) else None
+
+
+@lru_cache(maxsize=256)  # a stretch lasts for several readings
+def slope(points: tuple[tuple[float, tuple[float, ...]], ...]) -> float:
+    """Return the median slope of the first figure over all pairs of ``points``."""
+    pairs = combinations(points, 2)
+    return statistics.median((b[0] - a[0]) / (later - at) for (at, a), (later, b) in pairs)
 
 
 def spread(values: list[float]) -> float:
