@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.workers.thermal.rc_model import Card, CardState, advance, fan_ratio
+from aiidpd.workers.thermal.rc_model import (
+    Card,
+    CardState,
+    advance,
+    fan_ratio,
+    hotspot_celsius,
+    memory_celsius,
+)
 
 CARD = Card()
 STILL = replace(CARD, fan_limit=0.0)
@@ -51,6 +58,27 @@ def test_a_lower_limit_makes_a_cooler_card() -> None:
 
     assert cool.power_watts == 200.0
     assert cool.temperature_celsius < run(CARD, 1.0, 1200)[-1].temperature_celsius
+
+
+def test_lower_clocks_draw_less_by_the_cube_of_the_ratio() -> None:
+    half = run(replace(CARD, clock_ratio=0.5), 1.0, 10)[-1]
+
+    assert half.power_watts == pytest.approx(15 + (320 - 15) / 8)
+
+
+def test_the_counters_add_up_energy_and_the_time_held_back() -> None:
+    states = run(STILL, 1.0, 600)[1:]
+
+    assert states[-1].energy_joules == pytest.approx(sum(state.power_watts for state in states))
+    assert states[-1].throttled_seconds == sum(state.throttled for state in states) > 0
+    assert states[-1].capped_seconds == sum(state.capped for state in states) > 0
+
+
+def test_the_hottest_spot_and_the_memory_are_hotter_than_the_core_under_load() -> None:
+    busy = run(CARD, 1.0, 600)[-1]
+
+    assert busy.temperature_celsius < hotspot_celsius(CARD, busy) < busy.temperature_celsius + 25
+    assert busy.temperature_celsius < memory_celsius(CARD, busy) < busy.temperature_celsius + 25
 
 
 @given(st.floats(-20, 150), st.floats(-20, 150))

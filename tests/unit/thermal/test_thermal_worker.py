@@ -2,18 +2,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample
+from aiidpd.kernel.events import Event, EventBus, Sample, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.workers.thermal.hold import GpuHold
 from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.worker import ThermalWorker
+from aiidpd.workers.thermal.xid import XidEvent
 from tests.fakes.clock import FakeClock, settle
 
 GONE = Unavailable("read", "GPUs", reason="the driver is gone", remedy="bring it back")
@@ -27,11 +30,16 @@ class ScriptedLibrary:
 
     def __init__(self) -> None:
         self.now: GpuSnapshot | Exception = readings(60.0)
-        self.reads = 0
+        self.asked: list[bool] = []
         self.closed = False
+        self.holding = False
 
-    async def read(self, *, fast: bool = False) -> GpuSnapshot:  # noqa: ARG002
-        self.reads += 1
+    @property
+    def reads(self) -> int:
+        return len(self.asked)
+
+    async def read(self, *, fast: bool = False) -> GpuSnapshot:
+        self.asked.append(fast)
         if isinstance(self.now, Exception):
             raise self.now
         return self.now
@@ -61,7 +69,8 @@ class House:
         self.samples: list[Sample] = []
         bus = EventBus()
         bus.attach(events=self.events.append, samples=self.samples.append)
-        self.worker = ThermalWorker(self.library, ThermalPolicy(), self.latest, bus, clock)
+        self.hold = GpuHold(clock)
+        self.worker = ThermalWorker(self.library, ThermalPolicy(), self.latest, bus, clock, hold=self.hold)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -136,3 +145,72 @@ async def test_an_error_that_nobody_expected_ends_the_run_and_closes_the_library
         await house.worker.run(Heartbeat(house.clock, house.status, anyio.Event()))
 
     assert house.library.closed
+
+
+async def test_near_a_limit_it_reads_four_times_a_second_and_keeps_one_curve_point_a_second(
+    house: House, clock: FakeClock
+) -> None:
+    house.library.now = readings(81.0)
+    async with house.running():
+        await clock.advance(3.9)
+        assert house.library.asked == [False, True, True, True] * 4
+        assert len([sample for sample in house.samples if sample.series == "power_watts"]) == 4
+
+        house.library.now = GONE
+        await clock.advance(0.2)
+        house.library.now = readings(81.0)
+        await clock.advance(2.0)
+        assert house.library.asked[16:] == [False, False]  # after a failure all is read anew
+
+
+async def test_a_release_closes_the_library_and_reads_nothing_until_resumed(
+    house: House, clock: FakeClock
+) -> None:
+    async with house.running():
+        house.hold.release()
+        await settle()
+        assert house.library.closed
+        assert house.latest.get() is None
+        assert await house.hold.wait_free(0.0)
+        assert "released: the driver is let go of until resumed" in house.status.reason
+        await clock.advance(3600.0)
+        assert house.library.reads == 1
+
+        house.hold.resume()
+        await settle()
+        assert house.library.reads == 2
+        assert house.status.state is WorkerState.RUNNING
+
+
+async def test_a_release_for_a_while_says_how_long_it_still_is(house: House, clock: FakeClock) -> None:
+    async with house.running():
+        house.hold.release(60.0)
+        await clock.advance(20.0)
+        assert "for 40 s more" in house.status.reason
+        await clock.advance(42.0)
+        assert house.status.state is WorkerState.RUNNING
+
+
+async def test_a_driver_that_is_still_held_is_not_called_free(house: House) -> None:
+    house.library.holding = True
+    async with house.running():
+        house.hold.release()
+        await settle()
+        assert "cannot release GPUs: a call hangs in the NVIDIA driver" in house.status.reason
+
+        house.library.holding = False
+        house.hold.release()
+        await settle()
+        assert await house.hold.wait_free(0.0)
+
+
+async def test_an_xid_is_told_with_its_meaning(house: House, clock: FakeClock) -> None:
+    async with house.running():
+        house.library.now = replace(readings(60.0), xids=(XidEvent("GPU-0", 31),))
+        await clock.advance(1.0)
+        house.library.now = readings(60.0)
+        await clock.advance(1.0)
+    (event,) = [event for event in house.events if event.kind == "gpu.xid"]
+    assert (event.subject, event.severity) == ("GPU-0", Severity.WARNING)
+    assert event.reason == "Xid 31: the program reached for memory that is not mapped (MMU fault)"
+    assert event.evidence == {"xid": 31, "class": "application"}
