@@ -117,6 +117,28 @@ async def test_a_death_comes_as_event_and_shows_in_the_next_reading(world: World
     assert reading in listed
 
 
+async def test_a_stopped_container_has_ended_and_its_end_comes_as_an_event(world: World) -> None:
+    await world.engine.containers()
+    async with world.engine.events(world.now()) as stream, anyio.create_task_group() as group:
+        stopped: list[bool] = []
+
+        async def stop() -> None:
+            stopped.append(await world.engine.stop(world.victim, 1.0))
+
+        group.start_soon(stop)
+        await until_death(stream, world.victim)
+    assert stopped == [True]
+    reading = await world.engine.container(world.victim)
+    assert reading is not None
+    assert reading.state == "exited"
+    assert await world.engine.stop(world.victim, 1.0) is False
+    assert await world.engine.container(world.victim) == reading
+
+
+async def test_what_does_not_exist_is_not_stopped(world: World) -> None:
+    assert await world.engine.stop("f" * 64, 1.0) is False
+
+
 async def test_events_of_the_past_are_replayed_from_since(world: World) -> None:
     before = world.now()
     await world.kill()

@@ -1,0 +1,147 @@
+"""The last resort in the whole: a fake NVML library gets hot, a real container is stopped, all is on record.
+
+Real time is spent on the minute that an incident goes on for.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from aiidpd.control.client import ControlClient, ControlError
+from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.nvml import FakeNvml
+
+pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc")]
+
+CONFIG = """\
+[daemon]
+state_directory = "{folder}/state"
+runtime_directory = "{folder}/run"
+
+[gpu]
+emergency_stop = ["{victim}"]
+
+[containers]
+socket = "{socket}"
+
+[telemetry]
+listen = ""
+
+[control]
+group = ""
+"""
+
+
+@pytest.fixture(scope="module")
+def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
+    with real_docker(missing) as found:
+        yield found
+
+
+class Daemon:
+    """The installed command, on the fake library."""
+
+    def __init__(self, folder: Path, config: str, nvml: FakeNvml) -> None:
+        for name in ("state", "run"):
+            (folder / name).mkdir(exist_ok=True)
+        file = folder / "aiidpd.toml"
+        file.write_text(config)
+        self._log = folder / "log"
+        self._socket = str(folder / "run" / "control.sock")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AIIDPD_")}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "aiidpd", "run", "--config", str(file)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment | nvml.env,
+            )
+
+    def ctl(self, *arguments: str) -> str:
+        command = [sys.executable, "-m", "aiidpd.cli.main", "--socket", self._socket, *arguments]
+        done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+        return done.stdout.decode()
+
+    def until(self, path: str, holds: Callable[[Any], Any], seconds: float = 20) -> Any:
+        """Return what ``holds`` finds in the document at ``path``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                with ControlClient(self._socket) as client:
+                    found = holds(client.get(path))
+            except ControlError:
+                found = None
+            if found:
+                return found
+            log = self._log.read_text()
+            assert self.process.poll() is None, log
+            assert time.monotonic() < deadline, log
+            time.sleep(0.1)
+
+    def event(self, kind: str, seconds: float = 20) -> Any:
+        def last(document: Any) -> Any:
+            return next((each for each in reversed(document["events"]) if each["kind"] == kind), None)
+
+        return self.until("/v1/events", last, seconds)
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(10) == 0, self._log.read_text()
+
+
+async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_record(
+    docker: RealDocker, fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    await docker.run("victim", "--restart", "always")
+    await docker.run("bystander")
+    victim = docker.name("victim")
+    config = CONFIG.format(folder=tmp_path, victim=victim, socket=docker.socket)
+    daemon = Daemon(tmp_path, config, fake_nvml)
+    try:
+        await anyio.to_thread.run_sync(daemon.until, "/v1/gpus", lambda d: d["gpus"])
+        await anyio.to_thread.run_sync(daemon.until, "/v1/containers", lambda d: d["containers"])
+        fake_nvml.set({"0.temperature": 88})
+        await anyio.sleep(1.5)
+        assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
+        fake_nvml.set({"0.temperature": 91})
+        told = await anyio.to_thread.run_sync(daemon.event, "container.emergency_stopped")
+        assert told["subject"] == victim
+        assert told["evidence"]["remedy"] == f"docker start {victim}"
+        assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "false"
+        assert await docker.docker("inspect", "-f", "{{.State.Running}}", docker.name("bystander")) == "true"
+        recording = await anyio.to_thread.run_sync(daemon.event, "incident.recording")
+        # It goes on being hot: nothing is stopped a second time, not by a replaced worker either.
+        await docker.docker("start", victim)
+        (tmp_path / "aiidpd.toml").write_text(config.replace("[gpu]", "[gpu]\nwarning_celsius = 84"))
+        daemon.process.send_signal(signal.SIGHUP)
+        await anyio.to_thread.run_sync(daemon.event, "worker.replaced")
+        await anyio.sleep(6)
+        assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
+        await anyio.to_thread.run_sync(daemon.event, "incident.recorded", 90)
+        drawn = await anyio.to_thread.run_sync(daemon.ctl, "incidents", "show", recording["subject"])
+        assert "temperature °C" in drawn
+        assert victim in drawn
+        exported = await anyio.to_thread.run_sync(daemon.ctl, "gpu", "export", "--csv")
+        lines = list(csv.DictReader(io.StringIO(exported, newline="")))
+        assert {line["temp_c"] for line in lines} >= {"88", "91"}
+        energy = await anyio.to_thread.run_sync(daemon.ctl, "gpu", "energy")
+        assert "FAKE GeForce" in energy
+        await anyio.to_thread.run_sync(daemon.end)
+    finally:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+        await docker.docker("rm", "-f", victim, docker.name("bystander"))
