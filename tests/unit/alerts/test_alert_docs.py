@@ -1,0 +1,43 @@
+"""Every alert has words for the person on call: a runbook, a row in the manual, a summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aiidpd.alerts.rule import AlertRule, by_name, table
+from aiidpd.workers.thermal.alarms import limits, rules
+
+ROOT = Path(__file__).parents[3]
+RULES = rules.rules(limits.AlarmPolicy())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_an_alert_has_a_runbook_of_its_own(rule: AlertRule):
+    text = (ROOT / rule.runbook).read_text()
+    assert text.startswith(f"# {rule.name}\n\n")
+    assert "\n1. " in text
+    assert len(text.splitlines()) < 20
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_an_alert_has_every_word(rule: AlertRule):
+    assert rule.name[0].isupper()
+    assert rule.name.isalnum()
+    assert rule.meaning.endswith(".")
+    assert rule.remedy
+    assert rule.needs
+
+
+def test_no_runbook_is_left_of_an_alert_that_is_gone():
+    known = {rule.name for rule in RULES}
+    assert {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")} == known
+
+
+def test_names_are_used_once():
+    assert len(by_name(RULES)) == len(RULES)
+
+
+def test_the_manual_has_the_table():
+    assert table(RULES) in (ROOT / "docs" / "alerts.md").read_text(), f"put this there:\n{table(RULES)}"

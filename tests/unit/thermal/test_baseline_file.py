@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiidpd.workers.thermal.baseline_file import BaselineFile, decode, encode
+from aiidpd.workers.thermal.foresight import Baseline, Baselines
+
+KNOWN = {"GPU-0": {"idle/12": Baseline(0.15, 3600.0, 0.61), "assumed/00": Baseline(0.6, 10.0, 0.0)}}
+figures = st.floats(1e-6, 1e9)
+baselines = st.builds(Baseline, figures, figures, st.floats(0, 2))
+
+
+@given(st.dictionaries(st.text(), st.dictionaries(st.text(), baselines, min_size=1)))
+def test_what_is_written_is_read(known: dict[str, Baselines]) -> None:
+    assert decode(encode(known)) == known
+
+
+def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
+    file = BaselineFile(tmp_path / "baselines.json")
+    assert file.read() == {}
+    file.write(KNOWN)
+    file.wait(5)
+    assert BaselineFile(tmp_path / "baselines.json").read() == KNOWN
+    assert file.problem == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["baselines.json"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"version": 2, "gpus": {}}',
+        b'{"version": 1}',
+        b'{"version": 1, "gpus": []}',
+        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [0.1]}}}',
+        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [0, 1, 1]}}}',
+        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [NaN, 1, 1]}}}',
+        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": ["a", 1, 1]}}}',
+        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": 7}}}',
+    ],
+)
+def test_a_file_that_is_damaged_is_nothing_learnt_and_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "baselines.json"
+    path.write_bytes(content)
+    file = BaselineFile(path)
+    assert file.read() == {}
+    assert "learnt anew" in file.problem
+
+
+def test_a_folder_that_refuses_is_told_and_forgotten_when_it_takes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    file = BaselineFile(folder / "baselines.json")
+    file.write(KNOWN)
+    file.wait(5)
+    assert "cannot write" in file.problem
+    folder.mkdir()
+    file.write(KNOWN)
+    file.wait(5)
+    assert file.problem == ""
+    assert json.loads((folder / "baselines.json").read_text())["version"] == 1
