@@ -321,8 +321,6 @@ class Incidents(Table):
 class Energy(Table):
     """What energy costs, for the cost of generated tokens."""
 
-    worker: ClassVar[str | None] = "thermal"
-
     price_per_kwh: Annotated[Number, Effect.LIVE] = Field(
         default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in energy.currency."
     )

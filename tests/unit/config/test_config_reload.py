@@ -27,6 +27,7 @@ OTHER: dict[str, Any] = {
     "gpu.warning_celsius": 80,
     "gpu.critical_celsius": 95,
     "gpu.hysteresis_celsius": 2,
+    "gpu.emergency_stop": ["vllm"],
     "gpu.simulated_gpus": 2,
     "gpu.warning_dwell": "20s",
     "gpu.critical_dwell": "1s",
@@ -38,6 +39,10 @@ OTHER: dict[str, Any] = {
     "gpu.ambient_celsius": 30,
     "gpu.expected_gpus": 2,
     "gpu.overrides": [{"gpu": "1", "warning_celsius": 75}],
+    "incidents.keep": 10,
+    "incidents.max_size": "1MiB",
+    "energy.price_per_kwh": 0.25,
+    "energy.currency": "CHF",
     "containers.engine": "simulated",
     "containers.socket": "/srv/docker.sock",
     "containers.reconcile_interval": "1m",
@@ -60,14 +65,14 @@ OTHER: dict[str, Any] = {
     "history.keep": "1d",
     "history.max_size": "1GiB",
 }
-LIVE = {"control.admins", "daemon.log_level"}
+LIVE = {"control.admins", "daemon.log_level", "energy.price_per_kwh", "energy.currency"}
 RESTART = {
     *(key for key in OTHER if key.startswith(("daemon.", "history.")) and key not in LIVE),
     "telemetry.listen",
     "control.group",
     "control.max_connections",
 }
-WORKERS = {"gpu": "thermal", "containers": "containers", "backup": "backup", "bench": "bench"}
+WORKERS = {"gpu": "thermal", "incidents": "thermal", "containers": "containers", "backup": "backup", "bench": "bench"}
 
 
 # Source and target are set together or not at all.
