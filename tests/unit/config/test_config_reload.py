@@ -72,7 +72,13 @@ RESTART = {
     "control.group",
     "control.max_connections",
 }
-WORKERS = {"gpu": "thermal", "incidents": "thermal", "containers": "containers", "backup": "backup", "bench": "bench"}
+WORKERS = {
+    "gpu": "thermal",
+    "incidents": "thermal",
+    "containers": "containers",
+    "backup": "backup",
+    "bench": "bench",
+}
 
 
 # Source and target are set together or not at all.
