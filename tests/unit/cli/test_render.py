@@ -264,3 +264,25 @@ class JobCase:
 def test_the_progress_of_a_job(case: JobCase) -> None:
     job = {"id": "b-1", "state": "queued", "message": "", "done": 0, "total": 0, "unit": ""} | case.given
     assert render.job_progress(job) == case.line
+
+
+def test_alerts() -> None:
+    alert = {
+        "name": "GpuLost",
+        "stage": "firing",
+        "severity": "error",
+        "summary": "GPU 0 can't\nbe read",
+        "remedy": "look",
+        "runbook": "docs/runbooks/GpuLost.md",
+        "since": NOW - 90,
+        "known_at": NOW - 10,
+        "condition": "holds",
+        "simulated": False,
+    }
+    unsure = alert | {"stage": "pending", "severity": "warning", "condition": "unknown", "simulated": True}
+    assert render.alert_lines([alert, unsure], NOW, PLAIN) == [
+        "error    firing   GpuLost: GPU 0 can't be read (for 1.5 min)",
+        "                  look; docs/runbooks/GpuLost.md",
+        "warning  pending  GpuLost: GPU 0 can't be read (for 1.5 min) (last known 10 s ago) SIMULATED",
+        "                  look; docs/runbooks/GpuLost.md",
+    ]
