@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -109,17 +110,21 @@ class Ring:
 
     def copy(self, capacity: int, since: float = -math.inf) -> Ring:
         """Return a ring of ``capacity`` with the newest readings of this one from ``since`` on."""
-        # What frees the ring to go on while the copy is kept: three moves of memory, no loop over figures.
+        # What frees the ring to go on while the copy is kept: moves of memory, no loop over readings.
         twin, wide = Ring(capacity), len(FIGURES)
-        places = [(self._next - self._length + step) % self._capacity for step in range(self._length)]
-        places = [place for place in places if self._times[place] >= since][-capacity:]
-        for start, stop in _stretches(places):
-            into = twin._length
-            count = stop - start
-            twin._times[into : into + count] = self._times[start:stop]
-            twin._bits[into : into + count] = self._bits[start:stop]
-            twin._figures[into * wide : (into + count) * wide] = self._figures[start * wide : stop * wide]
-            twin._length += count
+        oldest = self._next - self._length
+        first = bisect_left(
+            range(self._length), since, key=lambda step: self._times[(oldest + step) % self._capacity]
+        )
+        count = min(self._length - first, capacity)
+        start = (self._next - count) % self._capacity
+        until_edge = min(count, self._capacity - start)
+        for place, length in ((start, until_edge), (0, count - until_edge)):
+            into, end = twin._length, place + length
+            twin._times[into : into + length] = self._times[place:end]
+            twin._bits[into : into + length] = self._bits[place:end]
+            twin._figures[into * wide : (into + length) * wide] = self._figures[place * wide : end * wide]
+            twin._length += length
         twin._next = twin._length % capacity
         return twin
 
@@ -172,12 +177,3 @@ def _single(value: float | None) -> float:
     if value is None or not math.isfinite(value):
         return _EMPTY
     return value if abs(value) < 3.4e38 else _EMPTY  # noqa: PLR2004 -- the largest float of 32 bits
-
-
-def _stretches(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, behind the last) of each run of neighbouring places: two at most in a ring."""
-    start = 0
-    for step in range(1, len(places) + 1):
-        if step == len(places) or places[step] != places[step - 1] + 1:
-            yield places[start], places[step - 1] + 1
-            start = step
