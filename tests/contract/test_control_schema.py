@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from aiidpd.control import document, gpu_schema, schema
+from aiidpd.control import document, gpu_schema, record_schema, schema
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Finding
 from aiidpd.kernel.jobs import JobStatus
@@ -17,6 +17,7 @@ from aiidpd.workers.bench.stats import BenchSample, Withheld
 from aiidpd.workers.bench.target import EngineTimings
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.workers.thermal.export import HistoryRow
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
 from aiidpd.workers.thermal.xid import XidEvent
@@ -36,6 +37,7 @@ PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]
     (gpu_schema.XidEventDocument, XidEvent, frozenset(), frozenset()),
     (gpu_schema.GpuFaultDocument, GpuFault, frozenset(), frozenset()),
     (gpu_schema.GpusDocument, GpuSnapshot, COMMON - {"simulated"}, frozenset()),
+    (record_schema.GpuHistoryRow, HistoryRow, frozenset(), frozenset()),
     (schema.ContainerDocument, ContainerReading, frozenset(), frozenset()),
     (schema.ContainersDocument, EngineSnapshot, COMMON - {"simulated"}, frozenset()),
     (schema.SnapshotDocument, SnapshotInfo, frozenset(), frozenset()),
