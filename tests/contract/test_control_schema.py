@@ -105,4 +105,5 @@ def test_every_document_made_from_a_dataclass_is_compared() -> None:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, document.Document)
     }
-    assert everything == compared | made_here
+    # What is kept of the GPUs is made from dictionaries, but for its rows.
+    assert everything == (compared - {record_schema.GpuHistoryRow}) | made_here
