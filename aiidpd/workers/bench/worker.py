@@ -10,11 +10,12 @@ import anyio
 
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity
+from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity, Subscription
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
-from aiidpd.workers.bench.policy import BenchPolicy, Probe, Schedule, asked, begin, step
+from aiidpd.workers.bench.backoff import Asks
+from aiidpd.workers.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
 from aiidpd.workers.bench.stats import BenchSample, measure
 from aiidpd.workers.bench.summary import figures, summary
 from aiidpd.workers.bench.target import Target
@@ -30,7 +31,8 @@ class BenchWorker:
     """Probes ``targets`` as ``policy`` says, and runs the jobs of ``queue``.
 
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
-    ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. The
+    ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
+    somebody asks to leave a GPU alone (``gpu.back_off``) only jobs run, and what is due waits. The
     targets belong to the worker: it closes them when it ends. Raises :class:`Misconfigured` where
     two targets share a name.
     """
@@ -59,6 +61,7 @@ class BenchWorker:
         self._nonce = nonce
         self._view = BenchView()
         self._schedule = Schedule()
+        self._asks = Asks()
 
     @property
     def simulated(self) -> bool:
@@ -68,26 +71,41 @@ class BenchWorker:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Probe until cancelled."""
         try:
-            with heartbeat.working():
-                self._start()
-                self._judge()
-            while True:
-                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._policy)
-                if isinstance(effect, Probe):
-                    with heartbeat.working():
-                        await self._probe(effect.name)
-                        self._judge()
-                    continue
-                job = await self._next_job(min(effect.seconds, _BEAT))
-                heartbeat.beat()
-                if job is not None:
-                    with heartbeat.working():
-                        with job.running():
-                            await self._serve(job, heartbeat)
-                        self._judge()
+            with self._bus.subscribe() as events:
+                await self._work(events, heartbeat)
         finally:
             for target in self._targets.values():
                 await target.aclose()
+
+    async def _work(self, events: Subscription, heartbeat: Heartbeat) -> None:
+        with heartbeat.working():
+            self._start()
+            self._judge()
+        while True:
+            await self._listen(events)
+            effect: Probe | Wait = Wait(_BEAT)
+            if not self._asks.hold(self._clock.monotonic()):
+                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._policy)
+            if isinstance(effect, Probe):
+                with heartbeat.working():
+                    await self._probe(effect.name)
+                    self._judge()
+                continue
+            job = await self._next_job(min(effect.seconds, _BEAT))
+            heartbeat.beat()
+            if job is not None:
+                with heartbeat.working():
+                    with job.running():
+                        await self._serve(job, heartbeat)
+                    self._judge()
+
+    async def _listen(self, events: Subscription) -> None:
+        """Hear what was said since the last time, without waiting."""
+        while True:
+            with anyio.move_on_after(0) as nothing:
+                self._asks = self._asks.hear(await events.next(), self._clock.monotonic())
+            if nothing.cancelled_caught:
+                return
 
     def _start(self) -> None:
         """Take over what the worker before this one knew of the same endpoints."""

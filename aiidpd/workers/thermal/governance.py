@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -150,7 +149,7 @@ class Governor:
         self._latest.clear()
 
     async def _reconciled(self) -> bool:
-        """Put back what an earlier run left; return whether GPUs may be governed."""
+        """Put back what an earlier run left; return whether GPUs may be governed in this pass."""
         now = self._clock.monotonic()
         if self._lease is not None and (not self._left or now < self._retry_at):
             return True
@@ -182,6 +181,7 @@ class Governor:
             leftover = {uuid: gpu for uuid, gpu in self._lease.items() if uuid in self._left}
             await self._put_back(leftover, "an earlier run of the daemon left it changed")
             self._left &= frozenset(self._lease)
+            return False  # this pass's snapshot is older than that: no baseline may come from it
         return True
 
     async def _put_back(self, gpus: Mapping[str, Baseline], why: str) -> None:
@@ -212,8 +212,17 @@ class Governor:
             self._publish("gpu.governor_lease_void", uuid, reason, {"gpu": before[uuid].index})
 
     async def _write(self, gpus: Mapping[str, Baseline]) -> None:
-        await anyio.to_thread.run_sync(partial(self._file.write, gpus), abandon_on_cancel=True)
-        self._lease = gpus
+        """Have the lease name ``gpus``; raises :class:`OSError`, and then it names what it named before."""
+        before, written = self._lease or {}, False
+        try:
+            await anyio.to_thread.run_sync(self._file.writing(gpus), abandon_on_cancel=True)
+            written = True
+        except OSError:
+            gpus, written = before, True
+            raise
+        finally:
+            # Where nobody waited for the end it may be either.
+            self._lease = gpus if written else {**before, **gpus}
         self._health.clear(_LEASE, self._file.path.name)
 
     async def _do(self, effect: Effect) -> None:

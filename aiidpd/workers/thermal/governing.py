@@ -40,7 +40,8 @@ class GovernorPolicy:
     GPU that had to go down again within ``relapse`` of going up waits twice as long the next time, at most
     ``recovery_cap``; one that is ``idle`` degrees below its target waits ``recovery_dwell`` again.
 
-    A setting that was refused is tried again after ``retry``. Settings within ``tolerance_watts`` are equal.
+    A setting that was refused is tried again after ``retry``. One that still reads otherwise ``settle`` after
+    it was set was lost, or is somebody else's. Settings within ``tolerance_watts`` are equal.
     """
 
     mode: Mode = Mode.OFF
@@ -59,6 +60,7 @@ class GovernorPolicy:
     relapse: float = 600.0
     idle: float = 15.0
     retry: float = 10.0
+    settle: float = 3.0
     tolerance_watts: float = 1.0
     ladder: LadderPolicy = field(default_factory=LadderPolicy)
 

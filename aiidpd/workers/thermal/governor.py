@@ -243,7 +243,7 @@ def _watched(held: Held, turn: _Turn) -> Held:
         return held
     if asked is None or found is None or abs(found - asked) <= turn.policy.tolerance_watts:
         return _settled(held, turn) if held.level == 0 else replace(held, strange=0)
-    if held.strange + 1 < _STRANGE:
+    if turn.now - held.changed < turn.policy.settle or held.strange + 1 < _STRANGE:
         return replace(held, strange=held.strange + 1)
     limits = (rung.power_watts for rung in held.ladder)
     if any(limit is not None and abs(found - limit) <= turn.policy.tolerance_watts for limit in limits):

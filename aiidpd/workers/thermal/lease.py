@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -83,6 +83,8 @@ class LeaseFile:
         self.path = path
         self.boot_id = current_boot() if boot_id is None else boot_id
         self._one_at_a_time = threading.Lock()
+        self._asked = 0
+        self._newest = 0
 
     def read(self) -> Lease:
         """Return the lease, an empty one where there is no file. Raises :class:`LeaseUnusable`."""
@@ -103,19 +105,38 @@ class LeaseFile:
 
     def write(self, gpus: Mapping[str, Baseline]) -> None:
         """Make the lease name ``gpus``; it is on the disk when this returns. Raises :class:`OSError`."""
-        with self._one_at_a_time:
-            if not gpus:
-                self.path.unlink(missing_ok=True)
-                fsync_directory(self.path.parent)
-                return
-            content = {
-                "version": _VERSION,
-                "boot_id": self.boot_id,
-                "pid": os.getpid(),
-                "written_at": round(time.time(), 3),
-                "gpus": {uuid: asdict(baseline) for uuid, baseline in gpus.items()},
-            }
-            write_atomic(self.path, json.dumps(content, indent=1).encode() + b"\n")
+        self.writing(gpus)()
+
+    def writing(self, gpus: Mapping[str, Baseline]) -> Callable[[], None]:
+        """Return a :meth:`write` for a thread to carry out.
+
+        One that is overtaken by one that was asked for later does nothing: a thread that nobody waits for any
+        more must not bring back a lease that was given up meanwhile.
+        """
+        self._asked += 1
+        turn = self._asked
+
+        def write() -> None:
+            with self._one_at_a_time:
+                if turn > self._newest:
+                    self._write(gpus)
+                    self._newest = turn
+
+        return write
+
+    def _write(self, gpus: Mapping[str, Baseline]) -> None:
+        if not gpus:
+            self.path.unlink(missing_ok=True)
+            fsync_directory(self.path.parent)
+            return
+        content = {
+            "version": _VERSION,
+            "boot_id": self.boot_id,
+            "pid": os.getpid(),
+            "written_at": round(time.time(), 3),
+            "gpus": {uuid: asdict(baseline) for uuid, baseline in gpus.items()},
+        }
+        write_atomic(self.path, json.dumps(content, indent=1).encode() + b"\n")
 
     def _unusable(self, reason: str) -> LeaseUnusable:
         return LeaseUnusable(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.thermal.commands import Command, SetPowerLimit
-from aiidpd.workers.thermal.faults import GpuFault
+from aiidpd.workers.thermal.faults import DIED, GpuFault
 from aiidpd.workers.thermal.governor import ABSENT, NO_PERMISSION
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.lease import Baseline
@@ -46,11 +46,13 @@ async def restore(library: GpuLibrary, gpus: Mapping[str, Baseline]) -> tuple[Ou
     for uuid, baseline in gpus.items():
         for command in baseline.commands(uuid):
             fault = await library.apply(command)
+            if fault is not None and fault.name == DIED:  # a fresh process takes over
+                fault = await library.apply(command)
             if fault is not None and not _needless(command, fault):
                 refusals[uuid].append((command, fault))
     try:
         snapshot = await library.read()
-    except Unavailable as error:
+    except Unavailable as error:  # nothing is believed that was not read
         return tuple(Outcome(uuid, baseline, error.reason, error.remedy) for uuid, baseline in gpus.items())
     return tuple(_outcome(uuid, gpus[uuid], refusals[uuid], snapshot) for uuid in gpus)
 
