@@ -297,3 +297,13 @@ def test_what_was_learnt_is_there_after_a_restart():
     again.worsen(1.4)
     again.run(HOUR, load=0.9)
     assert rules.RESISTANCE_DRIFT in again.bench.firing
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.1, 0.1 / 180), (0.9, -0.1 / 7)])
+def test_a_baseline_follows_dust_over_months_and_a_cleaning_over_days(factor: float, expected: float):
+    bench = Bench(period=9.9)
+    known = Baseline(0.175 / factor, 1e6, 0.5)
+    bench.memory = replace(bench.memory, baselines={UUID: {"assumed/10": known}})
+    bench.watch(0.1 * DAY)
+    after = bench.memory.baselines[UUID]["assumed/10"].resistance
+    assert after / known.resistance - 1 == pytest.approx(0.1 * expected, rel=0.1)

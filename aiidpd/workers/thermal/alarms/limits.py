@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 
@@ -86,7 +86,3 @@ class AlarmPolicy:
         """Return the limits of one GPU: the override for its UUID, else for its index, else the common."""
         by_uuid = (own for key, own in self.overrides.items() if not key.isdigit() and uuid.startswith(key))
         return next(by_uuid, None) or self.overrides.get(str(index)) or self.limits
-
-    def without_patience(self) -> AlarmPolicy:
-        """Return the policy with no dwell for temperatures."""
-        return replace(self, warning_dwell=0.0, critical_dwell=0.0)
