@@ -89,7 +89,8 @@ class GpuCourse:
     """What is remembered of one GPU lately.
 
     ``heat`` has temperatures in stretches of 2 s, ``steps`` (temperature, power, fan) in stretches of 10 s.
-    ``idle`` has the lowest settled idle temperature of each of the last hours.
+    ``idle`` has the lowest settled idle temperature of each of the last hours. Both begin anew after a gap of
+    three stretches: readings 6 s apart or more tell no rate, 30 s apart or more no resistance.
     """
 
     heat: Means = _NO_HEAT
@@ -141,7 +142,7 @@ def foresee(
     place = _place(means, course, policy)
     if place is None:
         return course, known, foresight
-    known, expected = _learn(known, place, course.steps.width if fresh else 0.0, policy)
+    known, expected = _learn(known, place, course.steps.newest if fresh else 0.0, policy)
     foresight = replace(foresight, resistance=place.resistance)
     if expected is not None:
         ratio = place.resistance / expected

@@ -67,6 +67,11 @@ class Means:
         count = round(seconds / self.width)
         return self.done[-count:] if len(self.done) >= count else ()
 
+    @property
+    def newest(self) -> float:
+        """How many seconds the newest full stretch took: at least the width, more where readings are rare."""
+        return self.start + self.width / 2 - self.done[-1][0] if self.done else 0.0
+
     def slope(self, stretches: int = 0) -> float | None:
         """Return by how much the first figure changes a second, over the last ``stretches`` (0: all).
 
