@@ -111,7 +111,7 @@ GAUGES = (
 )
 
 COUNTERS = (
-    ("energy_joules", "energy_joules", "Energy drawn since the driver was loaded."),
+    ("card_energy_joules", "energy_joules", "Energy drawn since the driver was loaded."),
     ("pcie_replays", "pcie_replay_count", "Transfers over PCI Express that had to be repeated."),
     ("ecc_corrected_errors", "ecc_corrected_count", "Memory errors corrected since the driver was loaded."),
     (
