@@ -121,8 +121,9 @@ class GpuHouse:
             try:
                 yield
                 assert self.neighbour.failed_passes == 0
-                # The event loop was never blocked for as long as a call hangs.
-                assert self.longest_wait < CALL_TIMEOUT
+                # A call that hangs hangs for ever here: a loop that waited for one would not have come back.
+                # What is allowed is what a busy machine takes from any process.
+                assert self.longest_wait < RECOVERS_WITHIN
             finally:
                 group.cancel_scope.cancel()
         assert children() == set()
