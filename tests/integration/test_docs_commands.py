@@ -24,7 +24,7 @@ def shown() -> list[str]:
     lines = [
         line for page in PAGES for block in FENCE.findall(page.read_text()) for line in block.splitlines()
     ]
-    commands = (line.removeprefix("$ ").split("  #")[0].strip() for line in lines)
+    commands = (re.split(r"  #| > ", line.removeprefix("$ "))[0].strip() for line in lines)
     return sorted({command for command in commands if command.startswith("aiidpctl ")})
 
 
@@ -52,8 +52,11 @@ def test_a_command_that_a_page_shows_works(daemon: Daemon, command: str):
             assert process.stdout is not None
             assert process.stdout.readline()
             return
-        words = process.communicate(timeout=60)
-        assert process.returncode == 0, words
+        out, err = process.communicate(timeout=60)
+        if command == "aiidpctl incidents show last":
+            assert "there is no such incident" in err  # a calm machine has none
+        else:
+            assert process.returncode == 0, out + err
     finally:
         process.kill()
         process.communicate()
