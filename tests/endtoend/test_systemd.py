@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.endtoend.containers import Machine
+from tests.endtoend.containers import ROOT, Machine
 
 pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(600)]
 
@@ -217,3 +217,37 @@ def test_the_sandbox_lets_it_work_and_what_it_writes_is_its_own(service: Service
     assert service.machine.shell(copies) == "weights"
     found = service.machine.shell("stat -c '%U:%G %a' /run/aiidpd /run/aiidpd/control.sock /var/lib/aiidpd")
     assert found.splitlines() == ["aiidpd:aiidpd 755", "aiidpd:aiidpd 660", "aiidpd:aiidpd 750"]
+
+
+def test_after_each_end_the_unit_looks_for_what_a_governor_left(service: Service) -> None:
+    service.start()
+    lease = "/var/lib/aiidpd/governor.lease.json"
+    left = {"version": 1, "boot_id": "an earlier one", "pid": 1, "written_at": 1.0, "gpus": {}}
+    service.machine.write(lease, json.dumps(left))
+    service.machine.shell(f"chown aiidpd: {lease}; systemctl stop aiidpd")
+
+    assert "the driver has forgotten what was set" in service.journal()
+    service.machine.shell(f"[ ! -e {lease} ]")
+    assert service.show("Result") == "success"
+
+
+def test_gpus_that_could_not_be_restored_make_the_unit_a_failed_one(service: Service) -> None:
+    service.start()
+    lease = "/var/lib/aiidpd/governor.lease.json"
+    service.machine.write(lease, "{")
+    service.machine.shell(f"chown aiidpd: {lease}; systemctl stop aiidpd")
+
+    assert service.show("ActiveState") == "failed"
+    assert "restore-gpus --to-default" in service.journal()
+    service.machine.shell(f"rm {lease}")
+
+
+def test_the_governors_drop_in_gives_the_one_capability_and_nothing_else(service: Service) -> None:
+    drop_in = ROOT / "packaging" / "systemd" / "aiidpd.service.d" / "governor.conf"
+    service.machine.write(f"{DROP_INS}/governor.conf", drop_in.read_text())
+    service.machine.shell("systemctl daemon-reload")
+    service.start()
+    status = service.machine.shell(f"cat /proc/{service.show('MainPID')}/status")
+
+    held = {line.split()[0]: line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
+    assert {int(held[name], 16) for name in ("CapEff:", "CapAmb:", "CapBnd:")} == {1 << 21}
