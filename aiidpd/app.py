@@ -25,10 +25,11 @@ from aiidpd.control.services import Services
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
 from aiidpd.history.watch import watch
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
-from aiidpd.kernel.events import Event, EventBus, Scalar, Severity
+from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.supervise import Supervisor
 from aiidpd.kernel.worker import WorkerStatus

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 
 from aiidpd.alarm_settings import alarm_policies
 from aiidpd.config.model import Settings
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import EngineSnapshot

@@ -19,9 +19,9 @@ from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.config.load import Loaded
 from aiidpd.config.model import Endpoint, Settings
 from aiidpd.keeping import Keeping
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest

@@ -8,8 +8,9 @@ from typing import Final
 
 from aiidpd.alerts.rule import AlertRule, by_name
 from aiidpd.alerts.state import Alert, Change, Condition, Key, Observation, Stage, Transition, step
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event, EventBus, Scalar, Severity
+from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 
 SOURCE: Final = "alerts"

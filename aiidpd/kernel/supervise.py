@@ -8,9 +8,10 @@ from enum import StrEnum
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Conflict, NotFound, describe
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.restart import Backoff
 from aiidpd.kernel.worker import Heartbeat, WorkerSpec, WorkerState, WorkerStatus

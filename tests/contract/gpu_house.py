@@ -14,8 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.child import NvmlLibrary

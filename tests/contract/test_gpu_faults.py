@@ -15,9 +15,9 @@ import anyio
 import pytest
 from anyio.abc import Process
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.child import NvmlLibrary

@@ -17,9 +17,10 @@ from aiidpd.control.routes import ROUTES
 from aiidpd.control.server import ControlApi
 from aiidpd.control.services import Services
 from aiidpd.history.store import History
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest

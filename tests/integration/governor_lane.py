@@ -23,8 +23,8 @@ from pathlib import Path
 import anyio
 
 from aiidpd.config.model import Settings
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.restart import Backoff

@@ -21,9 +21,9 @@ import pytest
 
 import aiidpd
 from aiidpd.demo.model_folder import make_model_folder
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Conflict, Unavailable
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus

@@ -11,8 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.docker import DockerEngine

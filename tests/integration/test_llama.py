@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import anyio
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import EventBus
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus

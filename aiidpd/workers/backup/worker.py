@@ -8,9 +8,10 @@ from typing import Any, NoReturn
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
-from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus, Subscription
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity, Subscription
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat

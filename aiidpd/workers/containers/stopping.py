@@ -8,9 +8,10 @@ from typing import Final
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Scalar, Severity
+from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.workers.containers.engine import Engine
 
 SOURCE: Final = "containers"

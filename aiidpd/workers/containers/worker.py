@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample
+from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.restart import Backoff
 from aiidpd.kernel.worker import Heartbeat

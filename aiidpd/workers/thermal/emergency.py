@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
 from aiidpd.workers.thermal.alarms.sensor import SensorMemory, judge
 from aiidpd.workers.thermal.alarms.subject import Look

@@ -15,8 +15,9 @@ from typing import Any, Final
 import anyio
 import anyio.to_thread
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.system.atomic import write_atomic
 from aiidpd.workers.thermal.energy import (
     Generation,

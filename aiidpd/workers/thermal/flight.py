@@ -11,9 +11,10 @@ from typing import Any, Final, TypeAlias
 import anyio
 import anyio.to_thread
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import describe
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.incident import FORMAT, IncidentPolicy, identity_of, name_of, told, until
 from aiidpd.workers.thermal.incidents import IncidentStore, Table

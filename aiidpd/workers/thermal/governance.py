@@ -10,9 +10,10 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import describe
-from aiidpd.kernel.events import Event, EventBus, Scalar, Severity
+from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command

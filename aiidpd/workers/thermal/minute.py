@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from aiidpd.kernel.events import Event, EventBus, Sample, Scalar
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Sample, Scalar
 from aiidpd.workers.thermal.gpu import CLOCK_EVENTS, GpuReading, GpuSnapshot, clock_event_names
 
 SOURCE: Final = "thermal"

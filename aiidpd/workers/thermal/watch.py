@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from aiidpd.alerts.board import AlertFeed
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.alarms.watch import Memory, Policies, look, miss
 from aiidpd.workers.thermal.baseline_file import BaselineFile

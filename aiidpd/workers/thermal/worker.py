@@ -9,9 +9,10 @@ from typing import Final, NoReturn
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Scalar, Severity
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
 from aiidpd.workers.thermal import xid

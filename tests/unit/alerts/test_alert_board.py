@@ -4,7 +4,8 @@ from aiidpd.alerts.board import AlertBoard, AlertFeed
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Condition, Observation, Stage
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock

@@ -11,8 +11,9 @@ import anyio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.kernel.events import Event, EventBus, Sample, Severity
+from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus

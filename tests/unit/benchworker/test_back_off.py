@@ -5,7 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from aiidpd.kernel.events import Event, EventBus, Scalar
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Scalar
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerStatus

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Misconfigured, Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Severity
+from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample
+from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.containers.engine import ContainerReading
 from aiidpd.workers.containers.stopping import StopOrders, Stopper
 from tests.fakes.clock import FakeClock, settle

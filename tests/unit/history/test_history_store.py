@@ -16,7 +16,8 @@ from aiidpd.history.reader import EventQuery
 from aiidpd.history.retention import Limits
 from aiidpd.history.rows import EVIDENCE_LIMIT, REASON_LIMIT, event_from, event_row
 from aiidpd.history.store import History
-from aiidpd.kernel.events import Event, EventBus, Sample, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Sample, Severity
 from tests.fakes.clock import FakeClock
 
 DAY = 86_400.0

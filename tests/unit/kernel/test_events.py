@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.events import Event, EventBus, Sample
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Sample
 
 
 def event(reason: str = "because") -> Event:

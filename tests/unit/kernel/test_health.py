@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Health
 from tests.fakes.clock import FakeClock
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Conflict, NotFound, Unavailable
-from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.restart import Backoff
 from aiidpd.kernel.supervise import Supervisor

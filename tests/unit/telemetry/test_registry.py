@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import HistoryStats
-from aiidpd.kernel.events import EventBus, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.worker import WorkerState, WorkerStatus
 from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector

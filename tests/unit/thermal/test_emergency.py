@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy, GpuLimits
 from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event
 from aiidpd.workers.thermal.energy import (
     HOST,
     IDLE,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from aiidpd.history.store import History
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
-from aiidpd.kernel.events import EventBus, Sample
+from aiidpd.kernel.events import Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.energy_meter import EnergyMeter
 from aiidpd.workers.thermal.export import HistoryRow, rows

@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.flight import FlightRecorder
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.incident import IncidentPolicy, Trigger, identity_of, name_of, thin

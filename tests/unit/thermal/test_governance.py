@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Finding, Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from aiidpd.alerts.board import AlertBoard
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus
+from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerStatus

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.events import Event, EventBus, Sample
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Sample
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.minute import MinuteLog, reasons, throttled
 

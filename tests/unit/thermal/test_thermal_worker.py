@@ -7,8 +7,9 @@ from dataclasses import replace
 import anyio
 import pytest
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, EventBus, Sample, Severity
+from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.faults import GpuFault
