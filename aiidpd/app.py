@@ -33,7 +33,6 @@ from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.supervise import Supervisor
 from aiidpd.kernel.worker import WorkerStatus
-from aiidpd.parts import Parts
 from aiidpd.system.connection import Limits
 from aiidpd.system.lock import StateLock
 from aiidpd.system.notify import Notifier
@@ -44,6 +43,7 @@ from aiidpd.telemetry import logging
 from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import metrics_app
 from aiidpd.telemetry.registry import build_registry
+from aiidpd.wiring.parts import Parts
 
 HISTORY: Final = "history.sqlite3"
 CONTROL: Final = "control.sock"

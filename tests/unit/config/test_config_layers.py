@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from aiidpd.config.fields import Unit
 from aiidpd.config.keys import dotted, flatten, keys, unit, variable
 from aiidpd.config.load import Loaded, describe, load
-from aiidpd.config.model import Endpoint, Settings
+from aiidpd.config.model import Settings
 from aiidpd.config.problems import InvalidConfiguration
+from aiidpd.config.tables.workers import Endpoint
 from aiidpd.config.toml import render
 from aiidpd.config.units import parse_duration, parse_size
 

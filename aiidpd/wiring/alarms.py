@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiidpd.config.model import Gpu, GpuOverride
+from aiidpd.config.tables.gpu import Gpu, GpuOverride
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy, GpuLimits
 from aiidpd.workers.thermal.alarms.watch import Policies
 from aiidpd.workers.thermal.foresight import ForesightPolicy

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from prometheus_client.registry import Collector
 
-from aiidpd.alarm_settings import alarm_policies
 from aiidpd.config.model import Settings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
+from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import EngineSnapshot
 from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyWatch

@@ -1,4 +1,4 @@
-"""Builds every part from the configuration; the only module that knows them all.
+"""Builds every part from the configuration.
 
 What outlives a worker (its last reading, its waiting jobs) is made here once; the worker itself is made
 anew after a failure or a reload, from the configuration as it then is. Adapters are imported when they
@@ -13,12 +13,11 @@ from typing import Final
 
 from prometheus_client.registry import Collector
 
-from aiidpd.alarm_settings import alarm_policies
 from aiidpd.alerts.board import AlertBoard
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.config.load import Loaded
-from aiidpd.config.model import Endpoint, Settings
-from aiidpd.keeping import Keeping
+from aiidpd.config.model import Settings
+from aiidpd.config.tables.workers import Endpoint
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
@@ -26,6 +25,8 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Worker, WorkerSpec
+from aiidpd.wiring.alarms import alarm_policies
+from aiidpd.wiring.keeping import Keeping
 from aiidpd.workers.backup.metrics import BackupCollector
 from aiidpd.workers.backup.policy import BackupPolicy
 from aiidpd.workers.backup.view import BackupView

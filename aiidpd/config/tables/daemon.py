@@ -1,0 +1,139 @@
+"""The tables of the daemon itself: its folders, sockets, history and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from aiidpd.config import values
+from aiidpd.config.fields import (
+    AbsolutePath,
+    Clash,
+    Duration,
+    Effect,
+    Number,
+    Size,
+    Table,
+    Whole,
+    lies_in,
+)
+from aiidpd.config.units import Malformed
+
+
+class Daemon(Table):
+    """The daemon itself: its folders, its start and its log."""
+
+    state_directory: AbsolutePath = Field(
+        default=Path("/var/lib/aiidpd"),
+        description="Where the event history and everything else lies that must survive a restart.",
+    )
+    runtime_directory: AbsolutePath = Field(
+        default=Path("/run/aiidpd"),
+        description="Where the sockets control.sock and metrics.sock are made. "
+        "A second instance needs its own.",
+    )
+    ready_timeout: Duration = Field(
+        default=10.0,
+        ge=0.1,
+        le=600,
+        description="How long the start waits for each worker's first pass before it reports ready. "
+        "A worker that is late counts as degraded and goes on trying. "
+        "Keep it under the unit's TimeoutStartSec.",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Effect.LIVE] = Field(
+        default="info", description="The least severe messages that are logged."
+    )
+    log_format: Literal["auto", "console", "json"] = Field(
+        default="auto",
+        description='How log lines look: "auto" is "console" on a terminal and "json" elsewhere.',
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if lies_in(self.state_directory, self.runtime_directory):
+            reason = "lies in daemon.runtime_directory, which is emptied when the service stops"
+            yield Clash("state_directory", reason, "choose a folder outside it", "runtime_directory")
+        try:
+            values.check_socket_path(self.runtime_directory / "metrics.sock")
+        except Malformed as error:
+            yield Clash("runtime_directory", error.reason, error.remedy)
+
+
+class Telemetry(Table):
+    """Metrics for Prometheus, on the socket metrics.sock and on a TCP port."""
+
+    listen: Annotated[str, BeforeValidator(values.loopback)] = Field(
+        default="127.0.0.1:9753",
+        description="The loopback address and port for a Prometheus that can't scrape a Unix socket. "
+        "Port 0 takes a free one; the empty string switches TCP off.",
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The address and port to listen on, or None where TCP is off."""
+        return values.split_address(self.listen) if self.listen else None
+
+
+class Control(Table):
+    """Who may talk to the daemon on the socket control.sock."""
+
+    admins: Annotated[tuple[Annotated[str | int, BeforeValidator(values.account)], ...], Effect.LIVE] = Field(
+        default=(),
+        description="The users, by name or number, who may change things besides root and the daemon's own "
+        "user. "
+        "Members of the group may only look.",
+    )
+    group: Annotated[str, BeforeValidator(values.optional_group)] = Field(
+        default="aiidpd",
+        description="The group that owns the socket. The empty string leaves the group of the process.",
+    )
+    max_connections: Whole = Field(
+        default=64,
+        ge=2,
+        le=4096,
+        description="How many connections are held at once on each socket; at most half of them are streams.",
+    )
+
+
+class History(Table):
+    """The database of events and samples in the state directory. The bound that is reached first counts."""
+
+    keep: Duration = Field(
+        default=604800.0, ge=60, le=315360000, description="How long events and samples are kept."
+    )
+    max_size: Size = Field(
+        default=200 * 2**20,
+        ge=8 * 2**20,
+        le=2**40,
+        description="How large the database may grow; then the oldest are dropped.",
+    )
+
+
+class Incidents(Table):
+    """The flight recorder: what is kept of each incident, below incidents/ in the state directory."""
+
+    worker: ClassVar[str | None] = "thermal"
+
+    keep: Whole = Field(
+        default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."
+    )
+    max_size: Size = Field(
+        default=100 * 2**20,
+        ge=2**20,
+        le=2**40,
+        description="How much space all incidents may take; the oldest are removed, but never the newest.",
+    )
+
+
+class Energy(Table):
+    """What energy costs, for the cost of generated tokens."""
+
+    price_per_kwh: Annotated[Number, Effect.LIVE] = Field(
+        default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in energy.currency."
+    )
+    currency: Annotated[str, BeforeValidator(values.currency), Effect.LIVE] = Field(
+        default="EUR", description="The currency of the price, as ISO 4217 writes it."
+    )

@@ -1,0 +1,1 @@
+"""Turns the configuration into parts: the only room that knows every other."""
