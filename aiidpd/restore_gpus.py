@@ -17,11 +17,11 @@ from aiidpd.config.load import load
 from aiidpd.config.model import Settings
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.system.lock import StateLock
-from aiidpd.workers.thermal.child import NvmlLibrary
 from aiidpd.workers.thermal.commands import ResetClocks, ResetPowerLimit
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
+from aiidpd.workers.thermal.governor.lease import NAME, LeaseFile, LeaseUnusable
+from aiidpd.workers.thermal.governor.restore import default_outcome, restore
 from aiidpd.workers.thermal.gpu import GpuLibrary
-from aiidpd.workers.thermal.lease import NAME, LeaseFile, LeaseUnusable
-from aiidpd.workers.thermal.restore import default_outcome, restore
 
 DONE: Final = 0
 FAILED: Final = 1

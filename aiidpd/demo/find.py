@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
 # Where vLLM, llama.cpp, LM Studio and Ollama listen unless they are told otherwise.

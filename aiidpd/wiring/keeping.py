@@ -20,14 +20,14 @@ from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import EngineSnapshot
 from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyWatch
-from aiidpd.workers.thermal.energy import Generation
-from aiidpd.workers.thermal.energy_meter import EnergyMeter
-from aiidpd.workers.thermal.energy_metrics import EnergyCollector
+from aiidpd.workers.thermal.energy.account import Generation
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
+from aiidpd.workers.thermal.energy.metrics import EnergyCollector
 from aiidpd.workers.thermal.export import SampleHistory
-from aiidpd.workers.thermal.flight import FlightRecorder
 from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.incident import IncidentPolicy
-from aiidpd.workers.thermal.incidents import IncidentStore
+from aiidpd.workers.thermal.incidents.flight import FlightRecorder
+from aiidpd.workers.thermal.incidents.incident import IncidentPolicy
+from aiidpd.workers.thermal.incidents.store import IncidentStore
 from aiidpd.workers.thermal.minute import MinuteLog
 from aiidpd.workers.thermal.observer import Observer
 from aiidpd.workers.thermal.record import GpuRecord

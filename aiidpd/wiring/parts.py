@@ -46,14 +46,14 @@ from aiidpd.workers.thermal.baseline_file import BaselineFile
 from aiidpd.workers.thermal.cadence import Cadence
 from aiidpd.workers.thermal.foresight import Foresight
 from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
-from aiidpd.workers.thermal.governance import GovernanceView, Governor, Tally
-from aiidpd.workers.thermal.governing import GovernorPolicy, Mode
-from aiidpd.workers.thermal.governor_metrics import GovernorCollector
+from aiidpd.workers.thermal.governor.governance import GovernanceView, Governor, Tally
+from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
+from aiidpd.workers.thermal.governor.ladder import LadderPolicy
+from aiidpd.workers.thermal.governor.lease import NAME as LEASE
+from aiidpd.workers.thermal.governor.lease import LeaseFile
+from aiidpd.workers.thermal.governor.metrics import GovernorCollector
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.workers.thermal.hold import GpuHold
-from aiidpd.workers.thermal.ladder import LadderPolicy
-from aiidpd.workers.thermal.lease import NAME as LEASE
-from aiidpd.workers.thermal.lease import LeaseFile
 from aiidpd.workers.thermal.metrics import ThermalCollector
 from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.watch import GpuWatch, WatchMemory
@@ -193,7 +193,7 @@ class Parts:
             from aiidpd.workers.thermal.simulated import SimulatedGpus
 
             return SimulatedGpus(self._clock, count=gpu.simulated_gpus)
-        from aiidpd.workers.thermal.child import NvmlLibrary
+        from aiidpd.workers.thermal.driver.child import NvmlLibrary
 
         return NvmlLibrary(
             call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids

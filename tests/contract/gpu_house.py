@@ -19,7 +19,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.hold import GpuHold
 from aiidpd.workers.thermal.metrics import ThermalCollector

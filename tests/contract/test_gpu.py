@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.workers.thermal.child import NvmlLibrary
 from aiidpd.workers.thermal.commands import ResetClocks
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.gpu import FIGURES, GpuLibrary
 from aiidpd.workers.thermal.plausible import bounds
 from aiidpd.workers.thermal.simulated import SimulatedGpus

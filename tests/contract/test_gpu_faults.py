@@ -20,8 +20,8 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.thermal.child import NvmlLibrary
-from aiidpd.workers.thermal.child_process import ANSWER_LIMIT, PROGRAM
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
+from aiidpd.workers.thermal.driver.child_process import ANSWER_LIMIT, PROGRAM
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
@@ -359,7 +359,7 @@ async def test_a_child_that_can_not_be_killed_holds_nobody_up_and_gets_no_siblin
 
 PARENT = """
 import asyncio, os, pathlib, sys
-from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
 
 async def main():
     library = NvmlLibrary()
@@ -408,7 +408,7 @@ def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("_")
     }
     rooms = {"aiidpd", "aiidpd.workers", "aiidpd.workers.thermal"}
-    assert {name for name in foreign if not name.startswith("aiidpd.workers.thermal.nvml")} == {
+    assert {name for name in foreign if not name.startswith("aiidpd.workers.thermal.driver.nvml")} == {
         "pynvml",
         *rooms,
     }

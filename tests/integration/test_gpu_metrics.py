@@ -12,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.child import NvmlLibrary
+from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.metrics import ThermalCollector
 from aiidpd.workers.thermal.xid import XidEvent, XidLedger

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
 from typing import Generic, TypeVar, cast
 
 import anyio
-from anyio import from_thread
-from anyio.lowlevel import current_token
 
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Unavailable
@@ -29,7 +29,7 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
     Unlike the threads of :func:`anyio.to_thread.run_sync` these are not joined at the end of the
     process: a read from a dead disk would keep it from ending.
     """
-    token = current_token()
+    loop = asyncio.get_running_loop()
     finished = anyio.Event()
     outcome: _Outcome[T] = _Outcome()
 
@@ -38,10 +38,9 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
             outcome.value = call()
         except BaseException as error:  # noqa: BLE001 -- raised again in the loop
             outcome.error = error
-        try:
-            from_thread.run_sync(finished.set, token=token)
-        except anyio.RunFinishedError:
-            return  # the loop that asked is gone, and nobody waits any more
+        # Told and not waited for: a loop that ends just now would never say that it heard.
+        with suppress(RuntimeError):  # it has ended already, and nobody waits any more
+            loop.call_soon_threadsafe(finished.set)
 
     Thread(target=work, name="aiidpd-backup", daemon=True).start()
     await finished.wait()

@@ -111,7 +111,7 @@ class GpuReading:
     ``fan_ratio`` is the intended speed of the fastest fan. ``hotspot_temperature_celsius`` is that of the
     hottest part of the die. ``xids`` is None where the card can't report them, else each code it had.
     ``memory_controller_utilisation_ratio`` is the share of time in which memory was read or written.
-    Source: NVML, as :mod:`aiidpd.workers.thermal.nvml` lists it call by call.
+    Source: NVML, as :mod:`aiidpd.workers.thermal.driver.nvml` lists it call by call.
     """
 
     index: int

@@ -11,11 +11,11 @@ import anyio.to_thread
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Invalid, NotFound, Unavailable
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.energy import CARD_ACCURACY, Share, TokenEnergy
-from aiidpd.workers.thermal.energy_meter import EnergyMeter, EnergyView, GpuEnergy
+from aiidpd.workers.thermal.energy.account import CARD_ACCURACY, Share, TokenEnergy
+from aiidpd.workers.thermal.energy.meter import EnergyMeter, EnergyView, GpuEnergy
 from aiidpd.workers.thermal.export import SampleHistory, rows
 from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.incidents import IncidentStore
+from aiidpd.workers.thermal.incidents.store import IncidentStore
 
 _JOULES_PER_KWH = 3.6e6
 NO_TOKENS = (

@@ -17,7 +17,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
 from aiidpd.workers.thermal import xid
 from aiidpd.workers.thermal.cadence import Cadence, Pace, follow
-from aiidpd.workers.thermal.governance import Governor
+from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.workers.thermal.hold import GpuHold
 from aiidpd.workers.thermal.observer import Observer

@@ -80,8 +80,20 @@ class Desk:
             step = min(seconds, 10.0)
             await self.clock.advance(step)
             seconds -= step
-            await self.until(lambda: all(thread.name != "aiidpd-backup" for thread in threading.enumerate()))
+            await self.calm()
+
+    async def calm(self) -> None:
+        """Wait until no thread works and none was started by what the last one brought."""
+        looks = 0
+        while looks < 3:
+            await self.until(lambda: not working())
             await settle()
+            await anyio.sleep(0.001)
+            looks = 0 if working() else looks + 1
+
+
+def working() -> bool:
+    return any(thread.name == "aiidpd-backup" for thread in threading.enumerate())
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from aiidpd.workers.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
-from aiidpd.workers.thermal.governing import Effect, GovernorPolicy, GovernorState, Mode, Move
-from aiidpd.workers.thermal.governor import step
+from aiidpd.workers.thermal.governor.decide import step
+from aiidpd.workers.thermal.governor.governing import Effect, GovernorPolicy, GovernorState, Mode, Move
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.rc_model import Card, CardState, advance
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
-from aiidpd.workers.thermal.energy import (
+from aiidpd.workers.thermal.energy.account import (
     HOST,
     IDLE,
     OTHERS,
@@ -27,7 +27,7 @@ from aiidpd.workers.thermal.energy import (
     per_token,
     share_out,
 )
-from aiidpd.workers.thermal.energy_meter import EnergyMeter
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
 from tests.fakes.clock import FakeClock, settle
 

@@ -11,10 +11,10 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
 from aiidpd.kernel.events import Sample
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.energy_meter import EnergyMeter
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.export import HistoryRow, rows
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.workers.thermal.incidents import IncidentStore
+from aiidpd.workers.thermal.incidents.store import IncidentStore
 from aiidpd.workers.thermal.minute import FIGURES, MinuteLog
 from aiidpd.workers.thermal.record import GpuRecord
 from tests.fakes.clock import FakeClock

@@ -13,10 +13,10 @@ import pytest
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.workers.thermal.flight import FlightRecorder
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.workers.thermal.incident import IncidentPolicy, Trigger, identity_of, name_of, thin
-from aiidpd.workers.thermal.incidents import COLUMNS, IncidentStore
+from aiidpd.workers.thermal.incidents.flight import FlightRecorder
+from aiidpd.workers.thermal.incidents.incident import IncidentPolicy, Trigger, identity_of, name_of, thin
+from aiidpd.workers.thermal.incidents.store import COLUMNS, IncidentStore
 from tests.fakes.clock import FakeClock
 
 POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0, fastest=1.0)

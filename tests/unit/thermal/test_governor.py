@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aiidpd.workers.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.workers.thermal.faults import DIED, NO_ANSWER, GpuFault
-from aiidpd.workers.thermal.governing import (
+from aiidpd.workers.thermal.governor.decide import over_target, refused, step
+from aiidpd.workers.thermal.governor.governing import (
     BackOff,
     Blind,
     Effect,
@@ -23,9 +24,8 @@ from aiidpd.workers.thermal.governing import (
     Settled,
     Yielded,
 )
-from aiidpd.workers.thermal.governor import over_target, refused, step
+from aiidpd.workers.thermal.governor.ladder import LadderPolicy, Lever
 from aiidpd.workers.thermal.gpu import GpuReading
-from aiidpd.workers.thermal.ladder import LadderPolicy, Lever
 from aiidpd.workers.thermal.rc_model import Card
 from tests.unit.thermal.governed import ON, UUID, Rig, reading, snapshot
 

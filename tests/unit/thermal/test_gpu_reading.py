@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.workers.thermal.driver.nvml.ask import signed
 from aiidpd.workers.thermal.faults import IMPLAUSIBLE
 from aiidpd.workers.thermal.gpu import FIGURES, GpuReading, Limit, degrees_left
-from aiidpd.workers.thermal.nvml.ask import signed
 from aiidpd.workers.thermal.plausible import bounds, sift
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.thermal import answer as answers
-from aiidpd.workers.thermal.answer import Malformed
+from aiidpd.workers.thermal.driver import answer as answers
+from aiidpd.workers.thermal.driver.answer import Malformed
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.xid import XidLedger

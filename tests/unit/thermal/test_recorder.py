@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.workers.thermal.gpu import GpuReading
-from aiidpd.workers.thermal.recorder import FIGURES, ROW_BYTES, Recorder, Ring
+from aiidpd.workers.thermal.incidents.recorder import FIGURES, ROW_BYTES, Recorder, Ring
 
 temperatures = st.one_of(st.none(), st.integers(20, 110).map(float))
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from aiidpd.workers.thermal.stderr import StderrTail
+from aiidpd.workers.thermal.driver.stderr import StderrTail
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.energy_meter import EnergyMeter
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 
 

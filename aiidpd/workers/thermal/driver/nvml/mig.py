@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, Failed, Handle, Json, ask
-from aiidpd.workers.thermal.nvml.notes import Notes
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.notes import Notes
 
 _EMPTY = ABSENT | {pynvml.NVML_ERROR_NOT_FOUND, pynvml.NVML_ERROR_INVALID_ARGUMENT}
 

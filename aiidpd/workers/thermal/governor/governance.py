@@ -18,7 +18,8 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import NO_ANSWER, GpuFault
-from aiidpd.workers.thermal.governing import (
+from aiidpd.workers.thermal.governor.decide import NO_LEASE, NO_PERMISSION, refused, step
+from aiidpd.workers.thermal.governor.governing import (
     BackOff,
     Blind,
     Effect,
@@ -30,11 +31,10 @@ from aiidpd.workers.thermal.governing import (
     Settled,
     Yielded,
 )
-from aiidpd.workers.thermal.governor import NO_LEASE, NO_PERMISSION, refused, step
+from aiidpd.workers.thermal.governor.ladder import Rung
+from aiidpd.workers.thermal.governor.lease import Baseline, LeaseFile, LeaseUnusable
+from aiidpd.workers.thermal.governor.restore import RIGHTS, Outcome, restore
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.workers.thermal.ladder import Rung
-from aiidpd.workers.thermal.lease import Baseline, LeaseFile, LeaseUnusable
-from aiidpd.workers.thermal.restore import RIGHTS, Outcome, restore
 
 SOURCE: Final = "thermal"
 BACK_OFF: Final = "gpu.back_off"

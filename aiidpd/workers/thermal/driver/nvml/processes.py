@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, Failed, Handle, Json, ask
-from aiidpd.workers.thermal.nvml.cgroup import container_id
-from aiidpd.workers.thermal.nvml.notes import Notes
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.cgroup import container_id
+from aiidpd.workers.thermal.driver.nvml.notes import Notes
 
 MOST = 128
 """As many processes are told of a GPU, those that hold most memory first."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.ask import Failed, Handle, Json, ask
 
 _MEGA = 1_000_000
 

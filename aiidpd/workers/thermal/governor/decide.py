@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from aiidpd.workers.thermal.commands import Command, SetPowerLimit
 from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.governing import (
+from aiidpd.workers.thermal.governor.governing import (
     BackOff,
     Blind,
     Effect,
@@ -26,9 +26,9 @@ from aiidpd.workers.thermal.governing import (
     Settled,
     Yielded,
 )
+from aiidpd.workers.thermal.governor.ladder import Facts, Ladder, Lever, Rung, build, commands
+from aiidpd.workers.thermal.governor.trend import Forecast
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
-from aiidpd.workers.thermal.ladder import Facts, Ladder, Lever, Rung, build, commands
-from aiidpd.workers.thermal.trend import Forecast
 
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
 """The clock events that say that the driver lowers the clocks because of heat (or might)."""

@@ -17,8 +17,8 @@ from typing import Any, Final
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.system.atomic import fsync_directory, write_atomic
 from aiidpd.workers.thermal.gpu import clock_event_names
-from aiidpd.workers.thermal.incident import IDENTITY, thin
-from aiidpd.workers.thermal.recorder import FIGURES, Row
+from aiidpd.workers.thermal.incidents.incident import IDENTITY, thin
+from aiidpd.workers.thermal.incidents.recorder import FIGURES, Row
 
 DOCUMENT: Final = "incident.json"
 COLUMNS: Final = ("timestamp", *FIGURES, "clock_events")

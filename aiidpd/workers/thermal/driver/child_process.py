@@ -15,11 +15,11 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.workers.thermal.driver.stderr import StderrTail
 from aiidpd.workers.thermal.faults import DIED, NO_ANSWER
-from aiidpd.workers.thermal.stderr import StderrTail
 
 # With -P no file in the daemon's working folder shadows a module.
-PROGRAM = (sys.executable, "-P", "-m", "aiidpd.workers.thermal.nvml")
+PROGRAM = (sys.executable, "-P", "-m", "aiidpd.workers.thermal.driver.nvml")
 ANSWER_LIMIT = 1 << 20
 DMESG = "look for NVRM and Xid lines in `dmesg`"
 

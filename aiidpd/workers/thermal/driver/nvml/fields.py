@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
 
 CALL = "nvmlDeviceGetFieldValues"
 _MEMBERS = {

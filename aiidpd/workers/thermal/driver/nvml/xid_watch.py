@@ -6,7 +6,7 @@ import ctypes
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, LOST, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, LOST, Failed, Handle, Json, ask
 
 MOST = 256
 """As many events are taken in one reading; what is more waits for the next."""

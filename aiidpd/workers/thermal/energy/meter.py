@@ -19,7 +19,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.system.atomic import write_atomic
-from aiidpd.workers.thermal.energy import (
+from aiidpd.workers.thermal.energy.account import (
     Generation,
     Meter,
     Share,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml import settings
-from aiidpd.workers.thermal.nvml.ask import GONE, Failed, Json, ask
-from aiidpd.workers.thermal.nvml.calls import CALLS, Call
-from aiidpd.workers.thermal.nvml.card import SLOW_EVERY, Card
-from aiidpd.workers.thermal.nvml.xid_watch import XidWatch
+from aiidpd.workers.thermal.driver.nvml import settings
+from aiidpd.workers.thermal.driver.nvml.ask import GONE, Failed, Json, ask
+from aiidpd.workers.thermal.driver.nvml.calls import CALLS, Call
+from aiidpd.workers.thermal.driver.nvml.card import SLOW_EVERY, Card
+from aiidpd.workers.thermal.driver.nvml.xid_watch import XidWatch
 
 _VERSION = "nvmlSystemGetDriverVersion"
 

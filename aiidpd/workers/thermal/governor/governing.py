@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.ladder import Facts, Ladder, LadderPolicy, Lever, Rung
-from aiidpd.workers.thermal.trend import Trend
+from aiidpd.workers.thermal.governor.ladder import Facts, Ladder, LadderPolicy, Lever, Rung
+from aiidpd.workers.thermal.governor.trend import Trend
 
 
 class Mode(StrEnum):

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml import fields
-from aiidpd.workers.thermal.nvml.ask import Handle, Json, signed
-from aiidpd.workers.thermal.nvml.fans import read_fans
-from aiidpd.workers.thermal.nvml.mig import read_mig
-from aiidpd.workers.thermal.nvml.notes import Notes
-from aiidpd.workers.thermal.nvml.processes import read_processes
+from aiidpd.workers.thermal.driver.nvml import fields
+from aiidpd.workers.thermal.driver.nvml.ask import Handle, Json, signed
+from aiidpd.workers.thermal.driver.nvml.fans import read_fans
+from aiidpd.workers.thermal.driver.nvml.mig import read_mig
+from aiidpd.workers.thermal.driver.nvml.notes import Notes
+from aiidpd.workers.thermal.driver.nvml.processes import read_processes
 
 
 class Turn(Enum):

@@ -16,9 +16,16 @@ from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.workers.thermal.incident import FORMAT, IncidentPolicy, identity_of, name_of, told, until
-from aiidpd.workers.thermal.incidents import IncidentStore, Table
-from aiidpd.workers.thermal.recorder import Recorder, Ring
+from aiidpd.workers.thermal.incidents.incident import (
+    FORMAT,
+    IncidentPolicy,
+    identity_of,
+    name_of,
+    told,
+    until,
+)
+from aiidpd.workers.thermal.incidents.recorder import Recorder, Ring
+from aiidpd.workers.thermal.incidents.store import IncidentStore, Table
 
 SOURCE: Final = "thermal"
 _CROWD = frozenset({"gpu.minute", "incident.recording", "incident.recorded", "incident.failed"})

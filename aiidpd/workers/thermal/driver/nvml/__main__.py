@@ -9,8 +9,8 @@ import signal
 import sys
 from typing import BinaryIO
 
-from aiidpd.workers.thermal.nvml.calls import CALLS, THROUGHPUT
-from aiidpd.workers.thermal.nvml.reader import Reader
+from aiidpd.workers.thermal.driver.nvml.calls import CALLS, THROUGHPUT
+from aiidpd.workers.thermal.driver.nvml.reader import Reader
 
 _PR_SET_PDEATHSIG = 1
 

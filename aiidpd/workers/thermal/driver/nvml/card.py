@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
-from aiidpd.workers.thermal.nvml.calls import Call, Turn
-from aiidpd.workers.thermal.nvml.notes import Notes
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.calls import Call, Turn
+from aiidpd.workers.thermal.driver.nvml.notes import Notes
 
 SLOW_EVERY = 10
 """A slow call is made in one of so many full readings."""

@@ -6,8 +6,8 @@ from ctypes import byref
 
 import pynvml
 
-from aiidpd.workers.thermal.nvml.ask import ABSENT, Failed, Handle, Json, ask
-from aiidpd.workers.thermal.nvml.notes import Notes
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.notes import Notes
 
 _RPM = "nvmlDeviceGetFanSpeedRPM"
 

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 import anyio
 
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.thermal.answer import Malformed, decode, decode_applied
-from aiidpd.workers.thermal.child_process import DMESG, ChildFailed, NvmlChild, OpenProcess
 from aiidpd.workers.thermal.commands import Command
+from aiidpd.workers.thermal.driver.answer import Malformed, decode, decode_applied
+from aiidpd.workers.thermal.driver.child_process import DMESG, ChildFailed, NvmlChild, OpenProcess
 from aiidpd.workers.thermal.faults import DIED, GpuFault
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.xid import XidLedger

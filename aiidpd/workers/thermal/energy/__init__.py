@@ -1,0 +1,1 @@
+"""What the GPUs take, and whose it is."""

@@ -1,0 +1,1 @@
+"""The flight recorder: what was read before and after something went wrong."""
