@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -253,6 +254,9 @@ def serve(config: Path | None, environ: Mapping[str, str], log_to: TextIO | None
     settings = loaded.settings.daemon
     with closing(logging.configure(settings.log_level, settings.log_format, log_to)):
         daemon = Daemon(loaded, read, Notifier.from_environment(environ))
+        # What a start made stays: later collections need not look through it, and pause the loop for less.
+        gc.freeze()
+        gc.enable()
         with closing(daemon):
             anyio.run(daemon.run)
 

@@ -34,12 +34,15 @@ class AlertsCollector(Collector):
             labels=_LABELS,
         )
         pending = GaugeMetricFamily(
-            "aiidpd_alert_pending", "Whether the alert waits for its dwell to end (1) or not.", labels=_LABELS
+            "aiidpd_alert_pending",
+            "1 while the alert waits for its dwell to end; no series otherwise.",
+            labels=_LABELS,
         )
         for alert in self._board.all():
             labels = (alert.name, alert.severity.name.lower(), alert.subject)
             firing.add_metric(labels, alert.stage is Stage.FIRING)
-            pending.add_metric(labels, alert.stage is Stage.PENDING)
+            if alert.stage is Stage.PENDING:
+                pending.add_metric(labels, 1)
         fired = CounterMetricFamily(
             "aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"]
         )

@@ -72,11 +72,13 @@ def _check(families: Sequence[Metric], taken: set[str]) -> None:
         seen = set()
         for sample in family.samples:
             float(sample.value)
-            key = (sample.name, *sorted(sample.labels.items()))
+            labels = tuple(sample.labels.items())
+            key = (sample.name, labels)
             if key in seen:
                 raise ValueError(f"series given twice: {sample.name}{sample.labels}")
             seen.add(key)
-            for label, value in sample.labels.items():
+            for label, value in labels:
                 if not isinstance(value, str):
                     raise TypeError(f"{sample.name}: label {label} is {value!r}, not text")
-                value.encode()  # a lone surrogate would fail the whole page
+                if not value.isascii():
+                    value.encode()  # a lone surrogate would fail the whole page

@@ -44,7 +44,6 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     house.feed.observe([house.hot(CLEAR, 60.0)])
     assert house.metrics == {
         "aiidpd_alert_firing Hot error GPU-0": 0,
-        "aiidpd_alert_pending Hot error GPU-0": 0,
         "aiidpd_alert_fired_total Hot": 0,
         "aiidpd_alert_fired_total Dusty": 0,
     }
