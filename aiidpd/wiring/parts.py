@@ -46,12 +46,13 @@ from aiidpd.workers.thermal.baseline_file import BaselineFile
 from aiidpd.workers.thermal.cadence import Cadence
 from aiidpd.workers.thermal.foresight import Foresight
 from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
-from aiidpd.workers.thermal.governor.governance import GovernanceView, Governor, Tally
+from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
 from aiidpd.workers.thermal.governor.ladder import LadderPolicy
 from aiidpd.workers.thermal.governor.lease import NAME as LEASE
 from aiidpd.workers.thermal.governor.lease import LeaseFile
 from aiidpd.workers.thermal.governor.metrics import GovernorCollector
+from aiidpd.workers.thermal.governor.view import GovernanceView, Tally
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.workers.thermal.hold import GpuHold
 from aiidpd.workers.thermal.metrics import ThermalCollector

@@ -26,23 +26,11 @@ from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.worker import ThermalWorker
+from tests.contract.gpu_house import children
 from tests.fakes.nvml import FakeNvml, gpu
 
 CALL_TIMEOUT = 0.3
 START_TIMEOUT = 3.0
-
-
-def children() -> set[int]:
-    """The processes whose parent is this one."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == os.getpid():
-            found.add(int(path.parent.name))
-    return found
 
 
 def open_files() -> int:
@@ -281,7 +269,7 @@ Opener = Callable[..., Awaitable[Process]]
 
 def program(source: str) -> Opener:
     async def open_process(_: object, **options: object) -> Process:
-        return await anyio.open_process([sys.executable, "-c", source], **options)
+        return await anyio.open_process([sys.executable, "-u", "-c", source], **options)
 
     return open_process
 
@@ -376,7 +364,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("behaviour", ["hang", None], ids=["in a hung call", "idle"])
 def test_no_child_outlives_a_daemon_that_was_killed(fake_nvml: FakeNvml, behaviour: str | None) -> None:
     environment = {**os.environ, **fake_nvml.env}
-    command = [sys.executable, "-c", PARENT]
+    command = [sys.executable, "-u", "-c", PARENT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdin is not None
         assert parent.stdout is not None
@@ -407,7 +395,7 @@ def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
         for name in set(loaded) - set(baseline)
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("_")
     }
-    rooms = {"aiidpd", "aiidpd.workers", "aiidpd.workers.thermal"}
+    rooms = {"aiidpd", "aiidpd.workers", "aiidpd.workers.thermal", "aiidpd.workers.thermal.driver"}
     assert {name for name in foreign if not name.startswith("aiidpd.workers.thermal.driver.nvml")} == {
         "pynvml",
         *rooms,

@@ -32,10 +32,11 @@ from aiidpd.kernel.supervise import Supervisor
 from aiidpd.kernel.worker import WorkerSpec
 from aiidpd.restore_gpus import restore_from
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.governor.governance import Governor, Tally
+from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
 from aiidpd.workers.thermal.governor.ladder import LadderPolicy
 from aiidpd.workers.thermal.governor.lease import NAME, LeaseFile
+from aiidpd.workers.thermal.governor.view import Tally
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.worker import ThermalWorker

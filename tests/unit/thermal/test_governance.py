@@ -17,10 +17,11 @@ from aiidpd.kernel.health import Finding, Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.workers.thermal.faults import DIED, NO_ANSWER, GpuFault
-from aiidpd.workers.thermal.governor.governance import GovernanceView, Governor, Tally
+from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
 from aiidpd.workers.thermal.governor.lease import NAME, Baseline, LeaseFile
 from aiidpd.workers.thermal.governor.metrics import GovernorCollector
+from aiidpd.workers.thermal.governor.view import GovernanceView, Tally
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from tests.fakes.clock import FakeClock
 from tests.unit.thermal.governed import ON, UUID, reading

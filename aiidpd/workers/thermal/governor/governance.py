@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -31,9 +31,9 @@ from aiidpd.workers.thermal.governor.governing import (
     Settled,
     Yielded,
 )
-from aiidpd.workers.thermal.governor.ladder import Rung
 from aiidpd.workers.thermal.governor.lease import Baseline, LeaseFile, LeaseUnusable
 from aiidpd.workers.thermal.governor.restore import RIGHTS, Outcome, restore
+from aiidpd.workers.thermal.governor.view import GovernanceView, GpuGovernance, Tally, count
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
 
 SOURCE: Final = "thermal"
@@ -47,41 +47,6 @@ _BLIND = "gpu_governor_blind"
 _RESTORE = "gpu_governor_restore"
 _LEASE = "gpu_governor_lease"
 _APPLY_WITHIN = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class GpuGovernance:
-    """How the governor holds one GPU now; ``levels`` is how far down its ladder goes."""
-
-    index: int
-    uuid: str
-    level: int
-    levels: int
-    rung: Rung
-
-
-@dataclass(frozen=True, slots=True)
-class GovernanceView:
-    """What the governor does now. ``mode`` is ``dry-run`` too where the driver lets it set nothing."""
-
-    mode: Mode
-    gpus: tuple[GpuGovernance, ...] = ()
-    unrestored: int = 0
-
-
-@dataclass(slots=True)
-class Tally:
-    """What the governor did over all its runs, by (index, uuid); it outlives the worker."""
-
-    lowered: dict[tuple[int, str], int] = field(default_factory=dict)
-    raised: dict[tuple[int, str], int] = field(default_factory=dict)
-    restored: dict[tuple[int, str], int] = field(default_factory=dict)
-    refused: dict[tuple[int, str], int] = field(default_factory=dict)
-
-
-def count(tally: dict[tuple[int, str], int], index: int, uuid: str) -> None:
-    """Count one more for the GPU."""
-    tally[index, uuid] = tally.get((index, uuid), 0) + 1
 
 
 class Governor:

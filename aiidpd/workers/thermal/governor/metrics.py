@@ -9,8 +9,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.governor.governance import GovernanceView, Tally
 from aiidpd.workers.thermal.governor.governing import Mode
+from aiidpd.workers.thermal.governor.view import GovernanceView, Tally
 
 _GPU = ("gpu", "uuid")
 _PREFIX = "aiidpd_gpu_governor"
