@@ -140,12 +140,19 @@ async def test_docker_s_own_restarts_are_told_with_the_code_of_each_end(docker: 
 
 
 async def test_a_kill_for_memory_is_told_once_and_before_the_end(docker: RealDocker) -> None:
+    """An engine can miss what the kernel tells it (cgroup v1); then nobody may claim it either."""
     name = docker.name("oom")
     async with watching(docker.socket) as watched:
         hungry = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
         await docker.run("oom", "--memory", "8m", "--memory-swap", "8m", command=hungry)
-        died = await watched.until(name, "appeared", "started", "oom_killed", "died")
-        assert (died.evidence["exit_code"], died.evidence["oom_claimed"]) == (137, True)
+        await watched.wait(lambda: "died" in watched.of(name))
+        filters = ("--since", "60s", "--until", "0s", "--filter", f"container={name}")
+        actions = (await docker.docker("events", *filters, "--format", "{{.Action}}")).split()
+        known = ("oom_killed",) if "oom" in actions else ()
+        died = await watched.until(name, "appeared", "started", *known, "died")
+        claimed = await docker.docker("inspect", name, "--format", "{{.State.OOMKilled}}")
+        assert died.evidence["exit_code"] == 137
+        assert died.evidence["oom_claimed"] == (claimed.strip() == "true")
 
 
 async def test_what_happened_while_the_stream_was_cut_is_found(
