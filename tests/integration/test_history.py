@@ -29,8 +29,9 @@ WRITER = textwrap.dedent("""
     import anyio
     from pathlib import Path
     from aiidpd.history.store import History
+    from aiidpd.kernel.bus import EventBus
     from aiidpd.kernel.clock import SystemClock
-    from aiidpd.kernel.events import Event, EventBus, Sample
+    from aiidpd.kernel.events import Event, Sample
 
     async def main():
         clock = SystemClock()

@@ -5,6 +5,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,11 @@ def test_while_another_takes_the_folder_none_is_taken_for_stale(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_tcp_listens_on_loopback_and_says_when_the_port_is_taken(host: str) -> None:
+def test_tcp_listens_on_loopback_and_says_when_the_port_is_taken(
+    host: str, missing: Callable[[str, str], None]
+) -> None:
+    if host == "::1" and not Path("/proc/net/if_inet6").exists():
+        missing("IPv6", "switch it on in the kernel")
     with listen_tcp(host, 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(
