@@ -207,12 +207,22 @@ def test_while_another_takes_the_folder_none_is_taken_for_stale(tmp_path: Path) 
     listen_unix(path).close()
 
 
+def can_bind(host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_tcp_listens_on_loopback_and_says_when_the_port_is_taken(
     host: str, missing: Callable[[str, str], None]
 ) -> None:
-    if host == "::1" and not Path("/proc/net/if_inet6").exists():
-        missing("IPv6", "switch it on in the kernel")
+    if not can_bind(host):
+        missing("IPv6", "switch it on (sysctl net.ipv6.conf.lo.disable_ipv6=0)")
     with listen_tcp(host, 0) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(
