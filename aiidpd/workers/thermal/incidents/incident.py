@@ -43,8 +43,6 @@ class Trigger:
 TRIGGERS: Final = (
     Trigger("alert.firing", Severity.ERROR),
     Trigger("gpu.disappeared"),
-    Trigger("gpu.lost"),
-    Trigger("gpu.temperature_critical", Severity.ERROR),
     Trigger("gpu.xid", evidence=MappingProxyType({"class": frozenset({"driver", "hardware"})})),
     Trigger("gpu.emergency"),
 )
