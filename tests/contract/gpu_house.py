@@ -94,22 +94,34 @@ class GpuHouse:
             await anyio.sleep(0.01)
         return time.monotonic() - started
 
-    async def until_degraded(self) -> str:
-        """Wait until a pass failed; return why."""
-        await self.until(lambda: self.status.state is WorkerState.DEGRADED)
+    async def until_degraded(self, because: str = "") -> str:
+        """Wait until a pass failed because of ``because``; return the whole reason.
+
+        A fault that comes in the middle of a reading shows in what is asked after it, first in that pass
+        alone.
+        """
+        await self.until(lambda: self.status.state is WorkerState.DEGRADED and because in self.status.reason)
         return self.status.reason
 
     async def until_right(self, temperature: float, *uuids: str) -> float:
-        """Wait until all is well and GPU 0 is at ``temperature``; return after how many seconds."""
+        """Wait until all is well and GPU 0 is at ``temperature``; return after how many seconds.
+
+        It takes two readings: one that is under way while the state changes may tell half of each.
+        """
+        first: GpuSnapshot | None = None
 
         def right() -> bool:
-            gpus = self.gpus()
-            return (
-                self.status.state is WorkerState.RUNNING
-                and bool(gpus)
-                and gpus[0].temperature_celsius == temperature
-                and (not uuids or tuple(gpu.uuid for gpu in gpus) == uuids)
-            )
+            nonlocal first
+            reading = self.latest.get()
+            if (
+                self.status.state is not WorkerState.RUNNING
+                or reading is None
+                or reading.value.gpus[0].temperature_celsius != temperature
+                or (uuids and tuple(gpu.uuid for gpu in reading.value.gpus) != uuids)
+            ):
+                return False
+            first = first or reading.value
+            return reading.value is not first
 
         return await self.until(right)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -51,6 +52,11 @@ def ask(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except pynvml.NVMLError as error:
         raise Failed(name, int(error.value)) from None
+
+
+def address(handle: Handle) -> int:
+    """Return what two handles of one GPU have in common."""
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
 
 
 def signed(value: int) -> int:

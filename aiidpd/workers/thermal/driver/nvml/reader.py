@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pynvml
 
 from aiidpd.workers.thermal.driver.nvml import settings
-from aiidpd.workers.thermal.driver.nvml.ask import GONE, Failed, Json, ask
+from aiidpd.workers.thermal.driver.nvml.ask import GONE, Failed, Json, address, ask
 from aiidpd.workers.thermal.driver.nvml.calls import CALLS, Call
 from aiidpd.workers.thermal.driver.nvml.card import SLOW_EVERY, Card
 from aiidpd.workers.thermal.driver.nvml.xid_watch import XidWatch
@@ -96,10 +96,10 @@ class Reader:
         handle = ask("nvmlDeviceGetHandleByIndex", pynvml.nvmlDeviceGetHandleByIndex, index)
         uuid: str = ask("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, handle)
         card = self._cards.get(uuid)
-        if card is None:
+        if card is None or address(card.handle) != address(handle):
+            # A GPU that moved while it was read may have been taken for another: ask all of it again.
             name = ask("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, handle)
             card = self._cards[uuid] = Card(handle, name, self._calls, index)
-        card.handle = handle
         self._listed.append((index, uuid))
         try:
             card.reports = self._watch.watch(handle, uuid)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import pynvml
 
-from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, LOST, Failed, Handle, Json, ask
+from aiidpd.workers.thermal.driver.nvml.ask import ABSENT, LOST, Failed, Handle, Json, address, ask
 
 MOST = 256
 """As many events are taken in one reading; what is more waits for the next."""
 
 _WAIT = "nvmlEventSetWait_v2"
-
-
-def address(handle: Handle) -> int:
-    """Return what two handles of one GPU have in common."""
-    return ctypes.cast(handle, ctypes.c_void_p).value or 0
 
 
 class XidWatch:
