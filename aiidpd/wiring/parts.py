@@ -38,7 +38,7 @@ from aiidpd.workers.bench.view import BenchView
 from aiidpd.workers.bench.worker import BenchWorker
 from aiidpd.workers.containers.engine import Engine, EngineSnapshot
 from aiidpd.workers.containers.metrics import ContainersCollector
-from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.stopping import StopOrders, Stopper
 from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.workers.thermal.alarms.rules import rules as gpu_alerts

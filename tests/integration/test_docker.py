@@ -18,7 +18,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.docker import DockerEngine
 from aiidpd.workers.containers.engine import EngineSnapshot
-from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.worker import ContainersWorker
 from tests.fakes.docker_engine import RealDocker, real_docker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy

@@ -16,15 +16,15 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.restart import Backoff
 from aiidpd.kernel.worker import Heartbeat
 from aiidpd.workers.containers.engine import Engine, EngineEvent, EngineSnapshot
-from aiidpd.workers.containers.policy import (
+from aiidpd.workers.containers.known import (
     ContainersPolicy,
     ContainersState,
     Effects,
     Listed,
     Looked,
     Observation,
-    step,
 )
+from aiidpd.workers.containers.policy import step
 
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events asked for again at a seam: the engine may log them out of order

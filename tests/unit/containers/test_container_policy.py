@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent
-from aiidpd.workers.containers.policy import (
+from aiidpd.workers.containers.known import (
     ContainersPolicy,
     ContainersState,
     Listed,
     Looked,
     Observation,
-    step,
 )
+from aiidpd.workers.containers.policy import step
 
 POLICY = ContainersPolicy()
 T0 = 1_800_000_000.0

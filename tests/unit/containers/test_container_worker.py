@@ -12,7 +12,7 @@ from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
-from aiidpd.workers.containers.policy import ContainersPolicy
+from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.simulated import PERIOD, SimulatedEngine
 from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
 from tests.fakes.clock import FakeClock, settle
