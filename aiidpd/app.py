@@ -25,7 +25,7 @@ from aiidpd.control.server import ControlApi
 from aiidpd.control.services import Services
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
-from aiidpd.history.watch import watch
+from aiidpd.history.watch import look
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.errors import AiidpdError
@@ -49,8 +49,7 @@ from aiidpd.wiring.parts import Parts
 HISTORY: Final = "history.sqlite3"
 CONTROL: Final = "control.sock"
 METRICS: Final = "metrics.sock"
-_STATUS_EVERY = 1.0
-_TICK = 0.5
+_TICK = 1.0
 _STOP_WITHIN = 4.0
 
 
@@ -69,6 +68,7 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._started_at = self._clock.time()
         self._reloading = anyio.Lock()
+        self._told = ""
         settings = loaded.settings
         runtime = settings.daemon.runtime_directory
         group = settings.control.group or None
@@ -94,6 +94,7 @@ class Daemon:
             health=self._health,
             uniform=random.random,
             watchdog=notifier.watchdog,
+            also=self._look_around,
             tick=_TICK if interval is None else min(_TICK, interval / 4),
         )
         self._api = ControlApi(self._services(), access, streams=settings.control.max_connections // 2)
@@ -110,9 +111,7 @@ class Daemon:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._obey_signals, group.cancel_scope)
                 group.start_soon(self._supervisor.run)
-                group.start_soon(self._watch_history)
                 await self._become_ready()
-                group.start_soon(self._tell_status)
             self._publish("daemon.stopped", "every worker has ended")
 
     async def _become_ready(self) -> None:
@@ -170,17 +169,13 @@ class Daemon:
         self._publish("config.reloaded", what, workers=", ".join(sorted(plan.workers)))
         return plan.changed
 
-    async def _watch_history(self) -> None:
-        await watch(self._history, clock=self._clock, bus=self._bus, health=self._health)
-
-    async def _tell_status(self) -> None:
-        told = ""
-        while True:
-            text = summary(self._supervisor.statuses)
-            if text != told:
-                self._notifier.status(text)
-                told = text
-            await self._clock.sleep(_STATUS_EVERY)
+    def _look_around(self) -> None:
+        """See how the history fares, and tell the service manager how the workers do."""
+        look(self._history, clock=self._clock, bus=self._bus, health=self._health)
+        text = summary(self._supervisor.statuses)
+        if text != self._told:
+            self._notifier.status(text)
+            self._told = text
 
     def _services(self) -> Services:
         parts = self._parts
@@ -198,7 +193,8 @@ class Daemon:
                 "gpus": parts.gpus,
                 "containers": parts.containers,
                 "backup": parts.backup,
-                "bench": parts.bench,
+                "bench": parts.inference.bench,
+                "engines": parts.inference.engines,
             },
             config_entries=lambda: [
                 (key, value, str(origin)) for key, value, origin in describe(parts.loaded)

@@ -23,15 +23,6 @@ class Watched(Protocol):
         """Return what happened to the file, each once."""
 
 
-async def watch(
-    history: Watched, *, clock: Clock, bus: EventBus, health: Health, interval: float = 2.0
-) -> None:
-    """Look every ``interval`` seconds until cancelled."""
-    while True:
-        look(history, clock=clock, bus=bus, health=health)
-        await clock.sleep(interval)
-
-
 def look(history: Watched, *, clock: Clock, bus: EventBus, health: Health) -> None:
     """Bring the finding up to date and publish what there is to tell."""
     for notice in history.take_notices():
