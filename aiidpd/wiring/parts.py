@@ -133,11 +133,7 @@ class Parts:
 
     def _thermal(self) -> Worker:
         gpu = self.settings.gpu
-        policy = ThermalPolicy(
-            interval=gpu.interval,
-            warning_celsius=gpu.warning_celsius,
-            critical_celsius=gpu.critical_celsius,
-        )
+        policy = ThermalPolicy(interval=gpu.interval, alarms=alarm_policies(gpu).alarms)
         # As long as the next reading may take, and its answer's way here.
         self.gpus.max_age = gpu.interval + 2 * gpu.call_timeout
         library = self._gpu_library()

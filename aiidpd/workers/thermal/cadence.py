@@ -13,9 +13,9 @@ from aiidpd.workers.thermal.policy import ThermalPolicy
 class Cadence:
     """When a GPU is near a limit, and how often it is read then.
 
-    A GPU is near from ``near_celsius`` degrees below any limit of the card, or any temperature that the
-    policy names, until it is ``hysteresis_celsius`` further away. The readings then lie ``near_interval``
-    seconds apart. All but one in each of the policy's intervals are fast ones.
+    A GPU is near from ``near_celsius`` degrees below any limit of the card, or the warning or critical
+    limit that is this GPU's own, until it is ``hysteresis_celsius`` further away. The readings then lie
+    ``near_interval`` seconds apart. All but one in each of the policy's intervals are fast ones.
     """
 
     near_interval: float = 0.25
@@ -43,14 +43,18 @@ class Pace:
 
 
 def distances(reading: GpuReading, policy: ThermalPolicy) -> Iterator[float]:
-    """Yield how many degrees ``reading`` lies below each limit that is known; negative is above."""
+    """Yield how many degrees ``reading`` lies below each limit that is known; negative is above.
+
+    Our limit of the memory is not among them: a fast reading repeats the memory's temperature.
+    """
     for limit in Limit:
         left = degrees_left(reading, limit)
         if left is not None:
             yield left
     if reading.temperature_celsius is not None:
-        yield policy.warning_celsius - reading.temperature_celsius
-        yield policy.critical_celsius - reading.temperature_celsius
+        limits = policy.alarms.for_gpu(reading.index, reading.uuid)
+        yield limits.warning_celsius - reading.temperature_celsius
+        yield limits.critical_celsius - reading.temperature_celsius
 
 
 def follow(pace: Pace, snapshot: GpuSnapshot, policy: ThermalPolicy, cadence: Cadence) -> Pace:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
+from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 
 
@@ -15,14 +16,13 @@ class ThermalPolicy:
     """How often to look.
 
     ``interval`` seconds lie between the starts of two passes; after a pass that could read no GPU
-    it is ``retry_interval``, because each try then starts a process. Near ``warning_celsius`` and
-    ``critical_celsius`` the :mod:`.cadence` looks more often.
+    it is ``retry_interval``, because each try then starts a process. Near the limits that ``alarms``
+    has for a GPU the :mod:`.cadence` looks more often.
     """
 
     interval: float = 1.0
     retry_interval: float = 2.0
-    warning_celsius: float = 85.0
-    critical_celsius: float = 90.0
+    alarms: AlarmPolicy = field(default_factory=AlarmPolicy)
 
     def __post_init__(self) -> None:
         if self.interval <= 0 or self.retry_interval <= 0:

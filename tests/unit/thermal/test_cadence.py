@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.workers.thermal.alarms.limits import AlarmPolicy, GpuLimits
 from aiidpd.workers.thermal.cadence import Cadence, Pace, follow
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
@@ -56,6 +57,30 @@ def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None
     cool = {"temperature_celsius": 40.0, "slowdown_celsius": 92.0}
 
     assert follow(Pace(1.0), snapshot(cool, figures), POLICY, CADENCE).near
+
+
+@pytest.mark.parametrize(
+    ("own", "near"),
+    [
+        ({"GPU-1": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, True),
+        ({"1": GpuLimits(warning_celsius=50.0, critical_celsius=60.0)}, True),
+        ({"GPU-0": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, False),
+        ({}, False),
+    ],
+    ids=["UUID", "index", "another GPU's", "none"],
+)
+def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
+    policy = ThermalPolicy(alarms=AlarmPolicy(overrides=own))
+    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0})
+
+    assert follow(Pace(1.0), seen, policy, CADENCE).near is near
+
+
+def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
+    own = AlarmPolicy(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
+
+    assert {pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own))} == {False}
+    assert paces(90.0, policy=ThermalPolicy(alarms=own))[0].near
 
 
 def test_an_offset_is_no_ceiling() -> None:

@@ -60,6 +60,20 @@ def test_a_fast_watch_is_no_reason_to_wait_less() -> None:
     assert at * 0.25 >= 2.0
 
 
+@pytest.mark.parametrize("period", [0.25, 1.0])
+def test_a_pump_that_stops_between_two_readings_is_an_emergency_within_five_seconds(period: float) -> None:
+    state = EmergencyState()
+    now, found = 0.0, []
+    while now < 15:
+        temperature = 50.0 if now < 5 else 91.0 + min(now - 5, 2.0)
+        hot = GpuReading(0, "GPU-0", "card", temperature_celsius=round(temperature), power_watts=250.0)
+        state, began_now = step(state, GpuSnapshot((hot,), "580", simulated=False), now, POLICY)
+        found += [now] * len(began_now)
+        now += period
+    (at,) = found
+    assert at - 5 <= 5.0
+
+
 def test_readings_far_apart_are_no_row() -> None:
     assert began([85.0, *[92.0] * 10], period=11.0) == []
 

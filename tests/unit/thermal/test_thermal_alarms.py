@@ -236,13 +236,85 @@ def test_single_glitches_are_not_believed_and_not_told():
     assert bench.told == []
 
 
-def test_a_jump_that_lasts_is_believed_after_all_because_it_may_be_true():
-    bench = Bench()
-    bench.watch(30, temperature_celsius=45.0)
-    bench.watch(9, temperature_celsius=93.0)
+@pytest.mark.parametrize("period", [0.25, 1.0])
+@pytest.mark.parametrize(
+    ("watts", "believed_after"), [(200.0, 2.0), (15.0, 10.0), (None, 10.0)], ids=["load", "idle", "unknown"]
+)
+def test_a_jump_that_lasts_is_believed_sooner_where_the_gpu_burns_enough_for_it(
+    period: float, watts: float | None, believed_after: float
+):
+    bench = Bench(period=period)
+    bench.watch(30, temperature_celsius=45.0, power_watts=watts)
+    jumped = bench.now
+    bench.watch(20, temperature_celsius=93.0, power_watts=watts)
+    dwell = bench.rules[rules.TEMPERATURE_CRITICAL].dwell
+    assert bench.fired_at(rules.TEMPERATURE_CRITICAL) - jumped == believed_after + dwell
+
+
+@pytest.mark.parametrize("period", [0.25, 1.0])
+@pytest.mark.parametrize("rate", [0.0, 2.0, 5.0, 9.0])
+def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float, rate: float):
+    """Three readings were missed while the pump stopped; it then goes on to heat."""
+    bench = Bench(period=period)
+    bench.watch(10, temperature_celsius=45.0)
+    bench.now += 3.0
+    jumped = bench.now
+    while bench.now < jumped + 7:
+        bench.watch(period, temperature_celsius=float(round(min(80 + rate * (bench.now - jumped), 109))))
+    believed = bench.memory.gpus[UUID].sensor.believed
+    assert believed is not None
+    assert believed >= 80.0
+    if rate >= 5.0:
+        assert bench.fired_at(rules.TEMPERATURE_CRITICAL) - jumped <= 6
+
+
+@pytest.mark.parametrize("period", [0.25, 1.0])
+@pytest.mark.parametrize(
+    "lies",
+    [
+        [92.0, 99.0],  # goes up and down by more than heat does
+        [99.0, 99.0, 60.0],  # comes and goes
+        [99.0, 255.0],
+        [92.0, 0.0],
+    ],
+)
+def test_a_sensor_that_does_not_agree_with_itself_is_not_believed_under_load(
+    period: float, lies: list[float]
+):
+    bench = Bench(period=period)
+    bench.watch(5)
+    for value in lies * 12:
+        bench.watch(period, temperature_celsius=value)
+        if bench.now >= 14:
+            break
     assert bench.changes(rules.TEMPERATURE_CRITICAL) == []
-    bench.watch(8, temperature_celsius=93.0)
+    assert bench.memory.gpus[UUID].sensor.believed == 60.0
+
+
+def test_a_jump_downwards_does_not_call_off_an_alarm_before_it_lasted():
+    bench = Bench()
+    bench.watch(20, temperature_celsius=93.0)
+    bench.watch(10, temperature_celsius=50.0)
     assert rules.TEMPERATURE_CRITICAL in bench.firing
+    bench.watch(1, temperature_celsius=50.0)
+    assert rules.TEMPERATURE_CRITICAL not in bench.firing
+
+
+@given(
+    st.floats(35, 60),
+    st.floats(91, 105),
+    st.sampled_from([0.25, 0.5, 1.0]),
+    st.lists(st.floats(-1.5, 1.5), min_size=40, max_size=40),
+)
+def test_whatever_the_noise_a_hot_core_under_load_is_told_in_time(
+    cool: float, hot: float, period: float, noise: list[float]
+):
+    bench = Bench(period=period)
+    bench.watch(5, temperature_celsius=cool)
+    jumped = bench.now
+    for each in noise:
+        bench.watch(period, temperature_celsius=round(hot + 1.6 + each, 1))
+    assert bench.fired_at(rules.TEMPERATURE_CRITICAL) - jumped <= 6
 
 
 @given(st.lists(st.sampled_from([60.0, 61.0, 0.0, 255.0, 1e9, 99.0, -1.0]), min_size=5, max_size=80))

@@ -39,8 +39,10 @@ class AlarmPolicy:
     ``power_brake_seconds`` within ``throttle_window`` are too much (clear at a fifth).
     Xid: an event stands for ``xid_window``.
     Sensor: believable is above ``plausible_min`` and up to ``plausible_max`` Celsius, at most 10 above the
-    card's own shutdown point, and within ``jump_celsius`` of the reading before, if that is at most
-    ``jump_within`` old; a new level that lasts ``jump_settles`` is believed after all. ``implausible_count``
+    card's own shutdown point, and within ``jump_celsius`` of the last believed one, if the reading
+    before is at most ``jump_within`` old. A new level that lasts ``jump_settles`` is believed after all; a
+    higher one already after ``jump_readings`` in a row that span ``jump_confirms``, where the GPU burns
+    enough to be that hot. ``implausible_count``
     unbelievable readings within ``implausible_window`` are an alert. A temperature that did not change by a
     digit for ``frozen_after``, while the mean power moved by ``frozen_power_ratio`` of the limit (or the
     load by ``frozen_load_ratio``), is frozen.
@@ -68,6 +70,8 @@ class AlarmPolicy:
     jump_celsius: float = 30.0
     jump_within: float = 5.0
     jump_settles: float = 10.0
+    jump_confirms: float = 2.0
+    jump_readings: int = 3
     implausible_count: int = 3
     implausible_window: float = 60.0
     frozen_after: float = 120.0

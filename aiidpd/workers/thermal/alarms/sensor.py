@@ -2,6 +2,10 @@
 
 A sensor that lies must neither raise the critical alarm nor keep it quiet: a temperature that is not
 believed counts as not known, and an alert of its own says so.
+
+A jump may be true: a pump that stops lets a core rise by ten degrees a second. Heat needs watts, rises no
+faster than that and comes to stay. So a jump upwards is believed soon where the readings after it agree with
+it while the GPU burns power; one downwards, which could call off an alarm, has to last.
 """
 
 from __future__ import annotations
@@ -17,6 +21,9 @@ from aiidpd.workers.thermal.gpu import GpuReading
 
 _ABOVE_SHUTDOWN = 10.0  # degrees: a card that hot has turned itself off
 _SAME_LEVEL = 10.0  # degrees within which suspicious readings confirm each other
+_SAME_SOON = 5.0  # and where they are to confirm each other soon
+_FASTEST = 10.0  # degrees a second: what a core without any cooling rises by
+_BUSY_RATIO = 0.2  # of the power limit: an idle GPU burns less
 _LEAST_WATTS = 40.0
 _UNLIMITED = 160.0  # watts, for a card that does not tell its limit
 _NO_EFFORT = Means(15.0, 1)  # averaged over 15 s: shorter peaks don't move a heatsink
@@ -24,12 +31,18 @@ _NO_EFFORT = Means(15.0, 1)  # averaged over 15 s: shorter peaks don't move a he
 
 @dataclass(frozen=True, slots=True)
 class SensorMemory:
-    """What is remembered of one sensor: the last believed value, a suspect, and how long it stands still."""
+    """What is remembered of one sensor: the last believed value, a suspect, and how long it stands still.
+
+    ``judged_at`` is when a value was last looked at, believed or not; ``agreed`` is how many suspicious
+    readings in a row, from ``agreed_since`` on, are such as heat would give.
+    """
 
     believed: float | None = None
-    believed_at: float = 0.0
     suspect: float | None = None
     suspect_since: float = 0.0
+    agreed_since: float = 0.0
+    agreed: int = 0
+    judged_at: float = 0.0
     implausible: Sum = field(default_factory=Sum)
     still: float | None = None
     still_since: float = 0.0
@@ -46,7 +59,9 @@ def judge(
     if value is None:
         count = 1.0 if look.refused else 0.0
         memory = replace(
-            memory, implausible=memory.implausible.add(look.now, count, policy.implausible_window)
+            memory,
+            implausible=memory.implausible.add(look.now, count, policy.implausible_window),
+            judged_at=look.now if look.refused else memory.judged_at,
         )
         about = (_believable(memory, look, policy),) if look.refused else ()
         return memory, replace(look, doubted=look.refused), about
@@ -79,19 +94,48 @@ def _plausible(
     top = policy.plausible_max
     if look.reading.shutdown_celsius is not None and look.reading.shutdown_celsius > policy.plausible_min:
         top = min(top, look.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
+    elapsed = look.now - memory.judged_at
+    memory = replace(memory, judged_at=look.now)
     if not policy.plausible_min < value <= top:
         return replace(memory, suspect=None), False
-    fresh = memory.believed is not None and look.now - memory.believed_at <= policy.jump_within
+    fresh = memory.believed is not None and elapsed <= policy.jump_within
     near = memory.believed is None or abs(value - memory.believed) <= policy.jump_celsius
-    if memory.suspect is None and (near or not fresh):
-        return replace(memory, believed=value, believed_at=look.now), True
-    if near:  # back where it was: the suspect was a glitch
-        return replace(memory, believed=value, believed_at=look.now, suspect=None), True
-    if memory.suspect is None or abs(value - memory.suspect) > _SAME_LEVEL:
-        return replace(memory, suspect=value, suspect_since=look.now), False
-    if look.now - memory.suspect_since < policy.jump_settles:
-        return replace(memory, suspect=value), False
-    return replace(memory, believed=value, believed_at=look.now, suspect=None), True
+    if near or (memory.suspect is None and not fresh):  # near a believed one: the suspect was a glitch
+        return replace(memory, believed=value, suspect=None), True
+    memory = _suspect(memory, value, look, elapsed)
+    lasts = look.now - memory.suspect_since >= policy.jump_settles
+    if lasts or _is_heat(memory, value, look, policy):
+        return replace(memory, believed=value, suspect=None), True
+    return memory, False
+
+
+def _suspect(memory: SensorMemory, value: float, look: Look, elapsed: float) -> SensorMemory:
+    """Return the memory with ``value`` as its suspect, which goes on or begins."""
+    now, before = look.now, memory.suspect
+    after = replace(memory, suspect=value)
+    if before is None or abs(value - before) > _SAME_LEVEL:
+        return replace(after, suspect_since=now, agreed_since=now, agreed=1)
+    may_rise = max(_SAME_SOON, _FASTEST * elapsed)
+    if _busy(look.reading) and -_SAME_SOON <= value - before <= may_rise:
+        return replace(after, agreed=memory.agreed + 1)
+    return replace(after, agreed_since=now, agreed=1)
+
+
+def _is_heat(memory: SensorMemory, value: float, look: Look, policy: AlarmPolicy) -> bool:
+    """Return whether ``value`` is a jump upwards which the readings since then confirm."""
+    return (
+        memory.believed is not None
+        and value > memory.believed
+        and memory.agreed >= policy.jump_readings
+        and look.now - memory.agreed_since >= policy.jump_confirms
+        and _busy(look.reading)
+    )
+
+
+def _busy(reading: GpuReading) -> bool:
+    """Return whether the GPU burns more than an idle one does; what does not tell its power may be idle."""
+    least = max(_LEAST_WATTS, _BUSY_RATIO * (reading.power_limit_watts or _UNLIMITED))
+    return reading.power_watts is not None and reading.power_watts >= least
 
 
 def _still(memory: SensorMemory, value: float, look: Look) -> SensorMemory:
