@@ -14,6 +14,7 @@ from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.gpu import FIGURES, GpuLibrary
 from aiidpd.workers.thermal.plausible import bounds
 from aiidpd.workers.thermal.simulated import SimulatedGpus
+from tests.contract.gpu_house import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape
 
 SHAPES = ["rtx_3090", "rtx_5070_ti", "h200", "h200_mig"]
@@ -28,9 +29,9 @@ async def library(request: pytest.FixtureRequest) -> AsyncIterator[GpuLibrary]:
     elif request.param.startswith("nvml"):
         fake: FakeNvml = request.getfixturevalue("fake_nvml")
         fake.install(gpu(0), shape(request.param.removeprefix("nvml "), 1))
-        library = NvmlLibrary(env=fake.env)
+        library = NvmlLibrary(env=fake.env, **UNHURRIED)
     else:
-        library = NvmlLibrary()
+        library = NvmlLibrary(**UNHURRIED)
     yield library
     await library.aclose()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -26,15 +27,20 @@ from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.worker import ThermalWorker
-from tests.contract.gpu_house import children
+from tests.contract.gpu_house import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
+from tests.patience import PATIENCE, Stopwatch
 
-CALL_TIMEOUT = 0.3
-START_TIMEOUT = 3.0
+HANGS_AFTER = 0.5  # a call_timeout for where something hangs
 
 
-def open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+def open_files() -> set[tuple[str, str]]:
+    """Return number and target of each open file: others may close some meanwhile."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.add((entry.name, str(entry.readlink())))
+    return found
 
 
 def runs(pid: int) -> bool:
@@ -45,19 +51,38 @@ def runs(pid: int) -> bool:
         return False
 
 
+def until(what: Callable[[], bool]) -> None:
+    waited = Stopwatch()
+    while not what():
+        assert waited.seconds < PATIENCE
+        time.sleep(0.01)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     before, files = children(), open_files()
     yield
-    assert children() == before
-    assert open_files() == files
+    assert children() <= before
+    assert open_files() <= files
 
 
 @pytest.fixture
 async def library(fake_nvml: FakeNvml) -> AsyncIterator[NvmlLibrary]:
-    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, start_timeout=START_TIMEOUT, env=fake_nvml.env)
+    library = NvmlLibrary(env=fake_nvml.env, **UNHURRIED)
     yield library
     await library.aclose()
+
+
+async def read_soon(library: NvmlLibrary) -> GpuSnapshot:
+    """Read, again where a slow machine did not answer, or end the child before, in a library's short time."""
+    waited = Stopwatch()
+    while True:
+        try:
+            return await library.read()
+        except Unavailable as error:
+            slow = "did not answer" in error.reason or "can't be killed" in error.reason
+            if not slow or waited.seconds > PATIENCE:
+                raise
 
 
 async def reason(library: NvmlLibrary) -> str:
@@ -120,7 +145,7 @@ async def test_a_library_that_is_missing_is_found_once_it_is_installed(
     folder.mkdir()
     (folder / nvml_library.name).write_text("not a library, and the loader looks no further")
     fake = FakeNvml(tmp_path, folder)
-    library = NvmlLibrary(env=fake.env)
+    library = NvmlLibrary(env=fake.env, **UNHURRIED)
     assert "LIBRARY_NOT_FOUND" in await reason(library)
 
     shutil.copy(nvml_library, folder)
@@ -130,26 +155,29 @@ async def test_a_library_that_is_missing_is_found_once_it_is_installed(
 
 @pytest.mark.parametrize("call", [*LIBRARY_CALLS, "0.nvmlDeviceGetTemperature", "nvmlDeviceGetName"])
 async def test_a_first_call_that_hangs_is_bounded(fake_nvml: FakeNvml, call: str) -> None:
-    library = NvmlLibrary(start_timeout=0.5, env=fake_nvml.env)
+    library = NvmlLibrary(start_timeout=HANGS_AFTER, grace=UNHURRIED["grace"], env=fake_nvml.env)
     fake_nvml.set({call: "hang"})
-    started = time.monotonic()
+    since = Stopwatch()
     assert "NVML did not answer within 0.5 s" in await reason(library)
-    assert time.monotonic() - started < 0.5 + 1.5
+    assert since.within(HANGS_AFTER + 1.5)
     assert children() == set()
 
 
 async def test_a_call_that_hangs_is_bounded_and_the_next_reading_after_it_is_right(
-    library: NvmlLibrary, fake_nvml: FakeNvml
+    fake_nvml: FakeNvml,
 ) -> None:
-    await library.read()
+    hurried = {"call_timeout": HANGS_AFTER, "start_timeout": 2.0}
+    library = NvmlLibrary(env=fake_nvml.env, **(UNHURRIED | hurried))
+    await read_soon(library)
     fake_nvml.set({"0.nvmlDeviceGetPowerUsage": "hang", "0.temperature": 95})
-    for _ in range(2):
-        started = time.monotonic()
-        assert "did not answer within" in await reason(library)
-        assert time.monotonic() - started < START_TIMEOUT + 1.5
+    for bound in (HANGS_AFTER, 2.0):  # the second time it is the first call of a fresh child
+        since = Stopwatch()
+        assert f"did not answer within {bound:g} s" in await reason(library)
+        assert since.within(bound + 1.5)
 
     fake_nvml.set({"0.nvmlDeviceGetPowerUsage": None})
-    assert (await library.read()).gpus[0].temperature_celsius == 95
+    assert (await read_soon(library)).gpus[0].temperature_celsius == 95
+    await library.aclose()
 
 
 @pytest.mark.parametrize("call", ["nvmlInitWithFlags", "nvmlDeviceGetCount_v2", "nvmlDeviceGetTemperature"])
@@ -203,7 +231,7 @@ async def test_with_the_only_gpu_lost_nothing_is_read(library: NvmlLibrary, fake
 async def test_a_child_that_goes_on_beside_a_lost_gpu_is_renewed_in_time(fake_nvml: FakeNvml) -> None:
     fake_nvml.install(gpu(0), gpu(1))
     fake_nvml.set({"1.nvmlDeviceGetHandleByIndex_v2": 15})
-    library = NvmlLibrary(env=fake_nvml.env, renew_after=0.0)
+    library = NvmlLibrary(env=fake_nvml.env, renew_after=0.0, **UNHURRIED)
     assert (await library.read()).faults
     assert children() == set()
 
@@ -256,10 +284,10 @@ async def test_a_reading_cancelled_in_a_hung_call_ends_at_once(
     library: NvmlLibrary, fake_nvml: FakeNvml
 ) -> None:
     fake_nvml.set({"nvmlDeviceGetCount_v2": "hang"})
-    started = time.monotonic()
+    since = Stopwatch()
     with anyio.move_on_after(0.2):
         await library.read()
-    assert time.monotonic() - started < 0.2 + 1.0
+    assert since.within(0.2 + 1.0)
     assert children() == set()
 
 
@@ -286,14 +314,16 @@ ANSWERS = {
 
 @pytest.mark.parametrize("source", ANSWERS.values(), ids=ANSWERS)
 async def test_what_is_no_answer_is_refused(source: str) -> None:
-    library = NvmlLibrary(open_process=program(f"input()\n{source}\nimport time; time.sleep(60)"))
+    library = NvmlLibrary(
+        **UNHURRIED, open_process=program(f"input()\n{source}\nimport time; time.sleep(60)")
+    )
     assert "the NVML process sent" in await reason(library)
     assert children() == set()
 
 
 async def test_a_child_that_babbles_on_stderr_stalls_nobody() -> None:
     source = "import sys\nfor n in range(20000): sys.stderr.write(f'line {n}\\n')\nsys.exit(3)"
-    library = NvmlLibrary(open_process=program(source))
+    library = NvmlLibrary(**UNHURRIED, open_process=program(source))
     assert "ended with exit code 3 (line " in await reason(library)
 
 
@@ -327,22 +357,25 @@ async def test_a_child_that_can_not_be_killed_holds_nobody_up_and_gets_no_siblin
     async def open_process(*command: object, **options: object) -> Stubborn:
         return Stubborn(await anyio.open_process(*command, **options), released)
 
-    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, grace=0.1, env=fake_nvml.env, open_process=open_process)
+    library = NvmlLibrary(call_timeout=HANGS_AFTER, grace=0.1, env=fake_nvml.env, open_process=open_process)
     await library.read()
     (child,) = children()
     fake_nvml.set({"nvmlDeviceGetCount_v2": "hang"})
-    started = time.monotonic()
+    since = Stopwatch()
     assert "did not answer" in await reason(library)
     for _ in range(2):
         assert f"process {child} hangs in the NVIDIA driver and can't be killed" in await reason(library)
     await library.aclose()
-    assert time.monotonic() - started < CALL_TIMEOUT + 1.5
+    assert since.within(HANGS_AFTER + 1.5)
     assert children() == {child}
 
     released.set()
     fake_nvml.install(gpu())
-    assert (await library.read()).gpus
-    await library.aclose()
+    assert (await read_soon(library)).gpus
+    assert child not in children()
+    waited = Stopwatch()
+    while library.holding and waited.seconds < PATIENCE:
+        await library.aclose()  # the kernel may take longer than the grace of this library
 
 
 PARENT = """
@@ -350,7 +383,7 @@ import asyncio, os, pathlib, sys
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
 
 async def main():
-    library = NvmlLibrary()
+    library = NvmlLibrary(call_timeout=60.0)
     await library.read()
     children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     print(children, flush=True)
@@ -363,6 +396,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("behaviour", ["hang", None], ids=["in a hung call", "idle"])
 def test_no_child_outlives_a_daemon_that_was_killed(fake_nvml: FakeNvml, behaviour: str | None) -> None:
+    fake_nvml.note_calls()
     environment = {**os.environ, **fake_nvml.env}
     command = [sys.executable, "-u", "-c", PARENT]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as parent:
@@ -372,14 +406,12 @@ def test_no_child_outlives_a_daemon_that_was_killed(fake_nvml: FakeNvml, behavio
         assert runs(child)
         if behaviour:
             fake_nvml.set({"nvmlDeviceGetCount_v2": behaviour})
+            begun = fake_nvml.count("nvmlDeviceGetCount_v2")
             parent.stdin.write(b"\n")
             parent.stdin.flush()
-            time.sleep(0.2)
+            until(lambda: fake_nvml.count("nvmlDeviceGetCount_v2") > begun)
         parent.kill()
-        deadline = time.monotonic() + 5
-        while runs(child):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: not runs(child))
 
 
 def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
@@ -404,31 +436,31 @@ def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
 
 async def test_the_worker_shows_no_stale_value_and_comes_back(fake_nvml: FakeNvml) -> None:
     clock = SystemClock()
-    latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
+    latest: Latest[GpuSnapshot] = Latest(clock, max_age=PATIENCE)
     status = WorkerStatus("thermal")
-    library = NvmlLibrary(call_timeout=CALL_TIMEOUT, start_timeout=START_TIMEOUT, env=fake_nvml.env)
+    hurried = {"call_timeout": HANGS_AFTER, "start_timeout": 3.0}
+    library = NvmlLibrary(env=fake_nvml.env, **(UNHURRIED | hurried))
     policy = ThermalPolicy(interval=0.05, retry_interval=0.05)
     worker = ThermalWorker(library, policy, latest, EventBus(), clock)
 
-    async def until(state: WorkerState) -> None:
-        for _ in range(1000):
-            if status.state is state:
-                return
+    async def until_it_is(state: WorkerState, because: str = "") -> None:
+        waited = Stopwatch()
+        while status.state is not state or because not in status.reason:
+            if waited.seconds > PATIENCE:
+                pytest.fail(f"the worker is {status.state}, not {state}: {status.reason}")
             await anyio.sleep(0.01)
-        pytest.fail(f"the worker is {status.state}, not {state}: {status.reason}")
 
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(clock, status, anyio.Event()))
-        await until(WorkerState.RUNNING)
+        await until_it_is(WorkerState.RUNNING)
         assert latest.get() is not None
 
         fake_nvml.set({"nvmlDeviceGetTemperature": "hang", "0.temperature": 95})
-        await until(WorkerState.DEGRADED)
+        await until_it_is(WorkerState.DEGRADED, "did not answer within")
         assert latest.get() is None
-        assert "did not answer within" in status.reason
 
         fake_nvml.set({"nvmlDeviceGetTemperature": None})
-        await until(WorkerState.RUNNING)
+        await until_it_is(WorkerState.RUNNING)
         reading = latest.get()
         assert reading is not None
         assert reading.value.gpus[0].temperature_celsius == 95

@@ -13,6 +13,7 @@ from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.driver.nvml.card import SLOW_EVERY
 from aiidpd.workers.thermal.gpu import Fan, GpuReading, Limit, degrees_left
 from aiidpd.workers.thermal.rc_model import Card
+from tests.contract.gpu_house import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape, uuid
 from tests.fakes.nvml.live import LiveGpu
 
@@ -22,7 +23,7 @@ ALL_SHAPES = ["rtx_3090", "rtx_5070_ti", "h200", "h200_mig"]
 @pytest.fixture
 async def library(fake_nvml: FakeNvml) -> AsyncIterator[NvmlLibrary]:
     fake_nvml.note_calls()
-    library = NvmlLibrary(call_timeout=5.0, env=fake_nvml.env)
+    library = NvmlLibrary(env=fake_nvml.env, **UNHURRIED)
     yield library
     await library.aclose()
 
@@ -89,6 +90,16 @@ async def test_a_card_that_is_divided(library: NvmlLibrary, fake_nvml: FakeNvml)
     assert [(part.gpu_instance, part.compute_instance) for part in card.mig_instances] == [(1, 0), (2, 0)]
     assert card.mig_instances[0].memory_used_bytes == 60 * 1024**3
     assert card.mig_instances[1].uuid.startswith("MIG-")
+
+
+async def test_whether_a_card_is_divided_is_asked_before_what_depends_on_it(
+    library: NvmlLibrary, fake_nvml: FakeNvml
+) -> None:
+    await read(library, fake_nvml, "h200")
+    calls = [name for gpu, name in fake_nvml.calls() if gpu == 0]
+
+    assert calls.index("nvmlDeviceGetMigMode") < calls.index("nvmlDeviceGetFieldValues")
+    assert calls.index("nvmlDeviceGetMigMode") < calls.index("nvmlDeviceGetUtilizationRates")
 
 
 @pytest.mark.parametrize("name", ALL_SHAPES)
@@ -163,7 +174,7 @@ async def test_what_a_card_lacks_is_asked_for_once(
 async def test_pcie_throughput_is_asked_for_only_where_somebody_wants_it(fake_nvml: FakeNvml) -> None:
     fake_nvml.install(shape("rtx_5070_ti"))
     for wanted in (False, True):
-        library = NvmlLibrary(pcie_throughput=wanted, env=fake_nvml.env)
+        library = NvmlLibrary(pcie_throughput=wanted, env=fake_nvml.env, **UNHURRIED)
         card = (await library.read()).gpus[0]
         await library.aclose()
         assert card.pcie_transmit_bytes_per_second == (61_000 * 1024 if wanted else None)

@@ -111,10 +111,18 @@ class FakeNvml:
         self.env["FAKE_NVML_CALLS"] = str(self._calls)
 
     def calls(self) -> list[tuple[int, str]]:
-        """Return the calls since the last time, as GPU (-1 for the library) and name."""
+        """Return the calls since the last time, as GPU (-1 for the library) and name.
+
+        No process may be making one: it could be lost.
+        """
         lines = self._calls.read_text().splitlines() if self._calls.exists() else []
         self._calls.unlink(missing_ok=True)
         return [(int(gpu), name) for gpu, name in (line.split() for line in lines)]
+
+    def count(self, call: str) -> int:
+        """Return how often ``call`` was begun since calls are noted; processes may go on meanwhile."""
+        text = self._calls.read_text() if self._calls.exists() else ""
+        return sum(line.endswith(f" {call}") for line in text.splitlines())
 
     def _write(self) -> None:
         # Replaced in one step, so that the library never reads half a state; by its time it sees a new one.

@@ -2,7 +2,8 @@
  * A fake libnvidia-ml.so.1 that pynvml loads as it would the real one.
  *
  * It knows nothing itself: each call looks into the file that FAKE_NVML_STATE names, lines of key=value,
- * which it reads again whenever the file is another (its time or size), so a test may replace it at will.
+ * which it reads again whenever the file is another (its time or size), so a test may replace it at will:
+ * a call that is under way then may have seen a bit of either state, as with a driver that changes its mind.
  *
  *   count=2                              how many GPUs there are
  *   driver_version=580.00
@@ -79,6 +80,10 @@ static void load(struct lines *lines, const char *path)
     file = fopen(path, "re");
     if (!file)
         return;
+    if (fstat(fileno(file), &now) != 0) { /* it may have been replaced since */
+        fclose(file);
+        return;
+    }
     lines->time = now.st_mtim;
     lines->size = now.st_size;
     lines->count = 0;

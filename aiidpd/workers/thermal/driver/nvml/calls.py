@@ -122,6 +122,8 @@ def _sensor(figure: str, sensor: int, turn: Turn, instead: str | None = None) ->
 
 
 CALLS = (
+    # First, because what a card lacks depends on it: a change while the rest is asked then shows next time.
+    Call("nvmlDeviceGetMigMode", Turn.SLOW, read_mig),
     # The four of a fast reading; where the older of two names is gone, the newer takes its place.
     _batch(Turn.FAST, fields.FAST),
     _one("nvmlDeviceGetTemperature", Turn.FAST, _temperature),
@@ -166,7 +168,6 @@ CALLS = (
     _plain("nvmlDeviceGetCurrPcieLinkWidth", Turn.SLOW, "pcie_width_lanes"),
     _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Turn.SLOW),
     Call("nvmlDeviceGetComputeRunningProcesses", Turn.SLOW, read_processes),
-    Call("nvmlDeviceGetMigMode", Turn.SLOW, read_mig),
     # What never changes while a GPU is there.
     _batch(Turn.ONCE, fields.OFFSETS),
     _threshold("slowdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),

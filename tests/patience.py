@@ -1,0 +1,54 @@
+"""How long a test waits, and how a promise about time is judged on a machine that has others to serve."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+PATIENCE: Final = 60.0
+"""Seconds. What has not come about by then will not: this says nothing about how fast it should."""
+
+_SUMMED_EVERY = 2.1  # seconds: the kernel brings what it says of stalls up to date every two
+
+
+class Stopwatch:
+    """Measures from when it is made."""
+
+    def __init__(self) -> None:
+        self._stalled = stalled()
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been, by the clock on the wall."""
+        return time.monotonic() - self._began
+
+    def within(self, promised: float, took: float | None = None) -> bool:
+        """Whether it has been no longer than ``promised`` seconds, but for what the machine took.
+
+        With ``took`` that is judged, a part of the time.
+
+        A promise holds for a machine that has time. Where it seems broken, the time in which somebody had
+        to wait for a processor or a disk, or the host took the processor away, is not counted.
+        """
+        took = self.seconds if took is None else took
+        if took <= promised:
+            return True
+        time.sleep(_SUMMED_EVERY)
+        return took - (stalled() - self._stalled) <= promised
+
+
+def stalled() -> float:
+    """Return for how many seconds since its boot this machine has held somebody up; 0 where it can't tell."""
+    seconds = 0.0
+    for resource in ("cpu", "io"):
+        with suppress(OSError):
+            some = Path("/proc/pressure", resource).read_text().splitlines()[0]
+            seconds += int(some.rpartition("total=")[2]) / 1e6
+    with suppress(OSError):
+        stolen = Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]
+        seconds += int(stolen) / os.sysconf("SC_CLK_TCK")
+    return seconds
