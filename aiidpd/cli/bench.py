@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import render, work
+from aiidpd.cli import engine_text, render, work
 from aiidpd.cli.session import DONE, Session
 
 
@@ -16,9 +16,9 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     run.add_argument("--endpoint", metavar="NAME", help="only this one")
     work.add_no_wait(run)
     run.set_defaults(run=_run)
-    commands.add_parser("list", parents=[common], help="show each endpoint's last measurement").set_defaults(
-        run=_list
-    )
+    commands.add_parser(
+        "list", parents=[common], help="show each endpoint's last measurement, and its engine"
+    ).set_defaults(run=_list)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
@@ -33,5 +33,7 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
         return DONE
     if document["reason"]:
         session.say(document["reason"])
-    session.data(render.bench_table(document, time.time(), session.paint))
+    now = time.time()
+    lines = render.bench_table(document, now, session.paint)
+    session.data(lines + engine_text.engine_lines(document, now, session.paint))
     return DONE

@@ -16,7 +16,7 @@ _STEPS = (1, 2, 5, 10)
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _APART = 10  # columns between two labels of time, at least
 LONGEST_GAP: Final = 10.0
-"""Seconds between two points that are still joined: over more nothing is known."""
+"""Seconds between two points that a frame joins, unless it says another: over more nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Frame:
     height: int = 8
     marks: tuple[float, ...] = ()
     braille: bool = True
+    longest_gap: float = LONGEST_GAP
 
     @property
     def columns(self) -> int:
@@ -138,7 +139,7 @@ def _curve(points: Points, frame: Frame, bottom: float, top: float) -> list[list
         if value is not None:
             dot(*place(at, value))
     for (before, old), (after, new) in pairwise(inside):
-        if old is not None and new is not None and after - before <= LONGEST_GAP:
+        if old is not None and new is not None and after - before <= frame.longest_gap:
             for column, row in _between(place(before, old), place(after, new)):
                 dot(column, row)
     return cells

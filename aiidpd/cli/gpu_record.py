@@ -14,6 +14,7 @@ from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import UNKNOWN, Paint, moment, since, span, table
 
 _KILO = 1000.0
+_COUNTED = {"engine": "the engine in the last hour", "probes": "our probe"}
 _JOULES_PER_KWH = 3.6e6
 
 
@@ -125,8 +126,8 @@ def _containers(document: Document, currency: str) -> _Rows:
 
 def _tokens(document: Document, currency: str, now: float) -> _Rows:
     return (
-        ("ENDPOINT", "A TOKEN", "BETWEEN", "A MILLION", "BETWEEN", "COUNTED"),
-        "lrrrr",
+        ("ENDPOINT", "A TOKEN", "BETWEEN", "A MILLION", "BETWEEN", "WITH IDLE", "COUNTED"),
+        "lrrrrr",
         [
             (
                 each["source"],
@@ -134,7 +135,10 @@ def _tokens(document: Document, currency: str, now: float) -> _Rows:
                 f"{each['low_joules_per_token']:.3g} to {each['high_joules_per_token']:.3g} J",
                 f"{each['cost_per_million_tokens']:.3g} {currency}",
                 f"{each['low_cost_per_million_tokens']:.3g} to {each['high_cost_per_million_tokens']:.3g}",
-                f"{each['tokens']} by {each['counted_by']}, {since(each['ended_at'], now)}"
+                UNKNOWN
+                if each["with_idle_cost_per_million_tokens"] is None
+                else f"{each['with_idle_cost_per_million_tokens']:.3g} {currency}",
+                f"{each['tokens']} by {_COUNTED[each['counted_by']]}, {since(each['ended_at'], now)}"
                 + (f"  {SIMULATED}" if each["simulated"] else ""),
             )
             for each in document["tokens"]

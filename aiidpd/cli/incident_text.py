@@ -6,11 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiidpd.cli.chart import Frame, Line, chart
+from aiidpd.cli.engine_text import requests_at
 from aiidpd.cli.render import SIMULATED, Document, event_line
 from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since, size, span, table
 
 _MARKS = 20
 _EVENTS = 30
+_ENDPOINTS = 4
+_APART = 90.0  # seconds between two looks at an engine that are still joined: the longest period, and a half
 _CURVES = (
     (
         "temperature_celsius",
@@ -42,10 +45,11 @@ def incident_lines(document: Document, paint: Paint, *, width: int = 100, braill
     """Return everything about an incident, ``width`` characters wide."""
     blocks = [_head(document, paint)]
     blocks += (_gpu(gpu, document, paint, width, braille=braille) for gpu in document["gpus"])
-    blocks += [_containers(document["containers"], paint), _requests(document["requests"], paint)]
+    blocks += [_containers(document["containers"], paint), _requests(document, paint)]
+    blocks.append(_curves_of_requests(document, width, braille=braille))
     blocks.append(_events(document, paint))
     lines: list[str] = []
-    for block in blocks:
+    for block in filter(None, blocks):
         lines += [*([""] if lines else []), *block]
     return lines
 
@@ -130,15 +134,43 @@ def _containers(known: Document, paint: Paint) -> list[str]:
     return lines if known["reason"] else [*lines, "none"]
 
 
-def _requests(known: Document, paint: Paint) -> list[str]:
-    running = "not known" if known["running"] is None else str(known["running"])
-    lines = [f"{paint.bold('Requests that ran')}  {running}"]
+def _requests(document: Document, paint: Paint) -> list[str]:
+    known, ended = document["requests"], document["requests_at_end"]
+    lines = [f"{paint.bold('Requests that ran')}  {_in_all(known)}"]
     if known["reason"]:
         lines.append(plain(known["reason"]))
+    lines += requests_at(known, document["started_at"])
     for each in known["endpoints"]:
-        speed = number(each["output_tokens_per_second"], "tokens/s", 1)
-        measured = UNKNOWN if each["measured_at"] is None else moment(each["measured_at"])
-        lines.append(plain(f"{each['name']}: {speed}, measured {measured}  {each['error']}".rstrip()))
+        if each["measured_at"] is not None or each["error"]:
+            speed = number(each["output_tokens_per_second"], "tokens/s", 1)
+            measured = UNKNOWN if each["measured_at"] is None else moment(each["measured_at"])
+            lines.append(plain(f"{each['name']}: {speed}, measured {measured}  {each['error']}".rstrip()))
+    if ended is not None:
+        lines += [f"at the end  {_in_all(ended)}", *requests_at(ended, None)]
+    return lines
+
+
+def _in_all(known: Document) -> str:
+    if known["running"] is None:
+        return "not known"
+    waiting = f", {known['waiting']} waiting" if known["waiting"] else ""
+    return f"{known['running']}{waiting}"
+
+
+def _curves_of_requests(document: Document, width: int, *, braille: bool) -> list[str]:
+    """Return a curve of the requests that ran, for each endpoint that had any."""
+    track = document["requests_track"]["data"]
+    first = document["started_at"]
+    if not track or first is None:
+        return []
+    ends = [row[0] for gpu in document["gpus"] for row in gpu["data"]] + [row[0] for row in track] + [first]
+    marks = sorted(trigger["time"] for trigger in document["triggers"])[:_MARKS]
+    frame = Frame(min(ends), max(ends) + 1, width, marks=tuple(marks), braille=braille, longest_gap=_APART)
+    lines: list[str] = []
+    for name in list(dict.fromkeys(row[1] for row in track))[:_ENDPOINTS]:
+        points = [(row[0], None if row[2] is None else float(row[2])) for row in track if row[1] == name]
+        if any(value for _, value in points):
+            lines += chart(points, frame, title=plain(f"requests that {name} ran"))
     return lines
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiidpd.cli.engine_text import requests
 from aiidpd.cli.text import UNKNOWN, Paint, cut, moment, number, plain, since, size, span, table
 
 Document = Mapping[str, Any]
@@ -206,9 +207,10 @@ def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
                 "  ".join(filter(None, (SIMULATED if each["simulated"] else "", each["error"]))),
             )
         )
-    head = ("ENDPOINT", "MODEL", "FIRST TOKEN", "PER TOKEN", "TOKENS/S", "MEASURED", "")
+    head = ("ENDPOINT", "MODEL", "FIRST TOKEN", "PER TOKEN", "TOKENS/S", "MEASURED", "REQUESTS", "")
     if rows:
-        lines += table(head, rows, paint, right="llrrr")
+                requests(each["engine"]),
+        lines += table(head, rows, paint, right="llrrrrl")
     for each in document["endpoints"]:
         for withheld in (each["sample"] or {}).get("withheld", ()):
             text = f"{each['name']}: no {withheld['figure']}: {withheld['reason']}"

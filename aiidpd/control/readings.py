@@ -57,7 +57,7 @@ def backup(services: Services) -> schema.BackupDocument:
 
 
 def bench(services: Services) -> schema.BenchDocument:
-    """Return the last measurement of each endpoint."""
+    """Return the last measurement of each endpoint, and what its engine tells."""
     view, common = _reading(services, "bench", "bench")
     if view is not None:
         common["reason"] = view.note or common["reason"]
@@ -69,6 +69,13 @@ def _reading(services: Services, view: str, worker: str) -> tuple[Any, dict[str,
     reading = services.views[view].get()
     known = {status.name: status for status in services.supervisor.statuses}
     status = known.get(worker, WorkerStatus(worker))
+        engines = services.views["engines"].get()
+        told = {each.name: each for each in engines.value.engines} if engines else {}
+        own = schema.EndpointDocument.model_fields.keys() - {"engine"}
+        common["endpoints"] = [
+            {name: getattr(each, name) for name in own} | {"engine": told.get(each.name)}
+            for each in view.endpoints
+        ]
     reason = status.reason
     if reading is None and not reason:
         reason = f"worker {worker} is {status.state}: no reading yet, or the last one is too old to be true"

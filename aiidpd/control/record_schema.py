@@ -91,20 +91,33 @@ class IncidentContainers(Document):
 
 
 class IncidentEndpoint(Document):
-    """The last measurement of an endpoint before the incident."""
+    """An endpoint at that time: the last look at its engine, and the last measurement before."""
 
     name: str
+    requests_running: int | None = None
+    requests_waiting: int | None = None
+    includes_probe: bool = Field(default=False, description="A measurement of ours was among them.")
+    read_at: float | None = Field(default=None, description="When the engine was asked.")
+    reason: str = Field(default="", description="Why it is not known how many.")
     measured_at: float | None
     output_tokens_per_second: float | None
     error: str
 
 
 class IncidentRequests(Document):
-    """The requests that ran when the incident began; null and a reason where that is not known."""
+    """The requests that ran and waited, by the engines' own count; null and a reason where nobody told."""
 
     running: int | None = None
+    waiting: int | None = None
     reason: str = ""
     endpoints: list[IncidentEndpoint] = Field(default=[])
+
+
+class IncidentTrack(Document):
+    """The requests from ten minutes before on: rows of ``columns``, the first of them Unix seconds."""
+
+    columns: list[str] = Field(default=[])
+    data: list[list[float | str | None]] = Field(default=[])
 
 
 class IncidentProcess(Document):
@@ -139,7 +152,9 @@ class IncidentDocument(IncidentSummary):
     events: list[IncidentEventDocument] = Field(default=[], description="From ten minutes before on.")
     events_not_told: int = 0
     containers: IncidentContainers = IncidentContainers()
-    requests: IncidentRequests = IncidentRequests()
+    requests: IncidentRequests = Field(IncidentRequests(), description="When it began.")
+    requests_at_end: IncidentRequests | None = Field(None, description="When it ended; null before.")
+    requests_track: IncidentTrack = IncidentTrack()
     driver_version: str = ""
     gpus: list[IncidentGpu] = Field(default=[])
 
@@ -179,16 +194,22 @@ class TokenEnergyDocument(Document):
     """What a generated token took, with all energy of the GPUs in that time laid on it."""
 
     source: str
-    counted_by: str
+    counted_by: Literal["engine", "probes"] = Field(
+        description="By the engine's own counter, over its working time in the last hour; or by a probe."
+    )
     started_at: float
     ended_at: float
     tokens: int
     joules_per_token: float
     low_joules_per_token: float
     high_joules_per_token: float
+    with_idle_joules_per_token: float | None = Field(
+        description="With the energy of the time in which the engine had nothing to do."
+    )
     cost_per_million_tokens: float
     low_cost_per_million_tokens: float
     high_cost_per_million_tokens: float
+    with_idle_cost_per_million_tokens: float | None
     simulated: bool
 
 

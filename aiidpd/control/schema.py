@@ -257,7 +257,7 @@ class BenchSampleDocument(Document):
 
 
 class EndpointDocument(Document):
-    """One endpoint: its last good measurement, and the error of the last try where that failed."""
+    """One endpoint: its last good measurement, the error of the last try where that failed, its engine."""
 
     name: str
     url: str
@@ -266,6 +266,24 @@ class EndpointDocument(Document):
     sample: BenchSampleDocument | None
     measured_at: float | None
     error: str
+class EngineDocument(Document):
+    """What the endpoint's engine tells about itself; null where it does not, and ``reason`` says why."""
+
+    engine: str = Field(description="Such as vllm or llama.cpp; empty where it did not tell.")
+    requests_running: int | None
+    requests_waiting: int | None
+    generated_tokens: int | None = Field(
+        description="Since the engine's start; llama.cpp counts those of a request when that ends."
+    )
+    prompt_tokens: int | None
+    generated_tokens_per_second: float | None = Field(description="Over the time between the last two looks.")
+    includes_probe: bool = Field(
+        description="A measurement of ours was, or may have been, among the requests."
+    )
+    read_at: float | None
+    reason: str
+
+
     failed_at: float | None
     probes: int
     failures: int
@@ -279,6 +297,7 @@ class BenchDocument(Reading):
 
 # Work and configuration
 
+    engine: EngineDocument | None = Field(None, description="Null where engines are not asked.")
 
 class JobDocument(Document):
     """A piece of work that was asked for; ``done`` of ``total`` are in ``unit``."""

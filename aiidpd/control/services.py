@@ -70,8 +70,8 @@ class Services:
     """Everything that a route may look at or change.
 
     ``started_at`` is in Unix seconds. ``queues`` has ``backup`` and ``bench``. ``views`` has the last
-    readings ``gpus``, ``containers``, ``backup`` and ``bench``. ``config_entries`` gives each key with
-    its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
+    readings ``gpus``, ``containers``, ``backup``, ``bench`` and ``engines``. ``config_entries`` gives each
+    key with its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
     configuration or raises and changes nothing; it returns the keys that changed. ``alerts`` gives those
     that are pending or fire. ``gpu_hold`` keeps whether the daemon may hold the GPUs.
     """

@@ -1,12 +1,8 @@
-"""What is kept of the GPUs: wires flight recorder, minutes, energy and emergency to what the others know.
-
-The thermal room never imports another worker's: what it wants to know of containers and endpoints is handed
-in here as functions that look at the last reading.
-"""
+"""What is kept of the GPUs: wires flight recorder, minutes, energy and emergency to what the others know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any, Final
 
@@ -17,10 +13,8 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.alarms import alarm_policies
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.containers.engine import EngineSnapshot
+from aiidpd.wiring.looks import Looks
 from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyWatch
-from aiidpd.workers.thermal.energy.account import Generation
 from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.energy.metrics import EnergyCollector
 from aiidpd.workers.thermal.export import SampleHistory
@@ -34,9 +28,6 @@ from aiidpd.workers.thermal.record import GpuRecord
 
 INCIDENTS: Final = "incidents"
 ENERGY: Final = "energy.json"
-NO_REQUESTS: Final = (
-    "aiidpd knows of requests only by its own measurements: the last one of each endpoint stands here"
-)
 
 
 class Keeping:
@@ -49,14 +40,11 @@ class Keeping:
         bus: EventBus,
         *,
         gpus: Latest[GpuSnapshot],
-        containers: Latest[EngineSnapshot],
-        bench: Latest[BenchView],
+        looks: Looks,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._gpus = gpus
-        self._containers = containers
-        self._bench = bench
         state = settings().daemon.state_directory
         self._store = IncidentStore(state / INCIDENTS)
         self._follow()
@@ -66,12 +54,18 @@ class Keeping:
             self._store,
             bus,
             clock,
-            containers=self._running,
-            requests=self._requests,
+            containers=looks.running,
+            requests=looks.requests,
+            counts=looks.counts,
             policy=IncidentPolicy(fastest=fastest),
         )
         self._energy = EnergyMeter(
-            state / ENERGY, bus, clock, names=self._names, generations=self._generations
+            state / ENERGY,
+            bus,
+            clock,
+            names=looks.names,
+            generations=looks.generations,
+            counts=looks.token_counts,
         )
         self._minutes = MinuteLog(bus)
         self._emergency = EmergencyWatch(bus, lambda: self._emergency_policy)
@@ -107,52 +101,3 @@ class Keeping:
     def _price(self) -> tuple[float, str]:
         energy = self._settings().energy
         return energy.price_per_kwh, energy.currency
-
-    def _names(self) -> Mapping[str, str]:
-        reading = self._containers.get()
-        return {} if reading is None else {each.id: each.name for each in reading.value.containers}
-
-    def _running(self) -> Mapping[str, Any]:
-        reading = self._containers.get()
-        if reading is None:
-            return {"read_at": None, "reason": "no current reading of the containers", "containers": []}
-        shown = ("id", "name", "image", "state", "health", "gpu")
-        return {
-            "read_at": reading.at,
-            "reason": "",
-            "containers": [
-                {name: getattr(each, name) for name in shown}
-                for each in reading.value.containers
-                if each.running
-            ],
-        }
-
-    def _requests(self) -> Mapping[str, Any]:
-        reading = self._bench.get()
-        endpoints = reading.value.endpoints if reading else ()
-        return {
-            "running": None,
-            "reason": NO_REQUESTS if endpoints else "no endpoint is measured",
-            "endpoints": [
-                {
-                    "name": each.name,
-                    "measured_at": each.measured_at,
-                    "output_tokens_per_second": each.sample.output_tokens_per_second if each.sample else None,
-                    "error": each.error,
-                }
-                for each in endpoints
-            ],
-        }
-
-    def _generations(self) -> list[Generation]:
-        reading = self._bench.get()
-        found = (_generation(each) for each in reading.value.endpoints) if reading else ()
-        return [generation for generation in found if generation is not None]
-
-
-def _generation(endpoint: EndpointView) -> Generation | None:
-    sample, ended = endpoint.sample, endpoint.measured_at
-    if sample is None or ended is None or not sample.output_tokens:
-        return None
-    started = ended - sample.total_seconds
-    return Generation(endpoint.name, started, ended, sample.output_tokens, "bench probe", endpoint.simulated)

@@ -17,7 +17,6 @@ from aiidpd.alerts.board import AlertBoard
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.config.load import Loaded
 from aiidpd.config.model import Settings
-from aiidpd.config.tables.workers import Endpoint
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
@@ -28,14 +27,11 @@ from aiidpd.kernel.worker import Worker, WorkerSpec
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.keeping import Keeping
 from aiidpd.workers.backup.metrics import BackupCollector
+from aiidpd.wiring.inference import Inference
 from aiidpd.workers.backup.policy import BackupPolicy
+from aiidpd.wiring.looks import Looks
 from aiidpd.workers.backup.view import BackupView
 from aiidpd.workers.backup.worker import BackupWorker
-from aiidpd.workers.bench.metrics import BenchCollector
-from aiidpd.workers.bench.policy import BenchPolicy
-from aiidpd.workers.bench.target import Target
-from aiidpd.workers.bench.view import BenchView
-from aiidpd.workers.bench.worker import BenchWorker
 from aiidpd.workers.containers.engine import Engine, EngineSnapshot
 from aiidpd.workers.containers.metrics import ContainersCollector
 from aiidpd.workers.containers.known import ContainersPolicy
@@ -86,7 +82,7 @@ class Parts:
         self._governor_tally = Tally()
         self.containers: Latest[EngineSnapshot] = Latest(clock, max_age=0)
         self.backup: Latest[BackupView] = Latest(clock, max_age=math.inf)
-        self.bench: Latest[BenchView] = Latest(clock, max_age=0)
+        self.inference = Inference(lambda: self.settings, clock, bus, self.bench_queue)
         self._containers_memory = ContainersMemory()
         self._stop_orders = StopOrders(bus)
         self.keeping = Keeping(
@@ -94,8 +90,7 @@ class Parts:
             clock,
             bus,
             gpus=self.gpus,
-            containers=self.containers,
-            bench=self.bench,
+            looks=Looks(self.containers, self.inference.bench, self.inference.engines),
         )
         self.alerts = AlertBoard(clock, bus, health)
         self.foreseen: Latest[tuple[Foresight, ...]] = Latest(clock, max_age=0)
@@ -114,7 +109,7 @@ class Parts:
             WorkerSpec("thermal", self._thermal, lambda: _NVML_START + self.settings.gpu.call_timeout),
             WorkerSpec("containers", self._containers, self._containers_deadline),
             WorkerSpec("backup", self._backup, lambda: _BACKUP_DEADLINE),
-            WorkerSpec("bench", self._bench, lambda: self._bench_policy().worker_deadline),
+            WorkerSpec("bench", self.inference.worker, lambda: self.inference.policy().worker_deadline),
         )
 
     @property
@@ -128,7 +123,7 @@ class Parts:
             "energy": self.keeping.collector,
             "containers": ContainersCollector(self.containers),
             "backup": BackupCollector(self.backup),
-            "bench": BenchCollector(self.bench),
+            **self.inference.collectors,
         }
 
     def _thermal(self) -> Worker:
@@ -240,34 +235,3 @@ class Parts:
         return BackupWorker(
             policy, queue=self.backup_queue, latest=self.backup, bus=self._bus, clock=self._clock
         )
-
-    def _bench(self) -> Worker:
-        policy = self._bench_policy()
-        self.bench.max_age = policy.max_age
-        return BenchWorker(
-            [self._target(endpoint) for endpoint in self.settings.bench.endpoints],
-            policy,
-            queue=self.bench_queue,
-            latest=self.bench,
-            bus=self._bus,
-            clock=self._clock,
-        )
-
-    def _bench_policy(self) -> BenchPolicy:
-        bench = self.settings.bench
-        return BenchPolicy(
-            interval=bench.interval,
-            timeout=bench.timeout,
-            first_token_timeout=bench.first_token_timeout,
-            max_tokens=bench.max_tokens,
-        )
-
-    def _target(self, endpoint: Endpoint) -> Target:
-        if endpoint.kind == "simulated":
-            from aiidpd.workers.bench.simulated import SimulatedTarget
-
-            return SimulatedTarget(self._clock, name=endpoint.name)
-        from aiidpd.workers.bench.openai import OpenAITarget
-
-        key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
-        return OpenAITarget(endpoint.name, endpoint.url, endpoint.model, api_key=key)

@@ -13,6 +13,7 @@ from aiidpd.kernel.health import Finding
 from aiidpd.kernel.jobs import JobStatus
 from aiidpd.kernel.worker import WorkerStatus
 from aiidpd.workers.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
+from aiidpd.workers.bench.engine.state import EngineState
 from aiidpd.workers.bench.stats import BenchSample, Withheld
 from aiidpd.workers.bench.target import EngineTimings
 from aiidpd.workers.bench.view import BenchView, EndpointView
@@ -48,7 +49,14 @@ PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]
     (schema.WithheldDocument, Withheld, frozenset(), frozenset()),
     (schema.BenchSampleDocument, BenchSample, frozenset(), frozenset()),
     # The monotonic time of a probe means nothing outside of the process; note becomes the reason.
-    (schema.EndpointDocument, EndpointView, frozenset(), frozenset({"probed"})),
+    (schema.EndpointDocument, EndpointView, frozenset({"engine"}), frozenset({"probed"})),
+    # So it is with a look; the rest stands beside it, in the endpoint's own document.
+    (
+        schema.EngineDocument,
+        EngineState,
+        frozenset(),
+        frozenset({"name", "model", "simulated", "uncounted_tokens", "read", "lasting"}),
+    ),
     (schema.BenchDocument, BenchView, COMMON, frozenset({"note"})),
 ]
 # What is told in another form on purpose: a severity by its name, pairs as objects, states as their words.

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.workers.bench.openai import OpenAITarget
+from aiidpd.workers.bench.http.openai import OpenAITarget
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.simulated import SimulatedTarget
 from aiidpd.workers.bench.target import Target

@@ -103,7 +103,7 @@ async def control_daemon(
     jobs = JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
-        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench")
+        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench", "engines")
     }
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()

@@ -107,10 +107,14 @@ class InferenceServer:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
     most_busy: int = 0
+    page: web.Response | None = None  # what GET /metrics answers; None: there is no such page
+    page_steps: Sequence[Step] = ()  # in its place, a page that is played
+    pages: list[dict[str, str]] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/v1/chat/completions", self._answer)
+        app.router.add_get("/metrics", self._show)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -134,14 +138,27 @@ class InferenceServer:
             response = web.StreamResponse(headers=self.headers)
             await response.prepare(request)
             with contextlib.suppress(ConnectionResetError):
-                await self._play(request, response)
+                await self._play(request, response, self.steps)
             return response
         finally:
             self.busy -= 1
 
-    async def _play(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def _show(self, request: web.Request) -> web.StreamResponse:
+        self.pages.append(dict(request.headers))
+        if self.page_steps:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionResetError):
+                await self._play(request, response, self.page_steps)
+            return response
+        if self.page is None:
+            raise web.HTTPNotFound
+        page = self.page
+        return web.Response(status=page.status, body=page.body, headers=page.headers)
+
+    async def _play(self, request: web.Request, response: web.StreamResponse, steps: Sequence[Step]) -> None:
         try:
-            for step in self.steps:
+            for step in steps:
                 match step:
                     case Wait(seconds):
                         await asyncio.sleep(seconds)

@@ -168,3 +168,11 @@ class Bench(Table):
         default=(),
         description="The servers that are measured, one [[bench.endpoints]] each, at the end of this table.",
     )
+    engine_metrics_interval: Duration = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        description="How often an engine is asked for its own figures (requests running and waiting, tokens "
+        "generated), which vLLM shows at /metrics and llama-server does when started with --metrics. Less "
+        "than a second counts as one; 0: never.",
+    )

@@ -10,9 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
-from aiidpd.kernel.errors import Misconfigured
 from aiidpd.workers.bench.target import EngineTimings, ProbeRequest
 
 T = TypeVar("T")
@@ -50,27 +48,6 @@ class Piece:
             engine=_later(self.engine, later.engine),
             error=_later(self.error, later.error),
         )
-
-
-def completions_url(url: str, name: str) -> str:
-    """Return where completions are posted for an endpoint's base ``url``, given with or without ``/v1``.
-
-    Raises :class:`Misconfigured` for what is no HTTP URL and for one that carries credentials.
-    """
-    remedy = "give it as http://HOST:PORT, and an API key as a credential"
-    shown = f"benchmark endpoint {name}"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises for what is no port
-    except ValueError as error:
-        raise Misconfigured("use", shown, reason=f"its url is malformed: {error}", remedy=remedy) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Misconfigured("use", shown, reason="its url is no http or https URL", remedy=remedy)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        reason = "its url holds credentials, a query or a fragment, and urls are logged"
-        raise Misconfigured("use", shown, reason=reason, remedy=remedy)
-    path = parts.path.rstrip("/").removesuffix("/v1")
-    return urlunsplit((parts.scheme, parts.netloc, f"{path}/v1/chat/completions", "", ""))
 
 
 def body(model: str, request: ProbeRequest) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aiidpd.workers.bench.stats import BenchSample
@@ -53,6 +54,24 @@ class BenchView:
     def endpoint(self, name: str) -> EndpointView | None:
         """Return the endpoint ``name``, None where there is no such."""
         return next((each for each in self.endpoints if each.name == name), None)
+
+    def put(self, view: EndpointView) -> BenchView:
+        """Return the view with ``view`` in the place of the one that has its name."""
+        others = (view if each.name == view.name else each for each in self.endpoints)
+        return replace(self, endpoints=tuple(others))
+
+    def still_true(self, fresh: Iterable[EndpointView]) -> tuple[EndpointView, ...]:
+        """Return ``fresh`` with what is known here of those that are the same in name, url and model."""
+        found = []
+        for each in fresh:
+            known = self.endpoint(each.name)
+            same = known is not None and (known.url, known.model, known.simulated) == (
+                each.url,
+                each.model,
+                each.simulated,
+            )
+            found.append(known if known is not None and same else each)
+        return tuple(found)
 
     def all_failed(self) -> str:
         """Return the errors of all endpoints as one line, empty unless each one's last probe failed."""

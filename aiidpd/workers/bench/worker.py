@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import anyio
 
 from aiidpd.kernel.bus import EventBus, Subscription
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
-from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.events import Scalar
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat
 from aiidpd.workers.bench.backoff import Asks
+from aiidpd.workers.bench.engine.reader import OwnProbes
 from aiidpd.workers.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
-from aiidpd.workers.bench.stats import BenchSample, measure
-from aiidpd.workers.bench.summary import figures, summary
+from aiidpd.workers.bench.stats import measure
+from aiidpd.workers.bench.summary import figures
 from aiidpd.workers.bench.target import Target
+from aiidpd.workers.bench.telling import Teller
 from aiidpd.workers.bench.view import BenchView, EndpointView
 
-_SOURCE = "bench"
 _BEAT = 5.0  # seconds between signs of life while nothing is due
-_SERIES = ("ttft_seconds", "time_per_output_token_seconds", "output_tokens_per_second", "total_seconds")
 NO_ENDPOINTS = "no endpoint is configured: add bench.endpoints to measure one"
 
 
@@ -33,9 +32,9 @@ class BenchWorker:
 
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
     ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
-    somebody asks to leave a GPU alone (``gpu.back_off``) only jobs run, and what is due waits. The
-    targets belong to the worker: it closes them when it ends. Raises :class:`Misconfigured` where
-    two targets share a name.
+    somebody asks to leave a GPU alone (``gpu.back_off``) only jobs run, and what is due waits. ``own`` is
+    told which endpoint is being probed. The targets belong to the worker: it closes them when it ends.
+    Raises :class:`Misconfigured` where two targets share a name.
     """
 
     def __init__(
@@ -47,6 +46,7 @@ class BenchWorker:
         latest: Latest[BenchView],
         bus: EventBus,
         clock: Clock,
+        own: OwnProbes | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -60,6 +60,8 @@ class BenchWorker:
         self._bus = bus
         self._clock = clock
         self._nonce = nonce
+        self._own = own or OwnProbes()
+        self._told = Teller(bus, clock)
         self._view = BenchView()
         self._schedule = Schedule()
         self._asks = Asks()
@@ -112,17 +114,11 @@ class BenchWorker:
         """Take over what the worker before this one knew of the same endpoints."""
         reading = self._latest.get()
         known = reading.value if reading else BenchView()
-        endpoints = []
-        for target in self._targets.values():
-            fresh = EndpointView(target.name, target.url, target.model, target.simulated)
-            before = known.endpoint(target.name)
-            same = before is not None and (before.url, before.model, before.simulated) == (
-                fresh.url,
-                fresh.model,
-                fresh.simulated,
-            )
-            endpoints.append(before if before is not None and same else fresh)
-        self._view = BenchView(tuple(endpoints), "" if endpoints else NO_ENDPOINTS)
+        fresh = (
+            EndpointView(each.name, each.url, each.model, each.simulated) for each in self._targets.values()
+        )
+        endpoints = known.still_true(fresh)
+        self._view = BenchView(endpoints, "" if endpoints else NO_ENDPOINTS)
         self._latest.put(self._view)
         probed = {each.name: each.probed for each in endpoints if each.probed is not None}
         self._schedule = begin(self._targets, probed, self._clock.monotonic(), self._policy)
@@ -191,39 +187,15 @@ class BenchWorker:
         if view is None:
             raise LookupError(name)  # the view is made from the targets
         try:
-            timeline = await target.probe(self._policy.request(self._nonce()))
+            with self._own.of(name):
+                timeline = await target.probe(self._policy.request(self._nonce()))
         except Unavailable as error:
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
-            self._publish("bench.failed", view, Severity.WARNING, view.error, {"model": view.model})
+            self._told.failed(view)
         else:
             sample = measure(timeline, self._policy.trust)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
-            self._publish("bench.measured", view, Severity.INFO, summary(sample), figures(sample))
-            self._sample(view, sample)
-        others = (view if each.name == name else each for each in self._view.endpoints)
-        self._view = replace(self._view, endpoints=tuple(others))
+            self._told.measured(view, sample)
+        self._view = self._view.put(view)
         self._latest.put(self._view)
         return view
-
-    def _publish(
-        self, kind: str, view: EndpointView, severity: Severity, reason: str, evidence: dict[str, Scalar]
-    ) -> None:
-        self._bus.publish(
-            Event(
-                time=self._clock.time(),
-                source=_SOURCE,
-                kind=kind,
-                reason=reason,
-                subject=view.name,
-                severity=severity,
-                evidence=evidence,
-                simulated=view.simulated,
-            )
-        )
-
-    def _sample(self, view: EndpointView, sample: BenchSample) -> None:
-        at = self._clock.time()
-        for series in _SERIES:
-            value: float | None = getattr(sample, series)
-            if value is not None:
-                self._bus.sample(Sample(at, _SOURCE, series, view.name, value, view.simulated))

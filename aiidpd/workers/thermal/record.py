@@ -11,8 +11,11 @@ import anyio.to_thread
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Invalid, NotFound, Unavailable
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.energy.account import CARD_ACCURACY, Share, TokenEnergy
-from aiidpd.workers.thermal.energy.meter import EnergyMeter, EnergyView, GpuEnergy
+from aiidpd.workers.thermal.energy.joules import CARD_ACCURACY
+from aiidpd.workers.thermal.energy.kept import GpuEnergy
+from aiidpd.workers.thermal.energy.meter import EnergyMeter, EnergyView
+from aiidpd.workers.thermal.energy.shares import Share
+from aiidpd.workers.thermal.energy.tokens import TokenEnergy, cost_of_million
 from aiidpd.workers.thermal.export import SampleHistory, rows
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 from aiidpd.workers.thermal.incidents.store import IncidentStore
@@ -149,19 +152,22 @@ def _share(name: str, share: Share, price: float) -> dict[str, Any]:
 
 
 def _token(token: TokenEnergy, price: float) -> dict[str, Any]:
-    cost, low, high = token.cost(price)
     generation = token.generation
     return {
         "source": generation.source,
-        "counted_by": generation.counted_by,
+        "counted_by": generation.counted_by.value,
         "started_at": generation.started_at,
         "ended_at": generation.ended_at,
         "tokens": generation.tokens,
         "joules_per_token": token.joules,
         "low_joules_per_token": token.low,
         "high_joules_per_token": token.high,
-        "cost_per_million_tokens": cost,
-        "low_cost_per_million_tokens": low,
-        "high_cost_per_million_tokens": high,
+        "with_idle_joules_per_token": token.with_idle,
+        "cost_per_million_tokens": cost_of_million(token.joules, price),
+        "low_cost_per_million_tokens": cost_of_million(token.low, price),
+        "high_cost_per_million_tokens": cost_of_million(token.high, price),
+        "with_idle_cost_per_million_tokens": None
+        if token.with_idle is None
+        else cost_of_million(token.with_idle, price),
         "simulated": generation.simulated,
     }

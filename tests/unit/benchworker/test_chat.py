@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.workers.bench import chat
 from aiidpd.workers.bench.target import EngineTimings, ProbeRequest
+from aiidpd.workers.bench.urls import completions_url
 
 
 def piece(document: Any) -> chat.Piece:
@@ -32,7 +33,7 @@ def delta(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_the_url_may_be_given_with_or_without_its_version(url: str, posted: str):
-    assert chat.completions_url(url, "a") == posted
+    assert completions_url(url, "a") == posted
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_the_url_may_be_given_with_or_without_its_version(url: str, posted: str)
 )
 def test_a_url_that_cannot_be_used_is_refused_by_the_endpoint_s_name(url: str):
     with pytest.raises(Misconfigured, match="benchmark endpoint gpu0") as caught:
-        chat.completions_url(url, "gpu0")
+        completions_url(url, "gpu0")
     assert "u:p" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from aiidpd.kernel.errors import Misconfigured, Unavailable
-from aiidpd.workers.bench.openai import OpenAITarget
+from aiidpd.workers.bench.http.openai import OpenAITarget
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.stats import Trust, measure
 from aiidpd.workers.bench.target import Timeline

@@ -67,6 +67,7 @@ OTHER: dict[str, Any] = {
     "bench.max_tokens": 8,
     "bench.endpoints": [{"name": "a", "kind": "simulated"}],
     "telemetry.listen": "",
+    "bench.engine_metrics_interval": "1s",
     "control.admins": ["alice"],
     "control.group": "",
     "control.max_connections": 8,

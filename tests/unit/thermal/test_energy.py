@@ -11,23 +11,20 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
-from aiidpd.workers.thermal.energy.account import (
+from aiidpd.workers.thermal.energy.joules import Meter, Method, advance
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
+from aiidpd.workers.thermal.energy.shares import (
     HOST,
     IDLE,
     OTHERS,
     UNKNOWN,
-    Generation,
-    Meter,
-    Method,
     Share,
     Sharing,
-    Trace,
-    advance,
     bounded,
-    per_token,
     share_out,
 )
-from aiidpd.workers.thermal.energy.meter import EnergyMeter
+from aiidpd.workers.thermal.energy.tokens import CountedBy, Generation, cost_of_million, per_token
+from aiidpd.workers.thermal.energy.trace import Trace
 from aiidpd.workers.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
 from tests.fakes.clock import FakeClock, settle
 
@@ -182,7 +179,7 @@ def test_holders_beyond_the_bound_become_others_and_nothing_is_lost() -> None:
 
 
 def generation(start: float, end: float, tokens: int) -> Generation:
-    return Generation("local", start, end, tokens, "bench probe")
+    return Generation("local", start, end, tokens, CountedBy.PROBES)
 
 
 def test_a_token_s_energy_and_its_cost_with_honest_bounds() -> None:
@@ -192,9 +189,7 @@ def test_a_token_s_energy_and_its_cost_with_honest_bounds() -> None:
     assert found.joules == pytest.approx(10.0)
     assert found.low == pytest.approx(9.5)
     assert found.high == pytest.approx(10.5)
-    cost, low, high = found.cost(0.30)
-    assert cost == pytest.approx(10.0 * 1e6 / 3.6e6 * 0.30)
-    assert low < cost < high
+    assert cost_of_million(found.joules, 0.30) == pytest.approx(10.0 * 1e6 / 3.6e6 * 0.30)
 
 
 @given(st.lists(st.floats(0.0, 600.0), min_size=12, max_size=12), st.floats(0.0, 10.0), st.floats(0.05, 1.0))

@@ -59,12 +59,31 @@ class EnergyCollector(Collector):
         for name, share in view.shares.items():
             for figure, family in shares.items():
                 family.add_metric((name,), getattr(share, figure))
-        per_token = GaugeMetricFamily(
-            "aiidpd_gpu_energy_per_token_joules",
-            "Energy of all GPUs per token generated in the last counted stretch.",
-            labels=("endpoint",),
-        )
+        labels = ("endpoint", "counted_by")
+        tokens: dict[str, GaugeMetricFamily] = {
+            "joules": GaugeMetricFamily(
+                "aiidpd_gpu_energy_per_token_joules",
+                "Energy of all GPUs per generated token: of the engine's working time in the last hour by "
+                "its own counter (engine), else of the last probe (probes).",
+                labels=labels,
+            ),
+            "low": GaugeMetricFamily(
+                "aiidpd_gpu_energy_per_token_low_joules", "The least that it can be.", labels=labels
+            ),
+            "high": GaugeMetricFamily(
+                "aiidpd_gpu_energy_per_token_high_joules", "The most that it can be.", labels=labels
+            ),
+            "with_idle": GaugeMetricFamily(
+                "aiidpd_gpu_energy_per_token_with_idle_joules",
+                "The same with the energy of the time in which the engine had nothing to do.",
+                labels=labels,
+            ),
+        }
         for token in view.tokens:
-            per_token.add_metric((token.generation.source,), token.joules)
-        families: list[Any] = [joules, *shares.values(), per_token]
+            for figure, gauge in tokens.items():
+                known = getattr(token, figure)
+                if known is not None:
+                    generation = token.generation
+                    gauge.add_metric((generation.source, generation.counted_by.value), known)
+        families: list[Any] = [joules, *shares.values(), *tokens.values()]
         yield from (family for family in families if family.samples)

@@ -1,0 +1,50 @@
+"""What an engine tells of itself, as text for people (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiidpd.cli.text import UNKNOWN, Paint, number, plain, since
+
+
+def requests(engine: Mapping[str, Any] | None) -> str:
+    """Return how many requests run and wait; a probe of ours among them is marked."""
+    if engine is None or engine["requests_running"] is None:
+        return UNKNOWN
+    waiting = f", {engine['requests_waiting']} waiting" if engine["requests_waiting"] else ""
+    ours = " (ours among them)" if engine["includes_probe"] and engine["requests_running"] else ""
+    return f"{engine['requests_running']} running{waiting}{ours}"
+
+
+def engine_lines(document: Mapping[str, Any], now: float, paint: Paint) -> list[str]:
+    """Return a line for each endpoint: what its engine tells, or why that is not known."""
+    lines = []
+    for each in document["endpoints"]:
+        engine = each["engine"]
+        if engine is None:
+            continue
+        if engine["reason"]:
+            lines.append(paint.dim(plain(f"{each['name']}: engine not known: {engine['reason']}")))
+        elif engine["read_at"] is not None:
+            parts = [
+                requests(engine),
+                f"{number(engine['generated_tokens'])} tokens generated",
+                f"{number(engine['generated_tokens_per_second'], digits=1)} tokens/s by all requests",
+                since(engine["read_at"], now),
+            ]
+            lines.append(plain(f"{each['name']}: {engine['engine']}: {', '.join(parts)}"))
+    return lines
+
+
+def requests_at(known: Mapping[str, Any], moment: float | None) -> list[str]:
+    """Return what ran at ``moment`` (Unix seconds) by endpoint, as an incident keeps it."""
+    lines = []
+    for each in known["endpoints"]:
+        age = ""
+        if each["read_at"] is not None and moment is not None:
+            apart = moment - each["read_at"]
+            age = f", asked {abs(apart):.1f} s {'before' if apart >= 0 else 'after'}"
+        why = f": {each['reason']}" if each["reason"] else ""
+        lines.append(plain(f"{each['name']}: {requests(each)}{age}{why}"))
+    return lines

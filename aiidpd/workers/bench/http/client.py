@@ -1,0 +1,77 @@
+"""The HTTP client, and what is to be said when a server answers otherwise than it should."""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+import anyio
+import anyio.to_thread
+import httpcore  # noqa: F401 -- httpx imports it with its first client, and the event loop would stand still
+import httpx
+
+from aiidpd.kernel.errors import Misconfigured, describe
+
+_CLOSING = 1.0  # seconds that closing a connection may take
+
+
+class Client:
+    """Opens a connection for each request, as a new user does, and keeps none.
+
+    Environment variables are not obeyed: a proxy would be measured in the engine's place, and .netrc could
+    send credentials that nobody configured. There is no timeout here: the caller's scope bounds the whole.
+    """
+
+    def __init__(self, *, tls: bool) -> None:
+        self._tls = tls
+        self._client: httpx.AsyncClient | None = None
+
+    async def get(self) -> httpx.AsyncClient:
+        """Return the client, made with the first call."""
+        if self._client is None:
+            # In a thread: reading the system's certificates takes tens of ms.
+            self._client = await anyio.to_thread.run_sync(_client, self._tls)
+        return self._client
+
+    async def aclose(self) -> None:
+        """Let go of connections. Can be called twice; :meth:`get` afterwards makes a new one."""
+        client, self._client = self._client, None
+        if client is not None:
+            with anyio.move_on_after(_CLOSING, shield=True):
+                await client.aclose()
+
+
+def usable_key(name: str, api_key: str | None) -> str:
+    """Return the key as a header can hold it; raises :class:`Misconfigured` where it can't."""
+    key = (api_key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        reason = "its API key holds characters that no HTTP header may"
+        raise Misconfigured("use", f"benchmark endpoint {name}", reason=reason, remedy="mend the credential")
+    return key
+
+
+def root(error: BaseException) -> str:
+    """Return the text of the operating system's error below ``error``, else its own."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ConnectionError) and below.errno:
+            return os.strerror(below.errno).lower()  # asyncio puts text of its own in its place
+        if isinstance(below, OSError) and below.strerror:
+            return below.strerror[:1].lower() + below.strerror[1:]
+        if isinstance(below, BaseExceptionGroup):
+            below = below.exceptions[0]
+        else:
+            below = below.__cause__ or below.__context__
+    return describe(error)
+
+
+def _client(tls: bool) -> httpx.AsyncClient:
+    # The system's certificates, for an administrator's own are among them; or none, which spares 3 MiB.
+    context = ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=None,  # noqa: S113 -- the scope around each request bounds the whole of it
+        limits=httpx.Limits(max_keepalive_connections=0),
+    )

@@ -1,0 +1,37 @@
+"""Where at an endpoint what is found (pure)."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit, urlunsplit
+
+from aiidpd.kernel.errors import Misconfigured
+
+
+def completions_url(url: str, name: str) -> str:
+    """Return where completions are posted for an endpoint's base ``url``, given with or without ``/v1``.
+
+    Raises :class:`Misconfigured` for what is no HTTP URL and for one that carries credentials.
+    """
+    return _below(url, name, "/v1/chat/completions")
+
+
+def metrics_url(url: str, name: str) -> str:
+    """Return where the engine's page for Prometheus is, beside ``/v1``; raises as :func:`completions_url`."""
+    return _below(url, name, "/metrics")
+
+
+def _below(url: str, name: str, path: str) -> str:
+    remedy = "give it as http://HOST:PORT, and an API key as a credential"
+    shown = f"benchmark endpoint {name}"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no port
+    except ValueError as error:
+        raise Misconfigured("use", shown, reason=f"its url is malformed: {error}", remedy=remedy) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Misconfigured("use", shown, reason="its url is no http or https URL", remedy=remedy)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        reason = "its url holds credentials, a query or a fragment, and urls are logged"
+        raise Misconfigured("use", shown, reason=reason, remedy=remedy)
+    above = parts.path.rstrip("/").removesuffix("/v1")
+    return urlunsplit((parts.scheme, parts.netloc, f"{above}{path}", "", ""))

@@ -1,0 +1,101 @@
+"""What every engine that tells of itself promises, be it simulated, scripted or a real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+from aiohttp import web
+
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.workers.bench.engine.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.workers.bench.http.engine_page import EnginePage
+from aiidpd.workers.bench.http.openai import OpenAITarget
+from aiidpd.workers.bench.policy import BenchPolicy
+from aiidpd.workers.bench.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.workers.bench.target import Target
+from tests.fakes import llama
+from tests.fakes.engine_pages import vllm
+from tests.fakes.inference import InferenceServer, steady
+
+TOKENS = 8
+POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
+
+
+@dataclass
+class Engine:
+    """An endpoint, its engine, and whether what it tells follows what it is asked."""
+
+    target: Target
+    source: EngineSource
+    follows: bool = True
+
+
+@pytest.fixture(params=["simulated", "scripted", "llama"])
+async def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[[str, str], None]
+) -> AsyncIterator[Engine]:
+    if request.param == "simulated":
+        made_up = SimulatedTarget(SystemClock(), seed=1)
+        yield Engine(made_up, SimulatedEngine(SystemClock(), made_up))
+    elif request.param == "scripted":
+        async with InferenceServer(steady(TOKENS, first=0.02, each=0.005)) as server:
+            server.page = web.Response(text=vllm())
+            found = OpenAITarget("scripted", server.url, "any")
+            yield Engine(found, EnginePage("scripted", server.url, timeout=20), follows=False)
+            await found.aclose()
+    else:
+        if llama.find_server() is None:
+            missing("llama-server", llama.HOW_TO_GET)
+        with llama.running(tmp_path) as served:
+            found = OpenAITarget("llama", served.url, "tiny")
+            yield Engine(found, EnginePage("llama", served.url, timeout=20))
+            await found.aclose()
+
+
+async def look(engine: Engine) -> EngineFigures:
+    answer = await engine.source.read()
+    assert not isinstance(answer, NotKnown), answer
+    return answer
+
+
+async def test_it_says_who_it_is_and_every_figure(engine: Engine) -> None:
+    found = await look(engine)
+    await engine.source.aclose()
+    assert found.engine
+    assert ("SIMULATED" in found.engine) == engine.target.simulated
+    for figure in ("requests_running", "requests_waiting", "generated_tokens", "prompt_tokens"):
+        count = getattr(found, figure)
+        assert isinstance(count, int)
+        assert count >= 0
+    assert found.uncounted_tokens is not None
+    assert (found.uncounted_tokens == 0) == (found.requests_running == 0)
+
+
+async def test_its_counters_grow_by_what_was_generated_and_never_fall(engine: Engine) -> None:
+    before = await look(engine)
+    await engine.target.probe(POLICY.request("nonce"))
+    after = await look(engine)
+    await engine.source.aclose()
+    assert before.generated_tokens is not None
+    assert after.generated_tokens is not None
+    assert before.prompt_tokens is not None
+    assert after.prompt_tokens is not None
+    assert after.generated_tokens >= before.generated_tokens
+    assert after.prompt_tokens >= before.prompt_tokens
+    if engine.follows:
+        assert after.generated_tokens - before.generated_tokens == TOKENS
+        assert after.prompt_tokens > before.prompt_tokens
+
+
+async def test_it_can_be_read_again_also_after_it_was_closed_and_after_a_cancellation(engine: Engine) -> None:
+    await look(engine)
+    await engine.source.aclose()
+    await engine.source.aclose()
+    with anyio.move_on_after(0):
+        await engine.source.read()
+    await look(engine)
+    await engine.source.aclose()
