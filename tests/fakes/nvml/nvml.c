@@ -3,7 +3,7 @@
  *
  * It knows nothing itself: each call looks into the file that FAKE_NVML_STATE names, lines of key=value,
  * which it reads again whenever the file is another (its time or size), so a test may replace it at will:
- * a call that is under way then may have seen a bit of either state, as with a driver that changes its mind.
+ * each call sees one state, and a reading of many calls may tell a bit of either, as with a real driver.
  *
  *   count=2                              how many GPUs there are
  *   driver_version=580.00
@@ -112,21 +112,24 @@ static const char *value_of(const struct lines *lines, const char *key)
     return NULL;
 }
 
-static const char *look_up(const char *key)
+/* Reads the state again, if it is another by now: once a call, so that no call tells half of two. */
+static void refresh(void)
 {
     const char *path = getenv("FAKE_NVML_STATE");
-    const char *value;
     char set[512];
 
     if (!path)
-        return NULL;
+        return;
     snprintf(set, sizeof set, "%s.set", path);
     load(&settings, set);
-    value = value_of(&settings, key);
-    if (value)
-        return value;
     load(&state, path);
-    return value_of(&state, key);
+}
+
+static const char *look_up(const char *key)
+{
+    const char *value = value_of(&settings, key);
+
+    return value ? value : value_of(&state, key);
 }
 
 static const char *look_up_of(int gpu, const char *key)
@@ -171,6 +174,7 @@ static nvmlReturn_t behave(int gpu, const char *call)
     const char *how, *kernel;
 
     note(gpu, call);
+    refresh();
     while ((how = gpu >= 0 ? look_up_of(gpu, call) : NULL) || (how = look_up(call))) {
         if (strcmp(how, "crash") == 0) {
             fprintf(stderr, "the fake NVML crashes in %s\n", call);
@@ -179,6 +183,7 @@ static nvmlReturn_t behave(int gpu, const char *call)
         if (strcmp(how, "hang") != 0)
             return atoi(how);
         nanosleep(&nap, NULL);
+        refresh();
     }
     kernel = look_up("kernel");
     return kernel && atoi(kernel) != FAKE_BUILD ? LIB_RM_VERSION_MISMATCH : SUCCESS;
