@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,14 @@ PATIENCE: Final = 60.0
 """Seconds. What has not come about by then will not: this says nothing about how fast it should."""
 
 _SUMMED_EVERY = 2.1  # seconds: the kernel brings what it says of stalls up to date every two
+
+
+def until(holds: Callable[[], object], seconds: float = PATIENCE, why: Callable[[], str] = str) -> None:
+    """Wait until ``holds()``; where it does not in time, fail with what ``why()`` says."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not come about in {seconds:g} s; {why()}"
+        time.sleep(0.02)
 
 
 class Stopwatch:

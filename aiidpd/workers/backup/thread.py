@@ -60,9 +60,7 @@ class Asker:
     def check(self, what: str, subject: str) -> None:
         """Raise :class:`Unavailable` while an earlier question has no answer: its thread still hangs."""
         if self._asking:
-            reason = f"it has not answered for {self._patience:g} s"
-            remedy = "look for a dead disk or network mount (dmesg)"
-            raise Unavailable(f"look at {what}", subject, reason=reason, remedy=remedy)
+            raise self._silent(what, subject)
 
     async def ask(self, call: Callable[[], T], what: str, subject: str) -> T:
         """Return what ``call`` returns in a thread; raises its own errors, and :class:`Unavailable`."""
@@ -92,5 +90,10 @@ class Asker:
         if error is not None:
             raise error
         if not answers:
-            self.check(what, subject)
+            raise self._silent(what, subject)
         return answers[0]
+
+    def _silent(self, what: str, subject: str) -> Unavailable:
+        reason = f"it has not answered for {self._patience:g} s"
+        remedy = "look for a dead disk or network mount (dmesg)"
+        return Unavailable(f"look at {what}", subject, reason=reason, remedy=remedy)

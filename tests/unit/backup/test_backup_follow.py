@@ -12,6 +12,7 @@ from aiidpd.workers.backup.follow import follow
 from aiidpd.workers.backup.thread import Asker, in_daemon_thread
 from aiidpd.workers.backup.view import RunProgress
 from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE, until
 
 
 @pytest.fixture
@@ -20,6 +21,17 @@ def gate() -> Iterator[threading.Event]:
     event = threading.Event()
     yield event
     event.set()
+    until(lambda: not threads())
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "aiidpd-backup"]
+
+
+@pytest.fixture(autouse=True)
+def _calm() -> None:
+    """What a test of another module left behind has ended."""
+    until(lambda: not threads())
 
 
 async def test_a_thread_returns_and_raises():
@@ -33,7 +45,7 @@ async def test_a_thread_that_hangs_is_left_alone_when_its_caller_is_cancelled(ga
     with anyio.move_on_after(0.05) as scope:
         await in_daemon_thread(gate.wait)
     assert scope.cancelled_caught
-    (thread,) = (thread for thread in threading.enumerate() if thread.name == "aiidpd-backup")
+    (thread,) = threads()
     assert thread.daemon  # the process can end without it
 
 
@@ -43,9 +55,9 @@ def test_a_thread_outlives_the_loop_that_asked_without_a_word(gate: threading.Ev
             await in_daemon_thread(gate.wait)
 
     anyio.run(main)
-    (thread,) = (thread for thread in threading.enumerate() if thread.name == "aiidpd-backup")
+    (thread,) = threads()
     gate.set()
-    thread.join(5)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -56,7 +68,7 @@ async def test_follow_hands_on_the_result_the_error_and_the_progress(clock: Fake
     def work() -> str:
         control.enter("copying", files=2, total=10)
         control.step(4)
-        gate.wait(5)
+        gate.wait(PATIENCE)
         return "done"
 
     async with anyio.create_task_group() as group:
@@ -66,7 +78,7 @@ async def test_follow_hands_on_the_result_the_error_and_the_progress(clock: Fake
             results.append(await follow(work, control, seen.append, clock=clock, stall_after=90))
 
         group.start_soon(main)
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while not any(progress.bytes_done == 4 for progress in seen):
                 await clock.advance(0.25)
                 await anyio.sleep(0.001)
@@ -105,8 +117,8 @@ async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
                 await follow(read, control, moved.append, clock=clock, stall_after=90)
 
         group.start_soon(main)
-        with anyio.fail_after(5):
-            while control.at != "blobs/abc":  # noqa: ASYNC110 -- a thread sets no anyio.Event
+        with anyio.fail_after(PATIENCE):
+            while not control.steps:  # noqa: ASYNC110 -- a thread sets no anyio.Event
                 await anyio.sleep(0.001)
         await clock.advance(1)
         beats = len(moved)
@@ -116,7 +128,7 @@ async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
         await clock.advance(15)
     assert control.cancelled
     gate.set()
-    assert ended.wait(5)  # where the read comes back after all, the thread ends at its next step
+    assert ended.wait(PATIENCE)  # where the read comes back after all, the thread ends at its next step
 
 
 async def test_a_question_without_answer_is_asked_once(clock: FakeClock, gate: threading.Event):
@@ -144,13 +156,27 @@ async def test_a_question_without_answer_is_asked_once(clock: FakeClock, gate: t
             await asker.ask(hang, "the target", "/x")
     assert len(asked) == 1
     gate.set()
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         while True:
             try:
                 assert await asker.ask(lambda: 8, "the target", "/x") == 8
                 break
             except Unavailable:
                 await anyio.sleep(0.001)
+
+
+class LateClock(FakeClock):
+    """Its time is up at the very moment at which the thread ends, before the loop has heard of that."""
+
+    async def sleep(self, seconds: float) -> None:  # noqa: ARG002 -- this is how long it lasts
+        until(lambda: not threads())  # the loop stands still meanwhile
+
+
+async def test_an_answer_in_the_moment_that_the_time_is_up_is_no_answer_and_no_bug():
+    asker = Asker(LateClock(), 90)
+    with pytest.raises(Unavailable, match=r"cannot look at the target /x: it has not answered for 90 s"):
+        await asker.ask(lambda: 7, "the target", "/x")
+    asker.check("the target", "/x")  # the thread has ended: it may be asked again
 
 
 async def test_an_error_of_the_question_is_passed_on(clock: FakeClock):
