@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.clock import FakeClock
 
 pytest_plugins = ["tests.fakes.nvml.fixtures"]
 
+REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
+
 # An example that is slow says more about a busy machine than about the code; pytest-timeout bounds the whole.
-settings.register_profile("aiidpd", deadline=None)
+# CI judges a change by the same examples each time; those at a desk are new ones in each run.
+settings.register_profile(
+    "aiidpd",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    derandomize=REQUIRE_REAL,
+    print_blob=True,
+)
 settings.load_profile("aiidpd")
 
-REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
+# Who starts the tests in the background has them ignore Ctrl-C, and a process hands that on to those it
+# starts. Ours are to be interrupted.
+for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored is signal.SIGINT else signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @pytest.fixture

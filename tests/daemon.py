@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiidpd.demo.model_folder import make_model_folder
+from tests.patience import PATIENCE, until
+from tests.ports import free_port
 
+WORKERS = ("thermal", "containers", "backup", "bench")
 SIMULATED = """\
 [daemon]
 state_directory = "{folder}/state"
@@ -48,21 +51,14 @@ group = ""
 """
 
 
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=PATIENCE)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(10)
+        self.sock.settimeout(PATIENCE)
         self.sock.connect(str(self._path))
 
 
@@ -83,7 +79,7 @@ class Daemon:
         assert response.status == http.client.OK, text
         return text
 
-    def wait_for(self, *series: str, seconds: float = 30) -> str:
+    def wait_for(self, *series: str, seconds: float = PATIENCE) -> str:
         """Wait until each of ``series`` has a value; return the exposition that has them."""
         deadline = time.monotonic() + seconds
         text, lacking = "", set(series)
@@ -99,6 +95,14 @@ class Daemon:
             lacking = set(series) - named
             time.sleep(0.1)
         return text
+
+    def wait_until_up(self) -> None:
+        """Wait until each worker has done its work at least once and is well."""
+        up = [f'aiidpd_worker_up{{worker="{worker}"}} 1.0' for worker in WORKERS]
+        until(
+            lambda: set(up) <= set(self.wait_for("aiidpd_worker_up").splitlines()),
+            why=(self.folder / "log").read_text,
+        )
 
 
 def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
@@ -129,7 +133,7 @@ def running(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
     try:
         yield daemon
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0, (folder / "log").read_text()
+        assert process.wait(PATIENCE) == 0, (folder / "log").read_text()
     finally:
         if process.poll() is None:
             process.kill()

@@ -29,6 +29,7 @@ from aiidpd.system.connection import Limits
 from aiidpd.system.sockets import listen_unix
 from aiidpd.system.web import WebServer
 from aiidpd.workers.thermal.hold import GpuHold
+from tests.patience import PATIENCE
 
 WORKERS = ("thermal", "containers", "backup", "bench")
 
@@ -156,7 +157,7 @@ async def control_daemon(
         history.close()
 
 
-async def until(condition: Callable[[], object], seconds: float = 5) -> None:
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until ``condition`` holds, at most ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():

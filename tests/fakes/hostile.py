@@ -255,7 +255,7 @@ def connecting(address: str) -> Connect:
 
 
 async def crowd(
-    count: int, seed: int, addresses: list[str], at_once: int = 40, patience: float = 10
+    count: int, seed: int, addresses: list[str], at_once: int = 40, patience: float = 60
 ) -> Counter[str]:
     """Be ``count`` hostile clients, ``at_once`` at a time."""
     rng = random.Random(seed)

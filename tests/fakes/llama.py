@@ -12,10 +12,8 @@ import importlib
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +21,9 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+
+from tests.patience import PATIENCE
+from tests.ports import free_port
 
 HOW_TO_GET = "run .ci/llama (about 6 minutes, once) and set AIIDPD_LLAMA_SERVER to the path that it prints"
 CONTEXT = 8192
@@ -100,13 +101,6 @@ def make_model(path: Path, *, layers: int = 2, width: int = 64, seed: int = 7) -
     writer.close()
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass
 class LlamaServer:
     """One server process on a port of its own; after ``stop``, ``start`` starts it again there."""
@@ -121,7 +115,7 @@ class LlamaServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, within: float = 20.0) -> None:
+    def start(self, within: float = PATIENCE) -> None:
         """Start the server and return when it answers; raises with its log where it does not."""
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.binary.parent)}
         command = [self.binary, "-m", self.model, "--host", "127.0.0.1", "--port", self.port]
@@ -130,8 +124,8 @@ class LlamaServer:
             self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + within
         while time.monotonic() < deadline and self.process.poll() is None:
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{self.url}/health", timeout=1).close()
+            with contextlib.suppress(OSError):  # refused, or too busy to answer yet
+                urllib.request.urlopen(f"{self.url}/health", timeout=5).close()
                 return  # while the model loads it answers 503, which urlopen raises
             time.sleep(0.02)
         self.stop()
@@ -141,7 +135,7 @@ class LlamaServer:
         """Kill the server, as a crash would, and wait until it is gone."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
             self.process = None
 
 

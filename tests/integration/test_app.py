@@ -13,24 +13,23 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from aiidpd.control.client import ControlClient, RequestFailed
 from aiidpd.history.schema import APPLICATION_ID, MIGRATIONS
-from tests.daemon import Daemon, running, start
-
-WORKERS = ("thermal", "containers", "backup", "bench")
+from tests.daemon import WORKERS, Daemon, running, start
+from tests.patience import PATIENCE, until
 
 
 def aiidpd(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end, which a refused start is."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
     command = [sys.executable, "-m", "aiidpd", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=clean, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=clean, check=False)
 
 
 @pytest.fixture
@@ -50,11 +49,10 @@ def client(daemon: Daemon) -> ControlClient:
     return ControlClient(str(daemon.folder / "run" / "control.sock"))
 
 
-def until(what: Callable[[], bool], seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
+def last_on_disk(folder: Path) -> int:
+    """Return the number of the last event that a kill would leave."""
+    with closing(sqlite3.connect(f"file:{folder}/state/history.sqlite3?mode=ro", uri=True)) as database:
+        return int(database.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0])
 
 
 def wrong_type(file: Path) -> str:
@@ -136,16 +134,16 @@ def test_check_is_content_with_a_good_file(config: Path):
 
 def test_a_second_instance_is_refused_and_the_first_runs_on(tmp_path: Path):
     with running(tmp_path) as daemon:
-        daemon.wait_for("aiidpd_worker_up")
+        daemon.wait_until_up()
         second = aiidpd("run", "--config", str(tmp_path / "aiidpd.toml"))
         assert second.returncode == 2
         assert f"pid {daemon.process.pid}" in second.stderr
-        daemon.wait_for("aiidpd_worker_up", seconds=2)
+        daemon.wait_until_up()
 
 
 def test_it_leaves_nothing_behind_and_can_start_again(tmp_path: Path):
     with running(tmp_path) as daemon:
-        daemon.wait_for("aiidpd_worker_up")
+        daemon.wait_until_up()
     assert list((tmp_path / "run").iterdir()) == []
     events = (tmp_path / "log").read_text()
     assert "daemon.stopping" in events
@@ -158,12 +156,12 @@ def test_a_killed_daemon_comes_back_with_its_history(tmp_path: Path):
         killed.wait_for("aiidpd_bench_output_tokens_per_second")
         with client(killed) as control:
             before = control.get("/v1/events", limit=1000)["events"]
-        time.sleep(0.5)  # an event is on disk a tenth of a second after it happened
+        until(lambda: last_on_disk(tmp_path) >= before[-1]["id"])
     finally:
         killed.process.kill()
         killed.process.wait()
     with running(tmp_path) as daemon:
-        daemon.wait_for("aiidpd_worker_up")
+        daemon.wait_until_up()
         with client(daemon) as control:
             after = control.get("/v1/events", limit=1000)["events"]
     assert after[: len(before)] == before
@@ -173,7 +171,7 @@ def test_a_killed_daemon_comes_back_with_its_history(tmp_path: Path):
 
 def test_a_good_reload_replaces_just_the_worker_that_changed(tmp_path: Path):
     with running(tmp_path) as daemon:
-        daemon.wait_for("aiidpd_worker_up")
+        daemon.wait_until_up()
         file = tmp_path / "aiidpd.toml"
         file.write_text(file.read_text().replace("simulated_gpus = 2", "simulated_gpus = 5"))
         with client(daemon) as control:
@@ -192,7 +190,7 @@ def test_a_good_reload_replaces_just_the_worker_that_changed(tmp_path: Path):
 )
 def test_a_bad_reload_changes_nothing(tmp_path: Path, change: tuple[str, str], reason: str):
     with running(tmp_path) as daemon:
-        daemon.wait_for("aiidpd_worker_up")
+        daemon.wait_until_up()
         file = tmp_path / "aiidpd.toml"
         # The good change beside the bad one must not take effect either.
         text = file.read_text().replace('interval = "1s"', 'interval = "2s"')
@@ -214,18 +212,16 @@ def test_sighup_reloads_and_systemd_is_told(tmp_path: Path):
     address = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
         notify.bind(address)
-        notify.settimeout(15)
+        notify.settimeout(PATIENCE)
         told: list[str] = []
 
-        def hear(word: str) -> None:
-            while not told or word not in told[-1]:
+        def hear(*words: str) -> None:
+            while not told or not all(word in told[-1] for word in words):
                 told.append(notify.recv(4096).decode())
 
         with running(folder, {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000000"}) as daemon:
             hear("READY=1")
-            hear("STATUS=")
-            assert all(f"{worker} running" in told[-1] for worker in WORKERS), told[-1]
-            assert "SIMULATED" in told[-1]
+            hear("STATUS=", "SIMULATED", *(f"{worker} running" for worker in WORKERS))
             hear("WATCHDOG=1")
             daemon.process.send_signal(signal.SIGHUP)
             hear("RELOADING=1")

@@ -11,13 +11,14 @@ import struct
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from aiidpd.control.client import ControlClient, ControlError
 from tests.fakes.nvml import FakeNvml
+from tests.patience import PATIENCE, until
 
 
 @contextmanager
@@ -37,39 +38,47 @@ def demo(
     try:
         yield process
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0, (folder / "err").read_text()
+        assert process.wait(PATIENCE) == 0, (folder / "err").read_text()
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
 
 
-def until(what: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)
-
-
-def complete(folder: Path) -> bool:
-    """Whether everything that a first look should show is there."""
+def looked(folder: Path) -> dict[str, Any] | None:
+    """Return what the daemon knows, once everything that a first look should show is there."""
     try:
         with ControlClient(str(folder / "d/run/control.sock")) as control:
             gpus, containers = control.get("/v1/gpus"), control.get("/v1/containers")
             backup, bench = control.get("/v1/backup/snapshots"), control.get("/v1/bench/results")
+            status = control.get("/v1/status")
     except ControlError:
-        return False
-    return bool(
+        return None
+    complete = (
         gpus["gpus"]
         and not containers["reason"]
         and backup["last_success_at"]
         and any(endpoint["sample"] for endpoint in bench["endpoints"])
     )
+    return {"gpus": gpus, "status": status} if complete else None
+
+
+def wait_for_all(folder: Path) -> dict[str, Any]:
+    """Return what :func:`looked` found."""
+    found: list[dict[str, Any] | None] = []
+
+    def complete() -> bool:
+        found.append(looked(folder))
+        return found[-1] is not None
+
+    until(complete, why=(folder / "err").read_text)
+    assert found[-1] is not None
+    return found[-1]
 
 
 def test_piped_it_prints_the_state_and_keeps_all_in_its_folder(tmp_path: Path):
     with (tmp_path / "out").open("wb") as out, demo(tmp_path, out.fileno()):
-        until(lambda: complete(tmp_path))
+        wait_for_all(tmp_path)
         until(lambda: "SIMULATED-8b" in (tmp_path / "out").read_text())
     text = (tmp_path / "out").read_text()
     assert re.search(r"thermal +running .*SIMULATED", text)
@@ -106,10 +115,9 @@ def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Pat
 
 def test_a_driver_that_is_there_is_used_and_not_simulated(tmp_path: Path, fake_nvml: FakeNvml):
     with (tmp_path / "out").open("wb") as out, demo(tmp_path, out.fileno(), fake_nvml.env):
-        until(lambda: complete(tmp_path))
-        with ControlClient(str(tmp_path / "d/run/control.sock")) as control:
-            gpus = control.get("/v1/gpus")
-            (thermal,) = (w for w in control.get("/v1/status")["workers"] if w["name"] == "thermal")
+        found = wait_for_all(tmp_path)
+    gpus = found["gpus"]
+    (thermal,) = (worker for worker in found["status"]["workers"] if worker["name"] == "thermal")
     assert "GPUs: NVML" in (tmp_path / "err").read_text()
     assert not gpus["simulated"]
     assert not thermal["simulated"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon import Daemon, running
+from tests.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -52,7 +53,7 @@ def test_a_command_that_a_page_shows_works(daemon: Daemon, command: str):
             assert process.stdout is not None
             assert process.stdout.readline()
             return
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=4 * PATIENCE)
         if command == "aiidpctl incidents show last":
             assert "there is no such incident" in err  # a calm machine has none
         else:
