@@ -80,12 +80,12 @@ async def _docker(candidates: Iterable[Path]) -> tuple[Path | None, str]:
     return None, reason
 
 
-def served(candidates: Iterable[str] = ENDPOINTS) -> Served | None:
-    """Return the first of ``candidates`` (base URLs) that lists a model; blocks for a second each."""
+def served(candidates: Iterable[str] = ENDPOINTS, patience: float = _PATIENCE) -> Served | None:
+    """Return the first of ``candidates`` (base URLs) that lists a model; blocks for ``patience`` s each."""
     opener = build_opener(ProxyHandler({}))  # a proxy of the environment is no server of this machine
     for url in candidates:
         try:
-            with opener.open(f"{url}/v1/models", timeout=_PATIENCE) as answer:
+            with opener.open(f"{url}/v1/models", timeout=patience) as answer:
                 models = json.load(answer)["data"]
                 return Served(url, str(models[0]["id"]))
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):

@@ -1,6 +1,7 @@
 """The worker on real files and a clock that only the test moves."""
 
 import json
+import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from aiidpd.workers.backup.policy import BackupPolicy
 from aiidpd.workers.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.workers.backup.worker import BackupWorker
 from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE
 from tests.unit.backup.conftest import Site
 
 
@@ -51,7 +53,7 @@ class Desk:
         heartbeat = Heartbeat(self.clock, self.status, first_pass)
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, heartbeat)
-            with anyio.fail_after(10):
+            with anyio.fail_after(PATIENCE):
                 await first_pass.wait()
             yield
             group.cancel_scope.cancel()
@@ -67,7 +69,7 @@ class Desk:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait, in real time, for what threads do."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while not condition():  # noqa: ASYNC110 -- threads and files set no anyio.Event
                 await anyio.sleep(0.002)
 
@@ -102,7 +104,7 @@ def desk(clock: FakeClock) -> Desk:
 
 
 async def outcome(job: Job) -> JobStatus:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         async for status in job.updates():
             last = status
     return last
@@ -234,7 +236,10 @@ async def test_a_missing_target_is_unavailable_and_no_run_is_tried(desk: Desk, s
 
 
 async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(desk: Desk, site: Site):
-    (site.source / "big").write_bytes(bytes(64 * 1024 * 1024))
+    with (site.source / "big").open("wb") as file:
+        file.truncate(
+            256 * 1024**2
+        )  # far from copied when the worker is stopped, however slow this thread is
     async with desk.worker(replace(site.policy, schedule="")):
         job = desk.queue.submit()
         await desk.until(lambda: "backup.started" in desk.kinds())
@@ -242,6 +247,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
     assert "interrupted" in job.status.error
     assert desk.kinds() == ["backup.started", "backup.failed"]
     assert desk.view.running is None
+    os.truncate(site.source / "big", 1024)
     async with desk.worker(replace(site.policy, schedule="")):
         status = await outcome(desk.queue.submit())
     assert status.state is JobState.SUCCEEDED

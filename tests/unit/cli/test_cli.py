@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import shutil
 import signal
 import sys
 import time
@@ -26,6 +27,9 @@ from aiidpd.workers.backup.view import BackupView, SnapshotInfo
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon, until
+from tests.patience import PATIENCE
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -46,24 +50,37 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment(daemon: ControlDaemon, **more: str) -> dict[str, str]:
-    root = str(Path(__file__).resolve().parents[3])
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": root, SOCKET_VARIABLE: str(daemon.path), **more}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), SOCKET_VARIABLE: str(daemon.path), **more}
 
 
-async def ctl(daemon: ControlDaemon, *arguments: str, **options: Any) -> Outcome:
-    """Run ``aiidpctl`` to its end."""
+async def ctl(
+    daemon: ControlDaemon,
+    *arguments: str,
+    shown: bytearray | None = None,
+    environ: dict[str, str] | None = None,
+    **options: Any,
+) -> Outcome:
+    """Run ``aiidpctl`` to its end; ``shown`` is where what it says grows meanwhile."""
     process = await asyncio.create_subprocess_exec(
         *command(*arguments),
-        env=environment(daemon),
+        env=environment(daemon) | (environ or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         **options,
     )
-    async with asyncio.timeout(20):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Outcome(process.returncode, out.decode(), err.decode())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    said = bytearray() if shown is None else shown
+
+    async def listen(stream: asyncio.StreamReader) -> None:
+        while piece := await stream.read(65536):
+            said.extend(piece)
+
+    async with asyncio.timeout(PATIENCE):
+        out, _ = await asyncio.gather(process.stdout.read(), listen(process.stderr))
+        code = await process.wait()
+    return Outcome(code, out.decode(), said.decode())
 
 
 @asynccontextmanager
@@ -85,17 +102,18 @@ async def running(daemon: ControlDaemon, *arguments: str) -> AsyncIterator[async
 
 async def read_line(stream: asyncio.StreamReader | None) -> str:
     assert stream is not None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return (await stream.readline()).decode()
 
 
-async def work(daemon: ControlDaemon, queue: str, *, fail: str = "", steps: int = 3) -> None:
-    """Do the next job of ``queue``."""
+async def work(daemon: ControlDaemon, queue: str, shown: bytearray, *, fail: str = "") -> None:
+    """Do the next job of ``queue``, in three steps that each last until ``shown`` tells of it."""
     job = await daemon.queues[queue].next()
     with job.running():
-        for step in range(steps):
-            job.progress(f"step {step}", step, steps, "steps")
-            await asyncio.sleep(0.15)
+        for step in range(3):
+            text = f"step {step}"
+            job.progress(text, step, 3, "steps")
+            await until(lambda text=text: text.encode() in shown)
         if fail:
             job.fail(fail, **{"local.error": "refused"})
         else:
@@ -168,13 +186,15 @@ async def test_events_are_shown_filtered_and_followed(daemon: ControlDaemon) -> 
 
 
 async def test_work_is_waited_for_and_its_outcome_is_the_exit_code(daemon: ControlDaemon) -> None:
-    done, _ = await asyncio.gather(ctl(daemon, "backup", "run"), work(daemon, "backup"))
+    shown = bytearray()
+    done, _ = await asyncio.gather(ctl(daemon, "backup", "run", shown=shown), work(daemon, "backup", shown))
     assert done.code == 0
     assert done.out == "files     3\nsnapshot  s1\n"
     assert "backup-1: step 1  1 of 3 steps, 33 %\n" in done.err
     assert done.err.endswith("backup-1 succeeded\n")
+    shown = bytearray()
     failed, _ = await asyncio.gather(
-        ctl(daemon, "bench", "run"), work(daemon, "bench", fail="it was refused")
+        ctl(daemon, "bench", "run", shown=shown), work(daemon, "bench", shown, fail="it was refused")
     )
     assert failed.code == 1
     assert failed.out == "local.error  refused\n"
@@ -185,7 +205,10 @@ async def test_no_wait_returns_at_once_and_jobs_follows_later(daemon: ControlDae
     outcome = await ctl(daemon, "backup", "run", "--no-wait")
     assert (outcome.code, outcome.out) == (0, "backup-1\n")
     assert "backup-1  queued" in (await ctl(daemon, "jobs")).out
-    followed, _ = await asyncio.gather(ctl(daemon, "jobs", "backup-1", "--json"), work(daemon, "backup"))
+    shown = bytearray()
+    followed, _ = await asyncio.gather(
+        ctl(daemon, "jobs", "backup-1", "--json", shown=shown), work(daemon, "backup", shown)
+    )
     assert followed.code == 0
     assert json.loads(followed.out)["result"] == {"files": 3, "snapshot": "s1"}
     assert (await ctl(daemon, "jobs", "none")).code == 1
@@ -193,13 +216,15 @@ async def test_no_wait_returns_at_once_and_jobs_follows_later(daemon: ControlDae
 
 async def test_an_interrupt_leaves_the_work_running(daemon: ControlDaemon) -> None:
     async with running(daemon, "backup", "run") as process:
-        working = asyncio.create_task(work(daemon, "backup", steps=20))
+        shown = bytearray()
+        working = asyncio.create_task(work(daemon, "backup", shown))
         assert "backup-1" in await read_line(process.stderr)
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert process.returncode == 130
         assert b"the work goes on in the daemon; to see it: aiidpctl jobs backup-1" in err
         assert b"Traceback" not in err
+    shown += b"step 0, step 1, step 2"  # nobody looks any more, and the work goes on
     await working
     assert daemon.jobs.get("backup-1").status.state == "succeeded"
 
@@ -209,7 +234,7 @@ async def test_a_daemon_that_stops_during_the_work_is_no_success(tmp_path: Path)
         process = await asyncio.create_subprocess_exec(
             *command("backup", "run"), env=environment(daemon), stderr=asyncio.subprocess.PIPE
         )
-        await until(lambda: daemon.server.connections == 2, 10)
+        assert "backup-1: queued" in await read_line(process.stderr)
     _, err = await process.communicate()
     assert process.returncode == 1
     assert b"the daemon ended the stream before backup-1 ended" in err
@@ -268,8 +293,10 @@ async def test_a_stranger_is_denied_with_4_and_it_is_on_record(tmp_path: Path) -
     for each in (folder, *folder.parents[: len(folder.parts) - 2]):
         each.chmod(each.stat().st_mode | 0o111)
     nobody = 65534
+    shutil.copytree(ROOT / "aiidpd", folder / "aiidpd")  # that user may not be allowed to read the checkout
     async with control_daemon(folder, mode=0o666, policy=AccessPolicy(owner=0, readers=nobody)) as daemon:
-        member: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": []}
+        member: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": [], "cwd": folder}
+        member["environ"] = {"PYTHONPATH": str(folder)}
         assert (await ctl(daemon, "status", **member)).code == 0
         outcome = await ctl(daemon, "backup", "run", **member)
         assert (outcome.code, outcome.out) == (4, "")
@@ -310,21 +337,26 @@ async def test_a_reader_that_has_enough_is_no_trouble(daemon: ControlDaemon) -> 
 async def test_a_terminal_gets_colours_and_a_line_that_is_drawn_again(daemon: ControlDaemon) -> None:
     assert "\x1b[" in await on_terminal(daemon, "status")
     assert "\x1b[" not in await on_terminal(daemon, "status", NO_COLOR="1")
-    shown, _ = await asyncio.gather(on_terminal(daemon, "backup", "run"), work(daemon, "backup"))
-    assert "\r\x1b[Kbackup-1: step 1  1 of 3 steps, 33 %" in shown
-    assert shown.endswith("backup-1 succeeded\r\n")
+    shown = bytearray()
+    text, _ = await asyncio.gather(
+        on_terminal(daemon, "backup", "run", shown=shown), work(daemon, "backup", shown)
+    )
+    assert "\r\x1b[Kbackup-1: step 1  1 of 3 steps, 33 %" in text
+    assert text.endswith("backup-1 succeeded\r\n")
 
 
-async def on_terminal(daemon: ControlDaemon, *arguments: str, **more: str) -> str:
-    """Return what ``aiidpctl`` shows on a terminal."""
+async def on_terminal(
+    daemon: ControlDaemon, *arguments: str, shown: bytearray | None = None, **more: str
+) -> str:
+    """Return what ``aiidpctl`` shows on a terminal; ``shown`` is where it grows meanwhile."""
+    shown = bytearray() if shown is None else shown
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         *command(*arguments), env=environment(daemon, TERM="xterm", **more), stdout=theirs, stderr=theirs
     )
     os.close(theirs)
-    shown = b""
     os.set_blocking(ours, False)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             piece = os.read(ours, 65536)
@@ -333,7 +365,7 @@ async def on_terminal(daemon: ControlDaemon, *arguments: str, **more: str) -> st
             continue
         except OSError:  # the other end is closed
             break
-        shown += piece
+        shown.extend(piece)
     os.close(ours)
     await process.wait()
     return shown.decode()

@@ -18,6 +18,7 @@ import pytest
 
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.containers.docker import DockerEngine
+from tests.patience import PATIENCE
 
 NOBODY = 65534
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
@@ -55,7 +56,7 @@ async def answering(path: Path, *answers: bytes | None) -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
 
 
-async def errors(path: Path, call_timeout: float = 5.0) -> tuple[str, str]:
+async def errors(path: Path, call_timeout: float = PATIENCE) -> tuple[str, str]:
     """Return how reading and following fail."""
     engine = DockerEngine(path, call_timeout=call_timeout)
     with pytest.raises(Unavailable) as reading:
@@ -91,7 +92,7 @@ def read_as_nobody(path: Path, result: Connection) -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    engine = DockerEngine(path, call_timeout=5.0)
+    engine = DockerEngine(path, call_timeout=PATIENCE)
     try:
         anyio.run(engine.containers)
     except Unavailable as error:
@@ -108,9 +109,9 @@ def test_no_permission_on_the_socket(path: Path) -> None:
         here, there = multiprocessing.Pipe(duplex=False)
         child = multiprocessing.get_context("fork").Process(target=read_as_nobody, args=(path, there))
         child.start()
-        assert here.poll(10)
+        assert here.poll(PATIENCE)
         text = here.recv()
-        child.join(10)
+        child.join(PATIENCE)
         assert child.exitcode == 0
     assert "permission denied on the socket; add the daemon's user to the socket's group" in text
 
@@ -120,7 +121,7 @@ async def test_an_engine_that_accepts_and_is_silent(path: Path) -> None:
         began = time.monotonic()
         for text in await errors(path, call_timeout=0.2):
             assert "it did not answer within 0.2 s; see `journalctl -u docker`" in text
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize(

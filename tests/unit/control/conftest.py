@@ -9,6 +9,7 @@ import pytest
 
 from aiidpd.control.client import ControlClient
 from tests.fakes.control import ControlDaemon, control_daemon
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ class Asker:
     """The client, in a thread: the server runs in the test's loop."""
 
     def __init__(self, path: Path) -> None:
-        self.client = ControlClient(str(path), timeout=10)
+        self.client = ControlClient(str(path), timeout=PATIENCE)
 
     async def get(self, path: str, **query: Any) -> Any:
         return await anyio.to_thread.run_sync(lambda: self.client.get(path, **query))

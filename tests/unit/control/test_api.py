@@ -25,6 +25,7 @@ from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon
+from tests.patience import PATIENCE
 from tests.unit.control.conftest import Asker
 
 GPU = GpuReading(0, "GPU-1", "L4", temperature_celsius=61.5, clock_events=("sw_power_cap",))
@@ -275,7 +276,7 @@ async def raw(daemon: ControlDaemon, method: str, target: str, body: bytes | Non
 
     def send() -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(10)
+            connection.settimeout(PATIENCE)
             connection.connect(str(daemon.path))
             head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
             if body is not None:

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from aiidpd.demo.find import Served, free_port, served
+from tests import ports
+from tests.patience import PATIENCE
 
 
 @contextmanager
@@ -41,7 +43,7 @@ MODELS = json.dumps({"data": [{"id": "llama"}, {"id": "other"}]}).encode()
 
 def test_the_first_server_that_lists_a_model_is_taken():
     with answering(b"<html>", 200) as page, answering(b"", 404) as lost, answering(MODELS) as engine:
-        assert served([page, lost, engine]) == Served(engine, "llama")
+        assert served([page, lost, engine], PATIENCE) == Served(engine, "llama")
 
 
 @pytest.mark.parametrize(
@@ -49,23 +51,23 @@ def test_the_first_server_that_lists_a_model_is_taken():
 )
 def test_what_lists_no_model_is_no_engine(body: bytes):
     with answering(body) as url:
-        assert served([url]) is None
+        assert served([url], PATIENCE) is None
 
 
 def test_nobody_is_no_engine():
-    assert served([f"http://127.0.0.1:{free_port(0) or 1}"]) is None
+    assert served(["http://127.0.0.1:1"], PATIENCE) is None
 
 
 def test_a_proxy_in_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch):
     with answering(MODELS) as engine, answering(b"", 500) as proxy:
         monkeypatch.setenv("http_proxy", proxy)
-        assert served([engine]) == Served(engine, "llama")
+        assert served([engine], PATIENCE) == Served(engine, "llama")
 
 
 def test_a_port_that_is_taken_is_not_wanted():
+    port = ports.free_port()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
         assert free_port(port) == 0
     assert free_port(port) == port

@@ -19,6 +19,7 @@ from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.health import Health
 from tests.fakes.clock import FakeClock
+from tests.patience import PATIENCE
 
 
 def open_history(path: Path, clock: FakeClock, **more: float) -> History:
@@ -42,7 +43,7 @@ def filled(path: Path, clock: FakeClock, count: int = 2_000) -> None:
     for number in range(count):
         history.record_event(Event(clock.time(), "s", "k", f"reason {number}"))
         history.record_sample(Sample(clock.time() + number, "s", "series", "x", number))
-    assert history.close(20)
+    assert history.close(PATIENCE)
 
 
 def test_a_newer_database_is_left_alone(tmp_path: Path, clock: FakeClock) -> None:
@@ -84,7 +85,7 @@ async def test_an_older_database_is_brought_up_to_date(tmp_path: Path, clock: Fa
         assert [event.kind for event in await history.events()] == ["kept"]
         await history.spend("heal", clock.time())
     finally:
-        assert history.close(10)
+        assert history.close(PATIENCE)
 
 
 def test_what_is_no_database_of_ours_is_left_alone(tmp_path: Path, clock: FakeClock) -> None:

@@ -13,6 +13,7 @@ from aiidpd.history.rows import Spend
 from aiidpd.history.writer import Writer
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
+from tests.patience import PATIENCE, until
 
 FULL = sqlite3.SQLITE_FULL
 
@@ -35,7 +36,7 @@ class FakeStorage:
         self.bytes = 4_096
 
     def write(self, batch: Batch) -> None:
-        self.free.wait(20)
+        self.free.wait(2 * PATIENCE)
         if self.failure is not None:
             raise self.failure
         self.batches.append(batch)
@@ -82,7 +83,7 @@ def make(storage: FakeStorage) -> Iterator[Make]:
     storage.failure = None
     storage.free.set()
     for writer in writers:
-        assert writer.close(10)
+        assert writer.close(PATIENCE)
 
 
 def event(number: int) -> Event:
@@ -91,13 +92,6 @@ def event(number: int) -> Event:
 
 def sample(value: float) -> Sample:
     return Sample(1.0, "s", "series", "x", value)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to be"
-        time.sleep(0.005)
 
 
 def test_an_event_is_written_soon_and_samples_ride_along(make: Make, storage: FakeStorage) -> None:
@@ -124,7 +118,7 @@ def test_a_flush_waits_for_all_that_came_before(make: Make, storage: FakeStorage
         writer.add_sample(sample(number))
     for number in range(1, 351):
         writer.add_event(event(number))
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert storage.samples == list(range(5_000))
     assert storage.events == list(range(1, 351))
 
@@ -137,15 +131,15 @@ def test_what_failed_is_written_later_in_order(make: Make, storage: FakeStorage)
     with pytest.raises(
         Unavailable, match="cannot write history the file: database or disk is full; free space"
     ):
-        writer.flush().result(10)
-    writer.add_event(event(2))
-    assert [e.id for e in writer.pending_events()] == [1, 2]
+        writer.flush().result(PATIENCE)
     assert writer.problem is not None
     assert "database or disk is full" in writer.problem
     assert "2 rows wait in memory" in writer.problem
+    writer.add_event(event(2))
+    assert [e.id for e in writer.pending_events()] == [1, 2]
     storage.failure = None
     until(lambda: writer.problem is None)  # by itself
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert storage.events == [1, 2]
     assert storage.samples == [1.0]
     assert storage.closed == 0  # a full disk is no reason to let go of the file
@@ -160,13 +154,13 @@ def test_memory_is_bounded_and_samples_go_first(make: Make, storage: FakeStorage
     for number in range(1, 10):
         writer.add_event(event(number))
     with pytest.raises(Unavailable):
-        writer.flush().result(10)
+        writer.flush().result(PATIENCE)
     assert (writer.dropped_samples, writer.dropped_events, writer.pending) == (7, 0, 10)
     for number in range(10, 14):
         writer.add_event(event(number))
     assert (writer.dropped_samples, writer.dropped_events, writer.pending) == (8, 3, 10)
     storage.failure = None
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert storage.events == list(range(4, 14))
     assert storage.samples == []
 
@@ -175,9 +169,9 @@ def test_a_spending_that_fails_is_refused_and_not_written_later(make: Make, stor
     writer = make()
     storage.failure = sqlite_error(FULL)
     with pytest.raises(Unavailable):
-        writer.add_spend(Spend("heal", 1.0)).result(10)
+        writer.add_spend(Spend("heal", 1.0)).result(PATIENCE)
     storage.failure = None
-    writer.add_spend(Spend("heal", 2.0)).result(10)
+    writer.add_spend(Spend("heal", 2.0)).result(PATIENCE)
     assert [spend.time for batch in storage.batches for spend in batch.spends] == [2.0]
 
 
@@ -192,7 +186,7 @@ def test_a_disk_that_hangs_holds_up_neither_recording_nor_the_end(make: Make, st
         writer.add_event(event(number))
         writer.add_sample(sample(number))
     assert not writer.close(0.2)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < PATIENCE
     assert not hung.done()
     assert [e.id for e in writer.pending_events()] == list(range(1, 1_000))
     with pytest.raises(Unavailable, match="it is closed"):
@@ -212,9 +206,9 @@ def test_a_file_that_fails_is_opened_again(
     storage.failure = sqlite_error(code, "it broke")
     writer.add_event(event(1))
     with pytest.raises(Unavailable, match="it broke"):
-        writer.flush().result(10)
+        writer.flush().result(PATIENCE)
     storage.failure = None
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert writer.asked == [damaged]
     assert storage.closed == 1
     assert storage.events == [1]
@@ -225,7 +219,7 @@ def test_a_reader_that_found_damage_has_the_file_replaced(make: Make, storage: F
     writer.report_damage()
     until(lambda: writer.asked == [True])
     writer.add_event(event(1))
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert storage.events == [1]
 
 
@@ -244,7 +238,7 @@ def test_the_end_writes_what_waits_and_tells_what_it_could_not(storage: FakeStor
     writer = Writer(storage, reopen, name="the file", event_delay=3_600.0, sample_delay=3_600.0)
     for number in range(1, 251):
         writer.add_event(event(number))
-    assert writer.close(10)
+    assert writer.close(PATIENCE)
     assert storage.events == list(range(1, 251))
     assert storage.closed == 1
 
@@ -252,7 +246,7 @@ def test_the_end_writes_what_waits_and_tells_what_it_could_not(storage: FakeStor
     failing.failure = sqlite_error(FULL)
     writer = Writer(failing, reopen, name="the file", event_delay=3_600.0)
     writer.add_event(event(1))
-    assert not writer.close(10)
+    assert not writer.close(PATIENCE)
     assert writer.pending == 1
     assert failing.closed == 1
 
@@ -266,13 +260,13 @@ def test_many_threads_record_and_nothing_is_lost(make: Make, storage: FakeStorag
             writer.add_sample(sample(number))
             if number % 100 == 0:
                 with suppress(Unavailable):
-                    writer.flush().result(10)
+                    writer.flush().result(PATIENCE)
 
     threads = [threading.Thread(target=work, args=(1 + 500 * n,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    writer.flush().result(10)
+    writer.flush().result(PATIENCE)
     assert sorted(storage.events) == list(range(1, 2_001))
     assert sorted(storage.samples) == list(range(1, 2_001))

@@ -36,5 +36,5 @@ async def test_the_system_clock_sleeps_on_its_own_monotonic_time():
     clock = SystemClock()
     before = clock.monotonic()
     await clock.sleep(0.01)
-    assert clock.monotonic() - before >= 0.01
+    assert clock.monotonic() - before >= 0.009  # a loop may be early by the resolution of its clock
     assert clock.time() > 1_700_000_000

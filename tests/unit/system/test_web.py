@@ -14,6 +14,7 @@ from aiidpd.system.connection import Limits
 from aiidpd.system.sockets import listen_unix
 from aiidpd.system.web import WebServer
 from tests.fakes.control import until
+from tests.patience import PATIENCE
 
 QUICK = Limits(connections=4, head=0.3, body=0.3, idle=0.8, write=0.3, buffer_bytes=4096)
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -26,6 +27,7 @@ class Site:
         self.path = path
         self.failures: list[Exception] = []
         self.release = asyncio.Event()
+        self.waiting = 0
         self.server: WebServer
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -35,7 +37,7 @@ class Site:
         """Return all that comes back until the server closes."""
         reader, writer = await self.connect()
         writer.write(request)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             answer = await reader.read()
         writer.close()
         return answer
@@ -47,6 +49,7 @@ class Site:
         return web.Response(body=await request.read())
 
     async def wait(self, _request: web.Request) -> web.Response:
+        self.waiting += 1
         await self.release.wait()
         return web.Response(text="released")
 
@@ -84,14 +87,14 @@ async def site(folder: Path, limits: Limits = QUICK) -> AsyncIterator[Site]:
 
 
 async def test_a_connection_is_kept_between_requests_and_closed_when_idle(tmp_path: Path) -> None:
-    async with site(tmp_path) as it:
+    async with site(tmp_path, Limits(head=0.3, idle=3.0)) as it:
         reader, writer = await it.connect()
         for _ in range(3):
             writer.write(GET)
             assert b"200 OK" in await reader.readuntil(b"hello")
             await asyncio.sleep(0.5)  # longer than a head may take
         assert it.server.connections == 1
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             assert await reader.read() == b""
         writer.close()
 
@@ -115,7 +118,7 @@ async def test_a_byte_now_and_then_does_not_prolong_the_deadline(tmp_path: Path)
                 await asyncio.sleep(0.05)
 
         task = asyncio.create_task(dribble())
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
         task.cancel()
         writer.close()
@@ -192,7 +195,7 @@ async def test_one_too_many_takes_the_place_of_one_that_keeps_us_waiting(tmp_pat
         assert b"hello" in await reader.readuntil(b"hello")
         assert it.server.connections == 4
         # The one between two requests made room, not those whose request may be on its way.
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             assert await idle[0].read() == b""
         for each in (idle, *waiting, (reader, writer)):
             each[1].close()
@@ -203,7 +206,7 @@ async def test_where_all_are_served_one_more_gets_503_and_a_place_afterwards(tmp
         busy = [await it.connect() for _ in range(4)]
         for _, writer in busy:
             writer.write(GET.replace(b"hello", b"wait"))
-        await asyncio.sleep(0.1)
+        await until(lambda: it.waiting == 4)
         reader, writer = await it.connect()
         answer = await reader.read()
         assert answer.startswith(
@@ -260,7 +263,7 @@ async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         reader, writer = await it.connect()
         writer.write(GET * 100)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(100):
                 await reader.readuntil(b"hello")
         writer.close()
@@ -270,9 +273,7 @@ async def test_closing_waits_for_an_answer_but_not_for_ever(tmp_path: Path) -> N
     async with site(tmp_path) as it:
         reader, writer = await it.connect()
         writer.write(GET.replace(b"hello", b"wait"))
-        await asyncio.sleep(0.1)
-        started = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - started < 4
+        await until(lambda: it.waiting == 1)
     assert it.server.connections == 0
     assert await reader.read() == b""
     writer.close()

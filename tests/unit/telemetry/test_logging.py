@@ -19,6 +19,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.telemetry import lines
 from aiidpd.telemetry.logging import configure, log_event, set_level
 from aiidpd.telemetry.outlet import Outlet
+from tests.patience import PATIENCE
 
 HOT = Event(
     1_800_000_000.25,
@@ -46,7 +47,7 @@ def logged(act: Callable[[], None], **how: str) -> list[str]:
     stream = io.StringIO()
     outlet = configure(stream=stream, environ={}, **how)
     act()
-    assert outlet.close(5)
+    assert outlet.close(PATIENCE)
     return stream.getvalue().splitlines()
 
 
@@ -132,7 +133,7 @@ def test_a_second_configuration_replaces_the_first() -> None:
     first = io.StringIO()
     outlet = configure(stream=first, environ={})
     assert len(logged(lambda: logging.getLogger("x").warning("once"))) == 1
-    assert outlet.close(5)
+    assert outlet.close(PATIENCE)
     assert first.getvalue() == ""
 
 
@@ -147,18 +148,18 @@ def test_the_journal_gets_marks_and_no_time() -> None:
             int("bad")
         except ValueError:
             logging.getLogger("x").exception("bad")
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
         said = journal.recv(65_536).decode().splitlines()
         assert said[0].startswith("<4>thermal gpu.throttled gpu-0 SIMULATED: GPU 0 is too hot")
         assert said[1] == "<3>x log: bad"
         assert all(line.startswith("<3>    ") for line in said[2:])
         outlet = configure(format="json", stream=stream, environ=environ)
         log_event(HOT)
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
         assert journal.recv(65_536).startswith(b'<4>{"time"')
         outlet = configure(stream=stream, environ={"JOURNAL_STREAM": "1:2"})  # somebody else's stream
         log_event(HOT)
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
         assert journal.recv(65_536).startswith(b"2027-01-15T08:00:00.250Z WARNING")
 
 
@@ -172,7 +173,7 @@ def test_a_terminal_gets_colour_unless_it_wants_none() -> None:
         stream = Terminal()
         outlet = configure(stream=stream, environ=environ)
         log_event(HOT)
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
         said.append(stream.getvalue())
     assert "\x1b[33mWARNING\x1b[0m" in said[0]
     assert "\x1b" not in said[1]
@@ -185,7 +186,7 @@ def test_a_broken_clock_does_not_break_the_log(moment: float) -> None:
 
 def stalled(outlet: Outlet) -> None:
     """Write until the reader's buffer and the queue are full."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while outlet.lost < 5:
         assert time.monotonic() < deadline
         outlet.write("x" * 100_000)
@@ -199,11 +200,11 @@ def test_a_reader_who_does_not_read_stalls_nobody() -> None:
         began = time.monotonic()
         for _ in range(10_000):
             outlet.write("x")
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < PATIENCE
         assert outlet.lost > 9_900  # all but what the queue could still take
         assert not outlet.close(0.1)  # it hangs still, and the end does not wait for it
         reader.close()
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
 
 
 def test_what_was_lost_is_told_when_reading_goes_on() -> None:
@@ -211,12 +212,12 @@ def test_what_was_lost_is_told_when_reading_goes_on() -> None:
     with ours, reader, ours.makefile("w") as stream:
         outlet = Outlet(stream, lambda count: f"{count} lost", limit=10)
         stalled(outlet)
-        reader.settimeout(10)
+        reader.settimeout(PATIENCE)
         data, told = b"", 0
         while told != outlet.lost:
             data += reader.recv(1 << 20)
             told = sum(int(line.split()[0]) for line in data.split(b"\n")[:-1] if line.endswith(b" lost"))
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
 
 
 def test_a_reader_who_left_is_no_error() -> None:
@@ -226,7 +227,7 @@ def test_a_reader_who_left_is_no_error() -> None:
         outlet = Outlet(stream, str)
         outlet.write("x")
         outlet.write("y")
-        assert outlet.close(5)
+        assert outlet.close(PATIENCE)
         assert outlet.lost == 2
 
 
