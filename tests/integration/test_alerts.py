@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import pytest
 from aiidpd.control.client import ControlClient
 from tests.daemon import Daemon, running
 from tests.fakes.nvml import FakeNvml, gpu, uuid
+from tests.patience import PATIENCE, Stopwatch
 
 DWELL = 2.0
 LOST = 15
 SETTINGS = {
     "AIIDPD_GPU__LIBRARY": "nvml",
+    "AIIDPD_GPU__CALL_TIMEOUT": "30s",  # a machine that is slow is no driver that hangs
     "AIIDPD_GPU__WARNING_DWELL": "2s",
     "AIIDPD_GPU__OVERRIDES": '[{gpu = "1", warning_celsius = 70}]',
 }
@@ -50,78 +53,95 @@ class House:
                 return float(line.rpartition(" ")[2])
         return None
 
-    def until(self, what: Callable[[], object], seconds: float) -> float:
-        """Wait until ``what`` is so, at most ``seconds``; return how long that took."""
-        began = time.monotonic()
+    def findings(self) -> list[str]:
+        """Return what is found of GPUs: the simulated parts have troubles of their own."""
+        codes = [finding["code"] for finding in self.get("/v1/status")["findings"]]
+        return [code for code in codes if code.startswith("Gpu")]
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Wait until ``what`` is so."""
+        waited = Stopwatch()
         while not what():
-            assert time.monotonic() - began < seconds, (self.daemon.folder / "log").read_text()
+            assert waited.seconds < PATIENCE, (self.daemon.folder / "log").read_text()
             time.sleep(0.05)
-        return time.monotonic() - began
+
+
+@contextmanager
+def watched(folder: Path, nvml: FakeNvml, **settings: str) -> Iterator[House]:
+    nvml.install(gpu(0), gpu(1))
+    with running(folder, nvml.env | SETTINGS | settings) as daemon:
+        daemon.wait_for("aiidpd_gpu_temperature_celsius", "aiidpd_alert_firing")
+        yield House(daemon, nvml)
 
 
 @pytest.fixture
 def house(tmp_path: Path, fake_nvml: FakeNvml) -> Iterator[House]:
-    fake_nvml.install(gpu(0), gpu(1))
-    with running(tmp_path, fake_nvml.env | SETTINGS) as daemon:
-        daemon.wait_for("aiidpd_gpu_temperature_celsius", "aiidpd_alert_firing")
-        yield House(daemon, fake_nvml)
+    with watched(tmp_path, fake_nvml) as house:
+        yield house
 
 
 def test_a_hot_gpu_is_told_everywhere_and_so_is_its_end(house: House):
     assert house.get("/v1/alerts")["alerts"] == []
     assert house.metric("aiidpd_alert_firing", "GpuTemperatureWarning", uuid(0)) == 0
 
+    since = Stopwatch()
     house.nvml.set({"0.temperature": 86})
-    took = house.until(lambda: house.alert("GpuTemperatureWarning"), 10)
-    assert DWELL - 0.1 <= took <= DWELL + 1.5  # the dwell, a sample, and what asking costs
+    house.until(lambda: house.alert("GpuTemperatureWarning"))
+    assert since.seconds >= DWELL - 0.1
+    assert since.within(DWELL + 1.5)  # the dwell, a sample, and what asking costs
     assert house.metric("aiidpd_alert_firing", "GpuTemperatureWarning", uuid(0)) == 1
     alert = house.alert("GpuTemperatureWarning")
     assert alert is not None
     assert "is at 86 °C, and its warning limit is 85 °C" in alert["summary"]
     assert alert["runbook"] == "docs/runbooks/GpuTemperatureWarning.md"
-    findings = house.get("/v1/status")["findings"]
-    assert [finding["code"] for finding in findings] == ["GpuTemperatureWarning"]
+    assert house.findings() == ["GpuTemperatureWarning"]
 
     socket = str(house.daemon.folder / "run" / "control.sock")
     command = [sys.executable, "-m", "aiidpd.cli.main", "--socket", socket, "alerts"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert "warning  firing   GpuTemperatureWarning: GPU 0" in shown
-    document = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=30, check=True)
+    document = subprocess.run(
+        [*command, "--json"], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     assert json.loads(document.stdout)["alerts"][0]["name"] == "GpuTemperatureWarning"
 
     house.nvml.set({"0.temperature": 83})  # within the hysteresis
     time.sleep(1.5)
     assert house.alert("GpuTemperatureWarning")
     house.nvml.set({"0.temperature": 82})
-    house.until(lambda: not house.alert("GpuTemperatureWarning"), 3)
+    house.until(lambda: not house.alert("GpuTemperatureWarning"))
     events = house.get("/v1/events", kind="alert.")["events"]
     assert [event["kind"] for event in events] == ["alert.pending", "alert.firing", "alert.resolved"]
     assert house.metric("aiidpd_alert_fired_total", "GpuTemperatureWarning") == 1
-    assert house.get("/v1/status")["findings"] == []
+    assert house.findings() == []
 
 
 def test_a_gpu_can_have_limits_of_its_own(house: House):
     house.nvml.set({"0.temperature": 75, "1.temperature": 75})
-    house.until(lambda: house.alert("GpuTemperatureWarning", 1), 10)
+    house.until(lambda: house.alert("GpuTemperatureWarning", 1))
     assert house.alert("GpuTemperatureWarning", 0) is None
 
 
 def test_a_lost_gpu_is_told_within_two_seconds(house: House):
+    since = Stopwatch()
     house.nvml.set({"1.nvmlDeviceGetTemperature": LOST})
-    assert house.until(lambda: house.alert("GpuLost", 1), 10) <= 2.0
+    house.until(lambda: house.alert("GpuLost", 1))
+    assert since.within(2.0)
     assert house.metric("aiidpd_alert_firing", "GpuLost", uuid(1)) == 1
     assert house.alert("GpuLost", 0) is None
 
 
-def test_a_hung_driver_is_told_within_two_seconds(house: House):
-    house.nvml.set({"nvmlDeviceGetTemperature": "hang", "nvmlDeviceGetFieldValues": "hang"})
-    took = house.until(lambda: house.metric("aiidpd_alert_firing", "GpuDriverUnavailable") == 1, 10)
-    assert took <= 2.2  # the interval, the time that a call is given, and what asking costs
+def test_a_hung_driver_is_told_within_two_seconds(tmp_path: Path, fake_nvml: FakeNvml):
+    with watched(tmp_path, fake_nvml, AIIDPD_GPU__CALL_TIMEOUT="900ms") as house:
+        since = Stopwatch()
+        house.nvml.set({"nvmlDeviceGetTemperature": "hang", "nvmlDeviceGetFieldValues": "hang"})
+        house.until(lambda: house.metric("aiidpd_alert_firing", "GpuDriverUnavailable") == 1)
+        assert since.within(2.2)  # the interval, the time that a call is given, and what asking costs
 
 
 def test_an_alert_outlives_a_reload_and_is_not_fired_again(house: House):
     house.nvml.set({"0.temperature": 86})
-    house.until(lambda: house.alert("GpuTemperatureWarning"), 10)
+    house.until(lambda: house.alert("GpuTemperatureWarning"))
     config = house.daemon.folder / "aiidpd.toml"
     config.write_text(config.read_text().replace("[gpu]\n", "[gpu]\nhysteresis_celsius = 4\n"))
     with ControlClient(str(house.daemon.folder / "run" / "control.sock")) as client:

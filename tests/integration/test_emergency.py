@@ -22,8 +22,9 @@ import pytest
 from aiidpd.control.client import ControlClient, ControlError
 from tests.fakes.docker_engine import RealDocker, real_docker
 from tests.fakes.nvml import FakeNvml
+from tests.patience import PATIENCE, Stopwatch
 
-pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc")]
+pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc"), pytest.mark.timeout(600)]
 
 CONFIG = """\
 [daemon]
@@ -31,6 +32,7 @@ state_directory = "{folder}/state"
 runtime_directory = "{folder}/run"
 
 [gpu]
+call_timeout = "30s"
 emergency_stop = ["{victim}"]
 
 [containers]
@@ -72,12 +74,12 @@ class Daemon:
 
     def ctl(self, *arguments: str) -> str:
         command = [sys.executable, "-m", "aiidpd.cli.main", "--socket", self._socket, *arguments]
-        done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True)
         return done.stdout.decode()
 
-    def until(self, path: str, holds: Callable[[Any], Any], seconds: float = 20) -> Any:
+    def until(self, path: str, holds: Callable[[Any], Any], seconds: float = PATIENCE) -> Any:
         """Return what ``holds`` finds in the document at ``path``."""
-        deadline = time.monotonic() + seconds
+        waited = Stopwatch()
         while True:
             try:
                 with ControlClient(self._socket) as client:
@@ -88,10 +90,21 @@ class Daemon:
                 return found
             log = self._log.read_text()
             assert self.process.poll() is None, log
-            assert time.monotonic() < deadline, log
+            assert waited.seconds < seconds, log
             time.sleep(0.1)
 
-    def event(self, kind: str, seconds: float = 20) -> Any:
+    def temperatures(self) -> set[str]:
+        """Return those that the export has."""
+        lines = csv.DictReader(io.StringIO(self.ctl("gpu", "export", "--csv"), newline=""))
+        return {line["temp_c"] for line in lines}
+
+    def until_exported(self, temperature: str) -> None:
+        waited = Stopwatch()
+        while temperature not in self.temperatures():
+            assert waited.seconds < PATIENCE, self._log.read_text()
+            time.sleep(0.2)
+
+    def event(self, kind: str, seconds: float = PATIENCE) -> Any:
         def last(document: Any) -> Any:
             return next((each for each in reversed(document["events"]) if each["kind"] == kind), None)
 
@@ -99,7 +112,7 @@ class Daemon:
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(10) == 0, self._log.read_text()
+        assert self.process.wait(PATIENCE) == 0, self._log.read_text()
 
 
 async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_record(
@@ -114,7 +127,7 @@ async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_recor
         await anyio.to_thread.run_sync(daemon.until, "/v1/gpus", lambda d: d["gpus"])
         await anyio.to_thread.run_sync(daemon.until, "/v1/containers", lambda d: d["containers"])
         fake_nvml.set({"0.temperature": 88})
-        await anyio.sleep(1.5)
+        await anyio.to_thread.run_sync(daemon.until_exported, "88")
         assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
         fake_nvml.set({"0.temperature": 91})
         told = await anyio.to_thread.run_sync(daemon.event, "container.emergency_stopped")
@@ -130,13 +143,11 @@ async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_recor
         await anyio.to_thread.run_sync(daemon.event, "worker.replaced")
         await anyio.sleep(6)
         assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
-        await anyio.to_thread.run_sync(daemon.event, "incident.recorded", 90)
+        await anyio.to_thread.run_sync(daemon.event, "incident.recorded", 3 * PATIENCE)
         drawn = await anyio.to_thread.run_sync(daemon.ctl, "incidents", "show", recording["subject"])
         assert "temperature °C" in drawn
         assert victim in drawn
-        exported = await anyio.to_thread.run_sync(daemon.ctl, "gpu", "export", "--csv")
-        lines = list(csv.DictReader(io.StringIO(exported, newline="")))
-        assert {line["temp_c"] for line in lines} >= {"88", "91"}
+        assert await anyio.to_thread.run_sync(daemon.temperatures) >= {"88", "91"}
         energy = await anyio.to_thread.run_sync(daemon.ctl, "gpu", "energy")
         assert "FAKE GeForce" in energy
         await anyio.to_thread.run_sync(daemon.end)
