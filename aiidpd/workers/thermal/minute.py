@@ -71,7 +71,10 @@ class Minute:
         for figure in FIGURES:
             value = getattr(reading, figure)
             if value is not None:
-                self.spreads.setdefault(figure, Spread()).add(value)
+                spread = self.spreads.get(figure)
+                if spread is None:
+                    spread = self.spreads[figure] = Spread()
+                spread.add(value)
         for reason, seconds in throttled.items():
             self.throttled[reason] = self.throttled.get(reason, 0.0) + seconds
 
