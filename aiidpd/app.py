@@ -100,7 +100,8 @@ class Daemon:
         self._api = ControlApi(self._services(), access, streams=settings.control.max_connections // 2)
 
     def close(self) -> None:
-        """Remove the sockets, write what the history holds, and let go of the state folder."""
+        """Remove the sockets, write what stands and what the history holds, let go of the state folder."""
+        self._parts.alerts.close()
         self._held.close()
 
     async def run(self) -> None:

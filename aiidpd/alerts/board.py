@@ -4,50 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
+from aiidpd.alerts import telling
+from aiidpd.alerts.keeper import AlertKeeper
+from aiidpd.alerts.kept import KeptAlert, fits, keep, revive, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
+from aiidpd.alerts.standing import StandingAlert, stands
 from aiidpd.alerts.state import Alert, Change, Condition, Key, Observation, Stage, Transition, step
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 
-SOURCE: Final = "alerts"
-_SEVERITIES = {
-    Change.PENDING: Severity.INFO,
-    Change.RESOLVED: Severity.INFO,
-    Change.CANCELLED: Severity.INFO,
-    Change.EXPIRED: Severity.WARNING,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class StandingAlert:
-    """An alert as it stands; ``since`` and ``known_at`` are Unix seconds.
-
-    ``condition`` is "unknown" where the alert stands on what was known at ``known_at``.
-    """
-
-    name: str
-    subject: str
-    stage: Stage
-    severity: Severity
-    summary: str
-    remedy: str
-    runbook: str
-    since: float
-    known_at: float
-    condition: str
-    evidence: Mapping[str, Scalar]
-    source: str
-    simulated: bool
+_ENDS = {Stage.FIRING: Change.RESOLVED, Stage.PENDING: Change.CANCELLED}
+_LAPSES = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED}
 
 
 @dataclass(slots=True)
 class _Source:
     rules: Mapping[str, AlertRule]
-    alerts: Mapping[Key, Alert] = field(default_factory=dict)
+    alerts: dict[Key, Alert] = field(default_factory=dict)
     simulated: bool = False
 
 
@@ -58,22 +33,39 @@ class AlertFeed:
         self._board = board
         self._source = source
 
-    def observe(self, observed: Iterable[Observation], *, simulated: bool = False) -> None:
-        """Say how every condition stands now; of what is not mentioned nothing is known."""
+    @property
+    def restored(self) -> Mapping[Key, Alert]:
+        """The alerts from before a restart of the daemon that nothing confirmed or ended yet."""
+        alerts = self._board.alerts(self._source)
+        return {key: alert for key, alert in alerts.items() if alert.restored is not None}
+
+    def observe(self, observed: Iterable[Observation], *, simulated: bool | None = None) -> None:
+        """Say how every condition stands now; of what is not mentioned nothing is known.
+
+        ``simulated`` says whether what is watched is made up; None means as before.
+        """
         self._board.observe(self._source, observed, simulated=simulated)
+
+    def withdraw(self, keys: Iterable[Key], why: str) -> None:
+        """End the alerts under ``keys``, because ``why``: what they are about is no longer watched."""
+        self._board.withdraw(self._source, keys, why)
 
 
 class AlertBoard:
     """Holds the alerts of every source, and tells each change to the bus and to health.
 
     Events are ``alert.pending``, ``alert.firing``, ``alert.resolved``, ``alert.cancelled`` and
-    ``alert.expired``, about the alert's subject. A firing alert is a finding with the alert's name.
+    ``alert.expired``, about the alert's subject. A firing alert is a finding with the alert's name. With a
+    ``keeper`` what stands outlives the daemon too, and ``alert.restored`` tells of it.
     """
 
-    def __init__(self, clock: Clock, bus: EventBus, health: Health) -> None:
+    def __init__(
+        self, clock: Clock, bus: EventBus, health: Health, keeper: AlertKeeper | None = None
+    ) -> None:
         self._clock = clock
         self._bus = bus
         self._health = health
+        self._keeper = keeper
         self._sources: dict[str, _Source] = {}
         self.fired: dict[str, int] = {}
 
@@ -85,26 +77,42 @@ class AlertBoard:
     def feed(self, source: str, rules: Iterable[AlertRule]) -> AlertFeed:
         """Return the feed of a new worker ``source`` that speaks by ``rules``.
 
-        The alerts of the worker before it stand, and nothing is known of them until the new one speaks.
-        An alert that ``rules`` no longer has is over.
+        The alerts of the worker before it stand, those from before a restart too, and nothing is known of
+        them until the new one speaks. An alert that ``rules`` no longer has is over.
         """
         mine = self._sources.setdefault(source, _Source({}))
-        mine.rules = by_name(rules)
+        before, mine.rules = mine.rules, by_name(rules)
         for name in mine.rules:
             self.fired.setdefault(name, 0)
-        for name, subject in mine.alerts:
-            if name not in mine.rules:
-                self._health.clear(name, subject, announce=False)
-        self.observe(source, (), simulated=mine.simulated)
+        gone = [key for key in mine.alerts if key[0] not in mine.rules]
+        self._end(source, gone, "it is no longer watched for", before)
+        if self._keeper is not None:
+            self._take_up(source, self._keeper.take(source), self._keeper.boot)
+        self.observe(source, (), simulated=None)
         return AlertFeed(self, source)
 
-    def observe(self, source: str, observed: Iterable[Observation], *, simulated: bool) -> None:
+    def observe(self, source: str, observed: Iterable[Observation], *, simulated: bool | None) -> None:
         """Take what ``source`` observed now."""
         mine = self._sources[source]
-        mine.simulated = simulated
-        mine.alerts, told = step(mine.alerts, observed, self._clock.monotonic(), mine.rules)
+        if simulated is not None and simulated != mine.simulated:
+            # What is made up and what is real have no alert in common.
+            kind = "simulated" if simulated else "real"
+            self._end(source, list(mine.alerts), f"what is watched is {kind} now", mine.rules)
+            mine.simulated = simulated
+        alerts, told = step(mine.alerts, observed, self._clock.monotonic(), mine.rules)
+        mine.alerts = dict(alerts)
         for transition in told:
-            self._tell(source, transition, simulated=simulated)
+            self._tell(source, transition)
+        if self._keeper is not None:
+            self._keeper.look(self._kept)
+
+    def withdraw(self, source: str, keys: Iterable[Key], why: str) -> None:
+        """End the alerts of ``source`` under ``keys``, because ``why``."""
+        self._end(source, keys, why, self._sources[source].rules)
+
+    def alerts(self, source: str) -> Mapping[Key, Alert]:
+        """Return the alerts of ``source``, whatever their stage."""
+        return self._sources[source].alerts
 
     def standing(self) -> tuple[StandingAlert, ...]:
         """Return what is pending or firing: the firing first, the gravest first, then the oldest."""
@@ -116,63 +124,100 @@ class AlertBoard:
     def all(self) -> tuple[StandingAlert, ...]:
         """Return every alert whose condition is known, or was when it began."""
         return tuple(
-            self._stands(name, mine.rules[key], subject, alert, simulated=mine.simulated)
+            stands(name, mine.rules[key], subject, alert, self._wall, simulated=mine.simulated)
             for name, mine in self._sources.items()
             for (key, subject), alert in mine.alerts.items()
             if alert.stage is not Stage.INACTIVE or alert.condition is not Condition.UNKNOWN
         )
 
-    def _stands(
-        self, source: str, rule: AlertRule, subject: str, alert: Alert, *, simulated: bool
-    ) -> StandingAlert:
-        wall = self._clock.time() - self._clock.monotonic()
-        return StandingAlert(
-            name=rule.name,
-            subject=subject,
-            stage=alert.stage,
-            severity=rule.severity,
-            summary=rule.say(alert.evidence),
-            remedy=rule.remedy,
-            runbook=rule.runbook,
-            since=wall + alert.since,
-            known_at=wall + alert.known,
-            condition=alert.condition.value,
-            evidence=alert.evidence,
-            source=source,
-            simulated=simulated,
-        )
+    def close(self, seconds: float = 1.0) -> None:
+        """Have what stands written for the next daemon, in at most ``seconds``. Blocks."""
+        if self._keeper is not None:
+            self._keeper.save(self._kept())
+            self._keeper.wait(seconds)
 
-    def _tell(self, source: str, transition: Transition, *, simulated: bool) -> None:
+    @property
+    def _wall(self) -> float:
+        return self._clock.time() - self._clock.monotonic()
+
+    def _kept(self) -> list[KeptAlert]:
+        return [
+            keep(
+                name,
+                mine.rules[key],
+                subject,
+                alert,
+                wall=self._wall,
+                simulated=mine.simulated,
+                boot=self._keeper.boot if self._keeper else "",
+            )
+            for name, mine in self._sources.items()
+            for (key, subject), alert in mine.alerts.items()
+            if alert.stage is not Stage.INACTIVE
+        ]
+
+    def _take_up(self, source: str, found: Iterable[KeptAlert], boot: str) -> None:
+        mine, now, time = self._sources[source], self._clock.monotonic(), self._clock.time()
+        names = []
+        for kept in found:
+            key = (kept.alert, kept.subject)
+            mine.simulated = kept.simulated
+            alert = revive(kept, now, time, boot)
+            rule = mine.rules.get(kept.alert)
+            if rule is None or not fits(rule, kept.evidence):
+                why = "it is no longer watched for" if rule is None else "it is judged by another rule now"
+                self._tell(source, _ended(alert, kept.ghost, kept.subject, now, why))
+            elif too_old(alert, rule, now):
+                why = f"nothing was known of it for {(now - alert.known) / 3600:.0f} h"
+                self._tell(source, _ended(alert, rule, kept.subject, now, why, ends=_LAPSES))
+            else:
+                mine.alerts[key] = alert
+                names.append(kept.alert)
+                if alert.stage is Stage.FIRING:
+                    self._report(rule, kept.subject, rule.say(alert.evidence), since=self._wall + alert.since)
+        if names:
+            self._bus.publish(telling.restored(source, names, time, simulated=mine.simulated))
+
+    def _end(self, source: str, keys: Iterable[Key], why: str, rules: Mapping[str, AlertRule]) -> None:
+        mine, now = self._sources[source], self._clock.monotonic()
+        for key in keys:
+            alert = mine.alerts.pop(key, None)
+            if alert is not None and alert.stage is not Stage.INACTIVE:
+                self._tell(source, _ended(alert, rules[key[0]], key[1], now, why))
+
+    def _tell(self, source: str, transition: Transition) -> None:
         rule, change, subject = transition.rule, transition.change, transition.subject
         if change is Change.FIRING:
             self.fired[rule.name] += 1
-            # The event below tells of it; one from health too would say everything twice.
-            self._health.report(
-                rule.name,
-                subject,
-                severity=rule.severity,
-                reason=transition.reason,
-                remedy=f"{rule.remedy}; {rule.runbook}",
-                announce=False,
-            )
+            self._report(rule, subject, transition.reason)
         elif change in (Change.RESOLVED, Change.EXPIRED):
             self._health.clear(rule.name, subject, announce=False)
-        event = Event(
-            time=self._clock.time(),
-            source=SOURCE,
-            kind=f"alert.{change.value}",
-            subject=subject,
-            severity=_SEVERITIES.get(change, rule.severity),
-            reason=transition.reason,
-            evidence={
-                "alert": rule.name,
-                "alert_severity": rule.severity.name.lower(),
-                "worker": source,
-                "lasted_seconds": round(transition.lasted, 3),
-                "remedy": rule.remedy,
-                "runbook": rule.runbook,
-                **transition.evidence,
-            },
-            simulated=simulated,
+        if self._keeper is not None:
+            self._keeper.note(change)
+        simulated = self._sources[source].simulated
+        self._bus.publish(telling.changed(source, transition, self._clock.time(), simulated=simulated))
+
+    def _report(self, rule: AlertRule, subject: str, reason: str, *, since: float | None = None) -> None:
+        # The alert's own event tells of it; one from health too would say everything twice.
+        remedy = f"{rule.remedy}; {rule.runbook}"
+        self._health.report(
+            rule.name,
+            subject,
+            severity=rule.severity,
+            reason=reason,
+            remedy=remedy,
+            announce=False,
+            since=since,
         )
-        self._bus.publish(event)
+
+
+def _ended(
+    alert: Alert,
+    rule: AlertRule,
+    subject: str,
+    now: float,
+    why: str,
+    *,
+    ends: Mapping[Stage, Change] = _ENDS,
+) -> Transition:
+    return Transition(rule, subject, ends[alert.stage], now - alert.since, alert.evidence, why)

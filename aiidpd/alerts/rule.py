@@ -21,6 +21,8 @@ class AlertRule:
 
     The condition must hold for ``dwell`` before the alert fires; it must be clear for ``keep_firing``
     before it is resolved. Of what nobody knows any more the alert ends as *expired* after ``stale_after``.
+    ``looks_back`` is how much of the past the condition is about: for so long after a restart of the daemon,
+    which forgets it, a clear condition does not resolve what fired before.
     """
 
     name: str
@@ -31,10 +33,11 @@ class AlertRule:
     dwell: float = 0.0
     keep_firing: float = 0.0
     stale_after: float = 300.0
+    looks_back: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.dwell < 0 or self.keep_firing < 0 or self.stale_after <= 0:
-            raise ValueError(f"{self.name}: dwell and keep_firing can't be negative, stale_after not 0")
+        if min(self.dwell, self.keep_firing, self.looks_back) < 0 or self.stale_after <= 0:
+            raise ValueError(f"{self.name}: its times can't be negative, and stale_after not 0")
 
     @property
     def runbook(self) -> str:

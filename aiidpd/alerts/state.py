@@ -9,6 +9,9 @@ A worker says in each pass how the condition of each alert stands; the machine d
 - A condition that is *unknown*, or of which nothing is said, neither fires nor resolves anything: no data
   is neither good news nor bad. Time in which it was unknown counts for nothing. After ``stale_after``
   an alert that nobody knows about ends as expired, which is told apart from resolved.
+- An alert that was *restored* stands from before a restart of the daemon. The first look confirms or ends it;
+  where its condition looks back over some time, "clear" counts only once that time is over, because a daemon
+  that has just begun remembers nothing of it.
 """
 
 from __future__ import annotations
@@ -74,6 +77,20 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """Whence an alert comes that was not confirmed yet.
+
+    ``known`` is when it was last known before the restart, ``at`` since when nobody knew of it while
+    a daemon ran; both in monotonic seconds. ``same_boot`` is whether the machine itself ran on in between.
+    """
+
+    at: float
+    known: float
+    same_boot: bool = True
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """What is remembered of one alert for one subject. Times are monotonic seconds.
 
@@ -89,22 +106,29 @@ class Alert:
     evidence: Mapping[str, Scalar]
     held: float = 0.0
     clear_since: float | None = None
+    restored: Restored | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A change of one alert. ``lasted`` is how many seconds the stage before it lasted."""
+    """A change of one alert. ``lasted`` is how many seconds the stage before it lasted.
+
+    ``why`` says what ended it, where that was not its condition.
+    """
 
     rule: AlertRule
     subject: str
     change: Change
     lasted: float
     evidence: Mapping[str, Scalar]
+    why: str = ""
 
     @property
     def reason(self) -> str:
         """A sentence on what happened."""
         said = self.rule.say(self.evidence)
+        if self.why:
+            return f"over after {self.lasted:.0f} s, because {self.why}; the last was: {said}"
         match self.change:
             case Change.PENDING:
                 return f"{said}; fires if that holds for {self.rule.dwell:g} s"
@@ -165,10 +189,20 @@ def _advance(
 def _unknown(before: Alert | None, rule: AlertRule, now: float) -> tuple[Alert | None, Change | None]:
     if before is None:
         return None, None
-    if now - before.known < rule.stale_after:
+    known = before.restored.at if before.restored else before.known  # nobody could know while we were away
+    if now - known < rule.stale_after:
         return replace(before, at=now, condition=Condition.UNKNOWN, clear_since=None), None
     ends = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED, Stage.INACTIVE: None}
     return None, ends[before.stage]
+
+
+def _confirm(
+    restored: Restored | None, condition: Condition, rule: AlertRule, now: float
+) -> tuple[Condition, Restored | None]:
+    """Return what ``condition`` is worth, and what of ``restored`` is left after it."""
+    if restored is None or condition is Condition.HOLDS or now - restored.known >= rule.looks_back:
+        return condition, None
+    return Condition.BETWEEN, replace(restored, at=now)
 
 
 def _known(
@@ -178,7 +212,8 @@ def _known(
         before = Alert(Stage.INACTIVE, now, now, now, Condition.UNKNOWN, seen.evidence)
     stage, change = before.stage, None
     held, clear_since = 0.0, None
-    match stage, seen.condition:
+    condition, restored = _confirm(before.restored, seen.condition, rule, now)
+    match stage, condition:
         case Stage.INACTIVE, Condition.HOLDS:
             stage, change = (Stage.PENDING, Change.PENDING) if rule.dwell else (Stage.FIRING, Change.FIRING)
         case Stage.PENDING, Condition.HOLDS:
@@ -195,4 +230,4 @@ def _known(
             if now - clear_since >= rule.keep_firing:
                 stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None
     since = before.since if stage is before.stage else now
-    return Alert(stage, since, now, now, seen.condition, seen.evidence, held, clear_since), change
+    return Alert(stage, since, now, now, condition, seen.evidence, held, clear_since, restored), change

@@ -238,6 +238,8 @@ def alert_lines(alerts: Iterable[Document], now: float, paint: Paint) -> list[st
         words.append(f"(for {span(max(0.0, now - alert['since']))})")
         if alert["condition"] == "unknown":
             words.append(f"(last known {since(alert['known_at'], now)})")
+        if alert["restored"]:
+            words.append("(from before the restart)")
         if alert["simulated"]:
             words.append(SIMULATED)
         text = plain(" ".join(words))

@@ -29,6 +29,9 @@ class AlertDocument(Document):
     evidence: Mapping[str, Scalar]
     source: str = Field(description="The worker that watches it.")
     simulated: bool
+    restored: bool = Field(
+        description="Whether it stands from before a restart of the daemon and was not confirmed since."
+    )
 
 
 class AlertsDocument(Document):

@@ -38,14 +38,20 @@ class Health:
         reason: str,
         remedy: str = "",
         announce: bool = True,
+        since: float | None = None,
     ) -> None:
         """Raise a finding, or bring the reason of one that stands up to date.
+
+        It stands from now on, or from ``since`` (Unix seconds) where it was known before.
 
         Without ``announce`` no event is published: whoever raises it tells of it in words of their own.
         """
         key = (code, subject)
         standing = self._findings.get(key)
-        since = standing.since if standing else self._clock.time()
+        if standing is not None:
+            since = standing.since
+        elif since is None:
+            since = self._clock.time()
         finding = Finding(code, subject, severity, reason, remedy, since)
         self._findings[key] = finding
         if announce and (standing is None or standing.severity != severity):

@@ -14,6 +14,7 @@ from typing import Final
 from prometheus_client.registry import Collector
 
 from aiidpd.alerts.board import AlertBoard
+from aiidpd.alerts.keeper import AlertKeeper
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.config.load import Loaded
 from aiidpd.config.model import Settings
@@ -24,6 +25,7 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Worker, WorkerSpec
+from aiidpd.system.kept import KeptFile
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.keeping import Keeping
 from aiidpd.workers.backup.metrics import BackupCollector
@@ -46,7 +48,7 @@ from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
 from aiidpd.workers.thermal.governor.ladder import LadderPolicy
 from aiidpd.workers.thermal.governor.lease import NAME as LEASE
-from aiidpd.workers.thermal.governor.lease import LeaseFile
+from aiidpd.workers.thermal.governor.lease import LeaseFile, current_boot
 from aiidpd.workers.thermal.governor.metrics import GovernorCollector
 from aiidpd.workers.thermal.governor.view import GovernanceView, Tally
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
@@ -61,6 +63,7 @@ from aiidpd.workers.thermal.xid import XidLedger
 _NVML_START = 30.0
 _BACKUP_DEADLINE = 120.0
 BASELINES: Final = "gpu-baselines.json"
+ALERTS: Final = "alerts.json"
 
 
 class Parts:
@@ -92,7 +95,9 @@ class Parts:
             gpus=self.gpus,
             looks=Looks(self.containers, self.inference.bench, self.inference.engines),
         )
-        self.alerts = AlertBoard(clock, bus, health)
+        kept = KeptFile(loaded.settings.daemon.state_directory / ALERTS)
+        keeper = AlertKeeper(kept, clock, health, boot=current_boot())
+        self.alerts = AlertBoard(clock, bus, health, keeper)
         self.foreseen: Latest[tuple[Foresight, ...]] = Latest(clock, max_age=0)
         baselines = BaselineFile(loaded.settings.daemon.state_directory / BASELINES)
         self._watch_memory = WatchMemory(self.foreseen, baselines)

@@ -4,62 +4,52 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.kernel.errors import describe
-from aiidpd.system.atomic import write_atomic
+from aiidpd.system.kept import KeptFile
 from aiidpd.workers.thermal.foresight import Baseline, Baselines
 
 VERSION: Final = 1
-_LIMIT = 1 << 20
+_LARGEST = 1 << 20
 
 
 class BaselineFile:
-    """A JSON file: by GPU (UUID) each band with resistance, seconds and fan speed.
+    """A JSON file: by GPU (UUID) what is known of it for good.
 
     What can't be read counts as nothing learnt. Writes happen in a thread: a disk may hang. ``problem`` is a
     sentence on what failed last, empty where nothing did.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.problem = ""
-        self._writer: threading.Thread | None = None
+        self._file = KeptFile(path, largest=_LARGEST)
+        self._unread = ""
+
+    @property
+    def problem(self) -> str:
+        """What failed last, as a sentence."""
+        failed = self._file.problem
+        return f"{failed}; what was learnt ends with the daemon" if failed else self._unread
 
     def read(self) -> Mapping[str, Baselines]:
         """Return what was kept; nothing where there is no file, or none that can be understood."""
         try:
-            with self._path.open("rb") as file:
-                return decode(file.read(_LIMIT))
-        except FileNotFoundError:
-            return {}
+            data = self._file.read()
+            return {} if data is None else decode(data)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            self.problem = f"cannot read {self._path}: {describe(error)}; baselines are learnt anew"
+            self._unread = f"cannot read {self._file.path}: {describe(error)}; baselines are learnt anew"
             return {}
 
     def write(self, known: Mapping[str, Baselines]) -> None:
-        """Keep ``known``; a write that is under way still is not waited for, and this one is left out."""
-        if self._writer is None or not self._writer.is_alive():
-            self._writer = threading.Thread(target=self._write, args=(encode(known),), name="baselines")
-            self._writer.start()
+        """Keep ``known``."""
+        self._unread = ""
+        self._file.write(encode(known))
 
     def wait(self, seconds: float) -> None:
         """Wait for a write that is under way."""
-        if self._writer is not None:
-            self._writer.join(seconds)
-
-    def _write(self, data: bytes) -> None:
-        try:
-            write_atomic(self._path, data)
-        except OSError as error:
-            self.problem = (
-                f"cannot write {self._path}: {describe(error)}; what was learnt ends with the daemon"
-            )
-        else:
-            self.problem = ""
+        self._file.wait(seconds)
 
 
 def encode(known: Mapping[str, Baselines]) -> bytes:

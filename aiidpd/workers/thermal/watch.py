@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiidpd.alerts.board import AlertFeed
 from aiidpd.kernel.bus import EventBus
@@ -11,6 +11,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.workers.thermal.alarms.restored import remembered, vanished
 from aiidpd.workers.thermal.alarms.watch import Memory, Policies, look, miss
 from aiidpd.workers.thermal.baseline_file import BaselineFile
 from aiidpd.workers.thermal.foresight import Foresight
@@ -43,16 +44,22 @@ class GpuWatch:
         self._feed = feed
         self._bus = bus
         self._clock = clock
+        restored = feed.restored
+        if restored:
+            memory.memory = remembered(memory.memory, restored)
 
     def observe(self, snapshot: GpuSnapshot, now: float) -> None:
         """Take ``snapshot``, read just now, at ``now`` in monotonic seconds."""
         kept = self._kept
         if not kept.loaded:
             kept.loaded, kept.saved_at = True, now
-            kept.memory = Memory(baselines=kept.file.read())
+            kept.memory = replace(kept.memory, baselines=kept.file.read())
         kept.memory, observed, foreseen = look(kept.memory, snapshot, now, self._policies)
         kept.foreseen.put(foreseen)
         self._feed.observe(observed, simulated=snapshot.simulated)
+        gone = vanished(self._feed.restored, snapshot, kept.memory)
+        if gone:
+            self._feed.withdraw(gone, "the driver no longer lists that GPU")
         if now - kept.saved_at >= _SAVE_EVERY:
             self.save()
         if kept.file.problem != kept.told:

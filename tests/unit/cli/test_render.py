@@ -170,6 +170,15 @@ def test_containers_that_need_a_look_come_first_and_the_rest_is_counted() -> Non
     assert len(render.container_table(document, NOW, PLAIN)) == 24
 
 
+def test_a_container_that_aiidpd_paused_says_why_and_until_when() -> None:
+    pause = {"gpu": "GPU 0", "reason": "it is hot", "since": NOW - 10, "until": NOW + 110}
+    document = empty(schema.ContainersDocument, containers=[container("vllm", state="paused", pause=pause)])
+    lines = render.container_table(document, NOW, PLAIN)
+    assert lines[1].startswith("vllm       paused")
+    assert lines[2].startswith("vllm: paused by aiidpd because GPU 0 is hot; until 20")
+    assert lines[2].endswith(" at the latest")
+
+
 def test_a_backup_that_goes_on_and_one_that_failed() -> None:
     document = empty(
         schema.BackupDocument,
@@ -278,8 +287,11 @@ def test_alerts() -> None:
         "known_at": NOW - 10,
         "condition": "holds",
         "simulated": False,
+        "restored": False,
     }
     unsure = alert | {"stage": "pending", "severity": "warning", "condition": "unknown", "simulated": True}
+    kept = alert | {"restored": True}
+    assert "(from before the restart)" in render.alert_lines([kept], NOW, PLAIN)[0]
     assert render.alert_lines([alert, unsure], NOW, PLAIN) == [
         "error    firing   GpuLost: GPU 0 can't be read (for 1.5 min)",
         "                  look; docs/runbooks/GpuLost.md",

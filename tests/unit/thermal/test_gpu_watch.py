@@ -9,16 +9,19 @@ import anyio
 import pytest
 
 from aiidpd.alerts.board import AlertBoard
+from aiidpd.alerts.keeper import AlertKeeper
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerStatus
+from aiidpd.system.kept import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from aiidpd.workers.thermal.alarms.rules import rules
 from aiidpd.workers.thermal.alarms.watch import Policies
 from aiidpd.workers.thermal.baseline_file import BaselineFile
+from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.foresight import Baseline
 from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
@@ -37,24 +40,28 @@ class Library:
 
     def __init__(self) -> None:
         self.now: GpuReading | Unavailable = COOL
+        self.also: tuple[GpuReading, ...] = ()
+        self.faults: tuple[GpuFault, ...] = ()
 
     async def read(self, *, fast: bool = False) -> GpuSnapshot:  # noqa: ARG002 -- all readings are full
         if isinstance(self.now, Unavailable):
             raise self.now
-        return GpuSnapshot((self.now,), "580", simulated=False)
+        return GpuSnapshot((self.now, *self.also), "580", simulated=False, faults=self.faults)
 
     async def aclose(self) -> None:
         pass
 
 
 class House:
-    def __init__(self, clock: FakeClock, folder: Path) -> None:
+    def __init__(self, clock: FakeClock, folder: Path, boot: str = "boot-1") -> None:
         self.clock = clock
         self.library = Library()
         self.events: list[Event] = []
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
-        self.board = AlertBoard(clock, self.bus, Health(clock, self.bus))
+        health = Health(clock, self.bus)
+        keeper = AlertKeeper(KeptFile(folder / "alerts.json"), clock, health, boot=boot)
+        self.board = AlertBoard(clock, self.bus, health, keeper)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
         self.file = BaselineFile(folder / "baselines.json")
         self.memory = WatchMemory(Latest(clock, max_age=3.0), self.file)
@@ -97,6 +104,67 @@ async def test_what_fires_outlives_its_worker_and_is_not_fired_again(house: Hous
     house.library.now = COOL
     await house.run(2)
     assert house.told("alert.resolved") == ["GpuTemperatureWarning"]
+
+
+SECOND = replace(COOL, index=1, uuid="GPU-1", temperature_celsius=86.0)
+
+
+async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House, tmp_path: Path) -> None:
+    house.library.also = (SECOND,)
+    await house.run(15)
+    house.library.also = ()
+    await house.run(5)
+    assert house.firing == {"GpuTemperatureWarning", "GpuLost", "GpuCountChanged"}
+    house.board.close(10)
+
+    again = House(house.clock, tmp_path)
+    await again.run(5)
+    assert again.firing == {"GpuTemperatureWarning", "GpuLost", "GpuCountChanged"}
+    assert again.told("alert.firing") == []
+    again.library.also = (replace(SECOND, temperature_celsius=50.0),)
+    await again.run(12)
+    assert sorted(again.told("alert.resolved")) == ["GpuCountChanged", "GpuLost", "GpuTemperatureWarning"]
+    again.board.close(10)
+    house.file.wait(5)
+    again.file.wait(5)
+
+
+async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: House, tmp_path: Path) -> None:
+    house.library.also = (SECOND,)
+    await house.run(15)
+    house.library.also = ()
+    await house.run(5)
+    house.board.close(10)
+
+    again = House(house.clock, tmp_path, boot="boot-2")
+    again.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
+    await again.run(5)
+    assert "GpuTemperatureWarning" in again.firing  # nobody knows yet which GPU that is
+    again.library.faults = ()
+    await again.run(5)
+    ended = [event for event in again.events if event.kind == "alert.resolved" and event.subject == "GPU-1"]
+    assert sorted(str(event.evidence["alert"]) for event in ended) == ["GpuLost", "GpuTemperatureWarning"]
+    assert all("because the driver no longer lists that GPU" in event.reason for event in ended)
+    again.board.close(10)
+    house.file.wait(5)
+    again.file.wait(5)
+
+
+async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
+    house: House, tmp_path: Path
+) -> None:
+    house.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
+    await house.run(5)
+    assert house.firing == {"GpuLost"}
+    house.board.close(10)
+
+    again = House(house.clock, tmp_path)
+    again.library.also = (replace(SECOND, temperature_celsius=50.0),)
+    await again.run(12)
+    assert again.told("alert.resolved") == ["GpuLost"]
+    again.board.close(10)
+    house.file.wait(5)
+    again.file.wait(5)
 
 
 async def test_a_driver_that_hangs_is_told_by_the_pass_that_finds_it(house: House) -> None:

@@ -13,8 +13,9 @@ from aiidpd.workers.thermal.alarms import rules
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 
-_DRIVER = "driver"
+DRIVER = "driver"
 _ONE_GPU = "GPU "
+_NAMELESS = "index-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,14 @@ def present(
     for index in sorted(nameless):
         condition = Condition.HOLDS if index in strangers else Condition.CLEAR
         known = Known(index, "never read")
-        told.append(_lost(f"index-{index}", known, condition, faults.get(index, "it is read or gone")))
+        told.append(_lost(f"{_NAMELESS}{index}", known, condition, faults.get(index, "it is read or gone")))
     count = len(read) + len(faults)
     first = count if memory.first_count is None else memory.first_count
     expected = policy.expected_gpus or first
     wrong = Condition.CLEAR if count == expected else Condition.HOLDS
-    told.append(Observation(rules.COUNT_CHANGED, _DRIVER, wrong, {"count": count, "expected": expected}))
+    told.append(Observation(rules.COUNT_CHANGED, DRIVER, wrong, {"count": count, "expected": expected}))
     told.append(
-        Observation(rules.DRIVER_UNAVAILABLE, _DRIVER, Condition.CLEAR, {"reason": "there was an answer"})
+        Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.CLEAR, {"reason": "there was an answer"})
     )
     memory = replace(memory, gpus=MappingProxyType(gpus), nameless=frozenset(nameless), first_count=first)
     return memory, tuple(told)
@@ -73,7 +74,13 @@ def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...
     if memory.gpus and error.subject.startswith(_ONE_GPU):
         return tuple(_lost(uuid, known, Condition.HOLDS, error.reason) for uuid, known in memory.gpus.items())
     evidence = {"reason": error.reason}
-    return (Observation(rules.DRIVER_UNAVAILABLE, _DRIVER, Condition.HOLDS, evidence),)
+    return (Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.HOLDS, evidence),)
+
+
+def index_of(subject: str) -> int | None:
+    """Return the index of the GPU that never said its UUID and is called ``subject``; None for any other."""
+    index = subject.removeprefix(_NAMELESS)
+    return int(index) if index != subject and index.isdecimal() else None
 
 
 def _lost(subject: str, known: Known, condition: Condition, reason: str) -> Observation:

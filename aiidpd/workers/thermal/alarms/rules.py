@@ -74,6 +74,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} was at {{limit_celsius:g}} °C or hotter for {{hot_seconds:.0f}} s "
             "of the last {window_seconds:.0f} s",
             "the cooling does not suit the load: lower the power limit or improve the airflow",
+            looks_back=policy.hot_window,
         ),
         AlertRule(
             HARDWARE_THROTTLING,
@@ -82,6 +83,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its hardware for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "take load off the GPU, then look at its fans, its dust and its thermal paste",
+            looks_back=policy.throttle_window,
         ),
         AlertRule(
             SOFTWARE_THROTTLING,
@@ -90,6 +92,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its driver for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "lower the power limit a little: the card gives the same speed with less heat",
+            looks_back=policy.throttle_window,
         ),
         AlertRule(
             POWER_BRAKE,
@@ -98,6 +101,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its power brake for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "look at the power supply, its cables and whatever else asserts the brake",
+            looks_back=policy.throttle_window,
         ),
         AlertRule(
             XID_APPLICATION,
@@ -105,6 +109,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that a program causes, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "find the program in the log of its container and update or restart it",
+            looks_back=policy.xid_window,
         ),
         AlertRule(
             XID_DRIVER,
@@ -112,6 +117,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that driver or firmware cause, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "restart what uses the GPU; where it comes back, change the driver's version",
+            looks_back=policy.xid_window,
         ),
         AlertRule(
             XID_HARDWARE,
@@ -119,6 +125,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that speaks of the hardware, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look at power, seating and the memory's errors; the card may need to be replaced",
+            looks_back=policy.xid_window,
         ),
         AlertRule(
             XID_UNKNOWN,
@@ -126,6 +133,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             "The driver reported an Xid whose meaning is not known here, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look the code up in NVIDIA's Xid catalogue",
+            looks_back=policy.xid_window,
         ),
         AlertRule(
             FAN_INEFFECTIVE,
@@ -154,6 +162,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} says {{temperature_celsius:g}} °C since {{unchanged_seconds:.0f}} s, "
             "though its power or load changed a lot",
             "don't trust this temperature; loading the driver anew may help",
+            looks_back=policy.frozen_after,
         ),
         AlertRule(
             IMPLAUSIBLE,
@@ -162,6 +171,7 @@ def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
             f"{_GPU} gave {{implausible_count:.0f}} impossible temperatures in {{window_seconds:g}} s",
             "don't trust this sensor; compare with `nvidia-smi -q -d TEMPERATURE`",
             keep_firing=60.0,
+            looks_back=policy.implausible_window,
         ),
         AlertRule(
             LOST,

@@ -1,0 +1,410 @@
+"""Alerts over a restart of the daemon: what stands goes on, in silence, and what is over ends once."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiidpd.alerts.board import AlertBoard, AlertFeed
+from aiidpd.alerts.codec import LARGEST, decode, encode
+from aiidpd.alerts.keeper import AlertKeeper
+from aiidpd.alerts.kept import KeptAlert
+from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.rule import AlertRule
+from aiidpd.alerts.state import Condition, Observation, Stage
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.health import Health
+from aiidpd.system.kept import KeptFile
+from aiidpd.telemetry.registry import build_registry
+from tests.fakes.clock import FakeClock
+
+HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
+HOT = AlertRule("Hot", Severity.ERROR, "it is hot.", "{name} is at {celsius:g} °C", "cool it", dwell=2.0)
+LOST = AlertRule("Lost", Severity.WARNING, "it is lost.", "{name} is lost", "find it", keep_firing=3.0)
+PAST = AlertRule("Past", Severity.ERROR, "it was.", "{name} was", "wait", looks_back=600.0)
+RULES = (HOT, LOST, PAST)
+EVIDENCE: Mapping[str, str | float] = {"name": "GPU 0", "celsius": 91.0}
+
+
+class CountingFile(KeptFile):
+    """Counts how often it was to be written."""
+
+    writes = 0
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        super().write(data)
+
+
+class House:
+    """One daemon after another on the same disk; a new process has a monotonic clock of its own."""
+
+    def __init__(
+        self, folder: Path, rules: Iterable[AlertRule] = RULES, *, name: str = "alerts.json"
+    ) -> None:
+        self.path = folder / name
+        self.events: list[Event] = []
+        self.clock = FakeClock()
+        self.start(rules)
+
+    def start(self, rules: Iterable[AlertRule] = RULES) -> None:
+        bus = EventBus()
+        bus.attach(events=self.events.append)
+        self.health = Health(self.clock, bus)
+        self.file = CountingFile(self.path)
+        keeper = AlertKeeper(self.file, self.clock, self.health, boot="boot-1")
+        self.board = AlertBoard(self.clock, bus, self.health, keeper)
+        self.feed: AlertFeed = self.board.feed("thermal", rules)
+
+    def restart(self, away: float = 0.0, rules: Iterable[AlertRule] = RULES, *, killed: bool = False) -> None:
+        if killed:
+            self.file.wait(10)
+        else:
+            self.board.close(10)
+        self.clock = FakeClock(self.clock.time() + away)
+        self.start(rules)
+
+    async def see(self, condition: Condition | None, rule: AlertRule = HOT, seconds: int = 1) -> None:
+        for _ in range(seconds):
+            seen = [] if condition is None else [Observation(rule.name, "GPU-0", condition, EVIDENCE)]
+            self.feed.observe(seen)
+            await self.clock.advance(1)
+
+    @property
+    def told(self) -> list[str]:
+        return [event.kind.removeprefix("alert.") for event in self.events if event.source == "alerts"]
+
+    @property
+    def codes(self) -> list[str]:
+        return [finding.code for finding in self.health.findings()]
+
+
+async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=5)
+    [before] = house.board.standing()
+    house.restart(away=60)
+    [after] = house.board.standing()
+    assert (after.stage, after.restored, after.condition) == (Stage.FIRING, True, "unknown")
+    assert (after.since, after.known_at) == (before.since, before.known_at)
+    [finding] = house.health.findings()
+    assert (finding.code, finding.since, finding.severity) == ("Hot", before.since, Severity.ERROR)
+    registry = build_registry({"alerts": AlertsCollector(house.board)})
+    labels = {"alert": "Hot", "severity": "error", "subject": "GPU-0"}
+    assert registry.get_sample_value("aiidpd_alert_firing", labels) == 1
+
+    await house.see(HOLDS, seconds=5)
+    [after] = house.board.standing()
+    assert (after.restored, after.condition, after.since) == (False, "holds", before.since)
+    await house.see(CLEAR)
+    assert house.told == ["pending", "firing", "restored", "resolved"]
+    assert house.events[-1].evidence["lasted_seconds"] == 68
+    assert house.codes == []
+
+
+async def test_what_is_clear_after_the_restart_ends_as_it_always_does(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, LOST, 2)
+    house.restart(away=500)
+    await house.see(CLEAR, LOST, 3)
+    assert house.told == ["firing", "restored"]
+    await house.see(CLEAR, LOST)
+    assert house.told == ["firing", "restored", "resolved"]
+
+
+async def test_what_looks_back_is_not_called_off_by_a_daemon_that_remembers_nothing(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, PAST, 2)
+    house.restart(away=100)
+    await house.see(CLEAR, PAST, 490)
+    assert house.told == ["firing", "restored"]
+    [alert] = house.board.standing()
+    assert (alert.condition, alert.restored) == ("between", True)
+    await house.see(CLEAR, PAST, 20)
+    assert house.told == ["firing", "restored", "resolved"]
+
+
+async def test_what_is_pending_waits_for_what_is_left_of_its_dwell(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=2)  # one second of its two held
+    house.restart(away=1000)
+    await house.see(HOLDS)
+    assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
+    await house.see(HOLDS)
+    assert house.told == ["pending", "restored", "firing"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ((LOST,), "it is no longer watched for"),
+        ((replace(HOT, summary="{other:g}"),), "it is judged by another rule now"),
+    ],
+)
+async def test_an_alert_without_its_rule_is_over_and_says_why(
+    tmp_path: Path, rules: tuple[AlertRule, ...], why: str
+) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=5)
+    house.restart(away=10, rules=rules)
+    assert house.told == ["pending", "firing", "resolved"]
+    assert house.events[-1].reason == f"over after 13 s, because {why}; the last was: GPU 0 is at 91 °C"
+    assert house.events[-1].evidence["alert_severity"] == "error"
+    assert house.codes == []
+    house.restart(rules=rules)
+    assert house.told == ["pending", "firing", "resolved"]
+
+
+async def test_a_rule_that_a_reload_takes_away_ends_its_alert_too(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=5)
+    house.board.feed("thermal", [LOST])
+    assert house.told == ["pending", "firing", "resolved"]
+
+
+async def test_a_reload_changes_nothing_else(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=5)
+    [before] = house.board.standing()
+    house.feed = house.board.feed("thermal", [replace(HOT, dwell=60.0), LOST])
+    await house.see(HOLDS, seconds=5)
+    assert house.told == ["pending", "firing"]
+    assert house.board.standing()[0].since == before.since
+
+
+@pytest.mark.parametrize(
+    ("away", "stale_after", "expected"),
+    [(3000, 300, "restored"), (4000, 300, "expired"), (500_000, 7 * 86400, "restored")],
+)
+async def test_what_was_not_looked_at_for_too_long_is_another_case(
+    tmp_path: Path, away: float, stale_after: float, expected: str
+) -> None:
+    rules = (replace(HOT, stale_after=stale_after),)
+    house = House(tmp_path, rules)
+    await house.see(HOLDS, seconds=4)
+    house.restart(away, rules)
+    assert house.told == ["pending", "firing", expected]
+    await house.see(HOLDS)
+    assert house.told.count("firing") == 1
+
+
+async def test_what_nobody_knows_after_the_restart_expires_and_the_time_away_does_not_count(
+    tmp_path: Path,
+) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=4)
+    await house.see(None, seconds=100)
+    house.restart(away=2000)
+    await house.see(None, seconds=200)
+    assert house.told == ["pending", "firing", "restored"]
+    await house.see(None)
+    assert house.told == ["pending", "firing", "restored", "expired"]
+
+
+async def test_what_is_made_up_and_what_is_real_have_no_alert_in_common(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for _ in range(4):
+        house.feed.observe([Observation("Hot", "GPU-0", HOLDS, EVIDENCE)], simulated=True)
+        await house.clock.advance(1)
+    house.restart()
+    house.feed.observe([], simulated=False)
+    assert house.told == ["pending", "firing", "restored", "resolved"]
+    assert "because what is watched is real now" in house.events[-1].reason
+    assert house.events[-1].simulated
+
+
+async def test_a_clock_that_was_set_back_makes_nothing_old(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=4)
+    house.restart(away=-1_700_000_000)
+    await house.see(HOLDS)
+    [alert] = house.board.standing()
+    assert alert.since == house.clock.time() - 1
+    assert house.told == ["pending", "firing", "restored"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b"x" * (LARGEST + 1),
+        b'{"version": 2, "alerts": []}',
+        b'{"version": 1, "alerts": [{"source": "thermal"}]}',
+        b'{"version": 1, "alerts": 7}',
+    ],
+)
+async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "alerts.json").write_bytes(content)
+    house = House(tmp_path)
+    assert house.board.standing() == ()
+    assert house.codes == ["alert_state"]
+    assert "alerts.json.unreadable" in house.health.findings()[0].reason
+    assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
+    await house.see(CLEAR, seconds=10)
+    house.file.wait(10)
+    assert house.codes == []
+    assert decode(house.path.read_bytes()) == ()
+
+
+async def test_a_disk_that_refuses_is_a_finding_until_it_takes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    house = House(folder)
+    await house.see(HOLDS, seconds=4)
+    house.file.wait(10)
+    await house.see(HOLDS)
+    assert house.codes == ["Hot", "alert_state"]
+    folder.mkdir()
+    await house.see(HOLDS, seconds=61)
+    house.file.wait(10)
+    await house.see(HOLDS)
+    assert house.codes == ["Hot"]
+    assert [each.alert for each in decode(house.path.read_bytes())] == ["Hot"]
+
+
+async def test_it_is_written_when_something_begins_or_ends_and_else_once_a_minute(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(CLEAR, seconds=1000)
+    assert house.file.writes == 0
+    await house.see(HOLDS, seconds=4)
+    written = house.file.writes
+    assert 1 <= written <= 2
+    await house.see(HOLDS, seconds=600)
+    assert house.file.writes <= written + 10
+    await house.see(CLEAR)
+    assert house.file.writes <= written + 11
+
+
+async def test_a_condition_that_comes_and_goes_is_not_a_write_each_time(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    for _ in range(50):
+        await house.see(HOLDS)
+        await house.see(CLEAR)
+    assert house.file.writes <= 21
+
+
+async def test_a_worker_that_is_late_finds_its_alerts_however_often_the_others_write(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    await house.see(HOLDS, seconds=4)
+    for _ in range(2):
+        house.board.close(10)
+        house.clock = FakeClock(house.clock.time() + 1)
+        bus = EventBus()
+        keeper = AlertKeeper(KeptFile(house.path), house.clock, house.health, boot="boot-1")
+        house.board = AlertBoard(house.clock, bus, house.health, keeper)
+        house.board.feed("other", [LOST]).observe([Observation("Lost", "", HOLDS, {"name": "it"})])
+    house.feed = house.board.feed("thermal", RULES)
+    assert [alert.name for alert in house.board.standing()] == ["Hot", "Lost"]
+
+
+# Whatever happens
+
+conditions = st.sampled_from([*Condition, None])
+
+
+def transitions(house: House) -> list[tuple[str, object]]:
+    return [
+        (event.kind, event.evidence["alert"])
+        for event in house.events
+        if event.kind != "alert.restored" and event.source == "alerts"
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(conditions, st.booleans()), max_size=40),
+    st.floats(0, 3000),
+    st.sampled_from([HOT, LOST, replace(HOT, dwell=0.0), replace(LOST, stale_after=4.0)]),
+)
+async def test_restarts_at_any_point_change_no_transition(
+    course: list[tuple[Condition | None, bool]], away: float, rule: AlertRule
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        restarted, steady = House(Path(folder), [rule]), House(Path(folder), [rule], name="steady.json")
+        for condition, restart in course:
+            if restart:
+                restarted.restart(away, [rule])
+                steady.feed = steady.board.feed("thermal", [rule])  # a new worker, in the same daemon
+            await restarted.see(condition, rule)
+            await steady.see(condition, rule)
+            assert transitions(restarted) == transitions(steady)
+        shown = [(alert.name, alert.stage) for alert in restarted.board.standing()]
+        assert shown == [(alert.name, alert.stage) for alert in steady.board.standing()]
+        assert restarted.codes == steady.codes
+        restarted.file.wait(10)
+        steady.file.wait(10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(conditions, st.booleans()), max_size=40), st.sampled_from([HOT, LOST]))
+async def test_a_kill_at_any_point_never_tells_a_beginning_or_an_end_twice(
+    course: list[tuple[Condition | None, bool]], rule: AlertRule
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        house = House(Path(folder), [rule])
+        for condition, kill in course:
+            if kill:
+                house.restart(5, [rule], killed=True)
+            await house.see(condition, rule)
+        house.file.wait(10)
+        marks = [kind for kind, _ in transitions(house) if kind not in ("alert.pending", "alert.cancelled")]
+        assert marks[::2] == ["alert.firing"] * len(marks[::2])
+        assert set(marks[1::2]) <= {"alert.resolved", "alert.expired"}
+
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+times = st.floats(0, 1e10)
+alerts = st.builds(
+    KeptAlert,
+    source=st.text(),
+    alert=st.text(),
+    subject=st.text(),
+    stage=st.sampled_from([Stage.PENDING, Stage.FIRING]),
+    since=times,
+    known=times,
+    held=times,
+    unknown=times,
+    severity=st.sampled_from(Severity),
+    summary=st.text(),
+    remedy=st.text(),
+    evidence=st.dictionaries(st.text(), scalars, max_size=4),
+    simulated=st.booleans(),
+    boot=st.text(),
+)
+
+
+@given(st.lists(alerts, max_size=6, unique_by=lambda each: (each.source, each.alert, each.subject)))
+def test_what_is_written_is_read(kept: list[KeptAlert]) -> None:
+    found = decode(encode(kept))
+    assert sorted(found, key=kept.index) == kept
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_no_content_is_more_than_a_value_error(data: bytes) -> None:
+    with pytest.raises((ValueError, TypeError, LookupError, AttributeError)):
+        decode(data)
+
+
+def test_what_is_too_much_for_the_file_leaves_out_what_is_missed_least() -> None:
+    one = KeptAlert(
+        "s", "a", "", Stage.FIRING, 0.0, 0.0, 0.0, 0.0, Severity.ERROR, "x" * 1000, "", EVIDENCE, False, ""
+    )  # fmt: skip
+    many = [replace(one, subject=str(number), stage=Stage.PENDING) for number in range(2000)]
+    data = encode([*many, one])
+    assert len(data) <= LARGEST
+    assert decode(data)[0] == one
+    assert len(decode(data)) > 400
