@@ -44,7 +44,10 @@ def _parser() -> argparse.ArgumentParser:
             "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"
         )
         sub.set_defaults(command=command)
-    about = "put GPUs back to what they were before a governing daemon that ended; no daemon may run"
+    about = (
+        "put GPUs back to what they were before a governing daemon that ended, and let the containers go on "
+        "that it paused; no daemon may run"
+    )
     restore = commands.add_parser("restore-gpus", help=about, description=about)
     restore.add_argument(
         "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"

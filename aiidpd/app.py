@@ -204,6 +204,7 @@ class Daemon:
             gpu_record=parts.keeping.record(self._history),
             alerts=parts.alerts.standing,
             gpu_hold=parts.gpu_hold,
+            pauses=parts.pauses.standing,
         )
 
     def _servers(self) -> Iterable[WebServer]:

@@ -142,6 +142,11 @@ def container_table(document: Document, now: float, paint: Paint, *, most: int |
     lines = table(head, rows, paint, right="llllr") if rows else []
     if len(order) > len(rows):
         lines.append(paint.dim(f"and {len(order) - len(rows)} more: aiidpctl containers"))
+    for each in order:
+        if each.get("pause"):
+            until = f"until {moment(each['pause']['until'])} at the latest"
+            text = f"{each['name']}: paused by aiidpd because {each['pause']['gpu']} is hot; {until}"
+            lines.append(paint.warn(plain(text)))
     for each in document["unreadable"]:
         lines.append(paint.bad(plain(f"{each['name']} ({each['id'][:12]}): can't be read")))
     return lines
@@ -204,12 +209,12 @@ def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
                 span(sample.get("time_per_output_token_seconds")),
                 number(sample.get("output_tokens_per_second"), digits=1),
                 since(each["measured_at"], now),
+                requests(each["engine"]),
                 "  ".join(filter(None, (SIMULATED if each["simulated"] else "", each["error"]))),
             )
         )
     head = ("ENDPOINT", "MODEL", "FIRST TOKEN", "PER TOKEN", "TOKENS/S", "MEASURED", "REQUESTS", "")
     if rows:
-                requests(each["engine"]),
         lines += table(head, rows, paint, right="llrrrrl")
     for each in document["endpoints"]:
         for withheld in (each["sample"] or {}).get("withheld", ()):

@@ -45,7 +45,15 @@ def containers(services: Services) -> schema.ContainersDocument:
     view, common = _reading(services, "containers", "containers")
     if view is not None:
         common["unreadable"] = [{"id": key, "name": name} for key, name in view.unreadable]
-    return _document(schema.ContainersDocument, view, common)
+    document = _document(schema.ContainersDocument, view, common)
+    pauses = {each.id: schema.PauseDocument.model_validate(each) for each in services.pauses()}
+    return document.model_copy(
+        update={
+            "containers": tuple(
+                each.model_copy(update={"pause": pauses.get(each.id)}) for each in document.containers
+            )
+        }
+    )
 
 
 def backup(services: Services) -> schema.BackupDocument:
@@ -61,6 +69,13 @@ def bench(services: Services) -> schema.BenchDocument:
     view, common = _reading(services, "bench", "bench")
     if view is not None:
         common["reason"] = view.note or common["reason"]
+        engines = services.views["engines"].get()
+        told = {each.name: each for each in engines.value.engines} if engines else {}
+        own = schema.EndpointDocument.model_fields.keys() - {"engine"}
+        common["endpoints"] = [
+            {name: getattr(each, name) for name in own} | {"engine": told.get(each.name)}
+            for each in view.endpoints
+        ]
     return _document(schema.BenchDocument, view, common)
 
 
@@ -69,13 +84,6 @@ def _reading(services: Services, view: str, worker: str) -> tuple[Any, dict[str,
     reading = services.views[view].get()
     known = {status.name: status for status in services.supervisor.statuses}
     status = known.get(worker, WorkerStatus(worker))
-        engines = services.views["engines"].get()
-        told = {each.name: each for each in engines.value.engines} if engines else {}
-        own = schema.EndpointDocument.model_fields.keys() - {"engine"}
-        common["endpoints"] = [
-            {name: getattr(each, name) for name in own} | {"engine": told.get(each.name)}
-            for each in view.endpoints
-        ]
     reason = status.reason
     if reading is None and not reason:
         reason = f"worker {worker} is {status.state}: no reading yet, or the last one is too old to be true"

@@ -132,6 +132,15 @@ class Missed(Document):
 # Readings
 
 
+class PauseDocument(Document):
+    """A pause by aiidpd itself, because a GPU is too hot. Unix seconds."""
+
+    gpu: str
+    reason: str
+    since: float
+    until: float = Field(description="When it goes on at the latest.")
+
+
 class ContainerDocument(Document):
     """One container, as the engine describes it."""
 
@@ -149,6 +158,7 @@ class ContainerDocument(Document):
     service: str
     restart_policy: str
     gpu: bool
+    pause: PauseDocument | None = Field(None, description="Where aiidpd has paused it.")
 
 
 class UnreadableContainer(Document):
@@ -256,16 +266,6 @@ class BenchSampleDocument(Document):
     withheld: list[WithheldDocument]
 
 
-class EndpointDocument(Document):
-    """One endpoint: its last good measurement, the error of the last try where that failed, its engine."""
-
-    name: str
-    url: str
-    model: str
-    simulated: bool
-    sample: BenchSampleDocument | None
-    measured_at: float | None
-    error: str
 class EngineDocument(Document):
     """What the endpoint's engine tells about itself; null where it does not, and ``reason`` says why."""
 
@@ -284,9 +284,20 @@ class EngineDocument(Document):
     reason: str
 
 
+class EndpointDocument(Document):
+    """One endpoint: its last good measurement, the error of the last try where that failed, its engine."""
+
+    name: str
+    url: str
+    model: str
+    simulated: bool
+    sample: BenchSampleDocument | None
+    measured_at: float | None
+    error: str
     failed_at: float | None
     probes: int
     failures: int
+    engine: EngineDocument | None = Field(None, description="Null where engines are not asked.")
 
 
 class BenchDocument(Reading):
@@ -297,7 +308,6 @@ class BenchDocument(Reading):
 
 # Work and configuration
 
-    engine: EngineDocument | None = Field(None, description="Null where engines are not asked.")
 
 class JobDocument(Document):
     """A piece of work that was asked for; ``done`` of ``total`` are in ``unit``."""

@@ -73,7 +73,8 @@ class Services:
     readings ``gpus``, ``containers``, ``backup``, ``bench`` and ``engines``. ``config_entries`` gives each
     key with its value as the file writes it (secrets masked) and its origin. ``reload`` applies the whole new
     configuration or raises and changes nothing; it returns the keys that changed. ``alerts`` gives those
-    that are pending or fire. ``gpu_hold`` keeps whether the daemon may hold the GPUs.
+    that are pending or fire. ``gpu_hold`` keeps whether the daemon may hold the GPUs. ``pauses`` gives the
+    pauses of containers by the daemon itself.
     """
 
     version: str
@@ -90,4 +91,5 @@ class Services:
     reload: Callable[[], Awaitable[Sequence[str]]]
     alerts: Callable[[], Iterable[Any]] = tuple
     gpu_hold: DriverHold | None = None
+    pauses: Callable[[], Iterable[Any]] = tuple
     gpu_record: GpuRecord | None = None

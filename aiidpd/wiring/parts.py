@@ -27,16 +27,23 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Worker, WorkerSpec
 from aiidpd.system.kept import KeptFile
 from aiidpd.wiring.alarms import alarm_policies
-from aiidpd.wiring.keeping import Keeping
-from aiidpd.workers.backup.metrics import BackupCollector
 from aiidpd.wiring.inference import Inference
-from aiidpd.workers.backup.policy import BackupPolicy
+from aiidpd.wiring.keeping import Keeping
 from aiidpd.wiring.looks import Looks
+from aiidpd.workers.backup.metrics import BackupCollector
+from aiidpd.workers.backup.policy import BackupPolicy
 from aiidpd.workers.backup.view import BackupView
 from aiidpd.workers.backup.worker import BackupWorker
 from aiidpd.workers.containers.engine import Engine, EngineSnapshot
-from aiidpd.workers.containers.metrics import ContainersCollector
 from aiidpd.workers.containers.known import ContainersPolicy
+from aiidpd.workers.containers.metrics import ContainersCollector
+from aiidpd.workers.containers.pausing.holding import PausePolicy
+from aiidpd.workers.containers.pausing.lease import NAME as PAUSES
+from aiidpd.workers.containers.pausing.lease import PauseLease
+from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.workers.containers.pausing.metrics import PausesCollector
+from aiidpd.workers.containers.pausing.pauser import Pauser
+from aiidpd.workers.containers.pausing.telling import PauseTeller
 from aiidpd.workers.containers.stopping import StopOrders, Stopper
 from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.workers.thermal.alarms.rules import rules as gpu_alerts
@@ -88,6 +95,8 @@ class Parts:
         self.inference = Inference(lambda: self.settings, clock, bus, self.bench_queue)
         self._containers_memory = ContainersMemory()
         self._stop_orders = StopOrders(bus)
+        self._back_off_asks = BackOffAsks(bus, clock)
+        self.pauses = PauseMemory(clock)
         self.keeping = Keeping(
             lambda: self.settings,
             clock,
@@ -127,6 +136,7 @@ class Parts:
             "governor": GovernorCollector(self.governance, self._governor_tally),
             "energy": self.keeping.collector,
             "containers": ContainersCollector(self.containers),
+            "pauses": PausesCollector(self.pauses),
             "backup": BackupCollector(self.backup),
             **self.inference.collectors,
         }
@@ -211,8 +221,23 @@ class Parts:
             bus=self._bus,
             clock=self._clock,
             memory=self._containers_memory,
+            told_of=self.pauses.holds,
         )
-        return Accompanied(worker, [stopper.run])
+        pauser = self._pauser(engine if engine.simulated else self._engine())
+        return Accompanied(worker, [stopper.run, pauser.run])
+
+    def _pauser(self, engine: Engine) -> Pauser:
+        containers = self.settings.containers
+        teller = PauseTeller(self.pauses, self._bus, self._health, self._clock, simulated=engine.simulated)
+        return Pauser(
+            engine,
+            self._back_off_asks,
+            PauseLease(self.settings.daemon.state_directory / PAUSES),
+            memory=self.pauses,
+            teller=teller,
+            clock=self._clock,
+            policy=PausePolicy(longest=containers.longest_pause, rest=containers.rest_between_pauses),
+        )
 
     def _containers_deadline(self) -> float:
         containers = self.settings.containers

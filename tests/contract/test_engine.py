@@ -139,6 +139,55 @@ async def test_what_does_not_exist_is_not_stopped(world: World) -> None:
     assert await world.engine.stop("f" * 64, 1.0) is False
 
 
+async def until_action(stream: AsyncIterator[EngineEvent], victim: str, action: str) -> None:
+    with anyio.fail_after(10):
+        async for event in stream:
+            if event.id == victim and event.action == action:
+                return
+    raise AssertionError("the stream ended")
+
+
+async def test_a_paused_container_stands_still_and_goes_on_in_the_same_run(world: World) -> None:
+    await world.engine.containers()
+    before = await world.engine.container(world.victim)
+    async with world.engine.events(world.now()) as stream, anyio.create_task_group() as group:
+        done: list[bool] = []
+
+        async def pause() -> None:
+            done.append(await world.engine.pause(world.victim))
+
+        group.start_soon(pause)
+        await until_action(stream, world.victim, "pause")
+    assert done == [True]
+    reading = await world.engine.container(world.victim)
+    assert reading is not None
+    assert (reading.state, reading.health, reading.running) == ("paused", None, True)
+    assert reading in (await world.engine.containers()).containers
+    assert await world.engine.pause(world.victim) is False  # somebody paused it already: it is not ours
+
+    assert await world.engine.unpause(world.victim) is True
+    assert await world.engine.unpause(world.victim) is False
+    after = await world.engine.container(world.victim)
+    assert before is not None
+    assert after is not None
+    assert (after.state, after.started_at) == ("running", before.started_at)
+
+
+async def test_a_paused_container_can_be_stopped(world: World) -> None:
+    assert await world.engine.pause(world.victim) is True
+    assert await world.engine.stop(world.victim, 1.0) is True
+    reading = await world.engine.container(world.victim)
+    assert reading is not None
+    assert reading.state == "exited"
+    assert await world.engine.pause(world.victim) is False
+    assert await world.engine.unpause(world.victim) is False
+
+
+async def test_what_does_not_exist_is_neither_paused_nor_let_go_on(world: World) -> None:
+    assert await world.engine.pause("f" * 64) is False
+    assert await world.engine.unpause("f" * 64) is False
+
+
 async def test_events_of_the_past_are_replayed_from_since(world: World) -> None:
     before = world.now()
     await world.kill()

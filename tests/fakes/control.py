@@ -75,6 +75,7 @@ class ControlDaemon:
     api: ControlApi
     server: WebServer
     services: Services
+    pauses: list[Any]
 
     def say(self, kind: str = "test.said", reason: str = "it was said", **more: Any) -> None:
         """Publish an event."""
@@ -109,6 +110,7 @@ async def control_daemon(
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()
     hold = GpuHold(clock)
+    pauses: list[Any] = []
     services = Services(
         version="1.2.3",
         started_at=clock.time(),
@@ -126,6 +128,7 @@ async def control_daemon(
         ],
         reload=reloads,
         gpu_hold=hold,
+        pauses=lambda: pauses,
     )
     listener = listen_unix(folder / "control.sock", mode=mode)
     api = ControlApi(
@@ -151,6 +154,7 @@ async def control_daemon(
                 api,
                 server,
                 services,
+                pauses,
             )
     finally:
         listener.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -29,6 +29,10 @@ class ScriptedEngine:
         self.looks: list[str] = []
         self.closed = 0
         self.stops: list[tuple[str, float]] = []
+        self.switches: list[tuple[str, str]] = []
+        self.refuses_switch: dict[str, Unavailable] = {}
+        self.late: dict[str, Unavailable] = {}
+        self.on_switch: Callable[[str, str], None] | None = None  # called before it is carried out
         self._streams: list[anyio.abc.ObjectSendStream[EngineEvent]] = []
 
     async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
@@ -64,6 +68,28 @@ class ScriptedEngine:
             self.shown[identity] = replace(found, state="exited", exit_code=143, finished_at=0.0)
             return True
         return False
+
+    async def pause(self, identity: str) -> bool:
+        return await self._switch("pause", identity, "running", "paused")
+
+    async def unpause(self, identity: str) -> bool:
+        return await self._switch("unpause", identity, "paused", "running")
+
+    async def _switch(self, action: str, identity: str, before: str, after: str) -> bool:
+        """Carry it out, refuse it, or (``late``) carry it out and give no answer."""
+        self.switches.append((action, identity))
+        await anyio.lowlevel.checkpoint()
+        if self.on_switch is not None:
+            self.on_switch(action, identity)
+        if self.refuses is not None or action in self.refuses_switch:
+            raise self.refuses or self.refuses_switch[action]
+        found = self.shown.get(identity)
+        if found is None or found.state != before:
+            return False
+        self.shown[identity] = replace(found, state=after)
+        if action in self.late:
+            raise self.late[action]
+        return True
 
     @asynccontextmanager
     async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:

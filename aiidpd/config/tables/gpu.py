@@ -215,10 +215,11 @@ class Gpu(Table):
         description="How long a GPU must be cool before the governor gives it one step back. The time "
         "doubles with each step that made it hot again, up to an hour.",
     )
-    governor_back_off_containers: tuple[Text, ...] = Field(
+    governor_back_off_containers: Annotated[tuple[ContainerName, ...], AfterValidator(values.unique)] = Field(
         default=(),
-        description="Containers, by name, that are named in the event gpu.back_off, which asks everyone to "
-        "leave a GPU alone where nothing else is left to lower.",
+        description="The names of the containers that are paused where a GPU stays too hot and nothing else "
+        "is left to lower. Requests to a paused one hang until it goes on; none is lost, unless its client "
+        "gives up, and its GPU memory stays. See containers.longest_pause and docs/operations.md.",
     )
     simulated_gpus: Whole = Field(
         default=1, ge=0, le=64, description='How many GPUs library = "simulated" shows.'

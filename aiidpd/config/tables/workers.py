@@ -44,6 +44,19 @@ class Containers(Table):
     call_timeout: Duration = Field(
         default=10.0, ge=0.1, le=600, description="How long one call to the engine may take."
     )
+    longest_pause: Duration = Field(
+        default=120.0,
+        ge=1,
+        le=600,
+        description="For how long at most a container of gpu.governor_back_off_containers is paused at a "
+        "stretch, however hot the GPU stays. Clients that wait less give up.",
+    )
+    rest_between_pauses: Duration = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="For how long at least such a container runs before it is paused again.",
+    )
     simulated_containers: Whole = Field(
         default=3, ge=0, le=1000, description='How many containers engine = "simulated" shows.'
     )
@@ -164,10 +177,6 @@ class Bench(Table):
         le=4096,
         description="How many tokens one measurement asks for; each costs the server time.",
     )
-    endpoints: Annotated[tuple[Endpoint, ...], AfterValidator(_unique)] = Field(
-        default=(),
-        description="The servers that are measured, one [[bench.endpoints]] each, at the end of this table.",
-    )
     engine_metrics_interval: Duration = Field(
         default=5.0,
         ge=0,
@@ -175,4 +184,8 @@ class Bench(Table):
         description="How often an engine is asked for its own figures (requests running and waiting, tokens "
         "generated), which vLLM shows at /metrics and llama-server does when started with --metrics. Less "
         "than a second counts as one; 0: never.",
+    )
+    endpoints: Annotated[tuple[Endpoint, ...], AfterValidator(_unique)] = Field(
+        default=(),
+        description="The servers that are measured, one [[bench.endpoints]] each, at the end of this table.",
     )

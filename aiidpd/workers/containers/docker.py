@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiodocker
 import aiohttp
@@ -20,6 +21,8 @@ from aiidpd.workers.containers.faults import Faults
 
 _NOT_FOUND = 404
 _CANNOT_CONNECT = 900  # aiodocker's own number
+# With status 409 or, from some versions, 500.
+_OTHER_STATE = re.compile(r"\bis (already paused|not paused|not running|restarting)\b")
 _LONGEST_EVENT = 1 << 20  # bytes; an event carries all labels of its container
 
 
@@ -119,6 +122,21 @@ class DockerEngine:
         except _GoneError:
             return False
 
+    async def pause(self, identity: str) -> bool:
+        return await self._switched("pause", identity)
+
+    async def unpause(self, identity: str) -> bool:
+        return await self._switched("unpause", identity)
+
+    async def _switched(self, action: str, identity: str) -> bool:
+        try:
+            async with self._calling(f"{action} a container of") as client:
+                container = client.containers.container(identity)
+                await (container.pause() if action == "pause" else container.unpause())
+                return True
+        except (_GoneError, _OtherStateError):
+            return False
+
     @asynccontextmanager
     async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
         # Not aiodocker.DockerEvents: it does not tell when the engine has accepted, so a hung engine
@@ -197,7 +215,8 @@ class DockerEngine:
             cause = error.__context__
             if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
                 raise self._disconnected(action, cause) from error
-            raise self._faults.refused(action, error.status, error.message) from error
+            fault = self._faults.refused(action, error.status, error.message)
+            raise (_OtherStateError.of(fault) if _OTHER_STATE.search(error.message) else fault) from error
         except aiohttp.ClientConnectionError as error:
             raise self._disconnected(action, error) from error
         except aiohttp.ClientPayloadError as error:
@@ -221,6 +240,14 @@ async def _version(client: aiodocker.Docker) -> str:
 
 class _GoneError(Exception):
     """The container does not exist (any more)."""
+
+
+class _OtherStateError(Unavailable):
+    """The container is not in the state that the call is about."""
+
+    @classmethod
+    def of(cls, fault: Unavailable) -> Self:
+        return cls(fault.action, fault.subject, reason=fault.reason, remedy=fault.remedy)
 
 
 class _Summary:

@@ -115,5 +115,14 @@ class Engine(Protocol):
         Returns when it has ended: whether it ran; False where it did not, or does not exist (any more).
         """
 
+    async def pause(self, identity: str) -> bool:
+        """Suspend the processes of a container (by its id): memory and connections stay.
+
+        Returns whether this call did so; False where it does not run, was paused already, or does not exist.
+        """
+
+    async def unpause(self, identity: str) -> bool:
+        """Let a paused container go on; return whether it was paused, False too where it does not exist."""
+
     async def aclose(self) -> None:
         """Release what the adapter holds; may be called twice."""

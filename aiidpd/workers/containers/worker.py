@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -33,10 +33,14 @@ _INBOX = 4096  # events; more than the engine itself remembers
 
 @dataclass(slots=True)
 class ContainersMemory:
-    """What must survive a worker: what was said of each container, and up to when (Unix seconds)."""
+    """What must survive a worker: what was said of each container, and up to when (Unix seconds).
+
+    ``others`` are the containers (the beginnings of their ids) whose pause somebody else tells of.
+    """
 
     state: ContainersState = field(default_factory=ContainersState)
     seen: float | None = None
+    others: set[str] = field(default_factory=set)
 
 
 class _Inbox:
@@ -73,7 +77,8 @@ class _Inbox:
 class ContainersWorker:
     """Its passes are the readings of all containers; between them it follows events.
 
-    ``memory`` outlives this object; ``latest`` is cleared while the engine can't be read.
+    ``memory`` outlives this object; ``latest`` is cleared while the engine can't be read. Of a pause of the
+    container whose id begins so, somebody else tells where ``told_of`` says so, and of its end.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class ContainersWorker:
         bus: EventBus,
         clock: Clock,
         memory: ContainersMemory | None = None,
+        told_of: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._engine = engine
         self._policy = policy
@@ -92,6 +98,7 @@ class ContainersWorker:
         self._bus = bus
         self._clock = clock
         self._memory = memory if memory is not None else ContainersMemory()
+        self._told_of = told_of
         self._unreadable: tuple[tuple[str, str], ...] = ()
         self._version = ""
         self._found = False
@@ -205,8 +212,21 @@ class ContainersWorker:
         state, effects = step(self._memory.state, observation, self._clock.time(), self._policy)
         self._memory.state = state
         for effect in effects:
-            self._publish(effect)
+            if not self._others_tell(effect):
+                self._publish(effect)
         return effects
+
+    def _others_tell(self, event: Event) -> bool:
+        identity = str(event.evidence.get("id"))
+        if event.kind == "container.paused" and self._told_of(identity):
+            self._memory.others.add(identity)
+            return True
+        if event.kind == "container.unpaused" and identity in self._memory.others:
+            self._memory.others.discard(identity)
+            return True
+        if event.kind in ("container.died", "container.removed"):
+            self._memory.others.discard(identity)
+        return False
 
     def _put(self) -> None:
         known = sorted(self._memory.state.known.values(), key=lambda one: one.name)

@@ -13,7 +13,8 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.workers.containers.known import ContainersPolicy
-from aiidpd.workers.containers.simulated import PERIOD, SimulatedEngine
+from aiidpd.workers.containers.simulated import SimulatedEngine
+from aiidpd.workers.containers.simulated_life import PERIOD
 from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine

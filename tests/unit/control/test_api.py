@@ -22,6 +22,7 @@ from aiidpd.workers.bench.stats import BenchSample, Withheld
 from aiidpd.workers.bench.target import EngineTimings
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.workers.containers.pausing.memory import PauseView
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon
@@ -105,10 +106,21 @@ async def test_containers(daemon: ControlDaemon, asker: Asker) -> None:
     daemon.views["containers"].put(EngineSnapshot((container,), "20.10", False, (("def", "stuck"),)))
     document = await asker.get("/v1/containers")
     assert document["version"] == "20.10"
-    assert document["containers"][0] == {
-        each.name: getattr(container, each.name) for each in fields(container)
-    }
+    shown = {each.name: getattr(container, each.name) for each in fields(container)}
+    assert document["containers"][0] == shown | {"pause": None}
     assert document["unreadable"] == [{"id": "def", "name": "stuck"}]
+
+
+async def test_a_container_that_the_daemon_has_paused_says_why_and_until_when(
+    daemon: ControlDaemon, asker: Asker
+) -> None:
+    paused = ContainerReading("abc", "web", "nginx", "paused", started_at=5.0)
+    other = replace(paused, id="def", name="other")
+    daemon.views["containers"].put(EngineSnapshot((paused, other), "20.10"))
+    daemon.pauses.append(PauseView("abc", "web", "GPU 0", "it is hot", since=6.0, until=7.0))
+    first, second = (await asker.get("/v1/containers"))["containers"]
+    assert first["pause"] == {"gpu": "GPU 0", "reason": "it is hot", "since": 6.0, "until": 7.0}
+    assert second["pause"] is None
 
 
 async def test_backups(daemon: ControlDaemon, asker: Asker) -> None:

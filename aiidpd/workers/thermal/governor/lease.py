@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,13 +16,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.system.atomic import fsync_directory, write_atomic
+from aiidpd.system.lease import LeaseStore
 from aiidpd.workers.thermal.commands import Command, ResetClocks, SetPowerLimit
 
 NAME: Final = "governor.lease.json"
 _VERSION = 1
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_LARGEST = 1 << 20
 _MOST_WATTS = 100_000.0
 
 
@@ -77,27 +75,22 @@ def current_boot() -> str:
 
 
 class LeaseFile:
-    """The lease at ``path``. Every method blocks on the disk; one thread at a time gets in."""
+    """The lease at ``path``. :meth:`read` and :meth:`write` block on the disk."""
 
     def __init__(self, path: Path, boot_id: str | None = None) -> None:
         self.path = path
         self.boot_id = current_boot() if boot_id is None else boot_id
-        self._one_at_a_time = threading.Lock()
-        self._asked = 0
-        self._newest = 0
+        self._store = LeaseStore(path)
 
     def read(self) -> Lease:
         """Return the lease, an empty one where there is no file. Raises :class:`LeaseUnusable`."""
-        with self._one_at_a_time:
-            try:
-                with self.path.open("rb") as file:
-                    return _decode(file.read(_LARGEST))
-            except FileNotFoundError:
-                return _NONE
-            except OSError as error:
-                raise self._unusable(error.strerror or str(error)) from error
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-                raise self._unusable(describe(error)) from error
+        try:
+            content = self._store.read()
+            return _NONE if content is None else _decode(content)
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from error
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise self._unusable(describe(error)) from error
 
     def stale(self, lease: Lease) -> bool:
         """Whether ``lease`` is from another boot: the driver has forgotten what was set then."""
@@ -108,27 +101,9 @@ class LeaseFile:
         self.writing(gpus)()
 
     def writing(self, gpus: Mapping[str, Baseline]) -> Callable[[], None]:
-        """Return a :meth:`write` for a thread to carry out.
-
-        One that is overtaken by one that was asked for later does nothing: a thread that nobody waits for any
-        more must not bring back a lease that was given up meanwhile.
-        """
-        self._asked += 1
-        turn = self._asked
-
-        def write() -> None:
-            with self._one_at_a_time:
-                if turn > self._newest:
-                    self._write(gpus)
-                    self._newest = turn
-
-        return write
-
-    def _write(self, gpus: Mapping[str, Baseline]) -> None:
+        """Return a :meth:`write` for a thread to carry out; one that is overtaken does nothing."""
         if not gpus:
-            self.path.unlink(missing_ok=True)
-            fsync_directory(self.path.parent)
-            return
+            return self._store.writing(None)
         content = {
             "version": _VERSION,
             "boot_id": self.boot_id,
@@ -136,7 +111,7 @@ class LeaseFile:
             "written_at": round(time.time(), 3),
             "gpus": {uuid: asdict(baseline) for uuid, baseline in gpus.items()},
         }
-        write_atomic(self.path, json.dumps(content, indent=1).encode() + b"\n")
+        return self._store.writing(json.dumps(content, indent=1).encode() + b"\n")
 
     def _unusable(self, reason: str) -> LeaseUnusable:
         return LeaseUnusable(

@@ -1,0 +1,71 @@
+"""Which containers are asked to leave a GPU alone, by whom and until when (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from aiidpd.kernel.events import Event
+
+ASKED: Final = "gpu.back_off"
+ENDED: Final = "gpu.back_off_ended"
+_LONGEST = 3600.0
+_DEFAULT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One GPU's ask to the containers of ``names``; it holds until the monotonic second ``until``.
+
+    ``gpu`` is how people call it, such as ``GPU 0``. ``simulated`` is whether its heat is made up.
+    """
+
+    gpu: str
+    names: tuple[str, ...]
+    reason: str
+    until: float
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """The last ask about each GPU, by its UUID."""
+
+    by_gpu: Mapping[str, Ask] = field(default_factory=lambda: MappingProxyType({}))
+
+    def hear(self, event: Event, now: float) -> Asks:
+        """Return the asks after ``event``; one that is about something else changes nothing.
+
+        An ask holds for its evidence ``hold_seconds``, an hour at most: whoever asked may be gone.
+        """
+        if event.kind not in (ASKED, ENDED):
+            return self
+        asks = {uuid: ask for uuid, ask in self.by_gpu.items() if uuid != event.subject}
+        if event.kind == ASKED:
+            named = (name.strip() for name in str(event.evidence.get("containers") or "").split(","))
+            seconds = event.evidence.get("hold_seconds")
+            known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            hold = min(_LONGEST, float(seconds)) if known and seconds is not None else _DEFAULT
+            index = event.evidence.get("gpu")
+            asks[event.subject] = Ask(
+                gpu=f"GPU {event.subject if index is None else index}",
+                names=tuple(dict.fromkeys(filter(None, named))),
+                reason=event.reason,
+                until=now + hold,
+                simulated=event.simulated,
+            )
+        return Asks(MappingProxyType(asks))
+
+    def standing(self, now: float, *, simulated: bool) -> tuple[Ask, ...]:
+        """Return the asks that hold and name somebody.
+
+        Heat that is made up is no reason to pause what is not: it counts where the containers are
+        ``simulated`` too.
+        """
+        return tuple(
+            ask
+            for ask in self.by_gpu.values()
+            if now < ask.until and ask.names and (simulated or not ask.simulated)
+        )
