@@ -172,3 +172,37 @@ async def test_garbage_in_the_event_stream_ends_it_with_an_error(path: Path) -> 
     async with answering(path, version, JSON + b'{"Type": "container", "Action": "start"}\n'):
         with pytest.raises(Unavailable, match="not as a Docker Engine does"):
             await follow_to_the_end(DockerEngine(path))
+
+
+VERSION = JSON + b'{"Version": "27.0", "ApiVersion": "1.47"}'
+
+
+def refusal(status: bytes, message: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 " + status + b'\r\nContent-Type: application/json\r\n\r\n{"message": "' + message + b'"}'
+    )
+
+
+@pytest.mark.parametrize("status", [b"409 Conflict", b"500 Internal Server Error"])
+@pytest.mark.parametrize(
+    "state", [b"already paused", b"not running", b"restarting, wait until it is running"]
+)
+async def test_a_container_in_another_state_is_not_paused_by_us(
+    path: Path, status: bytes, state: bytes
+) -> None:
+    engine = DockerEngine(path, call_timeout=PATIENCE)
+    async with answering(path, VERSION, VERSION, refusal(status, b"Container abc is " + state)):
+        assert await engine.pause("abc") is False
+        await engine.aclose()
+
+
+async def test_an_engine_that_can_t_pause_says_why(path: Path) -> None:
+    engine = DockerEngine(path, call_timeout=PATIENCE)
+    cannot = refusal(b"500 Internal Server Error", b"Cannot pause container abc: no cgroup freezer")
+    denied = refusal(b"403 Forbidden", b"authorization denied by plugin")
+    async with answering(path, VERSION, VERSION, cannot, denied):
+        with pytest.raises(Unavailable, match=r"cannot pause a container of .*no cgroup freezer"):
+            await engine.pause("abc")
+        with pytest.raises(Unavailable, match=r"cannot unpause a container of .*it denies the request"):
+            await engine.unpause("abc")
+        await engine.aclose()

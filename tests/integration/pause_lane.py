@@ -1,0 +1,157 @@
+"""Kills daemons that pause a real container, one after the other, and looks each time at what is left.
+
+A program, so that several run side by side: ``python -m tests.integration.pause_lane FOLDER SOCKET VICTIM
+BYSTANDER SEED ROUNDS``. It prints one JSON object. Each daemon is a real process (forked, so that it starts
+in a moment) with the real pauser, lease and adapter on a real Docker Engine; who asks changes his mind at a
+pace at which a kill hits every part of a pause. A person has paused the bystander; it is asked for as well.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.events import Event
+from aiidpd.kernel.health import Health
+from aiidpd.workers.containers.docker import DockerEngine
+from aiidpd.workers.containers.pausing.holding import PausePolicy
+from aiidpd.workers.containers.pausing.lease import NAME, PauseLease
+from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.workers.containers.pausing.pauser import Pauser
+from aiidpd.workers.containers.pausing.putting_back import put_back
+from aiidpd.workers.containers.pausing.telling import PauseTeller
+from tests.patience import PATIENCE, Stopwatch
+
+POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)
+WAYS = ("term", "kill, then the command", "kill, then the next start")
+WEIGHTS = (2, 5, 5)
+PR_SET_PDEATHSIG = 1
+
+
+async def daemon(docker: Path, lease: Path, names: str, *, asked: bool) -> None:
+    """Run until SIGTERM, and be ``asked`` to back off again and again."""
+    clock, bus = SystemClock(), EventBus()
+    memory = PauseMemory(clock)
+    teller = PauseTeller(memory, bus, Health(clock, bus), clock, simulated=False)
+    engine = DockerEngine(docker, call_timeout=PATIENCE)
+    asks = BackOffAsks(bus, clock)
+    pauser = Pauser(engine, asks, PauseLease(lease), memory=memory, teller=teller, clock=clock, policy=POLICY)
+
+    async def ask() -> None:
+        evidence = {"gpu": 0, "hold_seconds": 60.0, "containers": names}
+        while True:
+            bus.publish(Event(clock.time(), "test", "gpu.back_off", "it is hot", "GPU", evidence=evidence))
+            await anyio.sleep(random.uniform(0.02, 0.15))
+            bus.publish(Event(clock.time(), "test", "gpu.back_off_ended", "it is cool", "GPU"))
+            await anyio.sleep(random.uniform(0, 0.03))
+
+    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as group:
+            group.start_soon(pauser.run)
+            if asked:
+                group.start_soon(ask)
+            async for _ in signals:
+                group.cancel_scope.cancel()
+
+
+class Lane:
+    """One after the other, with a lease in ``folder``."""
+
+    def __init__(self, folder: str, docker: str, victim: str, bystander: str, seed: str) -> None:
+        self.lease = Path(folder) / NAME
+        self.docker = Path(docker)
+        self.victim, self.bystander = victim, bystander
+        self.random = random.Random(int(seed))
+        self.seen: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def round(self) -> None:
+        way = self.random.choices(WAYS, WEIGHTS)[0]
+        pid = self.start(asked=True)
+        self.until(self.lease.exists, "nothing was ever paused")
+        time.sleep(self.random.uniform(0, 0.15))
+        os.kill(pid, signal.SIGTERM if way == "term" else signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self.seen[way] += 1
+        self.seen["left paused"] += self.state(self.victim) == "paused"
+        self.seen["left a lease"] += self.lease.exists()
+        if way == "kill, then the command" and self.lease.exists():
+            self.fork(lambda: anyio.run(self.command), wait=True)
+        elif way == "kill, then the next start":
+            successor = self.start(asked=False)
+            self.until(lambda: not self.lease.exists(), "the next start let nothing go on")
+            os.kill(successor, signal.SIGTERM)
+            os.waitpid(successor, 0)
+        self.judge(way)
+
+    def judge(self, way: str) -> None:
+        victim, bystander, left = self.state(self.victim), self.state(self.bystander), self.lease.exists()
+        if (victim, bystander, left) == ("running", "paused", False):
+            self.seen["right"] += 1
+        else:
+            self.wrong.append(f"{way}: {victim}, the other {bystander}, lease {left}")
+
+    async def command(self) -> None:
+        """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
+        engine = DockerEngine(self.docker, call_timeout=PATIENCE)
+        await put_back(engine, PauseLease(self.lease), within=PATIENCE, say=lambda _: None)
+
+    def start(self, *, asked: bool) -> int:
+        names = f"{self.victim}, {self.bystander}"
+        return self.fork(lambda: anyio.run(lambda: daemon(self.docker, self.lease, names, asked=asked)))
+
+    def fork(self, run: Callable[[], object], *, wait: bool = False) -> int:
+        pid = os.fork()
+        if pid == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing outlives a lane that fails
+            code = 70
+            try:
+                random.seed()
+                run()
+                code = 0
+            finally:
+                os._exit(code)
+        if wait:
+            os.waitpid(pid, 0)
+        return pid
+
+    def state(self, name: str) -> str:
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.connect(str(self.docker))
+            connection = http.client.HTTPConnection("docker")
+            connection.sock = connected
+            connection.request("GET", f"/containers/{name}/json", headers={"Connection": "close"})
+            return str(json.loads(connection.getresponse().read())["State"]["Status"])
+
+    def until(self, done: Callable[[], bool], otherwise: str) -> None:
+        waited = Stopwatch()
+        while not done():
+            if waited.seconds > PATIENCE:
+                raise TimeoutError(otherwise)
+            time.sleep(0.001)
+
+
+def main(*arguments: str) -> None:
+    *given, rounds = arguments
+    lane = Lane(*given)
+    for _ in range(int(rounds)):
+        lane.round()
+    sys.stdout.write(json.dumps({"seen": lane.seen, "wrong": lane.wrong}) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
