@@ -24,6 +24,7 @@ COMPLETE = (
     "aiidpd_backup_last_success_timestamp_seconds",
     "aiidpd_bench_output_tokens_per_second",
     "aiidpd_gpu_energy_joules_total",
+    "aiidpd_bench_engine_generated_tokens_total",
 )
 HEAD = """\
 # Metrics

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aiidpd.cli.text import UNKNOWN, Paint, number, plain, since
+from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since
 
 
 def requests(engine: Mapping[str, Any] | None) -> str:
@@ -37,14 +37,16 @@ def engine_lines(document: Mapping[str, Any], now: float, paint: Paint) -> list[
     return lines
 
 
-def requests_at(known: Mapping[str, Any], moment: float | None) -> list[str]:
-    """Return what ran at ``moment`` (Unix seconds) by endpoint, as an incident keeps it."""
+def requests_at(known: Mapping[str, Any], began: float | None) -> list[str]:
+    """Return what ran by endpoint, as an incident keeps it, and when that was: before ``began``, if given."""
     lines = []
     for each in known["endpoints"]:
         age = ""
-        if each["read_at"] is not None and moment is not None:
-            apart = moment - each["read_at"]
-            age = f", asked {abs(apart):.1f} s {'before' if apart >= 0 else 'after'}"
+        if each["read_at"] is not None:
+            age = f", asked {moment(each['read_at'])}"
+            if began is not None:
+                apart = began - each["read_at"]
+                age = f", asked {abs(apart):.1f} s {'before' if apart >= 0 else 'after'}"
         why = f": {each['reason']}" if each["reason"] else ""
         lines.append(plain(f"{each['name']}: {requests(each)}{age}{why}"))
     return lines

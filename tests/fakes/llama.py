@@ -110,6 +110,7 @@ class LlamaServer:
     log: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    metrics: bool = True  # whether it shows its page for Prometheus
 
     @property
     def url(self) -> str:
@@ -119,7 +120,8 @@ class LlamaServer:
         """Start the server and return when it answers; raises with its log where it does not."""
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.binary.parent)}
         command = [self.binary, "-m", self.model, "--host", "127.0.0.1", "--port", self.port]
-        command += ["--metrics", "--slots", "--threads", 1, "--parallel", 1, "--ctx-size", CONTEXT]
+        command += ["--metrics"] if self.metrics else []
+        command += ["--slots", "--threads", 1, "--parallel", 1, "--ctx-size", CONTEXT]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + within

@@ -81,6 +81,32 @@ def test_an_incident_tells_what_happened_what_ran_and_draws_the_curves() -> None
     assert "alert.firing GPU-0: GPU 0 is gone" in text
 
 
+def test_the_requests_that_ran_are_told_with_their_age_and_drawn() -> None:
+    asked = {"name": "vllm\x1b", "measured_at": None, "output_tokens_per_second": None, "error": ""}
+    told = asked | {"requests_running": 3, "requests_waiting": 2, "read_at": BEGAN - 2.5}
+    ended = asked | {"requests_running": 1, "includes_probe": True, "read_at": BEGAN + 60}
+    unknown = asked | {"name": "other", "reason": "other answers 404"}
+    document = incident(
+        requests={"running": 3, "waiting": 2, "reason": "", "endpoints": [told, unknown]},
+        requests_at_end={"running": 1, "endpoints": [ended]},
+        requests_track={
+            "columns": ["time", "endpoint", "requests_running", "requests_waiting"],
+            "data": [[BEGAN + at, "vllm", at % 4, 0] for at in range(-30, 30, 5)]
+            + [[BEGAN, "other", None, None]],
+        },
+    )
+    lines = incident_lines(document, Paint(), width=80)
+    text = "\n".join(lines)
+    assert "Requests that ran  3, 2 waiting\n" in text
+    assert "3 running, 2 waiting, asked 2.5 s before" in text
+    assert "other: -: other answers 404" in text
+    assert "at the end  1\n" in text
+    assert "1 running (ours among them)" in text
+    assert "requests that vllm ran  0 to 3" in text
+    assert "requests that other ran" not in text
+    assert "\x1b" not in text
+
+
 def test_a_gpu_that_went_away_says_since_when() -> None:
     rows = [[BEGAN + second, 60.0, None, None, None] for second in range(-30, -11)]
     gpu = incident()["gpus"][0] | {"data": rows, "last_read_at": BEGAN - 12, "processes": None}

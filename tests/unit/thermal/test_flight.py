@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound
@@ -16,6 +18,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.incidents.flight import FlightRecorder
 from aiidpd.workers.thermal.incidents.incident import IncidentPolicy, Trigger, identity_of, name_of, thin
+from aiidpd.workers.thermal.incidents.requests import RequestCount, RequestTrack
 from aiidpd.workers.thermal.incidents.store import COLUMNS, IncidentStore
 from tests.fakes.clock import FakeClock
 
@@ -36,9 +39,17 @@ class Flown:
             self.bus,
             clock,
             containers=lambda: {"read_at": 1.0, "reason": "", "containers": []},
-            requests=lambda: {"running": None, "reason": "nobody counts them", "endpoints": []},
+            requests=lambda: {"running": self.at_work, "reason": "", "endpoints": []},
+            counts=lambda: self.counts,
             policy=policy,
         )
+        self.at_work: int | None = None
+        self.counts: list[RequestCount] = []
+
+    def work(self, running: int) -> None:
+        """Let the engine be looked at now, and tell that so many requests run."""
+        self.at_work = running
+        self.counts = [RequestCount("vllm", self.clock.monotonic(), running, 0)]
 
     async def fly(self, seconds: int, temperature: float = 60.0, gpus: int = 1) -> None:
         for _ in range(seconds):
@@ -110,11 +121,76 @@ async def test_an_incident_has_what_was_before_and_what_came_after(flown: Flown)
     assert document["started_at"] == began
     assert [trigger["kind"] for trigger in document["triggers"]] == ["alert.firing"]
     assert document["containers"]["read_at"] == 1.0
-    assert document["requests"] == {"running": None, "reason": "nobody counts them", "endpoints": []}
+    assert document["requests"] == {"running": None, "reason": "", "endpoints": []}
     gpu = document["gpus"][0]
     assert gpu["limits"]["slowdown_celsius"] == 92.0
     assert [row[0] - began for row in gpu["data"]] == [float(second) for second in range(-20, 11)]
     assert [row[1] for row in gpu["data"]] == [60.0] * 21 + [93.0] * 10
+
+
+async def test_an_incident_has_the_requests_that_ran_then_before_and_after(flown: Flown) -> None:
+    async with flown.running():
+        for step in range(6):
+            flown.work(step)
+            await flown.fly(5)
+        began = flown.clock.time()
+        flown.say("alert.firing", alert="GpuLost")
+        (recording,) = await flown.told("incident.recording")
+        now = flown.store.read(recording.subject, 10)
+        assert now["requests"]["running"] == 5
+        assert now["requests_at_end"] is None
+        flown.work(7)
+        await flown.fly(5)
+        flown.work(0)
+        await flown.fly(10)
+        (recorded,) = await flown.told("incident.recorded")
+    document = flown.store.read(recorded.subject, 10)
+    assert document["requests"]["running"] == 5
+    assert document["requests_at_end"]["running"] == 0
+    assert document["requests_track"]["columns"][1:] == ["endpoint", "requests_running", "requests_waiting"]
+    told = [(row[0] - began, row[1], row[2]) for row in document["requests_track"]["data"]]
+    expected = [(-20.0, 2), (-15.0, 3), (-10.0, 4), (-5.0, 5), (0.0, 7), (5.0, 0)]
+    assert told == [(at, "vllm", running) for at, running in expected]
+
+
+async def test_requests_are_followed_also_where_no_gpu_is_read_any_more(flown: Flown) -> None:
+    async with flown.running():
+        await flown.fly(3)
+        flown.say("gpu.disappeared")
+        await flown.told("incident.recording")
+        began = flown.clock.monotonic()
+        for running in (1, 2):
+            flown.work(running)
+            await flown.clock.advance(5.5)
+        (recorded,) = await flown.told("incident.recorded")
+    rows = flown.store.read(recorded.subject, 10)["requests_track"]["data"]
+    assert [row[2] for row in rows] == [1, 2]
+    assert began == 3.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 700), st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 99))),
+        max_size=60,
+    ),
+    st.floats(0, 600),
+)
+def test_the_track_keeps_each_look_once_and_none_that_is_too_old(
+    looks: list[tuple[float, str, int | None]], since: float
+) -> None:
+    track, now, latest = RequestTrack(600.0), 0.0, {}
+    everything = []
+    for gap, endpoint, running in looks:
+        now += gap / 10
+        latest[endpoint] = RequestCount(endpoint, now, running, 0)
+        if not any(each.endpoint == endpoint and each.at == now for each in everything):
+            everything.append(latest[endpoint])
+        for _ in range(2):  # it is asked far more often than engines are
+            track.add(latest.values())
+    kept = track.since(now - since)
+    assert sorted(kept, key=repr) == sorted(
+        (each for each in everything if each.at >= max(now - since, now - 600.0)), key=repr
+    )
 
 
 async def test_an_incident_that_goes_on_is_extended_not_doubled_and_ends_at_its_longest(flown: Flown) -> None:

@@ -13,6 +13,8 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.gpu import GpuSnapshot
 
+_TOKEN_LABELS = ("endpoint", "counted_by")
+
 
 class EnergyCollector(Collector):
     """Builds the families from the account at each scrape; nothing where no GPU is read now."""
@@ -59,24 +61,27 @@ class EnergyCollector(Collector):
         for name, share in view.shares.items():
             for figure, family in shares.items():
                 family.add_metric((name,), getattr(share, figure))
-        labels = ("endpoint", "counted_by")
         tokens: dict[str, GaugeMetricFamily] = {
             "joules": GaugeMetricFamily(
                 "aiidpd_gpu_energy_per_token_joules",
                 "Energy of all GPUs per generated token: of the engine's working time in the last hour by "
                 "its own counter (engine), else of the last probe (probes).",
-                labels=labels,
+                labels=_TOKEN_LABELS,
             ),
             "low": GaugeMetricFamily(
-                "aiidpd_gpu_energy_per_token_low_joules", "The least that it can be.", labels=labels
+                "aiidpd_gpu_energy_per_token_low_joules",
+                "The least that a generated token can have taken.",
+                labels=_TOKEN_LABELS,
             ),
             "high": GaugeMetricFamily(
-                "aiidpd_gpu_energy_per_token_high_joules", "The most that it can be.", labels=labels
+                "aiidpd_gpu_energy_per_token_high_joules",
+                "The most that a generated token can have taken.",
+                labels=_TOKEN_LABELS,
             ),
             "with_idle": GaugeMetricFamily(
                 "aiidpd_gpu_energy_per_token_with_idle_joules",
-                "The same with the energy of the time in which the engine had nothing to do.",
-                labels=labels,
+                "Energy of all GPUs per generated token, idle time of the engine included.",
+                labels=_TOKEN_LABELS,
             ),
         }
         for token in view.tokens:
