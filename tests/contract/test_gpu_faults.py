@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +28,7 @@ from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.worker import ThermalWorker
 from tests.contract.gpu_house import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
-from tests.patience import PATIENCE, Stopwatch
+from tests.patience import PATIENCE, Stopwatch, until
 
 HANGS_AFTER = 0.5  # a call_timeout for where something hangs
 
@@ -49,13 +48,6 @@ def runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def until(what: Callable[[], bool]) -> None:
-    waited = Stopwatch()
-    while not what():
-        assert waited.seconds < PATIENCE
-        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from aiidpd.workers.bench.simulated import SimulatedTarget
 from aiidpd.workers.bench.target import Target
 from tests.fakes import llama
 from tests.fakes.inference import InferenceServer, steady
+from tests.patience import PATIENCE
 
 TOKENS = 8
 POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
@@ -73,7 +74,7 @@ async def test_it_can_be_probed_again_also_after_it_was_closed(target: Target):
 
 
 async def test_a_probe_that_is_cancelled_ends_at_once_and_harms_nothing(target: Target):
-    with anyio.fail_after(5):
+    with anyio.fail_after(PATIENCE):
         with anyio.move_on_after(0.001) as scope:
             await target.probe(POLICY.request("d"))
         assert scope.cancelled_caught

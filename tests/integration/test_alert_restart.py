@@ -9,7 +9,6 @@ import json
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from aiidpd.control.client import ControlClient
 from tests.daemon import Daemon, running, start
 from tests.fakes.nvml import FakeNvml, gpu, uuid
+from tests.patience import PATIENCE, until
 
 HOT = "GpuTemperatureWarning"
 DWELL = 2.0
@@ -38,13 +38,6 @@ def hot(daemon: Daemon) -> dict[str, Any] | None:
     """Return the alert about heat where it fires."""
     found = [each for each in ask(daemon, "/v1/alerts")["alerts"] if each["name"] == HOT]
     return next((each for each in found if each["stage"] == "firing"), None)
-
-
-def until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def on_disk(state: Path) -> bool:
@@ -70,7 +63,7 @@ def test_an_alert_outlives_the_daemon_and_is_not_fired_again(
         until(lambda: on_disk(tmp_path / "state"))
     finally:
         first.process.send_signal(end)
-        first.process.wait(30)
+        first.process.wait(PATIENCE)
     assert before is not None
     with running(tmp_path, fake_nvml.env | SETTINGS) as second:
         exposition = second.wait_for("aiidpd_gpu_temperature_celsius", "aiidpd_alert_firing")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aiidpd.workers.thermal.baseline_file import BaselineFile, decode, encode
 from aiidpd.workers.thermal.foresight import Baseline, Baselines
+from tests.patience import PATIENCE
 
 KNOWN = {"GPU-0": {"idle/12": Baseline(0.15, 3600.0, 0.61), "assumed/00": Baseline(0.6, 10.0, 0.0)}}
 figures = st.floats(1e-6, 1e9)
@@ -24,7 +25,7 @@ def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
     file = BaselineFile(tmp_path / "baselines.json")
     assert file.read() == {}
     file.write(KNOWN)
-    file.wait(5)
+    file.wait(PATIENCE)
     assert BaselineFile(tmp_path / "baselines.json").read() == KNOWN
     assert file.problem == ""
     assert [path.name for path in tmp_path.iterdir()] == ["baselines.json"]
@@ -61,10 +62,10 @@ def test_a_folder_that_refuses_is_told_and_forgotten_when_it_takes_it(tmp_path: 
     folder = tmp_path / "gone"
     file = BaselineFile(folder / "baselines.json")
     file.write(KNOWN)
-    file.wait(5)
+    file.wait(PATIENCE)
     assert "cannot write" in file.problem
     folder.mkdir()
     file.write(KNOWN)
-    file.wait(5)
+    file.wait(PATIENCE)
     assert file.problem == ""
     assert json.loads((folder / "baselines.json").read_text())["version"] == 1

@@ -29,6 +29,7 @@ from aiidpd.workers.thermal.policy import ThermalPolicy
 from aiidpd.workers.thermal.watch import GpuWatch, WatchMemory
 from aiidpd.workers.thermal.worker import ThermalWorker
 from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE
 from tests.unit.thermal.alarmed import COOL, UUID
 
 HANGS = Unavailable("read", "GPUs", reason="it hangs")
@@ -115,7 +116,7 @@ async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House
     house.library.also = ()
     await house.run(5)
     assert house.firing == {"GpuTemperatureWarning", "GpuLost", "GpuCountChanged"}
-    house.board.close(10)
+    house.board.close(PATIENCE)
 
     again = House(house.clock, tmp_path)
     await again.run(5)
@@ -124,9 +125,9 @@ async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
     assert sorted(again.told("alert.resolved")) == ["GpuCountChanged", "GpuLost", "GpuTemperatureWarning"]
-    again.board.close(10)
-    house.file.wait(5)
-    again.file.wait(5)
+    again.board.close(PATIENCE)
+    house.file.wait(PATIENCE)
+    again.file.wait(PATIENCE)
 
 
 async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: House, tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: Hous
     await house.run(15)
     house.library.also = ()
     await house.run(5)
-    house.board.close(10)
+    house.board.close(PATIENCE)
 
     again = House(house.clock, tmp_path, boot="boot-2")
     again.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
@@ -145,9 +146,9 @@ async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: Hous
     ended = [event for event in again.events if event.kind == "alert.resolved" and event.subject == "GPU-1"]
     assert sorted(str(event.evidence["alert"]) for event in ended) == ["GpuLost", "GpuTemperatureWarning"]
     assert all("because the driver no longer lists that GPU" in event.reason for event in ended)
-    again.board.close(10)
-    house.file.wait(5)
-    again.file.wait(5)
+    again.board.close(PATIENCE)
+    house.file.wait(PATIENCE)
+    again.file.wait(PATIENCE)
 
 
 async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
@@ -156,15 +157,15 @@ async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
     house.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
     await house.run(5)
     assert house.firing == {"GpuLost"}
-    house.board.close(10)
+    house.board.close(PATIENCE)
 
     again = House(house.clock, tmp_path)
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
     assert again.told("alert.resolved") == ["GpuLost"]
-    again.board.close(10)
-    house.file.wait(5)
-    again.file.wait(5)
+    again.board.close(PATIENCE)
+    house.file.wait(PATIENCE)
+    again.file.wait(PATIENCE)
 
 
 async def test_a_driver_that_hangs_is_told_by_the_pass_that_finds_it(house: House) -> None:
@@ -183,7 +184,7 @@ async def test_an_interval_that_is_met_is_no_gap(house: House) -> None:
 
 async def test_baselines_are_written_at_the_end_and_read_at_the_start(house: House, tmp_path: Path) -> None:
     await house.run(300)
-    house.file.wait(5)
+    house.file.wait(PATIENCE)
     again = House(house.clock, tmp_path)
     await again.run(2)
     assert again.memory.memory.baselines[UUID].keys() == {"assumed/10"}
@@ -195,16 +196,16 @@ async def test_baselines_are_written_every_ten_minutes(house: House) -> None:
         group.start_soon(house.worker().run, heartbeat)
         await settle()
         await house.clock.advance(605)
-        house.file.wait(5)
+        house.file.wait(PATIENCE)
         assert house.file.read()
         group.cancel_scope.cancel()
-    house.file.wait(5)
+    house.file.wait(PATIENCE)
 
 
 async def test_a_damaged_file_is_told_once(house: House, tmp_path: Path) -> None:
     (tmp_path / "baselines.json").write_text("{")
     await house.run(30)
-    house.file.wait(5)
+    house.file.wait(PATIENCE)
     assert [event.kind for event in house.events].count("gpu.baselines_failed") == 1
 
 
@@ -235,4 +236,4 @@ async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) ->
     assert served()["aiidpd_gpu_predicted_seconds_to_threshold"] == pytest.approx(11, abs=2)
     await house.clock.advance(4)
     assert served() == {}
-    house.file.wait(5)
+    house.file.wait(PATIENCE)
