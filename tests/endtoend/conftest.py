@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.endtoend.containers import ROOT, Machine, debian, image, machine
+from tests.patience import PATIENCE
 
 BOOTS = [
     "--stop-signal=SIGRTMIN+3",
@@ -31,7 +32,9 @@ BOOTS = [
 def engine(missing: Callable[[str, str], None]) -> None:
     """Make sure that a Docker Engine answers."""
     try:
-        done = subprocess.run(["docker", "info"], check=False, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            ["docker", "info"], check=False, capture_output=True, text=True, timeout=PATIENCE
+        )
     except FileNotFoundError:
         missing("Docker", "apt-get install docker.io")
     else:
@@ -97,7 +100,9 @@ def booted(
     name = "aiidpd-test-systemd"
     with image(name, tar) as root, machine(name, root, options, ["/sbin/init"]) as booting:
         state = ["systemctl", "is-system-running"]
-        booting.until(lambda: booting.run(*state, check=False).stdout.strip() == "running", "boot", 30)
+        booting.until(
+            lambda: booting.run(*state, check=False).stdout.strip() == "running", "boot", 2 * PATIENCE
+        )
         install(booting, wheel)
         yield booting
 

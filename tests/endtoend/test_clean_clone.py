@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from tests.endtoend.conftest import debian_root
-from tests.endtoend.containers import ROOT, Machine, image, machine
+from tests.endtoend.containers import LONG, ROOT, Machine, image, machine
+from tests.patience import PATIENCE
 
 # Installs everything twice over the network and runs every test that needs no real part.
-pytestmark = [pytest.mark.real("docker"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.real("docker"), pytest.mark.timeout(3600)]
 
 HOME = "/home/someone"
 CLONE = f"{HOME}/aiidpd"
@@ -43,7 +44,9 @@ class Clone:
     def __init__(self, on: Machine) -> None:
         self.machine = on
 
-    def run(self, *command: str, check: bool = True, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, check: bool = True, seconds: float = LONG
+    ) -> subprocess.CompletedProcess[str]:
         script = 'cd "$0" && exec "$@"'
         return self.machine.run(
             "sh", "-c", script, CLONE, *command, user="someone", check=check, seconds=seconds
@@ -106,27 +109,27 @@ def test_make_run_runs_the_daemon_and_make_test_the_tests(clone: Clone, tmp_path
     assert clone.entries() - before <= {".venv", ".aiidpd"}
     assert set(clone.machine.shell(f"ls {HOME}").split()) == {"aiidpd"}
 
-    tested = clone.run("make", "test", check=False, seconds=600)
+    tested = clone.run("make", "test", check=False, seconds=1800)
     assert tested.returncode == 0, tested.stdout[-5000:] + tested.stderr
     assert " passed" in tested.stdout.splitlines()[-1]
     assert "skipped" in tested.stdout.splitlines()[-1]  # what needs a real part says so
 
 
 def watch(clone: Clone, foreground: subprocess.Popen[bytes], log: Path) -> None:
-    """See that all comes within 30 s of the first sample. The time is real: so are network and daemon."""
-    deadline = time.monotonic() + 300  # installing comes first
+    """See that all comes soon after the first sample. The time is real: so are network and daemon."""
+    deadline = time.monotonic() + 1200  # installing comes first
     while not known(clone.metrics(), "aiidpd_gpu_temperature_celsius"):
         assert foreground.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.5)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     wanted = {
         "aiidpd_container_state",
         "aiidpd_backup_last_success_timestamp_seconds",
         "aiidpd_bench_output_tokens_per_second",
     }
     while lacking := {name for name in wanted if not known(clone.metrics(), name)}:
-        assert time.monotonic() < deadline, f"no {lacking} in 30 s: {log.read_text()}"
+        assert time.monotonic() < deadline, f"no {lacking} in {PATIENCE:g} s: {log.read_text()}"
         time.sleep(0.5)
     metrics = clone.metrics()
     for worker in ("thermal", "containers", "bench"):
@@ -148,6 +151,6 @@ def watch(clone: Clone, foreground: subprocess.Popen[bytes], log: Path) -> None:
 def stop(clone: Clone, foreground: subprocess.Popen[bytes], log: Path) -> None:
     """Press Ctrl-C; nothing may be left running or listening."""
     clone.machine.shell("kill -INT -$(cat /tmp/group)")
-    foreground.wait(15)
+    foreground.wait(PATIENCE)
     assert clone.processes() == "", log.read_text()
     assert clone.run("find", ".aiidpd/run", "-type", "s").stdout == ""

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from tests.endtoend.containers import ROOT, Machine
+from tests.patience import Stopwatch
 
-pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(1200)]
 
+DAEMON = "/opt/aiidpd/bin/aiidpd"
 CTL = "/opt/aiidpd/bin/aiidpctl"
 CONFIG = "/etc/aiidpd/aiidpd.toml"
 DROP_INS = "/etc/systemd/system/aiidpd.service.d"
@@ -57,6 +59,10 @@ class Service:
 
     def journal(self) -> str:
         return self.machine.shell(f"journalctl -o cat --after-cursor='{self._cursor}' -u aiidpd")
+
+    def said(self, words: str) -> None:
+        """Wait until the journal has ``words``: it takes its time."""
+        self.machine.until(lambda: words in self.journal(), f"{words!r} in the journal")
 
     def ctl(self, *arguments: str, user: str = "", code: int = 0) -> str:
         done = self.machine.run(CTL, *arguments, user=user, check=False)
@@ -102,31 +108,32 @@ def test_the_unit_is_clean_and_confined(booted: Machine) -> None:
 
 
 def test_it_is_active_only_once_it_is_ready(service: Service) -> None:
+    # A start that takes as long as we like.
+    service.drop_in(f"""ExecStart=
+ExecStart=/bin/sh -c 'until [ -e /run/aiidpd/go ]; do sleep 0.1; done; exec {DAEMON} run --config {CONFIG}'
+""")
     states = service.machine.shell("""
         systemctl start --no-block aiidpd
-        pid=0
-        while [ "$pid" = 0 ]; do pid=$(systemctl show aiidpd -P MainPID); done
-        kill -STOP "$pid"
-        sleep 1.5  # far longer than it takes to start, if only it could run
+        sleep 1.5
         systemctl show aiidpd -P ActiveState
-        kill -CONT "$pid"
+        touch /run/aiidpd/go
     """)
     assert states == "activating"
-    service.machine.until(service.running, "active", 20)
+    service.machine.until(service.running, "active")
     assert "SIMULATED" in service.ctl("status")  # ready means that it answers at once
-    assert "SIMULATED" in service.show("StatusText")
+    service.machine.until(lambda: "SIMULATED" in service.show("StatusText"), "the status")
 
 
 def test_a_wedged_loop_is_aborted_and_comes_back(service: Service) -> None:
-    service.drop_in("WatchdogSec=2s\nRestartSec=200ms")
+    service.drop_in("WatchdogSec=5s\nRestartSec=200ms")
     service.start()
     wedged = service.show("MainPID")
     service.machine.shell(f"kill -STOP {wedged}")
-    service.machine.until(lambda: service.show("NRestarts") == "1", "a restart by the watchdog", 20)
-    service.machine.until(service.running, "active again", 20)
+    service.machine.until(lambda: int(service.show("NRestarts")) > 0, "a restart by the watchdog")
+    service.machine.until(service.running, "active again")
     assert service.show("MainPID") != wedged
-    assert "Watchdog timeout" in service.journal()
-    assert "most recent call first" in service.journal()  # where it hung: PYTHONFAULTHANDLER
+    service.said("Watchdog timeout")
+    service.said("most recent call first")  # where it hung: PYTHONFAULTHANDLER
     service.ctl("status")
 
 
@@ -135,8 +142,8 @@ def test_a_killed_daemon_comes_back(service: Service) -> None:
     service.start()
     killed = service.show("MainPID")
     service.machine.shell(f"kill -KILL {killed}")
-    service.machine.until(lambda: service.show("NRestarts") == "1", "a restart", 20)
-    service.machine.until(service.running, "active again", 20)
+    service.machine.until(lambda: int(service.show("NRestarts")) > 0, "a restart")
+    service.machine.until(service.running, "active again")
     service.ctl("status")
 
 
@@ -147,7 +154,7 @@ def test_a_good_configuration_is_taken_over(service: Service, how: str) -> None:
     assert len(service.gpus()) == 1
     service.configure(GOOD.replace("simulated_gpus = 1", "simulated_gpus = 2"))
     service.machine.shell(how)
-    service.machine.until(lambda: len(service.gpus()) == 2, "the new configuration", 10)
+    service.machine.until(lambda: len(service.gpus()) == 2, "the new configuration")
     assert service.show("MainPID") == before
 
 
@@ -159,8 +166,8 @@ def test_a_bad_configuration_changes_nothing_and_says_why(service: Service, how:
     service.configure(GOOD.replace("simulated_gpus = 1", "simulated_gpus = 2\nwarning_celsius = 'hot'"))
     done = service.machine.run("sh", "-c", how, check=False)
     assert (done.returncode == 0) is ("HUP" in how)
-    service.machine.until(lambda: "gpu.warning_celsius" in service.journal(), "the reason in the journal", 10)
-    assert "aiidpd.toml" in service.journal()
+    service.said("gpu.warning_celsius")
+    service.said("aiidpd.toml")
     assert len(service.gpus()) == 1
     assert service.running()
     assert service.show("MainPID") == before
@@ -170,12 +177,13 @@ def test_a_bad_configuration_changes_nothing_and_says_why(service: Service, how:
 def test_it_stops_soon_and_leaves_nothing_behind(service: Service) -> None:
     service.start()
     assert service.processes() != ""
+    stopwatch = Stopwatch()
     took = service.machine.shell("""
         start=$(date +%s%N)
         systemctl stop aiidpd
         echo $((($(date +%s%N) - start) / 1000000))
     """)
-    assert int(took) < 5000
+    assert stopwatch.within(5.0, int(took) / 1000)
     assert service.show("Result") == "success"
     assert service.show("ExecMainStatus") == "0"
     assert service.processes() == ""
@@ -190,9 +198,8 @@ def test_a_wrong_configuration_ends_the_start_for_good(service: Service) -> None
     assert service.show("ActiveState") == "failed"
     assert service.show("ExecMainStatus") == "2"
     assert service.show("NRestarts") == "0"
-    said = service.journal()
-    assert CONFIG in said
-    assert "libary" in said
+    service.said(CONFIG)
+    service.said("libary")
 
 
 def test_root_and_members_may_look_and_strangers_may_not(service: Service) -> None:
@@ -226,7 +233,7 @@ def test_after_each_end_the_unit_looks_for_what_a_governor_left(service: Service
     service.machine.write(lease, json.dumps(left))
     service.machine.shell(f"chown aiidpd: {lease}; systemctl stop aiidpd")
 
-    assert "the driver has forgotten what was set" in service.journal()
+    service.said("the driver has forgotten what was set")
     service.machine.shell(f"[ ! -e {lease} ]")
     assert service.show("Result") == "success"
 
@@ -238,7 +245,7 @@ def test_gpus_that_could_not_be_restored_make_the_unit_a_failed_one(service: Ser
     service.machine.shell(f"chown aiidpd: {lease}; systemctl stop aiidpd")
 
     assert service.show("ActiveState") == "failed"
-    assert "restore-gpus --to-default" in service.journal()
+    service.said("restore-gpus --to-default")
     service.machine.shell(f"rm {lease}")
 
 
