@@ -35,16 +35,16 @@ from tests.fakes.inference import (
     usage,
 )
 from tests.fakes.llama import free_port
+from tests.patience import PATIENCE
 
-SLACK = 2.0
 ENDING = [finish(), usage(100, 3, 0), Send(DONE)]
 
 
 async def probe(
     server: InferenceServer | str,
     *,
-    first: float = 5.0,
-    whole: float = 10.0,
+    first: float = PATIENCE,
+    whole: float = PATIENCE,
     max_tokens: int = 64,
     key: str = "",
 ) -> Timeline:
@@ -73,9 +73,10 @@ async def test_the_first_token_counts_and_not_the_role():
         elapsed = time.monotonic() - before
     sample = measure(timeline, Trust())
     assert sample.ttft_seconds is not None
-    assert 0.15 <= sample.ttft_seconds <= 0.15 + SLACK
+    assert 0.15 <= sample.ttft_seconds <= elapsed
     assert sample.time_per_output_token_seconds is not None
-    assert 0.02 * 0.9 <= sample.time_per_output_token_seconds <= elapsed / 19
+    first_seen = timeline.chunks[0].at
+    assert (server.sent[-1] - first_seen) / 19 <= sample.time_per_output_token_seconds <= elapsed / 19
     assert sample.total_seconds <= elapsed
     assert len(timeline.chunks) == len(server.sent) == 20
     assert all(seen.at >= sent for seen, sent in zip(timeline.chunks, server.sent, strict=True))
@@ -159,8 +160,8 @@ async def test_a_stream_that_ends_after_its_finish_reason_but_without_done_is_wh
 
 async def test_what_follows_done_is_not_waited_for():
     async with InferenceServer([text("a"), *ENDING, Hang()]) as server:
-        with anyio.fail_after(5):
-            assert (await probe(server, first=20, whole=20)).finish == "length"
+        with anyio.fail_after(PATIENCE):
+            assert (await probe(server, first=3 * PATIENCE, whole=3 * PATIENCE)).finish == "length"
 
 
 @pytest.mark.parametrize(
@@ -215,8 +216,8 @@ async def test_a_compressed_stream_is_refused():
 
 
 async def test_a_server_that_is_silent_before_its_headers_misses_the_first_token():
-    async with InferenceServer([text("a"), *ENDING], before_headers=30) as server:
-        with anyio.fail_after(10), pytest.raises(Unavailable, match=r"no token within 0\.2 s"):
+    async with InferenceServer([text("a"), *ENDING], before_headers=2 * PATIENCE) as server:
+        with anyio.fail_after(PATIENCE), pytest.raises(Unavailable, match=r"no token within 0\.2 s"):
             await probe(server, first=0.2)
 
 
@@ -232,10 +233,10 @@ async def test_keep_alive_comments_are_no_token():
 
 
 async def test_once_a_token_came_the_whole_timeout_counts():
-    error = await failure(text("a"), Hang(), first=0.2, whole=0.5)
-    assert "did not end within 0.5 s (1 chunks arrived)" in error.reason
-    async with InferenceServer([text("a"), Wait(0.4), text("b", "c"), *ENDING]) as server:
-        assert len((await probe(server, first=0.2, whole=10)).chunks) == 3
+    error = await failure(text("a"), Hang(), first=2.0, whole=3.0)
+    assert "did not end within 3 s (1 chunks arrived)" in error.reason
+    async with InferenceServer([text("a"), Wait(2.5), text("b", "c"), *ENDING]) as server:
+        assert len((await probe(server, first=2.0)).chunks) == 3
 
 
 async def test_a_stream_that_never_ends_is_ended():
@@ -290,7 +291,7 @@ async def test_an_answer_without_text_is_no_measurement():
 async def test_after_each_failure_the_same_target_measures_again():
     async with InferenceServer([text("a"), Cut()]) as server:
         target = OpenAITarget("gpu0", server.url, "tiny")
-        request = BenchPolicy(first_token_timeout=0.2, timeout=10).request("n")
+        request = BenchPolicy(first_token_timeout=2.0, timeout=PATIENCE).request("n")
         for broken in ([text("a"), Cut()], [role(), Hang()], [Send(b"data: {\n\n")]):
             server.steps = broken
             with pytest.raises(Unavailable):
@@ -304,7 +305,7 @@ async def test_a_server_learns_at_once_that_the_probe_gave_up():
     async with InferenceServer([role(), Forever(b": x\n\n", every=0.01)]) as server:
         with pytest.raises(Unavailable):
             await probe(server, first=0.1)
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             await server.left.wait()
 
 
