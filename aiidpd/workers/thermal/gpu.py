@@ -206,16 +206,20 @@ FLAGS = tuple(field.name for field in fields(GpuReading) if field.type == "bool 
 """The names of what is so or not so, each a ``bool | None``."""
 
 
+_LIMITS = {limit: (f"{limit}_celsius", f"{limit}_margin_celsius") for limit in Limit}
+
+
 def degrees_left(reading: GpuReading, limit: Limit) -> float | None:
     """Return how many degrees (Celsius) ``reading`` lies below ``limit``; negative where it lies above.
 
     The card's own margin decides where it gives both margin and offset, the absolute temperature else;
     None where neither is known.
     """
-    margin, offset = reading.temperature_margin_celsius, getattr(reading, f"{limit}_margin_celsius")
+    named, offset_named = _LIMITS[limit]
+    margin, offset = reading.temperature_margin_celsius, getattr(reading, offset_named)
     if margin is not None and offset is not None and limit is not Limit.MEMORY_MAX:
         return float(margin - offset)
-    ceiling = getattr(reading, f"{limit}_celsius")
+    ceiling = getattr(reading, named)
     memory = limit is Limit.MEMORY_MAX
     temperature = reading.memory_temperature_celsius if memory else reading.temperature_celsius
     return None if ceiling is None or temperature is None else float(ceiling - temperature)

@@ -446,7 +446,7 @@ async def test_prometheus_sees_level_limit_and_counts(house: House) -> None:
         for sample in family.samples
     }
     assert seen["aiidpd_gpu_governor_mode", "on"] == 1
-    assert seen["aiidpd_gpu_governor_level", "0", UUID] == 8
+    assert seen["aiidpd_gpu_governor_level", "0", UUID] == 20
     assert seen["aiidpd_gpu_governor_power_limit_watts", "0", UUID] == 180
     assert seen["aiidpd_gpu_governor_moves_total", "0", UUID, "down"] == 1
     assert seen["aiidpd_gpu_governor_leased_gpus",] == 1

@@ -18,7 +18,7 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import NO_ANSWER, GpuFault
-from aiidpd.workers.thermal.governor.decide import NO_LEASE, NO_PERMISSION, refused, step
+from aiidpd.workers.thermal.governor.decide import step
 from aiidpd.workers.thermal.governor.governing import (
     BackOff,
     Blind,
@@ -32,6 +32,7 @@ from aiidpd.workers.thermal.governor.governing import (
     Yielded,
 )
 from aiidpd.workers.thermal.governor.lease import Baseline, LeaseFile, LeaseUnusable
+from aiidpd.workers.thermal.governor.refusing import NO_LEASE, NO_PERMISSION, refused
 from aiidpd.workers.thermal.governor.restore import RIGHTS, Outcome, restore
 from aiidpd.workers.thermal.governor.view import GovernanceView, GpuGovernance, Tally, count
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
@@ -356,7 +357,7 @@ class Governor:
         for uuid, asked in tuple(self._asked.items()):
             if uuid in ours_are and now - asked >= BACK_OFF_SECONDS / 2:
                 held = self._state.gpus[uuid]
-                self._ask(held.index, uuid, f"GPU {held.index} ({held.name}) is still too hot")
+                self._ask(held.number, uuid, f"GPU {held.number} ({held.name}) is still too hot")
 
     def _back_off_ended(self, uuid: str, reason: str) -> None:
         del self._asked[uuid]
@@ -371,7 +372,7 @@ class Governor:
     def _show(self) -> None:
         mode = self._policy.mode if self._state.permitted else Mode.DRY_RUN
         gpus = tuple(
-            GpuGovernance(held.index, uuid, held.level, max(0, len(held.ladder) - 1), held.rung)
+            GpuGovernance(held.number, uuid, held.level, max(0, len(held.ladder) - 1), held.rung)
             for uuid, held in self._state.gpus.items()
         )
         self._latest.put(GovernanceView(mode, gpus, len(self._lease or ())))

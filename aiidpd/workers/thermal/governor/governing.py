@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import GpuFault
@@ -30,15 +30,16 @@ class GovernorPolicy:
     The target is ``target_celsius``, or ``margin`` degrees below the card's own limit (the lower of its
     slowdown point and its highest temperature of normal operation) where that is None.
 
-    Down: when the line through the last ``window`` seconds, less ``confidence`` standard errors, meets the
-    target within ``horizon``; or when the target is reached and the temperature does not fall back under it.
-    One rung for each ``degrees_per_rung`` that the forecast lies too high, at most ``most_rungs``, then a
-    wait of ``dwell`` (of ``urgent_dwell`` where the target is reached or the driver throttles already). The
-    default is what 15 W less make of 350 J/K in the horizon.
+    Down: when the forecast for the end of the ``horizon``, less ``confidence`` standard errors (within the
+    ``hysteresis``: ``near_confidence``), lies above the target; or when the target is reached and the
+    temperature does not fall back under it. As many watts less as would bring a body of ``heat_capacity``
+    (joules per kelvin) back to the target in the horizon, at most ``most_rungs``; then a wait of
+    ``dwell`` (of ``urgent_dwell`` where the target is reached or the driver throttles already).
 
-    Up: one rung after ``recovery_dwell`` in which no reading came closer than ``hysteresis`` to the target. A
-    GPU that had to go down again within ``relapse`` of going up waits twice as long the next time, at most
-    ``recovery_cap``; one that is ``idle`` degrees below its target waits ``recovery_dwell`` again.
+    Up: one rung after ``recovery_dwell``, if no reading of the last ``window`` came closer than
+    ``hysteresis`` to the target. A GPU that had to go down again within ``relapse`` of going up waits twice
+    as long the next time, at most ``recovery_cap``; one that is ``idle`` degrees below its target waits
+    ``recovery_dwell`` again.
 
     A setting that was refused is tried again after ``retry``. One that still reads otherwise ``settle`` after
     it was set was lost, or is somebody else's. Settings within ``tolerance_watts`` are equal.
@@ -50,22 +51,23 @@ class GovernorPolicy:
     horizon: float = 20.0
     window: float = 12.0
     confidence: float = 4.0
-    degrees_per_rung: float = 0.6
-    most_rungs: int = 8
-    dwell: float = 4.0
-    urgent_dwell: float = 1.0
-    hysteresis: float = 4.0
+    near_confidence: float = 2.0
+    heat_capacity: float = 1000.0
+    most_rungs: int = 20
+    dwell: float = 1.0
+    urgent_dwell: float = 0.5
+    hysteresis: float = 3.0
     recovery_dwell: float = 30.0
     recovery_cap: float = 3600.0
     relapse: float = 600.0
-    idle: float = 15.0
+    idle: float = 25.0
     retry: float = 10.0
     settle: float = 3.0
     tolerance_watts: float = 1.0
     ladder: LadderPolicy = field(default_factory=LadderPolicy)
 
     def __post_init__(self) -> None:
-        positive = ("horizon", "window", "degrees_per_rung", "most_rungs", "hysteresis", "recovery_dwell")
+        positive = ("horizon", "window", "heat_capacity", "most_rungs", "hysteresis", "recovery_dwell")
         for name in positive:
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be greater than 0")
@@ -73,22 +75,22 @@ class GovernorPolicy:
             raise ValueError("recovery_cap must not be less than recovery_dwell")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What is remembered of one GPU.
+class Held(NamedTuple):
+    """What is remembered of one GPU; a tuple, since each reading makes a new one. ``number`` is its index.
 
     ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
     anything was set since the baseline was last seen restored, and ``clocks_touched`` whether clocks were.
-    ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds.
+    ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds;
+    so are those of the last reading within the hysteresis, ``near_at``, and above idle, ``warm_at``.
     """
 
-    index: int
+    number: int
     name: str
-    facts: Facts = field(default_factory=Facts)
-    trend: Trend = field(default_factory=Trend)
+    facts: Facts = Facts()
+    trend: Trend = Trend()
     ladder: Ladder = ()
     level: int = 0
-    applied: Rung | None = field(default_factory=Rung)
+    applied: Rung | None = Rung()
     touched: bool = False
     clocks_touched: bool = False
     without: frozenset[Lever] = frozenset()
@@ -96,6 +98,8 @@ class Held:
     raised: float = -math.inf
     lapses: int = 0
     retry_at: float = -math.inf
+    near_at: float = -math.inf
+    warm_at: float = -math.inf
     strange: int = 0
     blind: str = ""
 
@@ -114,7 +118,11 @@ class GovernorState:
 
     def put(self, uuid: str, held: Held) -> GovernorState:
         """Return the state with ``held`` for ``uuid``."""
-        return replace(self, gpus=MappingProxyType({**self.gpus, uuid: held}))
+        return self.having({uuid: held})
+
+    def having(self, gpus: Mapping[str, Held]) -> GovernorState:
+        """Return the state with ``gpus`` for those that it had of them."""
+        return GovernorState(MappingProxyType({**self.gpus, **gpus}), self.permitted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,10 @@ class LadderPolicy:
     goes down by ``clock_step_ratio`` of the card's highest clock a rung, to ``clock_floor_ratio`` of it.
     """
 
-    power_step_ratio: float = 0.05
+    power_step_ratio: float = 0.02
     power_floor_ratio: float = 0.5
     lock_clocks: bool = True
-    clock_step_ratio: float = 0.1
+    clock_step_ratio: float = 0.05
     clock_floor_ratio: float = 0.2
 
     def __post_init__(self) -> None:
@@ -54,14 +54,17 @@ class Facts:
 
     def learn(self, reading: GpuReading) -> Facts:
         """Return the facts with what ``reading`` says; what it leaves out stays as it was."""
-        said = {
-            "limit": reading.power_limit_set_watts,
-            "default": reading.power_limit_default_watts,
-            "lowest": reading.power_limit_min_watts,
-            "highest": reading.power_limit_max_watts,
-            "top_clock": reading.graphics_clock_max_hertz,
-        }
-        return replace(self, **{name: value for name, value in said.items() if value is not None})
+        limit, default = reading.power_limit_set_watts, reading.power_limit_default_watts
+        lowest, highest = reading.power_limit_min_watts, reading.power_limit_max_watts
+        top_clock = reading.graphics_clock_max_hertz
+        learned = Facts(
+            self.limit if limit is None else limit,
+            self.default if default is None else default,
+            self.lowest if lowest is None else lowest,
+            self.highest if highest is None else highest,
+            self.top_clock if top_clock is None else top_clock,
+        )
+        return self if learned == self else learned
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.thermal.commands import Command, SetPowerLimit
 from aiidpd.workers.thermal.faults import DIED, GpuFault
-from aiidpd.workers.thermal.governor.decide import ABSENT, NO_PERMISSION
 from aiidpd.workers.thermal.governor.lease import Baseline
+from aiidpd.workers.thermal.governor.refusing import ABSENT, NO_PERMISSION
 from aiidpd.workers.thermal.gpu import GpuLibrary, GpuReading, GpuSnapshot
 
 TOLERANCE_WATTS = 1.0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
-_ROUNDED = 1 / 12  # the variance of a figure that is given in whole degrees
+_ROUNDED = 0.3  # the least variance that is believed: whole degrees have 1/12, but all of it in jumps
 _MEMORY = 60  # samples over which the noise is learned
-_FEWEST = 3  # samples that a slope needs
+_FIRST_GUESS = 3  # samples that the first guess of the noise weighs as much as
+_STRANGER = 0.25  # the variance of a rate of which nothing is known yet
+_WANDER = 0.0015  # by how much the variance of the rate grows a second: what a fan or a load may do to it
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(NamedTuple):
     """``now`` is the fitted value, ``rate`` its change a second, ``later`` the value after the horizon.
 
     ``error`` is the standard error of ``later``.
@@ -23,62 +24,62 @@ class Forecast:
     error: float
 
 
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """The samples of the last ``window`` seconds as (monotonic second, value), and the noise on them.
+class Trend(NamedTuple):
+    """A value and its rate of change as a Kalman filter sees them: each sample moves both a little.
 
-    The noise is learned from second differences, which a steady rise leaves at zero, and it outlives
-    :meth:`restarted`: so a few samples that lie on a line by chance are not mistaken for a sure rise.
+    The less noise, the more a sample counts: rounded whole degrees are followed within 2 s, noise of
+    2 degrees within about 5. ``at`` is the monotonic second of the last sample, and ``value``, ``rate`` hold
+    then; the next three are their variances and what they have in common. ``noise`` is the variance of
+    a sample. It is learned from second differences, which a steady rise leaves at zero.
+    Source: the constant velocity model with white acceleration, as any textbook on tracking has it.
     """
 
-    samples: tuple[tuple[float, float], ...] = ()
-    variance: float = _ROUNDED
+    at: float = -math.inf
+    value: float = 0.0
+    rate: float = 0.0
+    value_variance: float = 0.0
+    rate_variance: float = _STRANGER
+    covariance: float = 0.0
+    noise: float = _ROUNDED
     learned: int = 0
+    last: tuple[float, float] | None = None
 
-    def add(self, at: float, value: float, window: float) -> Trend:
+    def add(self, at: float, sample: float) -> Trend:
         """Return the trend with one sample more."""
-        variance, learned = self.variance, self.learned
-        if len(self.samples) >= _FEWEST - 1:
-            bend = value - 2 * self.samples[-1][1] + self.samples[-2][1]
-            learned = min(learned + 1, _MEMORY)
-            # The first guess weighs as much as a few samples, so that one odd difference isn't all we know.
-            variance += (bend * bend / 6 - variance) / (learned + _FEWEST)
-        kept = tuple(sample for sample in self.samples if sample[0] > at - window)
-        return Trend((*kept, (at, value)), variance, learned)
+        noise, learned, last = self.noise, self.learned, self.last
+        if last is None:
+            return Trend(
+                at, sample, noise=noise, value_variance=noise, learned=learned, last=(sample, sample)
+            )
+        learned = min(learned + 1, _MEMORY)
+        bend = sample - 2 * last[1] + last[0]
+        noise = max(_ROUNDED, noise + (bend * bend / 6 - noise) / (learned + _FIRST_GUESS))
+        elapsed = max(0.0, at - self.at)
+        common, moves = self.covariance, self.rate_variance
+        spread = self.value_variance + elapsed * (2 * common + elapsed * (moves + _WANDER * elapsed / 3))
+        common += elapsed * (moves + _WANDER * elapsed / 2)
+        moves += _WANDER * elapsed
+        ahead = self.value + self.rate * elapsed
+        surprise, gain, pull = sample - ahead, spread / (spread + noise), common / (spread + noise)
+        return Trend(
+            at,
+            ahead + gain * surprise,
+            self.rate + pull * surprise,
+            (1 - gain) * spread,
+            moves - pull * common,
+            (1 - gain) * common,
+            noise,
+            learned,
+            (last[1], sample),
+        )
 
-    def restarted(self) -> Trend:
-        """Return a trend without samples: what drives the temperature has changed."""
-        return Trend((), self.variance, self.learned)
-
-    @property
-    def highest(self) -> float:
-        """The highest sample; minus infinity where there is none."""
-        return max((value for _, value in self.samples), default=-math.inf)
-
-    def span(self, now: float) -> float:
-        """Return how many seconds the samples reach back from ``now``."""
-        return now - self.samples[0][0] if self.samples else 0.0
+    def turned(self, by: float, error: float) -> Trend:
+        """Return the trend after something changed its rate by ``by``, give or take ``error``."""
+        return self._replace(rate=self.rate + by, rate_variance=self.rate_variance + error * error)
 
     def forecast(self, horizon: float) -> Forecast:
-        """Return the straight line through the samples, ``horizon`` seconds on; at least one is needed.
-
-        With fewer than three, or with all at one moment, the last value stands and its rate is zero.
-        """
-        last, latest = self.samples[-1]
-        noise = math.sqrt(max(self.variance, _ROUNDED))
-        count = len(self.samples)
-        # Reckoned from the last sample, so that the sums stay small and exact enough.
-        ats = values = squares = products = 0.0
-        for at, value in self.samples:
-            ago, gain = at - last, value - latest
-            ats += ago
-            values += gain
-            squares += ago * ago
-            products += ago * gain
-        spread = squares - ats * ats / count
-        if count < _FEWEST or spread <= 0:
-            return Forecast(latest, 0.0, latest, noise)
-        rate = (products - ats * values / count) / spread
-        mean, ahead = latest + values / count, horizon - ats / count
-        error = noise * math.sqrt(1 / count + ahead * ahead / spread)
-        return Forecast(mean - rate * ats / count, rate, mean + rate * ahead, error)
+        """Return what is expected ``horizon`` seconds after the last sample."""
+        variance = self.value_variance + horizon * (2 * self.covariance + horizon * self.rate_variance)
+        return Forecast(
+            self.value, self.rate, self.value + self.rate * horizon, math.sqrt(max(0.0, variance))
+        )
