@@ -141,12 +141,14 @@ class AlertBoard:
         return self._clock.time() - self._clock.monotonic()
 
     def _kept(self) -> list[KeptAlert]:
+        now = self._clock.monotonic()
         return [
             keep(
                 name,
                 mine.rules[key],
                 subject,
                 alert,
+                now,
                 wall=self._wall,
                 simulated=mine.simulated,
                 boot=self._keeper.boot if self._keeper else "",

@@ -47,9 +47,17 @@ class KeptAlert:
 
 
 def keep(
-    source: str, rule: AlertRule, subject: str, alert: Alert, *, wall: float, simulated: bool, boot: str
+    source: str,
+    rule: AlertRule,
+    subject: str,
+    alert: Alert,
+    now: float,
+    *,
+    wall: float,
+    simulated: bool,
+    boot: str,
 ) -> KeptAlert:
-    """Return ``alert`` as it is kept in ``boot``; ``wall`` is Unix time at monotonic 0."""
+    """Return ``alert`` as it is kept at monotonic second ``now`` in ``boot``; ``wall`` is Unix time at 0."""
     earlier = alert.restored is not None and not alert.restored.same_boot
     return KeptAlert(
         source=source,
@@ -59,7 +67,8 @@ def keep(
         since=wall + alert.since,
         known=wall + alert.known,
         held=alert.held,
-        unknown=alert.at - (alert.restored.at if alert.restored else alert.known),
+        # The time since the last look is in it, as it is where the next look finds nothing.
+        unknown=max(0.0, now - (alert.restored.at if alert.restored else alert.known)),
         severity=rule.severity,
         summary=rule.say(alert.evidence),
         remedy=rule.remedy,

@@ -203,7 +203,7 @@ async def test_what_nobody_knows_after_the_restart_expires_and_the_time_away_doe
     await house.see(HOLDS, seconds=4)
     await house.see(None, seconds=100)
     house.restart(away=2000)
-    await house.see(None, seconds=200)
+    await house.see(None, seconds=199)  # 300 s after it was known, as for a daemon that ran on
     assert house.told == ["pending", "firing", "restored"]
     await house.see(None)
     assert house.told == ["pending", "firing", "restored", "expired"]
@@ -324,7 +324,7 @@ def transitions(house: House) -> list[tuple[str, object]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(conditions, st.booleans()), max_size=40),
     st.floats(0, 3000),
