@@ -14,6 +14,7 @@ from aiidpd.workers.containers.engine import ACTIONS, Engine, EngineEvent
 from aiidpd.workers.containers.simulated import SimulatedEngine
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.patience import PATIENCE
 
 STATES = {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
 
@@ -66,7 +67,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 async def until_death(stream: AsyncIterator[EngineEvent], victim: str) -> EngineEvent:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         async for event in stream:
             if event.id == victim and event.action == "die":
                 return event
@@ -106,7 +107,7 @@ async def test_a_death_comes_as_event_and_shows_in_the_next_reading(world: World
         event = await until_death(stream, world.victim)
         assert event.action in ACTIONS
         assert event.exit_code == 1
-        assert abs(event.time - world.now()) < 10
+        assert abs(event.time - world.now()) < PATIENCE
     reading = await world.engine.container(world.victim)
     assert reading is not None
     assert not reading.running
@@ -140,7 +141,7 @@ async def test_what_does_not_exist_is_not_stopped(world: World) -> None:
 
 
 async def until_action(stream: AsyncIterator[EngineEvent], victim: str, action: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE):
         async for event in stream:
             if event.id == victim and event.action == action:
                 return

@@ -21,6 +21,7 @@ from aiidpd.workers.thermal.incidents.incident import IncidentPolicy, Trigger, i
 from aiidpd.workers.thermal.incidents.requests import RequestCount, RequestTrack
 from aiidpd.workers.thermal.incidents.store import COLUMNS, IncidentStore
 from tests.fakes.clock import FakeClock
+from tests.patience import PATIENCE
 
 POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0, fastest=1.0)
 
@@ -78,7 +79,7 @@ class Flown:
         )
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while not holds():
                 await self.clock.advance(0.0)
                 await anyio.sleep(0.005)
