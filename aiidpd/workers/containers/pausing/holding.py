@@ -25,7 +25,7 @@ class PausePolicy:
     rest: float = 60.0
     doubt: float = 10.0
     retry: float = 2.0
-    closing: float = 2.5
+    closing: float = 2.0
 
     def __post_init__(self) -> None:
         if min(self.longest, self.rest, self.doubt, self.retry) <= 0:

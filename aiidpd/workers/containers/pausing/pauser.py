@@ -30,7 +30,7 @@ from aiidpd.workers.containers.pausing.telling import PauseTeller
 _LOOK_EVERY = 1.0  # seconds, while something is paused or asked for
 _NEVER = 3600.0
 _SOON = 0.05
-_ANSWER_WITHIN = 2.0  # seconds that a stop waits for the answer to a call that was made already
+_ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
 
 
 class Pauser:
