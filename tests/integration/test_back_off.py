@@ -327,7 +327,7 @@ def lane(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.timeout(300)  # a kill in the moment of a call has the command wait two seconds for its end
+@pytest.mark.timeout(1200)  # a kill in the moment of a call has the command wait two seconds for its end
 async def test_whatever_kills_a_daemon_that_pauses_the_container_goes_on(
     docker: RealDocker, tmp_path: Path
 ) -> None:

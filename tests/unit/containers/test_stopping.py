@@ -12,6 +12,7 @@ from aiidpd.workers.containers.engine import ContainerReading
 from aiidpd.workers.containers.stopping import StopOrders, Stopper
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
+from tests.patience import PATIENCE
 
 DOWN = Unavailable("stop", "the engine", reason="nothing listens", remedy="start it")
 CAFE = ContainerReading("cafe" + "0" * 60, "vllm", "image", "running")
@@ -52,7 +53,7 @@ class House:
         return [event for event in self.events if event.kind == f"container.emergency_{kind}"]
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        with anyio.fail_after(5):
+        with anyio.fail_after(PATIENCE):
             while not holds():
                 await self.clock.advance(0.5)
 
