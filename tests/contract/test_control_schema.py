@@ -39,7 +39,8 @@ PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]
     (gpu_schema.GpuFaultDocument, GpuFault, frozenset(), frozenset()),
     (gpu_schema.GpusDocument, GpuSnapshot, COMMON - {"simulated"}, frozenset()),
     (record_schema.GpuHistoryRow, HistoryRow, frozenset(), frozenset()),
-    (schema.ContainerDocument, ContainerReading, frozenset(), frozenset()),
+    # The pause is aiidpd's own, not the engine's.
+    (schema.ContainerDocument, ContainerReading, frozenset({"pause"}), frozenset()),
     (schema.ContainersDocument, EngineSnapshot, COMMON - {"simulated"}, frozenset()),
     (schema.SnapshotDocument, SnapshotInfo, frozenset(), frozenset()),
     (schema.RunProgressDocument, RunProgress, frozenset(), frozenset()),
@@ -101,6 +102,7 @@ def test_every_document_made_from_a_dataclass_is_compared() -> None:
         schema.JobsDocument,
         schema.Heartbeat,
         schema.Missed,
+        schema.PauseDocument,
         schema.UnreadableContainer,
         schema.ConfigEntry,
         schema.ConfigDocument,

@@ -15,6 +15,7 @@ from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.workers.bench.engine.reader import OwnProbes
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.simulated import SimulatedTarget
 from aiidpd.workers.bench.target import Chunk, ProbeRequest, Target, Timeline
@@ -76,12 +77,19 @@ class Room:
         self.latest: Latest[BenchView] = Latest(clock, policy.max_age)
         self.queue = JobQueue(JobBook(clock), "bench.run")
         self.status = WorkerStatus("bench")
+        self.own = OwnProbes()
         self.first_pass = anyio.Event()
         self.heartbeat = Heartbeat(clock, self.status, self.first_pass)
 
     def worker(self) -> BenchWorker:
         return BenchWorker(
-            self.targets, self.policy, queue=self.queue, latest=self.latest, bus=self.bus, clock=self.clock
+            self.targets,
+            self.policy,
+            queue=self.queue,
+            latest=self.latest,
+            bus=self.bus,
+            clock=self.clock,
+            own=self.own,
         )
 
     @asynccontextmanager
@@ -123,6 +131,16 @@ async def test_it_is_ready_before_the_first_probe_has_ended(clock: FakeClock):
         assert room.first_pass.is_set()
         assert room.status.state is WorkerState.RUNNING
         assert room.view.endpoints[0].sample is None
+
+
+async def test_while_an_endpoint_is_probed_it_is_told_to_be_and_not_afterwards(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", takes=10), StubTarget(clock, "b", fails="refused", takes=5)])
+    async with room.running():
+        assert ("a" in room.own, "b" in room.own) == (True, False)
+        await clock.advance(11.0)
+        assert ("a" in room.own, "b" in room.own) == (False, True)
+        await clock.advance(10.0)
+        assert ("a" in room.own, "b" in room.own) == (False, False)
 
 
 async def test_a_probe_becomes_a_sample_an_event_and_a_view(clock: FakeClock):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from aiidpd.kernel.bus import EventBus
 from aiidpd.workers.thermal.energy.engine_tokens import KEPT, LONGEST_GAP, TokenCount, TokenWindow
+from aiidpd.workers.thermal.energy.meter import EnergyMeter
 from aiidpd.workers.thermal.energy.token_meter import TokenMeter
 from aiidpd.workers.thermal.energy.tokens import CountedBy, Generation, TokenEnergy
+from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
+from tests.fakes.clock import FakeClock
 
 IDLE_WATTS, WORK_WATTS, TOKENS_A_SECOND = 30.0, 300.0, 100.0
 CARD = 0.05
@@ -73,6 +78,20 @@ def test_steady_work_has_its_figure_and_a_narrow_band() -> None:
     assert found.with_idle == pytest.approx((WORK_WATTS * 600 + IDLE_WATTS * 300) / 60_000)
 
 
+def test_what_the_energy_at_a_look_can_be_off_by_widens_the_band() -> None:
+    machine, windows = Machine(((100.0, 200.0),)), (TokenWindow(), TokenWindow())
+    for at in range(0, 300, 10):
+        for window, cut in zip(windows, (0.0, 50.0), strict=True):
+            window.take(machine.look(at), machine.joules(at), cut)
+    sharp, blurred = (window.figure(0.0) for window in windows)
+    assert sharp is not None
+    assert blurred is not None
+    # At both ends, and on both sides of each turn: idle to edge, edge to work, and back.
+    assert (sharp.low - blurred.low) * 10_000 >= 2 * 50.0
+    assert (blurred.high - sharp.high) * 10_000 >= 2 * 50.0
+    assert blurred.joules == sharp.joules
+
+
 def test_an_engine_that_is_never_idle_is_known_by_what_grew() -> None:
     found = figure(Machine(((-1000.0, 2000.0),)), 600.0)
     assert found is not None
@@ -122,6 +141,22 @@ def test_the_band_holds_the_truth(lengths: list[tuple[float, float]], at_end: bo
     assert found.with_idle >= found.joules * (1 - 1e-9)
 
 
+@given(
+    st.lists(st.tuples(st.floats(0.5, 40.0), st.floats(0.5, 40.0)), min_size=1, max_size=30),
+    st.booleans(),
+)
+def test_work_that_no_look_saw_is_paid_for_all_the_same(
+    lengths: list[tuple[float, float]], at_end: bool
+) -> None:
+    requests, at = [], 0.0
+    for pause, work in lengths:
+        requests.append((at + pause, at + pause + work))
+        at = requests[-1][1]
+    found = Machine(tuple(requests), at_end).window(at + 10.0).figure(0.0)
+    if found is not None:
+        assert found.high >= WORK_WATTS / TOKENS_A_SECOND * (1 - 2e-3)
+
+
 counts = st.lists(
     st.tuples(
         st.floats(0.1, 2 * LONGEST_GAP),
@@ -161,6 +196,15 @@ def test_a_restart_or_a_long_time_out_of_sight_begins_anew() -> None:
         assert window.figure(CARD) is None
 
 
+def test_after_a_restart_only_the_time_since_counts() -> None:
+    window = TokenWindow()
+    for at, tokens in enumerate([1000, 2000, 5, 5005, 10_005, 15_005]):
+        window.take(TokenCount("e", 10.0 * at, tokens, 1, working=True), 1000.0 * at, 0.0)
+    found = window.figure(0.0)
+    assert found is not None
+    assert (found.generation.started_at, found.generation.tokens) == (20.0, 15_000)
+
+
 def test_an_hour_is_kept() -> None:
     window = TokenWindow()
     for at in range(0, 3 * 3600, 10):
@@ -177,14 +221,18 @@ class Metered:
     def __init__(self) -> None:
         self.counts: list[TokenCount] = []
         self.generations: list[Generation] = []
+        self.accuracy = CARD
         self.meter = TokenMeter(lambda: self.generations, lambda: self.counts)
 
-    def run(self, machine: Machine, start: int, end: int, *, simulated: bool = False) -> None:
+    def run(
+        self, machine: Machine, start: int, end: int, *, simulated: bool = False, clock_off: float = 0.0
+    ) -> None:
         for at in range(start, end):
             if at % 5 == 0:
-                self.counts = [machine.look(at - 0.4)]  # between two readings of the GPU
+                look = machine.look(at - 0.4)  # between two readings of the GPU
+                self.counts = [replace(look, at=look.at + clock_off)]
             spent = machine.joules(at) - machine.joules(at - 1)
-            self.meter.observe(spent, float(at), float(at), accuracy=CARD, simulated=simulated)
+            self.meter.observe(spent, at + clock_off, float(at), accuracy=self.accuracy, simulated=simulated)
 
     @property
     def figure(self) -> TokenEnergy:
@@ -217,6 +265,7 @@ def test_the_band_holds_the_truth_also_between_the_readings_of_the_gpu(
         requests.append((at + pause, at + pause + work))
         at = requests[-1][1]
     metered = Metered()
+    metered.accuracy = 0.0  # what the card's figures may be off by hides nothing here
     metered.run(Machine(tuple(requests), at_end), 0, int(at) + 20)
     for found in metered.meter.figures():
         assert found.low <= 3.0 * (1 + 1e-3)
@@ -233,8 +282,9 @@ def test_where_the_energy_was_not_known_for_a_while_the_engine_s_figure_begins_a
 def test_a_clock_that_is_set_back_spoils_nothing() -> None:
     metered, machine = Metered(), Machine(((50.0, 3000.0),))
     metered.run(machine, 0, 200)
-    metered.run(machine, 60, 160)
+    metered.run(machine, 200, 300, clock_off=-140.0)
     assert metered.figure.generation.started_at >= 60.0 - 1
+    assert metered.figure.generation.ended_at > 150.0
     assert metered.figure.low <= 3.0 <= metered.figure.high
 
 
@@ -242,3 +292,24 @@ def test_what_is_made_up_says_so_whichever_part_it_is() -> None:
     metered = Metered()
     metered.run(Machine(((50.0, 170.0),)), 0, 200, simulated=True)
     assert metered.figure.generation.simulated
+
+
+def test_a_gpu_that_comes_or_goes_begins_the_tokens_energy_anew(tmp_path: Path, clock: FakeClock) -> None:
+    machine, counts = Machine(((-100.0, 1e6),)), []
+    meter = EnergyMeter(tmp_path / "energy.json", EventBus(), clock, counts=lambda: counts)
+
+    def run(start: int, end: int, gpus: int) -> None:
+        for at in range(start, end):
+            if at % 5 == 0:
+                counts[:] = [machine.look(at)]
+            cards = tuple(GpuReading(index, f"GPU-{index}", "x", power_watts=300.0) for index in range(gpus))
+            meter.observe(GpuSnapshot(cards, "580", simulated=False), float(at), float(at))
+
+    run(0, 60, gpus=1)
+    (one,) = meter.view().tokens
+    assert one.joules == pytest.approx(3.0, rel=0.02)
+    assert (one.high - one.low) / one.joules > 0.19  # power that was added up: 10 % either way
+    run(60, 120, gpus=2)
+    (two,) = meter.view().tokens
+    assert two.generation.started_at >= 60.0
+    assert two.joules == pytest.approx(6.0, rel=0.02)

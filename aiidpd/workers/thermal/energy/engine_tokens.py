@@ -67,11 +67,12 @@ class TokenWindow:
         return self._looks[-1].count.at if self._looks else None
 
     def take(self, count: TokenCount, joules: float, cut: float) -> None:
-        """Take ``count``; ``joules`` is the sum of all GPUs at its time, which can be off by ``cut``."""
+        """Take ``count``; ``joules`` is the sum of all GPUs at its time, which can be off by ``cut``.
+
+        That sum never falls: where it begins anew, so does a window.
+        """
         last = self._looks[-1] if self._looks else None
-        if last is not None and (
-            count.tokens < last.count.tokens or count.at - last.count.at > LONGEST_GAP or joules < last.all
-        ):
+        if last is not None and (count.tokens < last.count.tokens or count.at - last.count.at > LONGEST_GAP):
             self._looks.clear()
             last = None
         if last is None:
