@@ -6,6 +6,7 @@ from aiidpd.config.tables.gpu import Gpu, GpuOverride
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy, GpuLimits
 from aiidpd.workers.thermal.alarms.watch import Policies
 from aiidpd.workers.thermal.foresight import ForesightPolicy
+from aiidpd.workers.thermal.foresight_settling import SettlingPolicy
 
 _GAPS = 3  # readings that may be missing before the time between two tells nothing
 
@@ -26,7 +27,8 @@ def alarm_policies(gpu: Gpu) -> Policies:
         expected_gpus=gpu.expected_gpus,
         longest_gap=max(usual.longest_gap, _GAPS * gpu.interval),
     )
-    return Policies(alarms, ForesightPolicy(ambient_celsius=gpu.ambient_celsius))
+    settling = SettlingPolicy(ambient_celsius=gpu.ambient_celsius)
+    return Policies(alarms, ForesightPolicy(settling=settling))
 
 
 def _limits(gpu: Gpu, override: GpuOverride | None = None) -> GpuLimits:

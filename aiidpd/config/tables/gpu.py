@@ -150,7 +150,7 @@ class Gpu(Table):
         ge=-20,
         le=60,
         description="The temperature of the air, in degrees Celsius, that thermal resistance is reckoned "
-        "from for a GPU that never idles. One that does is compared with its own lowest temperature.",
+        "from for a GPU that never idles. One that does is compared with its own idle temperature.",
     )
     expected_gpus: Whole = Field(
         default=0,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.kernel.errors import describe
 from aiidpd.system.kept import KeptFile
-from aiidpd.workers.thermal.foresight import Baseline, Baselines
+from aiidpd.workers.thermal.foresight_baseline import Baselines
+from aiidpd.workers.thermal.foresight_conductance import Baseline, Operation
 
-VERSION: Final = 1
+VERSION: Final = 2
 _LARGEST = 1 << 20
+_FIGURES = 7  # an operation and its seconds
+_MOST = 1e12
 
 
 class BaselineFile:
@@ -55,7 +58,7 @@ class BaselineFile:
 def encode(known: Mapping[str, Baselines]) -> bytes:
     """Return the content of the file."""
     gpus = {
-        uuid: {name: [base.resistance, base.seconds, base.fan] for name, base in one.items()}
+        uuid: {name: [*astuple(base.usual), base.seconds] for name, base in one.items()}
         for uuid, one in known.items()
         if one
     }
@@ -73,8 +76,10 @@ def decode(data: bytes) -> Mapping[str, Baselines]:
     }
 
 
-def _baseline(resistance: float, seconds: float, fan: float) -> Baseline:
-    figures = (resistance, seconds, fan)
-    if not all(map(math.isfinite, figures)) or resistance <= 0 or seconds < 0 or fan < 0:
+def _baseline(*figures: float) -> Baseline:
+    if len(figures) != _FIGURES or not all(abs(each) < _MOST for each in figures):
         raise ValueError(f"{figures} are no baseline")
-    return Baseline(*map(float, figures))
+    rise, power, fan, reference_power, reference_fan, rate, seconds = map(float, figures)
+    if min(power, fan, reference_power, reference_fan, seconds) < 0 or rise <= 0:
+        raise ValueError(f"{figures} are no baseline")
+    return Baseline(Operation(rise, power, fan, reference_power, reference_fan, rate), seconds)

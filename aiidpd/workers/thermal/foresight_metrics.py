@@ -20,7 +20,7 @@ _GAUGES = (
     (
         "thermal_resistance_celsius_per_watt",
         "resistance",
-        "Degrees above the ambient estimate per watt; only while temperature, power and fan are steady.",
+        "Degrees above the GPU's own idle per watt; only while temperature, power and fan are steady.",
     ),
     (
         "thermal_resistance_baseline_celsius_per_watt",

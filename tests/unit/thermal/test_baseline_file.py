@@ -8,12 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.workers.thermal.baseline_file import BaselineFile, decode, encode
-from aiidpd.workers.thermal.foresight import Baseline, Baselines
+from aiidpd.workers.thermal.foresight_baseline import Baselines
+from aiidpd.workers.thermal.foresight_conductance import Baseline, Operation
 from tests.patience import PATIENCE
 
-KNOWN = {"GPU-0": {"idle/12": Baseline(0.15, 3600.0, 0.61), "assumed/00": Baseline(0.6, 10.0, 0.0)}}
+KNOWN = {
+    "GPU-0": {
+        "idle/12": Baseline(Operation(38.0, 290.0, 0.61, 15.0, 0.0), 3600.0),
+        "cooling/00": Baseline(Operation(8.0, 15.0, 0.0, 15.0, 0.0, -0.01), 10.0),
+    }
+}
 figures = st.floats(1e-6, 1e9)
-baselines = st.builds(Baseline, figures, figures, st.floats(0, 2))
+rates = st.floats(-5, 5)
+baselines = st.builds(
+    Baseline, st.builds(Operation, figures, figures, figures, figures, figures, rates), figures
+)
 
 
 @given(st.dictionaries(st.text(), st.dictionaries(st.text(), baselines, min_size=1)))
@@ -40,14 +49,16 @@ def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
         b"null",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"version": 2, "gpus": {}}',
-        b'{"version": 1}',
-        b'{"version": 1, "gpus": []}',
-        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [0.1]}}}',
-        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [0, 1, 1]}}}',
-        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": [NaN, 1, 1]}}}',
-        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": ["a", 1, 1]}}}',
-        b'{"version": 1, "gpus": {"GPU-0": {"idle/12": 7}}}',
+        b'{"version": 1, "gpus": {}}',
+        b'{"version": 2}',
+        b'{"version": 2, "gpus": []}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [0.1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [0, 1, 1, 1, 1, 1, 1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [NaN, 1, 1, 1, 1, 1, 1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [1, 1, 1, 1, 1, 1, -1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [1, 1e13, 1, 1, 1, 1, 1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": ["a", 1, 1, 1, 1, 1, 1]}}}',
+        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": 7}}}',
     ],
 )
 def test_a_file_that_is_damaged_is_nothing_learnt_and_told(tmp_path: Path, content: bytes) -> None:
@@ -68,4 +79,4 @@ def test_a_folder_that_refuses_is_told_and_forgotten_when_it_takes_it(tmp_path: 
     file.write(KNOWN)
     file.wait(PATIENCE)
     assert file.problem == ""
-    assert json.loads((folder / "baselines.json").read_text())["version"] == 1
+    assert json.loads((folder / "baselines.json").read_text())["version"] == 2

@@ -22,7 +22,7 @@ from aiidpd.workers.thermal.alarms.rules import rules
 from aiidpd.workers.thermal.alarms.watch import Policies
 from aiidpd.workers.thermal.baseline_file import BaselineFile
 from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.foresight import Baseline
+from aiidpd.workers.thermal.foresight_conductance import Baseline, Operation
 from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.policy import ThermalPolicy
@@ -210,7 +210,7 @@ async def test_a_damaged_file_is_told_once(house: House, tmp_path: Path) -> None
 
 
 async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) -> None:
-    known = {UUID: {"assumed/10": Baseline(0.175, 1e6, 0.5)}}
+    known = {UUID: {"assumed/10": Baseline(Operation(35.0, 200.0, 0.5), 1e6)}}
     house.memory.memory = replace(house.memory.memory, baselines=known)
     house.memory.loaded = True
     await house.run(200)

@@ -20,9 +20,11 @@ def cooling(
     """Yield how the alerts about fans and resistance stand; nothing where the figures aren't known."""
     yield from _fan(course, look, policy)
     if foresight is not None and foresight.drift_ratio is not None:
+        # What a warmer room than the assumed one would explain is no dust.
+        sure = policy.drift_ratio + foresight.drift_error
         yield look.says(
             rules.RESISTANCE_DRIFT,
-            above(foresight.drift_ratio, policy.drift_ratio, policy.drift_clear_ratio),
+            above(foresight.drift_ratio, sure, policy.drift_clear_ratio),
             resistance=foresight.resistance,
             baseline=foresight.baseline,
             drift_ratio=round(foresight.drift_ratio, 4),

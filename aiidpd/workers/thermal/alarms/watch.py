@@ -17,7 +17,8 @@ from aiidpd.workers.thermal.alarms.sensor import SensorMemory, judge
 from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.alarms.throttle import ThrottleMemory, throttle
 from aiidpd.workers.thermal.faults import IMPLAUSIBLE
-from aiidpd.workers.thermal.foresight import Baselines, Foresight, ForesightPolicy, GpuCourse, foresee
+from aiidpd.workers.thermal.foresight import Foresight, ForesightPolicy, GpuCourse, foresee
+from aiidpd.workers.thermal.foresight_baseline import Baselines
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.xid import XidEvent
 
