@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.workers.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
@@ -32,7 +32,6 @@ from tests.unit.thermal.governed import ON, UUID, Rig, reading, snapshot
 
 BLOCKED = replace(Card(), fan_limit=0.0)
 WEAK = replace(Card(), fan_limit=0.3)
-LIGHT = replace(BLOCKED, heat_capacity=200.0)  # heats by a degree a second
 TARGET = 87.0  # 92 °C less the margin
 DAY = 86_400
 
@@ -47,16 +46,83 @@ def test_with_a_blocked_fan_the_driver_never_throttles_where_it_did_without_the_
     assert any(move.rung.clock_hertz for move in governed.moves), "the power limit alone would not have done"
 
 
-@pytest.mark.parametrize(("card", "most"), [(BLOCKED, 1.0), (WEAK, 1.0), (LIGHT, 2.0)])
+def heats(card: Card) -> float:
+    """Return how fast ``card`` heats at the target with its fan blocked, in Celsius a second."""
+    lost = card.conductance_still * (TARGET - card.ambient_celsius)
+    return (card.power_limit_watts - lost) / card.heat_capacity
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(
+    heat_capacity=st.floats(100, 3000),
+    still=st.floats(1, 2.5),
+    ambient=st.floats(10, 40),
+    noise=st.sampled_from([0.0, 2.0]),
+    delay=st.sampled_from([0.0, 0.5]),
+    start=st.floats(30, 86),
+    load=st.sampled_from([0.0, 0.5, 1.0]),
+    blocked_after=st.floats(1, 60),
+    left=st.sampled_from([0.0, 0.2]),
+    seed=st.integers(0, 2**32),
+)
+def test_whatever_the_cooler_and_whenever_its_fan_stops_the_overshoot_is_small(
+    *,
+    heat_capacity: float,
+    still: float,
+    ambient: float,
+    noise: float,
+    delay: float,
+    start: float,
+    load: float,
+    blocked_after: float,
+    left: float,
+    seed: int,
+) -> None:
+    """At most 1 °C; or what a card so light gains in five readings and the delay of a setting."""
+    card = Card(heat_capacity=heat_capacity, conductance_still=still, ambient_celsius=ambient)
+    rig = Rig(card, noise=noise, seconds=0, delay=delay, temperature=start, seed=seed)
+    rig.run(blocked_after, lambda _: load)
+    rig.card = replace(card, fan_limit=left)
+    rig.run(min(400, heat_capacity))
+
+    assert rig.throttled == 0
+    assert rig.hottest <= TARGET + max(1.0, heats(card) * (5 * 0.25 + delay))
+
+
+@pytest.mark.parametrize("heat_capacity", [350.0, 1000.0, 2500.0])
 @pytest.mark.parametrize("noise", [0.0, 2.0])
-@pytest.mark.parametrize("pace", [1.0, 0.25])
-def test_the_overshoot_is_small_and_nothing_throttles(
-    card: Card, most: float, noise: float, pace: float
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_cooler_of_a_real_cards_weight_is_never_1_degree_too_hot(
+    heat_capacity: float, noise: float, delay: float
 ) -> None:
     for seed in range(3):
-        rig = Rig(card, noise=noise, seconds=pace, seed=seed).run(1800)
+        rig = Rig(
+            replace(BLOCKED, heat_capacity=heat_capacity), noise=noise, seconds=0, delay=delay, seed=seed
+        )
+        rig.run(600).run(200, lambda _: 0.0).run(600)
         assert rig.throttled == 0
-        assert rig.hottest <= TARGET + most
+        assert rig.hottest <= TARGET + 1
+
+
+@pytest.mark.parametrize("fan", [0.15, 0.3, 0.35])
+@pytest.mark.parametrize("noise", [0.0, 2.0])
+def test_no_more_power_is_taken_than_the_target_asks_for(fan: float, noise: float) -> None:
+    card = replace(Card(), fan_limit=fan)
+    most = (card.conductance_still + card.conductance_fan * fan) * (TARGET - card.ambient_celsius)
+    rig = Rig(card, noise=noise, seconds=0).run(3600)
+    before = rig.joules
+    rig.run(3600)
+
+    assert 0.92 * most < (rig.joules - before) / 3600 < 1.01 * most
+
+
+def test_where_the_clocks_must_do_it_the_power_is_within_two_of_their_rungs() -> None:
+    most = BLOCKED.conductance_still * (TARGET - BLOCKED.ambient_celsius)
+    rig = Rig(BLOCKED, seconds=0).run(3600)
+    before = rig.joules
+    rig.run(3 * 3600)
+
+    assert 0.7 * most < (rig.joules - before) / (3 * 3600) < 1.01 * most
 
 
 def test_a_load_that_comes_and_goes_is_met_each_time() -> None:
@@ -66,43 +132,21 @@ def test_a_load_that_comes_and_goes_is_met_each_time() -> None:
     assert rig.hottest <= TARGET + 1
 
 
+@pytest.mark.timeout(600)
 def test_a_healthy_card_is_left_alone_for_a_day_of_noise() -> None:
-    rig = Rig(noise=2.0).run(DAY)
+    rig = Rig(noise=2.0, seconds=0).run(DAY)
 
     assert rig.moves == []
 
 
+@pytest.mark.timeout(600)
 def test_a_weak_fan_is_lived_with_and_not_tried_out_every_minute() -> None:
-    rig = Rig(WEAK, noise=2.0).run(DAY)
+    rig = Rig(WEAK, noise=2.0, seconds=0).run(DAY)
 
     assert rig.throttled == 0
     assert rig.hottest <= TARGET + 1
     assert rig.reversals < 2 * 24 + 20  # an hour between tries, and the first ones closer together
     assert rig.limit >= 150
-
-
-@pytest.mark.parametrize(
-    ("below", "pace", "hours"),
-    [
-        (0.0, 1.0, 24),
-        (4.0, 1.0, 24),
-        (2.0, 1.0, 4),
-        (6.0, 1.0, 4),
-        (15.0, 1.0, 4),
-        (0.0, 0.25, 2),
-        (4.0, 0.25, 2),
-    ],
-)
-def test_noise_around_a_threshold_never_makes_it_turn_back(below: float, pace: float, hours: int) -> None:
-    """The temperature does not obey here: it hovers at the target, at the hysteresis, at the idle mark."""
-    noise, state, ways = random.Random(below), GovernorState(), []
-    for count in range(round(hours * 3600 / pace)):
-        told = reading(float(round(TARGET - below + noise.uniform(-2, 2))))
-        state, effects = step(state, snapshot(told), count * pace, replace(ON, mode=Mode.DRY_RUN))
-        ways += [effect.after > effect.before for effect in effects if isinstance(effect, Move)]
-    assert len(set(ways)) <= 1
-    if below > 4:
-        assert ways == []
 
 
 def test_it_goes_down_in_order_and_up_in_reverse() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,6 @@ from aiidpd.workers.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.workers.thermal.xid import XidEvent
 from tests.unit.thermal.alarmed import COOL, UUID, Bench
 
-DAY = 86_400
 LOST = GpuFault(0, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST")
 HANGS = Unavailable("read", "GPUs", reason="NVML did not answer within 2 s")
 
@@ -84,26 +82,6 @@ def test_the_limits_of_one_gpu_can_be_its_own():
         bench.see(COOL, second, third)
     fired = {subject for _, each in bench.told if each.change is Change.FIRING for subject in [each.subject]}
     assert fired == {UUID, "GPU-bb"}
-
-
-@pytest.mark.parametrize(
-    ("figure", "threshold", "alert"),
-    [
-        ("temperature_celsius", 85.0, rules.TEMPERATURE_WARNING),
-        ("temperature_celsius", 90.0, rules.TEMPERATURE_CRITICAL),
-        ("temperature_celsius", 92.0, rules.NEAR_SLOWDOWN),
-        ("memory_temperature_celsius", 100.0, rules.MEMORY_TEMPERATURE),
-    ],
-)
-def test_a_day_of_noise_around_a_threshold_makes_no_second_transition(
-    figure: str, threshold: float, alert: str
-):
-    rng = random.Random(3)
-    bench = Bench(period=4.0)  # less often, to be faster; nothing depends on it
-    while bench.now < DAY:
-        bench.see(replace(COOL, **{figure: threshold + rng.uniform(-2, 2)}))
-    assert bench.changes(alert) == [Change.PENDING, Change.FIRING]
-    assert {name for name in bench.rules if bench.changes(name).count(Change.FIRING) > 1} == set()
 
 
 def test_hot_too_long_counts_the_seconds_of_an_hour():
