@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bench.harness import cpu_seconds, daemon, percentile, processes, pss_bytes, report
 from bench.workload import NVML, fake_nvml
-from tests.daemon import free_port
 from tests.fakes.nvml import FakeNvml
+from tests.ports import free_port
 
 PEER = Path(sys.executable).parents[1] / "peers/bin/nvitop-exporter"
 ROUNDS = 3
