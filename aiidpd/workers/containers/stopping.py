@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio
 
+from aiidpd.kernel.asks import EMERGENCY, named
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
@@ -15,7 +16,6 @@ from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.workers.containers.engine import Engine
 
 SOURCE: Final = "containers"
-EMERGENCY: Final = "gpu.emergency"
 STOPPED: Final = "container.emergency_stopped"
 FAILED: Final = "container.emergency_failed"
 _WAITING = 16
@@ -48,8 +48,7 @@ class StopOrders:
 
     def _heard(self, event: Event) -> None:
         if event.kind == EMERGENCY:
-            names = str(event.evidence.get("containers", "")).split(",")
-            self.waiting.append(StopOrder(tuple(dict.fromkeys(filter(None, names))), event))
+            self.waiting.append(StopOrder(named(event), event))
             self.arrived.set()
 
     async def next(self) -> StopOrder:

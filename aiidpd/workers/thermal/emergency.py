@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
+from aiidpd.kernel.asks import EMERGENCY, joined
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy
@@ -15,7 +16,6 @@ from aiidpd.workers.thermal.alarms.subject import Look
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 
 SOURCE: Final = "thermal"
-KIND: Final = "gpu.emergency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +125,11 @@ class EmergencyWatch:
 
 def _event(emergency: Emergency, policy: EmergencyPolicy, at: float, *, simulated: bool) -> Event:
     reading = emergency.reading
-    names = ", ".join(policy.containers)
+    names = joined(policy.containers)
     return Event(
         time=at,
         source=SOURCE,
-        kind=KIND,
+        kind=EMERGENCY,
         subject=reading.uuid,
         severity=Severity.ERROR,
         reason=f"GPU {reading.index} ({reading.name}) is at {reading.temperature_celsius:g} °C, at or above "
@@ -140,7 +140,7 @@ def _event(emergency: Emergency, policy: EmergencyPolicy, at: float, *, simulate
             "temperature_celsius": reading.temperature_celsius,
             "critical_celsius": emergency.critical_celsius,
             "readings": emergency.readings,
-            "containers": ",".join(policy.containers),
+            "containers": names,
             "remedy": "find out why it is that hot; what was stopped, and how to start it again, "
             "is told by events container.emergency_stopped",
         },

@@ -113,7 +113,7 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off() -> None:
         watch.observe(snapshot(92.0), 100.0 + second, float(second))
     (event,) = events
     assert (event.kind, event.severity, event.subject) == ("gpu.emergency", Severity.ERROR, "GPU-0")
-    assert event.evidence["containers"] == "vllm,llama"
+    assert event.evidence["containers"] == "vllm, llama"
     assert event.evidence["readings"] == 3
     policy = EmergencyPolicy()
     for second in range(5, 10):

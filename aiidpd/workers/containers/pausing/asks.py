@@ -5,14 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final
 
+from aiidpd.kernel.asks import BACK_OFF, BACK_OFF_ENDED, hold_seconds, named
 from aiidpd.kernel.events import Event
-
-ASKED: Final = "gpu.back_off"
-ENDED: Final = "gpu.back_off_ended"
-_LONGEST = 3600.0
-_DEFAULT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +31,17 @@ class Asks:
     by_gpu: Mapping[str, Ask] = field(default_factory=lambda: MappingProxyType({}))
 
     def hear(self, event: Event, now: float) -> Asks:
-        """Return the asks after ``event``; one that is about something else changes nothing.
-
-        An ask holds for its evidence ``hold_seconds``, an hour at most: whoever asked may be gone.
-        """
-        if event.kind not in (ASKED, ENDED):
+        """Return the asks after ``event``; one that is about something else changes nothing."""
+        if event.kind not in (BACK_OFF, BACK_OFF_ENDED):
             return self
         asks = {uuid: ask for uuid, ask in self.by_gpu.items() if uuid != event.subject}
-        if event.kind == ASKED:
-            named = (name.strip() for name in str(event.evidence.get("containers") or "").split(","))
-            seconds = event.evidence.get("hold_seconds")
-            known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            hold = min(_LONGEST, float(seconds)) if known and seconds is not None else _DEFAULT
+        if event.kind == BACK_OFF:
             index = event.evidence.get("gpu")
             asks[event.subject] = Ask(
                 gpu=f"GPU {event.subject if index is None else index}",
-                names=tuple(dict.fromkeys(filter(None, named))),
+                names=named(event),
                 reason=event.reason,
-                until=now + hold,
+                until=now + hold_seconds(event),
                 simulated=event.simulated,
             )
         return Asks(MappingProxyType(asks))

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from aiidpd.kernel.asks import BACK_OFF, BACK_OFF_ENDED
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event
-from aiidpd.workers.containers.pausing.asks import ASKED, ENDED, Ask, Asks
+from aiidpd.workers.containers.pausing.asks import Ask, Asks
 from aiidpd.workers.containers.pausing.holding import Holding
 
 
@@ -25,7 +26,7 @@ class BackOffAsks:
         bus.attach(events=self._heard)
 
     def _heard(self, event: Event) -> None:
-        if event.kind in (ASKED, ENDED):
+        if event.kind in (BACK_OFF, BACK_OFF_ENDED):
             self._asks = self._asks.hear(event, self._clock.monotonic())
             self.changed.set()
 

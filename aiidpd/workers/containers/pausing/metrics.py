@@ -36,27 +36,21 @@ class PausesCollector(Collector):
             "Containers that may be paused by aiidpd now.",
             value=len(holding),
         )
-        pauses = CounterMetricFamily(
-            "aiidpd_container_back_off_pauses",
-            "Times that aiidpd paused the container because a GPU was too hot.",
-            labels=["container"],
-        )
-        for name, count in tally.pauses.items():
-            pauses.add_metric([name], count)
-        yield pauses
-        seconds = CounterMetricFamily(
-            "aiidpd_container_back_off_seconds",
-            "For how long aiidpd had paused the container, counted when it goes on.",
-            labels=["container"],
-        )
-        for name, total in tally.seconds.items():
-            seconds.add_metric([name], total)
-        yield seconds
-        failures = CounterMetricFamily(
-            "aiidpd_container_back_off_failures",
-            "Times that the engine did not pause the container, or did not let it go on when it should have.",
-            labels=["container"],
-        )
-        for name, count in tally.failures.items():
-            failures.add_metric([name], count)
-        yield failures
+        for name, text, counts in (
+            ("pauses", "Times that aiidpd paused the container because a GPU was too hot.", tally.pauses),
+            (
+                "seconds",
+                "For how long aiidpd had paused the container, counted when it goes on.",
+                tally.seconds,
+            ),
+            (
+                "failures",
+                "Times that the engine did not pause the container, or did not let it go on when it "
+                "should have.",
+                tally.failures,
+            ),
+        ):
+            family = CounterMetricFamily(f"aiidpd_container_back_off_{name}", text, labels=["container"])
+            for container, value in counts.items():
+                family.add_metric([container], value)
+            yield family

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from aiidpd.kernel.asks import BACK_OFF, BACK_OFF_ENDED, joined
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.workers.thermal.governor.telling import GovernorTeller
 
-BACK_OFF: Final = "gpu.back_off"
-BACK_OFF_ENDED: Final = "gpu.back_off_ended"
 BACK_OFF_SECONDS: Final = 600.0
 """How long an ask holds unless it is said again: so none outlives a daemon that can't take it back."""
 
@@ -21,7 +20,7 @@ class BackOffAsker:
     def __init__(self, teller: GovernorTeller, clock: Clock, containers: tuple[str, ...]) -> None:
         self._teller = teller
         self._clock = clock
-        self._containers = ", ".join(containers)
+        self._containers = joined(containers)
         self._asked: dict[str, float] = {}
 
     @property
