@@ -45,8 +45,7 @@ class PausesCollector(Collector):
             ),
             (
                 "failures",
-                "Times that the engine did not pause the container, or did not let it go on when it "
-                "should have.",
+                "Times that the engine did not pause the container, or not let it go on when it should have.",
                 tally.failures,
             ),
         ):
