@@ -173,7 +173,7 @@ async def test_the_watchdog_is_fed_while_workers_fail_and_hang(clock: FakeClock)
     house = House(clock, bad=fails, stuck=hangs(clock))
     async with house.running():
         await clock.advance(100)
-        assert len(house.watchdogs) >= 195
+        assert len(house.watchdogs) >= 100
 
 
 async def test_a_worker_that_cannot_be_cancelled_silences_the_watchdog(clock: FakeClock):
@@ -295,6 +295,6 @@ async def test_whatever_one_worker_does_the_other_works_each_second(script: list
     async with house.running():
         await clock.advance(300)
         assert house.status("good").passes == 301
-        assert len(house.watchdogs) >= 595
+        assert len(house.watchdogs) >= 300
         ended = sum(act in {"fail", "return", "hang", "group"} for act in script)
         assert house.status("wild").restarts <= ended
