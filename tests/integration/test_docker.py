@@ -138,7 +138,8 @@ async def test_docker_s_own_restarts_are_told_with_the_code_of_each_end(docker: 
         await docker.run("loop", "--restart", "on-failure:2", command=command)
         cycle = ["started", "died"]
         await watched.until(name, "appeared", *cycle, *cycle, *cycle, "restart_loop")
-        codes = [one.evidence["exit_code"] for _, one in watched.said if one.kind == "container.died"]
+        ends = [one for _, one in watched.said if one.kind == "container.died" and one.subject == name]
+        codes = [one.evidence["exit_code"] for one in ends]
         assert codes == [3, 3, 3]
 
 
