@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiidpd.demo.model_folder import make_model_folder
-from tests.patience import PATIENCE, until
+from tests.patience import PATIENCE, Stopwatch, until
 from tests.ports import free_port
 
 WORKERS = ("thermal", "containers", "backup", "bench")
@@ -125,6 +125,18 @@ def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
     return Daemon(folder, port, process)
 
 
+def end(process: subprocess.Popen[bytes], signal_: signal.Signals, log: Path) -> None:
+    """Ask a daemon to end, which it must do well.
+
+    What takes the daemon longer than it may is left behind; where the machine held it up, that is no fault.
+    """
+    stopwatch = Stopwatch()
+    process.send_signal(signal_)
+    code = process.wait(PATIENCE)
+    said = log.read_text()
+    assert code == 0 or ("left without it" in said and stopwatch.within(3.0)), said
+
+
 @contextmanager
 def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Daemon]:
     """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
@@ -132,8 +144,7 @@ def running(folder: Path, environment: Mapping[str, str] | None = None) -> Itera
     process = daemon.process
     try:
         yield daemon
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0, (folder / "log").read_text()
+        end(process, signal.SIGTERM, folder / "log")
     finally:
         if process.poll() is None:
             process.kill()

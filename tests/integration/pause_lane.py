@@ -83,7 +83,10 @@ class Lane:
         way = self.random.choices(WAYS, WEIGHTS)[0]
         pid = self.start(asked=True)
         self.until(self.lease.exists, "nothing was ever paused")
-        time.sleep(self.random.uniform(0, 0.15))
+        if self.random.random() < 0.5:  # into a pause, however long each step takes here, or anywhere
+            self.until(lambda: self.state(self.victim) == "paused", "the engine never paused it")
+        else:
+            time.sleep(self.random.uniform(0, 0.15))
         os.kill(pid, signal.SIGTERM if way == "term" else signal.SIGKILL)
         os.waitpid(pid, 0)
         self.seen[way] += 1

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from aiidpd.control.client import ControlClient, ControlError
+from tests.daemon import end
 from tests.fakes.nvml import FakeNvml
-from tests.patience import PATIENCE, until
+from tests.patience import until
 
 
 @contextmanager
@@ -37,8 +38,7 @@ def demo(
         )
     try:
         yield process
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE) == 0, (folder / "err").read_text()
+        end(process, signal.SIGINT, folder / "err")
     finally:
         if process.poll() is None:
             process.kill()
