@@ -49,8 +49,8 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
     gpus, pauses = LeaseFile(state / NAME), PauseLease(state / PAUSES)
     codes: list[int] = []
 
-    async def gpus_back() -> None:
-        codes.append(await _gpus(gpus, settings, _say, to_default=to_default))
+    async def restore_gpus_of_lease() -> None:
+        codes.append(await gpus_back(gpus, settings, _say, to_default=to_default))
 
     async def containers_back() -> None:
         codes.append(await _containers(pauses, settings))
@@ -58,7 +58,7 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
     async def run() -> None:
         async with anyio.create_task_group() as group:
             if to_default or gpus.path.exists():
-                group.start_soon(gpus_back)
+                group.start_soon(restore_gpus_of_lease)
             if pauses.path.exists():
                 group.start_soon(containers_back)
 
@@ -81,14 +81,10 @@ async def _containers(lease: PauseLease, settings: Settings) -> int:
         return FAILED
 
 
-def restore_from(lease: LeaseFile, settings: Settings, say: Callable[[str], None]) -> int:
-    """Put back the GPUs of ``lease``, and tell it line by line; return the exit code."""
-    return anyio.run(_gpus, lease, settings, say)
-
-
-async def _gpus(
+async def gpus_back(
     lease: LeaseFile, settings: Settings, say: Callable[[str], None], *, to_default: bool = False
 ) -> int:
+    """Put back the GPUs of ``lease``, and tell it line by line; return the exit code."""
     library = NvmlLibrary(call_timeout=settings.gpu.call_timeout, start_timeout=_START_WITHIN)
     try:
         return await (_to_default(lease, library, say) if to_default else _from(lease, library, say))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.clock import FakeClock
+from tests.fakes.docker_engine import RealDocker, real_docker
 
 pytest_plugins = ["tests.fakes.nvml.fixtures"]
 
@@ -51,3 +52,9 @@ def missing() -> Callable[[str, str], None]:
         pytest.skip(message)
 
     return report
+
+
+@pytest.fixture(scope="module")
+def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
+    with real_docker(missing) as found:
+        yield found

@@ -46,14 +46,6 @@ def user_ids(users: Iterable[str | int], *, key: str) -> frozenset[int]:
     return frozenset(user if isinstance(user, int) else _uid(user, key) for user in users)
 
 
-def user_name(uid: int) -> str:
-    """Return the name of user ``uid``, or its number as text where it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _groups(connection: socket.socket, uid: int, gid: int) -> frozenset[int]:
     try:
         raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST)

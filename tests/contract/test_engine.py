@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -13,7 +13,7 @@ from aiidpd.workers.containers.docker import DockerEngine
 from aiidpd.workers.containers.engine import ACTIONS, Engine, EngineEvent
 from aiidpd.workers.containers.simulated import SimulatedEngine
 from tests.fakes.clock import FakeClock
-from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.docker_engine import RealDocker
 from tests.patience import PATIENCE
 
 STATES = {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
@@ -27,12 +27,6 @@ class World:
     victim: str
     kill: Callable[[], Awaitable[None]]
     now: Callable[[], float]
-
-
-@pytest.fixture(scope="module")
-def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
-    with real_docker(missing) as found:
-        yield found
 
 
 @pytest.fixture

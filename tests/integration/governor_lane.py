@@ -31,7 +31,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.restart import Backoff
 from aiidpd.kernel.supervise import Supervisor
 from aiidpd.kernel.worker import WorkerSpec
-from aiidpd.restore_gpus import restore_from
+from aiidpd.restore_gpus import gpus_back
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
@@ -221,7 +221,7 @@ class Lane:
     def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
         if self.lease.exists():
-            restore_from(LeaseFile(self.lease), self.settings, lambda _: None)
+            anyio.run(gpus_back, LeaseFile(self.lease), self.settings, lambda _: None)
 
     def wait_for_a_moment(self, watts: int) -> None:
         if self.random.random() < 0.1:  # some in the middle of a start

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from aiidpd.workers.containers.pausing.lease import NAME, PauseLease
 from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
 from aiidpd.workers.containers.pausing.pauser import Pauser
 from aiidpd.workers.containers.pausing.telling import PauseTeller
-from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape
 from tests.integration.test_emergency import Daemon
@@ -55,12 +55,6 @@ listen = ""
 [control]
 group = ""
 """
-
-
-@pytest.fixture(scope="module")
-def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
-    with real_docker(missing) as found:
-        yield found
 
 
 class Site:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from aiidpd.workers.containers.docker import DockerEngine
 from aiidpd.workers.containers.engine import EngineSnapshot
 from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.worker import ContainersWorker
-from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.patience import PATIENCE, Stopwatch
 
@@ -29,12 +29,6 @@ pytestmark = pytest.mark.real("docker")
 # Seconds that an event may take to us on a busy machine: it came by itself, since the next look is far away.
 SOON = 60.0
 SICK_ON_DEMAND = ("--health-cmd", "test ! -f /sick", "--health-interval", "0.3s", "--health-retries", "1")
-
-
-@pytest.fixture(scope="module")
-def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
-    with real_docker(missing) as found:
-        yield found
 
 
 @pytest.fixture

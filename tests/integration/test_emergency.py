@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import anyio
 import pytest
 
 from aiidpd.control.client import ControlClient, ControlError
-from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.docker_engine import RealDocker
 from tests.fakes.nvml import FakeNvml
 from tests.patience import PATIENCE, Stopwatch
 
@@ -44,12 +44,6 @@ listen = ""
 [control]
 group = ""
 """
-
-
-@pytest.fixture(scope="module")
-def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
-    with real_docker(missing) as found:
-        yield found
 
 
 class Daemon:

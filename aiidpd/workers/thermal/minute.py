@@ -9,7 +9,7 @@ from typing import Final
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Scalar
-from aiidpd.workers.thermal.gpu import CLOCK_EVENTS, GpuReading, GpuSnapshot, clock_event_names
+from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
 
 SOURCE: Final = "thermal"
 KIND: Final = "gpu.minute"
@@ -209,7 +209,3 @@ class MinuteLog:
 def reasons(bits: int) -> str:
     """Return what in ``bits`` holds the clocks down against the load, joined by ``|``; idling does not."""
     return "|".join(reason for reason in clock_event_names(bits) if reason not in _IDLE)
-
-
-ALL_REASONS: Final = tuple(reason for reason in CLOCK_EVENTS.values() if reason not in _IDLE)
-"""Every reason that counts as throttling."""
