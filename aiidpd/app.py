@@ -34,12 +34,12 @@ from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.supervise import Supervisor
 from aiidpd.kernel.worker import WorkerStatus
-from aiidpd.system.connection import Limits
-from aiidpd.system.lock import StateLock
-from aiidpd.system.notify import Notifier
-from aiidpd.system.peercred import user_ids
-from aiidpd.system.sockets import UnixListener, listen_tcp, listen_unix
-from aiidpd.system.web import WebServer
+from aiidpd.platform.connection import Limits
+from aiidpd.platform.lock import StateLock
+from aiidpd.platform.notify import Notifier
+from aiidpd.platform.peercred import user_ids
+from aiidpd.platform.sockets import UnixListener, listen_tcp, listen_unix
+from aiidpd.platform.web import WebServer
 from aiidpd.telemetry import logging
 from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import metrics_app

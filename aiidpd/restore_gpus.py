@@ -17,7 +17,7 @@ import anyio
 from aiidpd.config.load import load
 from aiidpd.config.model import Settings
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.system.lock import StateLock
+from aiidpd.platform.lock import StateLock
 from aiidpd.workers.containers.pausing.lease import NAME as PAUSES
 from aiidpd.workers.containers.pausing.lease import LeaseUnusable as PausesUnusable
 from aiidpd.workers.containers.pausing.lease import PauseLease

@@ -12,7 +12,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.health import Health
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 
 CODE: Final = "alert_state"
 _GRAVE = frozenset({Change.FIRING, Change.RESOLVED, Change.EXPIRED})  # what must not be told a second time

@@ -16,8 +16,8 @@ from aiidpd.config.origin import Layer, Source
 from aiidpd.config.problems import Problem
 from aiidpd.config.toml import render
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system import credentials
-from aiidpd.system.readfile import read_small
+from aiidpd.platform import credentials
+from aiidpd.platform.readfile import read_small
 
 FILE_LIMIT = 2**20  # bytes of one file
 CREDENTIAL = re.compile(r"aiidpd\.bench\.endpoints\.(?P<name>.+)\.api_key")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aiidpd.system.peercred import Peer
+from aiidpd.platform.peercred import Peer
 
 
 class Access(StrEnum):

@@ -14,7 +14,7 @@ from aiidpd.control.access import Access
 from aiidpd.control.call import Route
 from aiidpd.control.document import Document, Question
 from aiidpd.control.schema import ProblemDocument
-from aiidpd.system.problem import MEDIA_TYPE as PROBLEM
+from aiidpd.platform.problem import MEDIA_TYPE as PROBLEM
 
 PATH = "/v1/openapi.json"
 NDJSON = "application/x-ndjson"

@@ -21,8 +21,8 @@ from aiidpd.control.schema import Heartbeat
 from aiidpd.control.services import Services
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
 from aiidpd.kernel.events import Event, Scalar, Severity
-from aiidpd.system.connection import Connection
-from aiidpd.system.web import connection_of
+from aiidpd.platform.connection import Connection
+from aiidpd.platform.web import connection_of
 
 HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; clients count on 2
 
@@ -55,7 +55,7 @@ class ControlApi:
         self._openapi: bytes | None = None
 
     def application(self) -> web.Application:
-        """Return the application that a :class:`~aiidpd.system.web.WebServer` serves."""
+        """Return the application that a :class:`~aiidpd.platform.web.WebServer` serves."""
         app = web.Application()
         for route in self._routes:
             app.router.add_route(route.method, route.path, self._serve(route))

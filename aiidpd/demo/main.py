@@ -15,7 +15,7 @@ from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.demo.screen import Screen
 from aiidpd.demo.settings import MODELS, demo_settings
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system.atomic import write_atomic
+from aiidpd.platform.atomic import write_atomic
 
 
 def demo(directory: Path) -> None:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiidpd.system.atomic import write_atomic
+from aiidpd.platform.atomic import write_atomic
 
 _VOCABULARY, _HIDDEN, _FEED_FORWARD = 512, 256, 512
 _ALIGNMENT = 32

@@ -25,7 +25,7 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Worker, WorkerSpec
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.inference import Inference
 from aiidpd.wiring.keeping import Keeping

@@ -25,9 +25,9 @@ from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import WorkerState, WorkerStatus
-from aiidpd.system.connection import Limits
-from aiidpd.system.sockets import listen_unix
-from aiidpd.system.web import WebServer
+from aiidpd.platform.connection import Limits
+from aiidpd.platform.sockets import listen_unix
+from aiidpd.platform.web import WebServer
 from aiidpd.workers.thermal.hold import GpuHold
 from tests.patience import PATIENCE
 

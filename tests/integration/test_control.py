@@ -17,9 +17,9 @@ import anyio.to_thread
 from prometheus_client import CollectorRegistry, Gauge
 
 from aiidpd.control.client import ControlClient
-from aiidpd.system.connection import Limits
-from aiidpd.system.sockets import listen_tcp, listen_unix
-from aiidpd.system.web import WebServer
+from aiidpd.platform.connection import Limits
+from aiidpd.platform.sockets import listen_tcp, listen_unix
+from aiidpd.platform.web import WebServer
 from aiidpd.telemetry.exposition import metrics_app
 from tests.fakes.control import control_daemon, until
 from tests.fakes.hostile import HOSTILE

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from aiidpd.kernel.errors import Conflict, Unavailable
-from aiidpd.system.atomic import fsync_directory, write_atomic
+from aiidpd.platform.atomic import fsync_directory, write_atomic
 from aiidpd.workers.backup.control import Control
 from aiidpd.workers.backup.faults import target_fault
 from aiidpd.workers.backup.manifest import FILES, FileEntry, Manifest, dump_manifest, dump_sums, load_manifest

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.kernel.errors import describe
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 from aiidpd.workers.thermal.foresight_baseline import Baselines
 from aiidpd.workers.thermal.foresight_conductance import Baseline, Operation
 

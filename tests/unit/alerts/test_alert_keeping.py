@@ -21,7 +21,7 @@ from aiidpd.alerts.state import Condition, Observation, Stage
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.health import Health
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.control.access import Access, AccessPolicy, decide
-from aiidpd.system.peercred import Peer
+from aiidpd.platform.peercred import Peer
 
 IDS = st.integers(0, 5)  # few, so that they meet
 PEERS = st.builds(Peer, st.integers(1, 9), IDS, IDS, st.frozensets(IDS))

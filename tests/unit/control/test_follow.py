@@ -18,7 +18,7 @@ from aiidpd.control.schema import EventDocument, EventsQuery, Missed
 from aiidpd.control.services import Services
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.system.connection import Limits
+from aiidpd.platform.connection import Limits
 from tests.fakes.control import ControlDaemon, control_daemon, until
 from tests.patience import PATIENCE
 

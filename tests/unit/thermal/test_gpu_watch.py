@@ -16,7 +16,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.worker import Heartbeat, WorkerStatus
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from aiidpd.workers.thermal.alarms.rules import rules
 from aiidpd.workers.thermal.alarms.watch import Policies

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.system.lease import LeaseStore
+from aiidpd.platform.lease import LeaseStore
 from aiidpd.workers.containers.pausing.holding import Pause
 
 NAME: Final = "pauses.lease.json"

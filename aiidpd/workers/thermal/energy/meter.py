@@ -15,7 +15,7 @@ import anyio.to_thread
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.system.atomic import write_atomic
+from aiidpd.platform.atomic import write_atomic
 from aiidpd.workers.thermal.energy.engine_tokens import TokenCount
 from aiidpd.workers.thermal.energy.joules import CARD_ACCURACY, POWER_ACCURACY, Meter, Method, advance
 from aiidpd.workers.thermal.energy.kept import GpuEnergy, decode, encode

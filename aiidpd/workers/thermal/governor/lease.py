@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.system.lease import LeaseStore
+from aiidpd.platform.lease import LeaseStore
 from aiidpd.workers.thermal.commands import Command, ResetClocks, SetPowerLimit
 
 NAME: Final = "governor.lease.json"

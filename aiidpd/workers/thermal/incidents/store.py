@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.kernel.errors import NotFound, Unavailable
-from aiidpd.system.atomic import fsync_directory, write_atomic
+from aiidpd.platform.atomic import fsync_directory, write_atomic
 from aiidpd.workers.thermal.gpu import clock_event_names
 from aiidpd.workers.thermal.incidents.incident import IDENTITY, thin
 from aiidpd.workers.thermal.incidents.recorder import FIGURES, Row

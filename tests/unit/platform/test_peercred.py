@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system.peercred import Peer, peer_of, user_ids
-from aiidpd.system.sockets import listen_unix
+from aiidpd.platform.peercred import Peer, peer_of, user_ids
+from aiidpd.platform.sockets import listen_unix
 
 CONNECT = "import socket, sys; c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1]); sys.stdin.read()"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system.lock import StateLock
+from aiidpd.platform.lock import StateLock
 
 
 def refusal(place: Path) -> str:
@@ -42,7 +42,7 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys, time
         from pathlib import Path
-        from aiidpd.system.lock import StateLock
+        from aiidpd.platform.lock import StateLock
         lock = StateLock.acquire(Path(sys.argv[1]))
         print("held", flush=True)
         time.sleep(60)
@@ -107,7 +107,7 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
         import os, sys
         from pathlib import Path
         from aiidpd.kernel.errors import Misconfigured
-        from aiidpd.system.lock import StateLock
+        from aiidpd.platform.lock import StateLock
         os.chdir(sys.argv[1])
         os.setuid(65534)
         try:

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from aiidpd.kernel.errors import Conflict
-from aiidpd.system.connection import Limits
-from aiidpd.system.sockets import listen_unix
-from aiidpd.system.web import WebServer
+from aiidpd.platform.connection import Limits
+from aiidpd.platform.sockets import listen_unix
+from aiidpd.platform.web import WebServer
 from tests.fakes.control import until
 from tests.patience import PATIENCE
 

@@ -2,7 +2,7 @@
 
 aiohttp bounds the length of a request's head, but neither the time that a client takes to send a
 request and to read the answer, nor the number of connections. :class:`WebServer` does: a
-:class:`~aiidpd.system.connection.Connection` stands around each of aiohttp's, and a middleware reads
+:class:`~aiidpd.platform.connection.Connection` stands around each of aiohttp's, and a middleware reads
 each request's body before its handler runs and turns every error into a problem document.
 """
 
@@ -20,8 +20,8 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from aiidpd.kernel.errors import AiidpdError
-from aiidpd.system import problem
-from aiidpd.system.connection import Connection, Limits, Phase
+from aiidpd.platform import problem
+from aiidpd.platform.connection import Connection, Limits, Phase
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

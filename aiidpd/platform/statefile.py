@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from aiidpd.kernel.errors import describe
-from aiidpd.system.atomic import write_atomic
+from aiidpd.platform.atomic import write_atomic
 
 
 class KeptFile:

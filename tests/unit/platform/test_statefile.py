@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.system.kept import KeptFile
+from aiidpd.platform.statefile import KeptFile
 
 
 def test_what_was_written_last_is_there_in_the_end(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Protocol
 
-from aiidpd.system.peercred import Peer, peer_of
-from aiidpd.system.problem import raw_response
+from aiidpd.platform.peercred import Peer, peer_of
+from aiidpd.platform.problem import raw_response
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.system.notify import Notifier
+from aiidpd.platform.notify import Notifier
 from tests.patience import PATIENCE
 
 

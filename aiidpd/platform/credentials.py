@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system.readfile import read_small
+from aiidpd.platform.readfile import read_small
 
 LIMIT = 64 * 1024  # bytes of one secret
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.system.atomic import fsync_directory, write_atomic
+from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 
 def test_writes_content_and_mode_and_leaves_nothing_else(tmp_path: Path):

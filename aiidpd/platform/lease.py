@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from aiidpd.system.atomic import fsync_directory, write_atomic
+from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 _LARGEST: Final = 1 << 20
 

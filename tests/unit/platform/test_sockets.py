@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.system.sockets import LONGEST_PATH, listen_tcp, listen_unix
+from aiidpd.platform.sockets import LONGEST_PATH, listen_tcp, listen_unix
 from tests.nobody import as_nobody
 
 
