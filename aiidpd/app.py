@@ -17,12 +17,12 @@ import anyio.to_thread
 from aiohttp import web
 
 from aiidpd import __version__
+from aiidpd.api.access import AccessPolicy
+from aiidpd.api.server import ControlApi
+from aiidpd.api.services import Services
 from aiidpd.config.load import Loaded, describe, load
 from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
-from aiidpd.control.access import AccessPolicy
-from aiidpd.control.server import ControlApi
-from aiidpd.control.services import Services
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
 from aiidpd.history.watch import look

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from bench.harness import daemon, percentile, report
 from bench.workload import SIMULATED
 

@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from aiidpd.api.client import DEFAULT_SOCKET, ControlClient, ControlError
 from aiidpd.cli.session import INTERRUPTED, PIPE_CLOSED, Session
 from aiidpd.cli.text import Paint
-from aiidpd.control.client import DEFAULT_SOCKET, ControlClient, ControlError
 
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 

@@ -12,9 +12,9 @@ import subprocess
 import time
 from typing import Any
 
+from aiidpd.api.client import DaemonUnreachable
 from aiidpd.cli.session import FAILED, Session
 from aiidpd.cli.text import plain
-from aiidpd.control.client import DaemonUnreachable
 
 _RANKS = ("debug", "info", "warning", "error")
 _RETRY = 5.0  # seconds

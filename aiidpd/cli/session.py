@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from aiidpd.api.client import ControlClient
 from aiidpd.cli.text import Paint, plain
-from aiidpd.control.client import ControlClient
 
 DONE, FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from aiidpd.control import document, gpu_schema, record_schema, schema
+from aiidpd.api import document, gpu_schema, record_schema, schema
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.health import Finding
 from aiidpd.kernel.jobs import JobStatus

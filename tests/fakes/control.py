@@ -12,10 +12,10 @@ from typing import Any
 
 import anyio
 
-from aiidpd.control.access import AccessPolicy
-from aiidpd.control.routes import ROUTES
-from aiidpd.control.server import ControlApi
-from aiidpd.control.services import Services
+from aiidpd.api.access import AccessPolicy
+from aiidpd.api.routes import ROUTES
+from aiidpd.api.server import ControlApi
+from aiidpd.api.services import Services
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock

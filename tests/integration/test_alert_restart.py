@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running, start
 from tests.fakes.nvml import FakeNvml, gpu, uuid
 from tests.patience import PATIENCE, until

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running
 from tests.fakes.nvml import FakeNvml, gpu, uuid
 from tests.patience import PATIENCE, Stopwatch

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.control.client import ControlClient, RequestFailed
+from aiidpd.api.client import ControlClient, RequestFailed
 from aiidpd.history.schema import APPLICATION_ID, MIGRATIONS
 from tests.daemon import WORKERS, Daemon, running, start
 from tests.patience import PATIENCE, until

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 from prometheus_client import CollectorRegistry, Gauge
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_tcp, listen_unix
 from aiidpd.platform.web import WebServer

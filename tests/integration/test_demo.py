@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from aiidpd.control.client import ControlClient, ControlError
+from aiidpd.api.client import ControlClient, ControlError
 from tests.daemon import end
 from tests.fakes.nvml import FakeNvml
 from tests.patience import until

@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aiidpd.control.client import ControlClient, ControlError
+from aiidpd.api.client import ControlClient, ControlError
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.nvml import FakeNvml
 from tests.patience import PATIENCE, Stopwatch

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running
 from tests.fakes import llama
 from tests.patience import PATIENCE, until

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
-from aiidpd.control.access import AccessPolicy
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.worker import WorkerState

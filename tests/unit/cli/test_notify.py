@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from aiidpd.api.client import AccessDenied, ControlClient
 from aiidpd.cli import notify
 from aiidpd.cli.session import FAILED, Session
 from aiidpd.cli.text import Paint
-from aiidpd.control.client import AccessDenied, ControlClient
 
 
 def event(kind: str, severity: str = "error", **evidence: Any) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from aiidpd.api import gpu_schema, schema
 from aiidpd.cli import render
 from aiidpd.cli.text import Paint
-from aiidpd.control import gpu_schema, schema
 
 NOW = 1_800_000_000.0
 PLAIN = Paint()

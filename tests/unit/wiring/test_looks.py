@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from aiidpd.control.record_schema import IncidentContainers, IncidentRequests
+from aiidpd.api.record_schema import IncidentContainers, IncidentRequests
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.looks import NO_ENDPOINTS, NOT_ASKED, Looks
 from aiidpd.workers.bench.engine.figures import EngineFigures, NotKnown

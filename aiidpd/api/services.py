@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aiidpd.control.hold import DriverHold
+from aiidpd.api.hold import DriverHold
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
@@ -44,7 +44,7 @@ class EventHistory(Protocol):
 
 
 class GpuRecord(Protocol):
-    """What is kept of the GPUs; the documents are those of :mod:`aiidpd.control.record_schema`.
+    """What is kept of the GPUs; the documents are those of :mod:`aiidpd.api.record_schema`.
 
     Each raises :class:`~aiidpd.kernel.errors.NotFound`, :class:`~aiidpd.kernel.errors.Invalid` or
     :class:`~aiidpd.kernel.errors.Unavailable`.

@@ -7,7 +7,7 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from aiidpd.control.client import ControlClient
+from aiidpd.api.client import ControlClient
 from tests.fakes.control import ControlDaemon, control_daemon
 from tests.patience import PATIENCE
 

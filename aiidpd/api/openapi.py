@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from aiidpd.control.access import Access
-from aiidpd.control.call import Route
-from aiidpd.control.document import Document, Question
-from aiidpd.control.schema import ProblemDocument
+from aiidpd.api.access import Access
+from aiidpd.api.document import Document, Question
+from aiidpd.api.route import Route
+from aiidpd.api.schema import ProblemDocument
 from aiidpd.platform.problem import MEDIA_TYPE as PROBLEM
 
 PATH = "/v1/openapi.json"

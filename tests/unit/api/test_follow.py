@@ -13,9 +13,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from aiidpd.control import follow
-from aiidpd.control.schema import EventDocument, EventsQuery, Missed
-from aiidpd.control.services import Services
+from aiidpd.api import follow
+from aiidpd.api.schema import EventDocument, EventsQuery, Missed
+from aiidpd.api.services import Services
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.platform.connection import Limits

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiidpd.control.document import Document, Question, Reading, Scalar, SeverityName
+from aiidpd.api.document import Document, Question, Reading, Scalar, SeverityName
 
 # Requests
 

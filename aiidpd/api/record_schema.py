@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiidpd.control.document import Document, Question, Scalar, SeverityName
+from aiidpd.api.document import Document, Question, Scalar, SeverityName
 
 # Requests
 

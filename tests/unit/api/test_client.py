@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from aiidpd.control.client import (
+from aiidpd.api.client import (
     AccessDenied,
     ControlClient,
     ControlError,
@@ -223,6 +223,6 @@ def test_a_command_loads_its_own_group_and_nothing_of_the_daemon() -> None:
         "aiidpd.cli.reload",
         "aiidpd.cli.session",
         "aiidpd.cli.text",
-        "aiidpd.control",
-        "aiidpd.control.client",
+        "aiidpd.api",
+        "aiidpd.api.client",
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import anyio
 
-from aiidpd.control.call import Stream
-from aiidpd.control.document import SEVERITIES
-from aiidpd.control.schema import EventDocument, EventsQuery, JobDocument, Missed
-from aiidpd.control.services import Services
+from aiidpd.api.document import SEVERITIES
+from aiidpd.api.route import Stream
+from aiidpd.api.schema import EventDocument, EventsQuery, JobDocument, Missed
+from aiidpd.api.services import Services
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.jobs import Job

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiidpd.control.document import Document, Reading
+from aiidpd.api.document import Document, Reading
 
 
 class FanDocument(Document):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aiidpd.control import openapi
-from aiidpd.control.access import Access
-from aiidpd.control.routes import ROUTES
-from tests.unit.control.conftest import Asker
+from aiidpd.api import openapi
+from aiidpd.api.access import Access
+from aiidpd.api.routes import ROUTES
+from tests.unit.api.conftest import Asker
 
 DOCUMENT = openapi.describe(ROUTES, "1.2.3")
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "control.md"

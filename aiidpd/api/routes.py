@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from aiidpd.control import alert_schema, follow, gpu_schema, hold, readings, record, schema
-from aiidpd.control.access import Access
-from aiidpd.control.call import Answer, Call, Route
+from aiidpd.api import alert_schema, follow, gpu_schema, hold, readings, record, schema
+from aiidpd.api.access import Access
+from aiidpd.api.route import Answer, Call, Route
 from aiidpd.kernel.errors import NotFound
 
 

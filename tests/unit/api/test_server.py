@@ -9,11 +9,11 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from aiidpd.control.access import Access
-from aiidpd.control.call import Answer, Call, Route
-from aiidpd.control.client import RequestFailed
-from aiidpd.control.routes import ROUTES
-from aiidpd.control.schema import StatusDocument
+from aiidpd.api.access import Access
+from aiidpd.api.client import RequestFailed
+from aiidpd.api.route import Answer, Call, Route
+from aiidpd.api.routes import ROUTES
+from aiidpd.api.schema import StatusDocument
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.worker import WorkerState
@@ -27,7 +27,7 @@ from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon
 from tests.patience import PATIENCE
-from tests.unit.control.conftest import Asker
+from tests.unit.api.conftest import Asker
 
 GPU = GpuReading(0, "GPU-1", "L4", temperature_celsius=61.5, clock_events=("sw_power_cap",))
 SAMPLE = BenchSample(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from aiidpd.control.document import Document, Question
+from aiidpd.api.document import Document, Question
 from aiidpd.kernel.errors import Unavailable
 
 FREE_WITHIN = 8.0

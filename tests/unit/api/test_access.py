@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.control.access import Access, AccessPolicy, decide
+from aiidpd.api.access import Access, AccessPolicy, decide
 from aiidpd.platform.peercred import Peer
 
 IDS = st.integers(0, 5)  # few, so that they meet

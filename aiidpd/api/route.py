@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
-from aiidpd.control.access import Access
-from aiidpd.control.document import Document, Question
-from aiidpd.control.schema import NothingAsked
-from aiidpd.control.services import Services
+from aiidpd.api.access import Access
+from aiidpd.api.document import Document, Question
+from aiidpd.api.schema import NothingAsked
+from aiidpd.api.services import Services
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import anyio
 import anyio.lowlevel
 
-from aiidpd.control import record_schema, schema
-from aiidpd.control.access import Access
-from aiidpd.control.call import Answer, Call, Route, Stream
-from aiidpd.control.services import GpuRecord
+from aiidpd.api import record_schema, schema
+from aiidpd.api.access import Access
+from aiidpd.api.route import Answer, Call, Route, Stream
+from aiidpd.api.services import GpuRecord
 from aiidpd.kernel.errors import Unavailable
 
 _BREATH = 200  # rows between two moments in which the loop may do something else
@@ -91,4 +91,4 @@ ROUTES = (
         query=record_schema.IncidentQuery,
     ),
 )
-"""Part of :data:`aiidpd.control.routes.ROUTES`."""
+"""Part of :data:`aiidpd.api.routes.ROUTES`."""

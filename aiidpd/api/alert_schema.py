@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from aiidpd.control.document import Document, Scalar, SeverityName
+from aiidpd.api.document import Document, Scalar, SeverityName
 
 
 class AlertDocument(Document):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.control import hold as hold_module
-from aiidpd.control.client import RequestFailed
-from aiidpd.control.hold import ReleaseRequest, release
+from aiidpd.api import hold as hold_module
+from aiidpd.api.client import RequestFailed
+from aiidpd.api.hold import ReleaseRequest, release
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.workers.thermal.hold import GpuHold
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import ControlDaemon, control_daemon
-from tests.unit.control.conftest import Asker
+from tests.unit.api.conftest import Asker
 
 
 async def test_a_release_is_answered_once_the_driver_is_free_and_is_in_the_record(

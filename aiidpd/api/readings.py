@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from aiidpd.control import gpu_schema, schema
-from aiidpd.control.document import Reading
-from aiidpd.control.services import Services
+from aiidpd.api import gpu_schema, schema
+from aiidpd.api.document import Reading
+from aiidpd.api.services import Services
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.worker import WorkerStatus
 

@@ -12,13 +12,13 @@ import anyio.to_thread
 from aiohttp import web
 from pydantic import ValidationError
 
-from aiidpd.control import openapi
-from aiidpd.control.access import Access, AccessPolicy, decide
-from aiidpd.control.call import Answer, Call, Route, Stream
-from aiidpd.control.document import Document, Question
-from aiidpd.control.routes import ROUTES
-from aiidpd.control.schema import Heartbeat
-from aiidpd.control.services import Services
+from aiidpd.api import openapi
+from aiidpd.api.access import Access, AccessPolicy, decide
+from aiidpd.api.document import Document, Question
+from aiidpd.api.route import Answer, Call, Route, Stream
+from aiidpd.api.routes import ROUTES
+from aiidpd.api.schema import Heartbeat
+from aiidpd.api.services import Services
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
 from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.platform.connection import Connection
