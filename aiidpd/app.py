@@ -28,12 +28,12 @@ from aiidpd.history.store import History
 from aiidpd.history.watch import look
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
 from aiidpd.kernel.events import Event, Scalar, Severity
-from aiidpd.kernel.health import Health
-from aiidpd.kernel.supervise import Supervisor
-from aiidpd.kernel.worker import WorkerStatus
+from aiidpd.kernel.supervisor import Supervisor
+from aiidpd.kernel.task import WorkerStatus
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.lock import StateLock
 from aiidpd.platform.notify import Notifier

@@ -13,7 +13,7 @@ from aiidpd.alerts.standing import StandingAlert, stands
 from aiidpd.alerts.state import Alert, Change, Condition, Key, Observation, Stage, Transition, step
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.health import Health
+from aiidpd.kernel.conditions import Health
 
 _ENDS = {Stage.FIRING: Change.RESOLVED, Stage.PENDING: Change.CANCELLED}
 _LAPSES = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED}

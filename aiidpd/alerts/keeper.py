@@ -9,9 +9,9 @@ from aiidpd.alerts.codec import decode, encode
 from aiidpd.alerts.kept import KeptAlert
 from aiidpd.alerts.state import Change
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.health import Health
 from aiidpd.platform.statefile import KeptFile
 
 CODE: Final = "alert_state"

@@ -11,7 +11,7 @@ from aiidpd.api import gpu_schema, schema
 from aiidpd.api.document import Reading
 from aiidpd.api.services import Services
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.worker import WorkerStatus
+from aiidpd.kernel.task import WorkerStatus
 
 _Reading = TypeVar("_Reading", bound=Reading)
 

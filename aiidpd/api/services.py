@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from aiidpd.api.hold import DriverHold
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import WorkerStatus
+from aiidpd.kernel.task import WorkerStatus
 
 
 class Workers(Protocol):

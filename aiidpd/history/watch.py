@@ -6,8 +6,8 @@ from typing import Protocol
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
 
 CODE = "history"
 

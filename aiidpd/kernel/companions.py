@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from aiidpd.kernel.worker import Heartbeat, Worker
+from aiidpd.kernel.task import Heartbeat, Worker
 
 
 class Accompanied:

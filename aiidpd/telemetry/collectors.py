@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from aiidpd.kernel.conditions import Finding
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.health import Finding
-from aiidpd.kernel.worker import WorkerState, WorkerStatus
+from aiidpd.kernel.task import WorkerState, WorkerStatus
 
 
 class WorkersCollector(Collector):

@@ -14,7 +14,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Worker
+from aiidpd.kernel.task import Worker
 from aiidpd.workers.bench.engine.figures import EngineSource
 from aiidpd.workers.bench.engine.metrics import EnginesCollector
 from aiidpd.workers.bench.engine.reader import Asked, EngineReader, OwnProbes

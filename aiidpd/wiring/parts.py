@@ -21,10 +21,10 @@ from aiidpd.config.model import Settings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
-from aiidpd.kernel.health import Health
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Worker, WorkerSpec
+from aiidpd.kernel.task import Worker, WorkerSpec
 from aiidpd.platform.statefile import KeptFile
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.inference import Inference

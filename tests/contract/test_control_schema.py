@@ -8,10 +8,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from aiidpd.api import document, gpu_schema, record_schema, schema
+from aiidpd.kernel.conditions import Finding
 from aiidpd.kernel.events import Event
-from aiidpd.kernel.health import Finding
 from aiidpd.kernel.jobs import JobStatus
-from aiidpd.kernel.worker import WorkerStatus
+from aiidpd.kernel.task import WorkerStatus
 from aiidpd.workers.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.workers.bench.engine.state import EngineState
 from aiidpd.workers.bench.stats import BenchSample, Withheld

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.worker import WorkerState
+from aiidpd.kernel.task import WorkerState
 from aiidpd.workers.thermal.commands import LockClocks, ResetClocks, ResetPowerLimit, SetPowerLimit
 from aiidpd.workers.thermal.faults import DIED, IMPLAUSIBLE, NO_ANSWER, GpuFault
 from tests.contract.gpu_house import HANGS_AFTER, RECOVERS_WITHIN, GpuHouse, children

@@ -19,7 +19,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.driver.child_process import ANSWER_LIMIT, PROGRAM
 from aiidpd.workers.thermal.faults import GpuFault

@@ -19,12 +19,12 @@ from aiidpd.api.services import Services
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import WorkerState, WorkerStatus
+from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer

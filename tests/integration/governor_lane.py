@@ -24,13 +24,13 @@ import anyio
 
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.gpu import Gpu
+from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.health import Health
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.restart import Backoff
-from aiidpd.kernel.supervise import Supervisor
-from aiidpd.kernel.worker import WorkerSpec
+from aiidpd.kernel.supervisor import Supervisor
+from aiidpd.kernel.task import WorkerSpec
 from aiidpd.restore_gpus import gpus_back
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.governor.governance import Governor

@@ -25,8 +25,8 @@ import anyio
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event
-from aiidpd.kernel.health import Health
 from aiidpd.workers.containers.docker import DockerEngine
 from aiidpd.workers.containers.pausing.holding import PausePolicy
 from aiidpd.workers.containers.pausing.lease import NAME, PauseLease

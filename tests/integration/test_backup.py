@@ -31,7 +31,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.backup.control import Control
 from aiidpd.workers.backup.copy import BLOCK, Copier
 from aiidpd.workers.backup.policy import BackupPolicy

@@ -15,7 +15,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.docker import DockerEngine
 from aiidpd.workers.containers.engine import EngineSnapshot
 from aiidpd.workers.containers.known import ContainersPolicy

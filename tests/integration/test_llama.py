@@ -13,7 +13,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.bench.http.openai import OpenAITarget
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.stats import BenchSample, Trust, measure

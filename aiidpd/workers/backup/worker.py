@@ -14,7 +14,7 @@ from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
 from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat
+from aiidpd.kernel.task import Heartbeat
 from aiidpd.workers.backup.control import Control
 from aiidpd.workers.backup.follow import follow
 from aiidpd.workers.backup.names import size_text

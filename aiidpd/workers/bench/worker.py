@@ -13,7 +13,7 @@ from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
 from aiidpd.kernel.events import Scalar
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat
+from aiidpd.kernel.task import Heartbeat
 from aiidpd.workers.bench.backoff import Asks
 from aiidpd.workers.bench.engine.reader import OwnProbes
 from aiidpd.workers.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step

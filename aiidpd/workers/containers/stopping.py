@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from aiidpd.kernel.asks import EMERGENCY, named
+from aiidpd.contracts.messages import EMERGENCY, named
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.restart import Backoff
-from aiidpd.kernel.worker import Heartbeat
+from aiidpd.kernel.task import Heartbeat
 from aiidpd.workers.containers.engine import Engine, EngineEvent, EngineSnapshot
 from aiidpd.workers.containers.known import (
     ContainersPolicy,

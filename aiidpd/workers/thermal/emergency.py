@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.kernel.asks import EMERGENCY, joined
+from aiidpd.contracts.messages import EMERGENCY, joined
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.workers.thermal.alarms.limits import AlarmPolicy

@@ -14,7 +14,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat
+from aiidpd.kernel.task import Heartbeat
 from aiidpd.workers.thermal import xid
 from aiidpd.workers.thermal.cadence import Cadence, Pace, follow
 from aiidpd.workers.thermal.governor.governance import Governor

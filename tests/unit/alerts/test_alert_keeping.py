@@ -19,8 +19,8 @@ from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Condition, Observation, Stage
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
 from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock

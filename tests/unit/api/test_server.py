@@ -16,7 +16,7 @@ from aiidpd.api.routes import ROUTES
 from aiidpd.api.schema import StatusDocument
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.worker import WorkerState
+from aiidpd.kernel.task import WorkerState
 from aiidpd.workers.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.workers.bench.stats import BenchSample, Withheld
 from aiidpd.workers.bench.target import EngineTimings

@@ -17,7 +17,7 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.backup.metrics import BackupCollector
 from aiidpd.workers.backup.policy import BackupPolicy
 from aiidpd.workers.backup.view import BackupView, RunProgress, SnapshotInfo

@@ -9,7 +9,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Scalar
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.workers.bench.backoff import Asks
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.simulated import SimulatedTarget

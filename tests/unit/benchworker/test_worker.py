@@ -14,7 +14,7 @@ from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.bench.engine.reader import OwnProbes
 from aiidpd.workers.bench.policy import BenchPolicy
 from aiidpd.workers.bench.simulated import SimulatedTarget

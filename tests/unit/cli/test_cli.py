@@ -22,7 +22,7 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.worker import WorkerState
+from aiidpd.kernel.task import WorkerState
 from aiidpd.workers.backup.view import BackupView, SnapshotInfo
 from aiidpd.workers.bench.view import BenchView, EndpointView
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot

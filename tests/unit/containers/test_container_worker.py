@@ -10,7 +10,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.simulated import SimulatedEngine

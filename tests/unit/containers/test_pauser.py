@@ -14,11 +14,11 @@ import anyio.to_thread
 import pytest
 
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Finding, Health
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Finding, Health
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
 from aiidpd.workers.containers.known import ContainersPolicy
 from aiidpd.workers.containers.pausing.holding import Pause, PausePolicy

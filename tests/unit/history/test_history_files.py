@@ -15,9 +15,9 @@ from aiidpd.history import schema
 from aiidpd.history.store import History
 from aiidpd.history.watch import look
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample
-from aiidpd.kernel.health import Health
 from tests.fakes.clock import FakeClock
 from tests.patience import PATIENCE
 

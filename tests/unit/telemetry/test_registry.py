@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import HistoryStats
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.health import Health
-from aiidpd.kernel.worker import WorkerState, WorkerStatus
+from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import render
 from aiidpd.telemetry.registry import build_registry

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Finding, Health
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Finding, Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.workers.thermal.faults import DIED, NO_ANSWER, GpuFault

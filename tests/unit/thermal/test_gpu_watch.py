@@ -11,11 +11,11 @@ import pytest
 from aiidpd.alerts.board import AlertBoard
 from aiidpd.alerts.keeper import AlertKeeper
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
-from aiidpd.kernel.health import Health
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from aiidpd.workers.thermal.alarms.rules import rules

@@ -11,7 +11,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.worker import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.workers.thermal.faults import GpuFault
 from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.workers.thermal.hold import GpuHold

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from aiidpd.kernel.asks import BACK_OFF, BACK_OFF_ENDED, hold_seconds, named
+from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED, hold_seconds, named
 from aiidpd.kernel.events import Event
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aiidpd.kernel.asks import BACK_OFF, BACK_OFF_ENDED
+from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event

@@ -7,8 +7,8 @@ from typing import Final
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event
-from aiidpd.kernel.health import Health
 from aiidpd.workers.containers.engine import Engine
 from aiidpd.workers.containers.pausing.holding import PausePolicy
 from aiidpd.workers.containers.pausing.lease import PauseLease

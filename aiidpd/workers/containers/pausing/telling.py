@@ -7,9 +7,9 @@ from typing import Final
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
-from aiidpd.kernel.health import Health
 from aiidpd.workers.containers.pausing.holding import Held, Pause, Said, Word
 from aiidpd.workers.containers.pausing.memory import PauseMemory
 

@@ -9,7 +9,7 @@ import anyio
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.health import Health
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.workers.thermal.commands import Command
 from aiidpd.workers.thermal.faults import NO_ANSWER, GpuFault

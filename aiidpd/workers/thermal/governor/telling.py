@@ -8,9 +8,9 @@ from typing import Final
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
-from aiidpd.kernel.health import Health
 from aiidpd.workers.thermal.governor.governing import Blind, Move, Refused, Yielded
 from aiidpd.workers.thermal.governor.lease import Baseline, LeaseFile, LeaseUnusable
 from aiidpd.workers.thermal.governor.refusing import NO_PERMISSION

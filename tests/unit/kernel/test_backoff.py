@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.restart import Backoff
+from aiidpd.kernel.backoff import Backoff
 
 uniforms = st.floats(0, 1, exclude_max=True)
 

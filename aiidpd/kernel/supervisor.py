@@ -8,13 +8,13 @@ from enum import StrEnum
 
 import anyio
 
+from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Conflict, NotFound, describe
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
-from aiidpd.kernel.restart import Backoff
-from aiidpd.kernel.worker import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
 
 
 class Ending(StrEnum):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.health import Health
 from tests.fakes.clock import FakeClock
 
 

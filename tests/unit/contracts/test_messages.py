@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.kernel.asks import BACK_OFF, hold_seconds, joined, named
+from aiidpd.contracts.messages import BACK_OFF, hold_seconds, joined, named
 from aiidpd.kernel.events import Event, Scalar
 
 NAMES = st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,20}", fullmatch=True)

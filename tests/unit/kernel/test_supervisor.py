@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Conflict, NotFound, Unavailable
 from aiidpd.kernel.events import Event
-from aiidpd.kernel.health import Health
-from aiidpd.kernel.restart import Backoff
-from aiidpd.kernel.supervise import Supervisor
-from aiidpd.kernel.worker import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
+from aiidpd.kernel.supervisor import Supervisor
+from aiidpd.kernel.task import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 
 Body = Callable[[Heartbeat], Awaitable[None]]
