@@ -77,14 +77,14 @@ def _check(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     gc.disable()  # nothing that a start makes is garbage: looking for it would cost a tenth of the start
-    from aiidpd.app import serve
+    from aiidpd.daemon.app import serve
 
     serve(options.config, os.environ)
     return 0
 
 
 def _restore_gpus(options: argparse.Namespace) -> int:
-    from aiidpd.restore_gpus import restore_gpus
+    from aiidpd.daemon.restore import restore_gpus
 
     return restore_gpus(options.config, os.environ, to_default=options.to_default)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import anyio
 
-from aiidpd.app import CONTROL, serve
+from aiidpd.daemon.app import CONTROL, serve
 from aiidpd.demo.find import Found, find
 from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.demo.screen import Screen

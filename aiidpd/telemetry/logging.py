@@ -16,7 +16,7 @@ import structlog
 
 from aiidpd.kernel.events import Event
 from aiidpd.telemetry import lines
-from aiidpd.telemetry.outlet import Outlet
+from aiidpd.telemetry.log_writer import Outlet
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]

@@ -24,6 +24,7 @@ import anyio
 
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.gpu import Gpu
+from aiidpd.daemon.restore import gpus_back
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -31,7 +32,6 @@ from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import WorkerSpec
-from aiidpd.restore_gpus import gpus_back
 from aiidpd.workers.thermal.driver.child import NvmlLibrary
 from aiidpd.workers.thermal.governor.governance import Governor
 from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from aiidpd.history import schema
+from aiidpd.history.conditions import look
 from aiidpd.history.store import History
-from aiidpd.history.watch import look
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Misconfigured, Unavailable

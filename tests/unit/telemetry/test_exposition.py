@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.telemetry.collectors import BuildCollector
+from aiidpd.daemon.metrics import BuildCollector
 from aiidpd.telemetry.exposition import metrics_app, render
 from aiidpd.telemetry.registry import build_registry
 

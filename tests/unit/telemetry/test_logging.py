@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.telemetry import lines
+from aiidpd.telemetry.log_writer import Outlet
 from aiidpd.telemetry.logging import configure, log_event, set_level
-from aiidpd.telemetry.outlet import Outlet
 from tests.patience import PATIENCE
 
 HOT = Event(

@@ -10,13 +10,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import HistoryStats
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState, WorkerStatus
-from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import render
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock

@@ -23,9 +23,10 @@ from aiidpd.api.services import Services
 from aiidpd.config.load import Loaded, describe, load
 from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
+from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
+from aiidpd.history.conditions import look
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
-from aiidpd.history.watch import look
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.conditions import Health
@@ -41,7 +42,6 @@ from aiidpd.platform.peercred import user_ids
 from aiidpd.platform.sockets import UnixListener, listen_tcp, listen_unix
 from aiidpd.platform.web import WebServer
 from aiidpd.telemetry import logging
-from aiidpd.telemetry.collectors import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.telemetry.exposition import metrics_app
 from aiidpd.telemetry.registry import build_registry
 from aiidpd.wiring.parts import Parts
