@@ -14,19 +14,19 @@ from typing import Final
 
 import anyio
 
+from aiidpd.components.containers.pausing.lease import NAME as PAUSES
+from aiidpd.components.containers.pausing.lease import LeaseUnusable as PausesUnusable
+from aiidpd.components.containers.pausing.lease import PauseLease
+from aiidpd.components.containers.pausing.putting_back import put_back
+from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.governor.lease import NAME, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.governor.restore import default_outcome, restore
+from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.config.load import load
 from aiidpd.config.model import Settings
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.lock import StateLock
-from aiidpd.workers.containers.pausing.lease import NAME as PAUSES
-from aiidpd.workers.containers.pausing.lease import LeaseUnusable as PausesUnusable
-from aiidpd.workers.containers.pausing.lease import PauseLease
-from aiidpd.workers.containers.pausing.putting_back import put_back
-from aiidpd.workers.thermal.commands import ResetClocks, ResetPowerLimit
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.governor.lease import NAME, LeaseFile, LeaseUnusable
-from aiidpd.workers.thermal.governor.restore import default_outcome, restore
-from aiidpd.workers.thermal.gpu import GpuLibrary
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -70,7 +70,7 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
 
 
 async def _containers(lease: PauseLease, settings: Settings) -> int:
-    from aiidpd.workers.containers.docker import DockerEngine  # noqa: PLC0415 -- costs 0.2 s
+    from aiidpd.components.containers.docker import DockerEngine  # noqa: PLC0415 -- costs 0.2 s
 
     timeout = min(settings.containers.call_timeout, _ENGINE_WITHIN / 2)
     engine = DockerEngine(settings.containers.socket, call_timeout=timeout)

@@ -12,9 +12,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import anyio.to_thread
 
+from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.thermal.driver.child import NvmlLibrary
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
 # Where vLLM, llama.cpp, LM Studio and Ollama listen unless they are told otherwise.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from aiidpd.components.thermal.alarms.limits import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.alarms.watch import Policies
+from aiidpd.components.thermal.foresight import ForesightPolicy
+from aiidpd.components.thermal.foresight_settling import SettlingPolicy
 from aiidpd.config.tables.gpu import Gpu, GpuOverride
-from aiidpd.workers.thermal.alarms.limits import AlarmPolicy, GpuLimits
-from aiidpd.workers.thermal.alarms.watch import Policies
-from aiidpd.workers.thermal.foresight import ForesightPolicy
-from aiidpd.workers.thermal.foresight_settling import SettlingPolicy
 
 _GAPS = 3  # readings that may be missing before the time between two tells nothing
 

@@ -7,6 +7,15 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client.registry import Collector
 
+from aiidpd.components.bench.engine.figures import EngineSource
+from aiidpd.components.bench.engine.metrics import EnginesCollector
+from aiidpd.components.bench.engine.reader import Asked, EngineReader, OwnProbes
+from aiidpd.components.bench.engine.state import EnginePolicy, EnginesView
+from aiidpd.components.bench.metrics import BenchCollector
+from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.target import Target
+from aiidpd.components.bench.view import BenchView
+from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.workers import Endpoint
 from aiidpd.kernel.bus import EventBus
@@ -15,15 +24,6 @@ from aiidpd.kernel.companions import Accompanied
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Worker
-from aiidpd.workers.bench.engine.figures import EngineSource
-from aiidpd.workers.bench.engine.metrics import EnginesCollector
-from aiidpd.workers.bench.engine.reader import Asked, EngineReader, OwnProbes
-from aiidpd.workers.bench.engine.state import EnginePolicy, EnginesView
-from aiidpd.workers.bench.metrics import BenchCollector
-from aiidpd.workers.bench.policy import BenchPolicy
-from aiidpd.workers.bench.target import Target
-from aiidpd.workers.bench.view import BenchView
-from aiidpd.workers.bench.worker import BenchWorker
 
 _PAGE_TIMEOUT = 2.0  # an engine that is well answers in milliseconds
 _SHORTEST = 1.0
@@ -95,12 +95,12 @@ class Inference:
 
     def _endpoint(self, endpoint: Endpoint) -> tuple[Target, EngineSource]:
         if endpoint.kind == "simulated":
-            from aiidpd.workers.bench.simulated import SimulatedEngine, SimulatedTarget
+            from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
 
             made_up = SimulatedTarget(self._clock, name=endpoint.name)
             return made_up, SimulatedEngine(self._clock, made_up)
-        from aiidpd.workers.bench.http.engine_page import EnginePage
-        from aiidpd.workers.bench.http.openai import OpenAITarget
+        from aiidpd.components.bench.http.engine_page import EnginePage
+        from aiidpd.components.bench.http.openai import OpenAITarget
 
         key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
         target = OpenAITarget(endpoint.name, endpoint.url, endpoint.model, api_key=key)

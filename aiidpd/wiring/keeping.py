@@ -8,23 +8,23 @@ from typing import Any, Final
 
 from prometheus_client.registry import Collector
 
+from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyWatch
+from aiidpd.components.thermal.energy.meter import EnergyMeter
+from aiidpd.components.thermal.energy.metrics import EnergyCollector
+from aiidpd.components.thermal.export import SampleHistory
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.incidents.flight import FlightRecorder
+from aiidpd.components.thermal.incidents.incident import IncidentPolicy
+from aiidpd.components.thermal.incidents.store import IncidentStore
+from aiidpd.components.thermal.minute import MinuteLog
+from aiidpd.components.thermal.observer import Observer
+from aiidpd.components.thermal.record import GpuRecord
 from aiidpd.config.model import Settings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.looks import Looks
-from aiidpd.workers.thermal.emergency import EmergencyPolicy, EmergencyWatch
-from aiidpd.workers.thermal.energy.meter import EnergyMeter
-from aiidpd.workers.thermal.energy.metrics import EnergyCollector
-from aiidpd.workers.thermal.export import SampleHistory
-from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.incidents.flight import FlightRecorder
-from aiidpd.workers.thermal.incidents.incident import IncidentPolicy
-from aiidpd.workers.thermal.incidents.store import IncidentStore
-from aiidpd.workers.thermal.minute import MinuteLog
-from aiidpd.workers.thermal.observer import Observer
-from aiidpd.workers.thermal.record import GpuRecord
 
 INCIDENTS: Final = "incidents"
 ENERGY: Final = "energy.json"

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiidpd.components.bench.engine.state import EngineState, EnginesView
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.thermal.energy.engine_tokens import TokenCount
+from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
+from aiidpd.components.thermal.incidents.requests import RequestCount
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.bench.engine.state import EngineState, EnginesView
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.containers.engine import EngineSnapshot
-from aiidpd.workers.thermal.energy.engine_tokens import TokenCount
-from aiidpd.workers.thermal.energy.tokens import CountedBy, Generation
-from aiidpd.workers.thermal.incidents.requests import RequestCount
 
 _CONTAINER: Final = ("id", "name", "image", "state", "health", "gpu")
 NO_ENDPOINTS: Final = "no endpoint is configured: add bench.endpoints to know of requests"

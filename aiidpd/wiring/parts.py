@@ -16,6 +16,41 @@ from prometheus_client.registry import Collector
 from aiidpd.alerts.board import AlertBoard
 from aiidpd.alerts.keeper import AlertKeeper
 from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.components.backup.metrics import BackupCollector
+from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.view import BackupView
+from aiidpd.components.backup.worker import BackupWorker
+from aiidpd.components.containers.engine import Engine, EngineSnapshot
+from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.metrics import ContainersCollector
+from aiidpd.components.containers.pausing.holding import PausePolicy
+from aiidpd.components.containers.pausing.lease import NAME as PAUSES
+from aiidpd.components.containers.pausing.lease import PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.metrics import PausesCollector
+from aiidpd.components.containers.pausing.pauser import Pauser
+from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.stopping import StopOrders, Stopper
+from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.components.thermal.alarms.rules import rules as gpu_alerts
+from aiidpd.components.thermal.baseline_file import BaselineFile
+from aiidpd.components.thermal.cadence import Cadence
+from aiidpd.components.thermal.foresight import Foresight
+from aiidpd.components.thermal.foresight_metrics import ForesightCollector
+from aiidpd.components.thermal.governor.governance import Governor
+from aiidpd.components.thermal.governor.governing import GovernorPolicy, Mode
+from aiidpd.components.thermal.governor.ladder import LadderPolicy
+from aiidpd.components.thermal.governor.lease import NAME as LEASE
+from aiidpd.components.thermal.governor.lease import LeaseFile, current_boot
+from aiidpd.components.thermal.governor.metrics import GovernorCollector
+from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.metrics import ThermalCollector
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.watch import GpuWatch, WatchMemory
+from aiidpd.components.thermal.worker import ThermalWorker
+from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.config.load import Loaded
 from aiidpd.config.model import Settings
 from aiidpd.kernel.bus import EventBus
@@ -30,41 +65,6 @@ from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.inference import Inference
 from aiidpd.wiring.keeping import Keeping
 from aiidpd.wiring.looks import Looks
-from aiidpd.workers.backup.metrics import BackupCollector
-from aiidpd.workers.backup.policy import BackupPolicy
-from aiidpd.workers.backup.view import BackupView
-from aiidpd.workers.backup.worker import BackupWorker
-from aiidpd.workers.containers.engine import Engine, EngineSnapshot
-from aiidpd.workers.containers.known import ContainersPolicy
-from aiidpd.workers.containers.metrics import ContainersCollector
-from aiidpd.workers.containers.pausing.holding import PausePolicy
-from aiidpd.workers.containers.pausing.lease import NAME as PAUSES
-from aiidpd.workers.containers.pausing.lease import PauseLease
-from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.workers.containers.pausing.metrics import PausesCollector
-from aiidpd.workers.containers.pausing.pauser import Pauser
-from aiidpd.workers.containers.pausing.telling import PauseTeller
-from aiidpd.workers.containers.stopping import StopOrders, Stopper
-from aiidpd.workers.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.workers.thermal.alarms.rules import rules as gpu_alerts
-from aiidpd.workers.thermal.baseline_file import BaselineFile
-from aiidpd.workers.thermal.cadence import Cadence
-from aiidpd.workers.thermal.foresight import Foresight
-from aiidpd.workers.thermal.foresight_metrics import ForesightCollector
-from aiidpd.workers.thermal.governor.governance import Governor
-from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
-from aiidpd.workers.thermal.governor.ladder import LadderPolicy
-from aiidpd.workers.thermal.governor.lease import NAME as LEASE
-from aiidpd.workers.thermal.governor.lease import LeaseFile, current_boot
-from aiidpd.workers.thermal.governor.metrics import GovernorCollector
-from aiidpd.workers.thermal.governor.view import GovernanceView, Tally
-from aiidpd.workers.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.workers.thermal.hold import GpuHold
-from aiidpd.workers.thermal.metrics import ThermalCollector
-from aiidpd.workers.thermal.policy import ThermalPolicy
-from aiidpd.workers.thermal.watch import GpuWatch, WatchMemory
-from aiidpd.workers.thermal.worker import ThermalWorker
-from aiidpd.workers.thermal.xid import XidLedger
 
 # The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
 _NVML_START = 30.0
@@ -197,10 +197,10 @@ class Parts:
     def _gpu_library(self) -> GpuLibrary:
         gpu = self.settings.gpu
         if gpu.library == "simulated":
-            from aiidpd.workers.thermal.simulated import SimulatedGpus
+            from aiidpd.components.thermal.simulated import SimulatedGpus
 
             return SimulatedGpus(self._clock, count=gpu.simulated_gpus)
-        from aiidpd.workers.thermal.driver.child import NvmlLibrary
+        from aiidpd.components.thermal.driver.child import NvmlLibrary
 
         return NvmlLibrary(
             call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids
@@ -246,10 +246,10 @@ class Parts:
     def _engine(self) -> Engine:
         containers = self.settings.containers
         if containers.engine == "simulated":
-            from aiidpd.workers.containers.simulated import SimulatedEngine
+            from aiidpd.components.containers.simulated import SimulatedEngine
 
             return SimulatedEngine(self._clock, count=containers.simulated_containers)
-        from aiidpd.workers.containers.docker import DockerEngine
+        from aiidpd.components.containers.docker import DockerEngine
 
         return DockerEngine(containers.socket, call_timeout=containers.call_timeout)
 

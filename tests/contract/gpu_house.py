@@ -14,18 +14,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.metrics import ThermalCollector
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.worker import ThermalWorker
+from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.workers.thermal.hold import GpuHold
-from aiidpd.workers.thermal.metrics import ThermalCollector
-from aiidpd.workers.thermal.policy import ThermalPolicy
-from aiidpd.workers.thermal.worker import ThermalWorker
-from aiidpd.workers.thermal.xid import XidLedger
 from tests.fakes.nvml import FakeNvml
 from tests.patience import PATIENCE, Stopwatch
 

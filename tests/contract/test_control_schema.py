@@ -8,20 +8,20 @@ import pytest
 from pydantic import TypeAdapter
 
 from aiidpd.api import document, gpu_schema, record_schema, schema
+from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
+from aiidpd.components.bench.engine.state import EngineState
+from aiidpd.components.bench.stats import BenchSample, Withheld
+from aiidpd.components.bench.target import EngineTimings
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.components.thermal.export import HistoryRow
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
+from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.conditions import Finding
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.jobs import JobStatus
 from aiidpd.kernel.task import WorkerStatus
-from aiidpd.workers.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
-from aiidpd.workers.bench.engine.state import EngineState
-from aiidpd.workers.bench.stats import BenchSample, Withheld
-from aiidpd.workers.bench.target import EngineTimings
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
-from aiidpd.workers.thermal.export import HistoryRow
-from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
-from aiidpd.workers.thermal.xid import XidEvent
 
 COMMON = frozenset(document.Reading.model_fields)
 # (document, dataclass, what only the document has, what only the dataclass has)

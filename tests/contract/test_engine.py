@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.containers.engine import ACTIONS, Engine, EngineEvent
-from aiidpd.workers.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.engine import ACTIONS, Engine, EngineEvent
+from aiidpd.components.containers.simulated import SimulatedEngine
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker
 from tests.patience import PATIENCE

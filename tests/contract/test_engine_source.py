@@ -10,13 +10,13 @@ import anyio
 import pytest
 from aiohttp import web
 
+from aiidpd.components.bench.engine.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.components.bench.http.engine_page import EnginePage
+from aiidpd.components.bench.http.openai import OpenAITarget
+from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.components.bench.target import Target
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.workers.bench.engine.figures import EngineFigures, EngineSource, NotKnown
-from aiidpd.workers.bench.http.engine_page import EnginePage
-from aiidpd.workers.bench.http.openai import OpenAITarget
-from aiidpd.workers.bench.policy import BenchPolicy
-from aiidpd.workers.bench.simulated import SimulatedEngine, SimulatedTarget
-from aiidpd.workers.bench.target import Target
 from tests.fakes import llama
 from tests.fakes.engine_pages import vllm
 from tests.fakes.inference import InferenceServer, steady

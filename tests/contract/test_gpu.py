@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.components.thermal.commands import ResetClocks
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.gpu import FIGURES, GpuLibrary
+from aiidpd.components.thermal.plausible import bounds
+from aiidpd.components.thermal.simulated import SimulatedGpus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.workers.thermal.commands import ResetClocks
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.gpu import FIGURES, GpuLibrary
-from aiidpd.workers.thermal.plausible import bounds
-from aiidpd.workers.thermal.simulated import SimulatedGpus
 from tests.contract.gpu_house import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.components.thermal.commands import LockClocks, ResetClocks, ResetPowerLimit, SetPowerLimit
+from aiidpd.components.thermal.faults import DIED, IMPLAUSIBLE, NO_ANSWER, GpuFault
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
-from aiidpd.workers.thermal.commands import LockClocks, ResetClocks, ResetPowerLimit, SetPowerLimit
-from aiidpd.workers.thermal.faults import DIED, IMPLAUSIBLE, NO_ANSWER, GpuFault
 from tests.contract.gpu_house import HANGS_AFTER, RECOVERS_WITHIN, GpuHouse, children
 from tests.fakes.nvml import FakeNvml, build, gpu, shape, uuid
 from tests.patience import PATIENCE, Stopwatch

@@ -15,17 +15,17 @@ import anyio
 import pytest
 from anyio.abc import Process
 
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.child_process import ANSWER_LIMIT, PROGRAM
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.driver.child_process import ANSWER_LIMIT, PROGRAM
-from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.policy import ThermalPolicy
-from aiidpd.workers.thermal.worker import ThermalWorker
 from tests.contract.gpu_house import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
 from tests.patience import PATIENCE, Stopwatch, until
@@ -372,7 +372,7 @@ async def test_a_child_that_can_not_be_killed_holds_nobody_up_and_gets_no_siblin
 
 PARENT = """
 import asyncio, os, pathlib, sys
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.child import NvmlLibrary
 
 async def main():
     library = NvmlLibrary(call_timeout=60.0)
@@ -419,8 +419,8 @@ def test_the_child_imports_pynvml_and_the_standard_library_alone() -> None:
         for name in set(loaded) - set(baseline)
         if name.partition(".")[0] not in sys.stdlib_module_names and not name.startswith("_")
     }
-    rooms = {"aiidpd", "aiidpd.workers", "aiidpd.workers.thermal", "aiidpd.workers.thermal.driver"}
-    assert {name for name in foreign if not name.startswith("aiidpd.workers.thermal.driver.nvml")} == {
+    rooms = {"aiidpd", "aiidpd.components", "aiidpd.components.thermal", "aiidpd.components.thermal.driver"}
+    assert {name for name in foreign if not name.startswith("aiidpd.components.thermal.driver.nvml")} == {
         "pynvml",
         *rooms,
     }

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aiidpd.workers.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.driver.nvml.card import SLOW_EVERY
-from aiidpd.workers.thermal.gpu import Fan, GpuReading, Limit, degrees_left
-from aiidpd.workers.thermal.rc_model import Card
+from aiidpd.components.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.nvml.card import SLOW_EVERY
+from aiidpd.components.thermal.gpu import Fan, GpuReading, Limit, degrees_left
+from aiidpd.components.thermal.rc_model import Card
 from tests.contract.gpu_house import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape, uuid
 from tests.fakes.nvml.live import LiveGpu

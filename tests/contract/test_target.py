@@ -9,11 +9,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.components.bench.http.openai import OpenAITarget
+from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.simulated import SimulatedTarget
+from aiidpd.components.bench.target import Target
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.workers.bench.http.openai import OpenAITarget
-from aiidpd.workers.bench.policy import BenchPolicy
-from aiidpd.workers.bench.simulated import SimulatedTarget
-from aiidpd.workers.bench.target import Target
 from tests.fakes import llama
 from tests.fakes.inference import InferenceServer, steady
 from tests.patience import PATIENCE

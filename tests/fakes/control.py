@@ -16,6 +16,7 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.api.routes import ROUTES
 from aiidpd.api.server import ControlApi
 from aiidpd.api.services import Services
+from aiidpd.components.thermal.hold import GpuHold
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
@@ -28,7 +29,6 @@ from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
-from aiidpd.workers.thermal.hold import GpuHold
 from tests.patience import PATIENCE
 
 WORKERS = ("thermal", "containers", "backup", "bench")

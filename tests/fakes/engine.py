@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import anyio
 
+from aiidpd.components.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
 
 
 class ScriptedEngine:

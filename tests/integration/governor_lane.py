@@ -22,6 +22,15 @@ from pathlib import Path
 
 import anyio
 
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.governor.governance import Governor
+from aiidpd.components.thermal.governor.governing import GovernorPolicy, Mode
+from aiidpd.components.thermal.governor.ladder import LadderPolicy
+from aiidpd.components.thermal.governor.lease import NAME, LeaseFile
+from aiidpd.components.thermal.governor.view import Tally
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.gpu import Gpu
 from aiidpd.daemon.restore import gpus_back
@@ -32,15 +41,6 @@ from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import WorkerSpec
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.governor.governance import Governor
-from aiidpd.workers.thermal.governor.governing import GovernorPolicy, Mode
-from aiidpd.workers.thermal.governor.ladder import LadderPolicy
-from aiidpd.workers.thermal.governor.lease import NAME, LeaseFile
-from aiidpd.workers.thermal.governor.view import Tally
-from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.policy import ThermalPolicy
-from aiidpd.workers.thermal.worker import ThermalWorker
 from tests.fakes.nvml import FakeNvml, shape
 from tests.patience import PATIENCE, Stopwatch
 

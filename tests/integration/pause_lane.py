@@ -23,17 +23,17 @@ from pathlib import Path
 
 import anyio
 
+from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.pausing.holding import PausePolicy
+from aiidpd.components.containers.pausing.lease import NAME, PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.pauser import Pauser
+from aiidpd.components.containers.pausing.putting_back import put_back
+from aiidpd.components.containers.pausing.telling import PauseTeller
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event
-from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.containers.pausing.holding import PausePolicy
-from aiidpd.workers.containers.pausing.lease import NAME, PauseLease
-from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.workers.containers.pausing.pauser import Pauser
-from aiidpd.workers.containers.pausing.putting_back import put_back
-from aiidpd.workers.containers.pausing.telling import PauseTeller
 from tests.patience import PATIENCE, Stopwatch
 
 POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)

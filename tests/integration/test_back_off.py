@@ -14,16 +14,16 @@ from typing import Any
 import anyio
 import pytest
 
+from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.pausing.holding import PausePolicy
+from aiidpd.components.containers.pausing.lease import NAME, PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.pauser import Pauser
+from aiidpd.components.containers.pausing.telling import PauseTeller
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event
-from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.containers.pausing.holding import PausePolicy
-from aiidpd.workers.containers.pausing.lease import NAME, PauseLease
-from aiidpd.workers.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.workers.containers.pausing.pauser import Pauser
-from aiidpd.workers.containers.pausing.telling import PauseTeller
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape

@@ -25,6 +25,15 @@ import anyio
 import pytest
 
 import aiidpd
+from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.copy import BLOCK, Copier
+from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.run import BackupRun
+from aiidpd.components.backup.scan import look
+from aiidpd.components.backup.schedule import parse_schedule
+from aiidpd.components.backup.store import Store, list_snapshots
+from aiidpd.components.backup.view import BackupView
+from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -32,15 +41,6 @@ from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.backup.control import Control
-from aiidpd.workers.backup.copy import BLOCK, Copier
-from aiidpd.workers.backup.policy import BackupPolicy
-from aiidpd.workers.backup.run import BackupRun
-from aiidpd.workers.backup.scan import look
-from aiidpd.workers.backup.schedule import parse_schedule
-from aiidpd.workers.backup.store import Store, list_snapshots
-from aiidpd.workers.backup.view import BackupView
-from aiidpd.workers.backup.worker import BackupWorker
 from tests.patience import PATIENCE
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aiidpd.__file__).parents[1])}
@@ -50,9 +50,9 @@ KILLS = 25
 BACK_UP_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from aiidpd.workers.backup.control import Control
-from aiidpd.workers.backup.policy import BackupPolicy
-from aiidpd.workers.backup.run import BackupRun
+from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.run import BackupRun
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 
@@ -71,8 +71,8 @@ while True:
 HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from aiidpd.workers.backup.control import Control
-from aiidpd.workers.backup.store import Store
+from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.store import Store
 
 with Store(Path(sys.argv[1])).locked(Control()):
     print("ready", flush=True)
@@ -104,9 +104,9 @@ with open(sys.argv[1], "r+b", buffering=0) as file:
 LOCAL_TIME = """
 import sys
 from datetime import datetime
-from aiidpd.workers.backup.scan import look
-from aiidpd.workers.backup.schedule import parse_schedule
-from aiidpd.workers.backup.zone import LocalZone
+from aiidpd.components.backup.scan import look
+from aiidpd.components.backup.schedule import parse_schedule
+from aiidpd.components.backup.zone import LocalZone
 
 print(parse_schedule(sys.argv[1]).next_after(float(sys.argv[2]), LocalZone()))
 """

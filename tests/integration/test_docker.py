@@ -11,15 +11,15 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.containers.docker import DockerEngine
-from aiidpd.workers.containers.engine import EngineSnapshot
-from aiidpd.workers.containers.known import ContainersPolicy
-from aiidpd.workers.containers.worker import ContainersWorker
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.patience import PATIENCE, Stopwatch

@@ -10,12 +10,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.metrics import ThermalCollector
+from aiidpd.components.thermal.xid import XidEvent, XidLedger
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.latest import Latest
-from aiidpd.workers.thermal.driver.child import NvmlLibrary
-from aiidpd.workers.thermal.gpu import GpuSnapshot
-from aiidpd.workers.thermal.metrics import ThermalCollector
-from aiidpd.workers.thermal.xid import XidEvent, XidLedger
 from tests.fakes.nvml import FakeNvml, shape
 
 pytestmark = [pytest.mark.real("prometheus")]

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import anyio
 import pytest
 
+from aiidpd.components.bench.http.openai import OpenAITarget
+from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.stats import BenchSample, Trust, measure
+from aiidpd.components.bench.target import ProbeRequest
+from aiidpd.components.bench.view import BenchView
+from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from aiidpd.workers.bench.http.openai import OpenAITarget
-from aiidpd.workers.bench.policy import BenchPolicy
-from aiidpd.workers.bench.stats import BenchSample, Trust, measure
-from aiidpd.workers.bench.target import ProbeRequest
-from aiidpd.workers.bench.view import BenchView
-from aiidpd.workers.bench.worker import BenchWorker
 from tests.fakes import llama
 from tests.patience import PATIENCE
 

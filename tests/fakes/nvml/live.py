@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aiidpd.workers.thermal.rc_model import Card, CardState, advance, hotspot_celsius, memory_celsius
+from aiidpd.components.thermal.rc_model import Card, CardState, advance, hotspot_celsius, memory_celsius
 from tests.fakes.nvml import FakeNvml
 
 

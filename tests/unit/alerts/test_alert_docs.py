@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.alerts.rule import AlertRule, by_name, table
-from aiidpd.workers.thermal.alarms import limits, rules
+from aiidpd.components.thermal.alarms import limits, rules
 
 ROOT = Path(__file__).parents[3]
 RULES = rules.rules(limits.AlarmPolicy())

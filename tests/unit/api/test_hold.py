@@ -8,8 +8,8 @@ import pytest
 from aiidpd.api import hold as hold_module
 from aiidpd.api.client import RequestFailed
 from aiidpd.api.hold import ReleaseRequest, release
+from aiidpd.components.thermal.hold import GpuHold
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.workers.thermal.hold import GpuHold
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import ControlDaemon, control_daemon
 from tests.unit.api.conftest import Asker

@@ -14,17 +14,17 @@ from aiidpd.api.client import RequestFailed
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.api.routes import ROUTES
 from aiidpd.api.schema import StatusDocument
+from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
+from aiidpd.components.bench.stats import BenchSample, Withheld
+from aiidpd.components.bench.target import EngineTimings
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.pausing.memory import PauseView
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
-from aiidpd.workers.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
-from aiidpd.workers.bench.stats import BenchSample, Withheld
-from aiidpd.workers.bench.target import EngineTimings
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.containers.engine import ContainerReading, EngineSnapshot
-from aiidpd.workers.containers.pausing.memory import PauseView
-from aiidpd.workers.thermal.faults import GpuFault
-from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon
 from tests.patience import PATIENCE
 from tests.unit.api.conftest import Asker

@@ -20,12 +20,12 @@ import pytest
 
 from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
+from aiidpd.components.backup.view import BackupView, SnapshotInfo
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
-from aiidpd.workers.backup.view import BackupView, SnapshotInfo
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.thermal.gpu import GpuReading, GpuSnapshot
 from tests.fakes.control import ControlDaemon, control_daemon, until
 from tests.patience import PATIENCE
 

@@ -7,17 +7,17 @@ from dataclasses import replace
 import pytest
 
 from aiidpd.api.record_schema import IncidentContainers, IncidentRequests
+from aiidpd.components.bench.engine.figures import EngineFigures, NotKnown
+from aiidpd.components.bench.engine.state import EngineState, EnginesView
+from aiidpd.components.bench.stats import Trust, measure
+from aiidpd.components.bench.target import Chunk, Timeline
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.thermal.energy.engine_tokens import TokenCount
+from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
+from aiidpd.components.thermal.incidents.requests import RequestCount
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.looks import NO_ENDPOINTS, NOT_ASKED, Looks
-from aiidpd.workers.bench.engine.figures import EngineFigures, NotKnown
-from aiidpd.workers.bench.engine.state import EngineState, EnginesView
-from aiidpd.workers.bench.stats import Trust, measure
-from aiidpd.workers.bench.target import Chunk, Timeline
-from aiidpd.workers.bench.view import BenchView, EndpointView
-from aiidpd.workers.containers.engine import EngineSnapshot
-from aiidpd.workers.thermal.energy.engine_tokens import TokenCount
-from aiidpd.workers.thermal.energy.tokens import CountedBy, Generation
-from aiidpd.workers.thermal.incidents.requests import RequestCount
 from tests.fakes.clock import FakeClock
 
 SAMPLE = measure(

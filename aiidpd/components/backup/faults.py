@@ -1,0 +1,34 @@
+"""The operating system's errors in words for whoever has to act on them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from aiidpd.components.backup.names import shown
+from aiidpd.kernel.errors import Unavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def source_fault(path: str, error: OSError) -> Unavailable:
+    """Return the error for a file of the source that can't be read."""
+    remedy = "check that it is mounted and that the daemon's user may read it"
+    return Unavailable("read the source", shown(path), reason=_reason(error), remedy=remedy)
+
+
+def target_fault(path: str, error: OSError) -> Unavailable:
+    """Return the error for a file or folder of the target that can't be written or read."""
+    if error.errno in _FULL:
+        what = "its file system is full" if error.errno == errno.ENOSPC else "its quota is used up"
+        return Unavailable("write the target", shown(path), reason=what, remedy="free space or enlarge it")
+    remedy = "check that it is mounted and that the daemon's user may write to it"
+    return Unavailable("use the target", shown(path), reason=_reason(error), remedy=remedy)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+class SourceChanged(Exception):
+    """A file is not what the listing, or the read before, said. The run tries it once more."""

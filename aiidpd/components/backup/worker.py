@@ -1,0 +1,262 @@
+"""The loop that runs backups: by hand and by schedule alike they are jobs of one queue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import tzinfo
+from typing import Any, NoReturn
+
+import anyio
+
+from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.follow import follow
+from aiidpd.components.backup.names import size_text
+from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.run import BackupRun
+from aiidpd.components.backup.schedule import next_run_at, parse_schedule
+from aiidpd.components.backup.store import Store
+from aiidpd.components.backup.thread import Asker
+from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
+from aiidpd.components.backup.zone import LocalZone
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.jobs import Job, JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat
+
+LOOK = 30.0  # seconds between two looks at the target
+
+
+class BackupWorker:
+    """Runs the backups that ``queue`` and the schedule ask for.
+
+    ``latest`` outlives the worker and carries the last run's outcome to its successor. Raises
+    :class:`Misconfigured` for a schedule that is none.
+    """
+
+    simulated = False  # real files, always
+
+    def __init__(
+        self,
+        policy: BackupPolicy,
+        *,
+        queue: JobQueue,
+        latest: Latest[BackupView],
+        bus: EventBus,
+        clock: Clock,
+        zone: tzinfo | None = None,
+    ) -> None:
+        self._policy = policy
+        self._queue = queue
+        self._latest = latest
+        self._bus = bus
+        self._clock = clock
+        self._zone = zone or LocalZone()
+        self._schedule = parse_schedule(policy.schedule) if policy.schedule else None
+        self._store = Store(policy.target) if policy.target else None
+        self._hanging = False
+        self._asker = Asker(clock, policy.stall_after)
+        missing = " and ".join(policy.missing_keys)
+        self._view = BackupView(
+            configured=not missing,
+            reason=f"{missing} not set" if missing else "",
+            source=str(policy.source or ""),
+            target=str(policy.target or ""),
+            schedule=policy.schedule,
+        )
+        before = latest.get()
+        if before is not None and (before.value.source, before.value.target) == (
+            self._view.source,
+            self._view.target,
+        ):
+            self._view = replace(self._view, last_run=before.value.last_run)
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        job: Job | None = None
+        while True:
+            with heartbeat.working():
+                if job is not None:
+                    await self._serve(job, heartbeat)
+                await self._look(heartbeat)
+            job = await self._next_job()
+
+    async def _next_job(self) -> Job | None:
+        """Return the next job, after queueing a scheduled one that is due; None to look again."""
+        with anyio.move_on_after(0):
+            return await self._queue.next()
+        wait, run_at = LOOK, self._view.next_run_at
+        if run_at is not None:
+            wait = min(wait, run_at - self._clock.time())
+            if wait <= 0:
+                self._queue_scheduled()
+        job: Job | None = None
+        async with anyio.create_task_group() as group:
+
+            async def bound() -> None:
+                await self._clock.sleep(wait)
+                group.cancel_scope.cancel()
+
+            if wait > 0:
+                group.start_soon(bound)
+            job = await self._queue.next()
+            group.cancel_scope.cancel()
+        return job
+
+    def _queue_scheduled(self) -> None:
+        try:
+            self._queue.submit(trigger="schedule")
+        except Conflict:
+            return  # the jobs that fill the queue are backups too: the next of them is what is due
+
+    async def _look(self, heartbeat: Heartbeat) -> None:
+        """Bring the view up to date; raises :class:`Unavailable` while backups do not work."""
+        if self._store is None:
+            self._put()
+            return
+        try:
+            snapshots = await self._asker.ask(self._store.all, "the backup target", self._view.target)
+        except Unavailable:
+            self._put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
+            raise
+        heartbeat.beat()
+        mine = [s for s in snapshots if not s.broken and s.source == self._view.source]
+        newest = mine[-1] if mine else None
+        last = self._view.last_run
+        failed = last is not None and not last.succeeded
+        now = self._clock.time()
+        run_at = next_run_at(
+            self._schedule,
+            self._zone,
+            last_success=newest.created_at if newest else None,
+            now=now,
+            not_before=min(last.ended_at, now) + self._policy.retry_after if last and failed else None,
+        )
+        success = newest.verified_at if newest else None
+        self._put(snapshots=snapshots, last_success_at=success, next_run_at=run_at)
+        if last and failed:
+            self._fail_again(last)
+
+    def _fail_again(self, last: RunResult) -> NoReturn:
+        """Keep the worker degraded until a backup succeeds: a pass that only looked is no success."""
+        remedy = "'aiidpctl backup run' tries again at once"
+        raise Unavailable(
+            "back up", self._view.source, reason=f"the last run failed: {last.error}", remedy=remedy
+        )
+
+    async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
+        with job.running():
+            if not self._view.configured:
+                what, remedy = "the models", "set both in the table [backup], then 'aiidpctl reload'"
+                raise Misconfigured("back up", what, reason=self._view.reason, remedy=remedy)
+            self._asker.check("the backup target", self._view.target)
+            if self._hanging:  # another thread on the same dead disk would hang too
+                reason, remedy = (
+                    "the last run was given up and hangs still",
+                    "see dmesg, then restart the daemon",
+                )
+                raise Conflict("back up", self._view.source, reason=reason, remedy=remedy)
+            await self._backup(job, heartbeat)
+
+    async def _backup(self, job: Job, heartbeat: Heartbeat) -> None:
+        started, began = self._clock.time(), self._clock.monotonic()
+        trigger = job.arguments.get("trigger", "hand")
+        reason = f"a backup of {self._view.source} to {self._view.target} begins (by {trigger})"
+        self._publish("backup.started", reason, {"job": job.status.id, "trigger": trigger})
+        try:
+            info = await self._run(job, heartbeat)
+        except Exception as error:
+            seconds = self._clock.monotonic() - began
+            self._put(last_run=RunResult(False, self._clock.time(), seconds, error=describe(error)))
+            self._publish(
+                "backup.failed", describe(error), {"job": job.status.id, "seconds": seconds}, Severity.ERROR
+            )
+            raise
+        except BaseException:
+            evidence: dict[str, Scalar] = {"job": job.status.id}
+            reason = "it was interrupted: the worker was stopped or replaced"
+            self._publish("backup.failed", reason, evidence, Severity.WARNING)
+            raise
+        self._succeed(job, info, self._clock.monotonic() - began, started)
+
+    async def _run(self, job: Job, heartbeat: Heartbeat) -> SnapshotInfo:
+        def moved(progress: RunProgress) -> None:
+            heartbeat.beat()
+            message = f"{progress.phase} {progress.files_done} of {progress.files} files"
+            job.progress(message, progress.bytes_done, progress.bytes, "bytes")
+            self._put(running=progress)
+
+        control = Control()
+        run = BackupRun(self._policy, control, self._clock.time)
+
+        def execute() -> SnapshotInfo:
+            try:
+                return run.execute()
+            finally:
+                self._hanging = False
+
+        self._hanging = True
+        try:
+            return await follow(
+                execute, control, moved, clock=self._clock, stall_after=self._policy.stall_after
+            )
+        finally:
+            self._put(running=None)
+
+    def _succeed(self, job: Job, info: SnapshotInfo, seconds: float, started: float) -> None:
+        evidence: dict[str, Scalar] = {
+            "snapshot": info.id,
+            "files": info.files,
+            "bytes": info.bytes,
+            "copied_files": info.copied_files,
+            "copied_bytes": info.copied_bytes,
+            "linked_files": info.linked_files,
+            "linked_bytes": info.linked_bytes,
+            "refused": info.refused,
+            "seconds": round(seconds, 3),
+        }
+        result = RunResult(
+            True,
+            self._clock.time(),
+            seconds,
+            info.id,
+            info.copied_files,
+            info.copied_bytes,
+            info.linked_files,
+            info.linked_bytes,
+        )
+        self._put(last_run=result)
+        reason = (
+            f"snapshot {info.id} holds {info.files} files, {size_text(info.bytes)}: "
+            f"{info.copied_files} copied and verified, {info.linked_files} unchanged"
+        )
+        if info.refused:
+            reason += f"; {info.refused} left out, as its manifest.json says"
+        severity = Severity.WARNING if info.refused else Severity.INFO
+        self._publish("backup.succeeded", reason, {"job": job.status.id, **evidence}, severity)
+        for series, value in (
+            ("duration_seconds", seconds),
+            ("copied_bytes", info.copied_bytes),
+            ("snapshot_bytes", info.bytes),
+        ):
+            self._bus.sample(Sample(started, "backup", series, self._view.target, float(value)))
+        job.succeed(**evidence)
+
+    def _put(self, **changes: Any) -> None:
+        self._view = replace(self._view, **changes)
+        self._latest.put(self._view)
+
+    def _publish(
+        self, kind: str, reason: str, evidence: dict[str, Scalar], severity: Severity = Severity.INFO
+    ) -> None:
+        event = Event(
+            time=self._clock.time(),
+            source="backup",
+            kind=kind,
+            subject=self._view.source,
+            severity=severity,
+            reason=reason,
+            evidence=evidence,
+        )
+        self._bus.publish(event)

@@ -1,0 +1,80 @@
+"""What the bench worker shows: the state of each endpoint (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from aiidpd.components.bench.stats import BenchSample
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """One endpoint. ``*_at`` in Unix seconds, ``probed`` in monotonic seconds.
+
+    ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` tells why the last
+    probe failed, and is empty where it succeeded: then, and only then, ``sample`` is current.
+    """
+
+    name: str
+    url: str
+    model: str
+    simulated: bool
+    sample: BenchSample | None = None
+    measured_at: float | None = None
+    error: str = ""
+    failed_at: float | None = None
+    probed: float | None = None
+    probes: int = 0
+    failures: int = 0
+
+    @property
+    def current(self) -> BenchSample | None:
+        """The sample of the last probe, None where that failed or there was none."""
+        return None if self.error else self.sample
+
+    def measured(self, sample: BenchSample, at: float, now: float) -> EndpointView:
+        """Return the view after a probe that succeeded."""
+        return replace(self, sample=sample, measured_at=at, error="", probed=now, probes=self.probes + 1)
+
+    def failed(self, error: str, at: float, now: float) -> EndpointView:
+        """Return the view after a probe that failed."""
+        return replace(
+            self, error=error, failed_at=at, probed=now, probes=self.probes + 1, failures=self.failures + 1
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BenchView:
+    """Every endpoint, in the order of the configuration; ``note`` says why there is none."""
+
+    endpoints: tuple[EndpointView, ...] = ()
+    note: str = ""
+
+    def endpoint(self, name: str) -> EndpointView | None:
+        """Return the endpoint ``name``, None where there is no such."""
+        return next((each for each in self.endpoints if each.name == name), None)
+
+    def put(self, view: EndpointView) -> BenchView:
+        """Return the view with ``view`` in the place of the one that has its name."""
+        others = (view if each.name == view.name else each for each in self.endpoints)
+        return replace(self, endpoints=tuple(others))
+
+    def still_true(self, fresh: Iterable[EndpointView]) -> tuple[EndpointView, ...]:
+        """Return ``fresh`` with what is known here of those that are the same in name, url and model."""
+        found = []
+        for each in fresh:
+            known = self.endpoint(each.name)
+            same = known is not None and (known.url, known.model, known.simulated) == (
+                each.url,
+                each.model,
+                each.simulated,
+            )
+            found.append(known if known is not None and same else each)
+        return tuple(found)
+
+    def all_failed(self) -> str:
+        """Return the errors of all endpoints as one line, empty unless each one's last probe failed."""
+        if not self.endpoints or not all(each.error for each in self.endpoints):
+            return ""
+        return "; ".join(each.error for each in self.endpoints)

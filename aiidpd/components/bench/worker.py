@@ -1,0 +1,201 @@
+"""The loop: probes endpoints by schedule and on request, one at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from aiidpd.components.bench.backoff import Asks
+from aiidpd.components.bench.engine.reader import OwnProbes
+from aiidpd.components.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
+from aiidpd.components.bench.stats import measure
+from aiidpd.components.bench.summary import figures
+from aiidpd.components.bench.target import Target
+from aiidpd.components.bench.telling import Teller
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.kernel.bus import EventBus, Subscription
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
+from aiidpd.kernel.events import Scalar
+from aiidpd.kernel.jobs import Job, JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat
+
+_BEAT = 5.0  # seconds between signs of life while nothing is due
+NO_ENDPOINTS = "no endpoint is configured: add bench.endpoints to measure one"
+
+
+class BenchWorker:
+    """Probes ``targets`` as ``policy`` says, and runs the jobs of ``queue``.
+
+    A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
+    ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
+    somebody asks to leave a GPU alone (``gpu.back_off``) only jobs run, and what is due waits. ``own`` is
+    told which endpoint is being probed. The targets belong to the worker: it closes them when it ends.
+    Raises :class:`Misconfigured` where two targets share a name.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        policy: BenchPolicy,
+        *,
+        queue: JobQueue,
+        latest: Latest[BenchView],
+        bus: EventBus,
+        clock: Clock,
+        own: OwnProbes | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._targets = {target.name: target for target in targets}
+        if len(self._targets) != len(targets):
+            raise Misconfigured(
+                "use", "bench.endpoints", reason="two of them share a name", remedy="rename one"
+            )
+        self._policy = policy
+        self._queue = queue
+        self._latest = latest
+        self._bus = bus
+        self._clock = clock
+        self._nonce = nonce
+        self._own = own or OwnProbes()
+        self._told = Teller(bus, clock)
+        self._view = BenchView()
+        self._schedule = Schedule()
+        self._asks = Asks()
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any endpoint is made up."""
+        return any(target.simulated for target in self._targets.values())
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        """Probe until cancelled."""
+        try:
+            with self._bus.subscribe() as events:
+                await self._work(events, heartbeat)
+        finally:
+            for target in self._targets.values():
+                await target.aclose()
+
+    async def _work(self, events: Subscription, heartbeat: Heartbeat) -> None:
+        with heartbeat.working():
+            self._start()
+            self._judge()
+        while True:
+            await self._listen(events)
+            effect: Probe | Wait = Wait(_BEAT)
+            if not self._asks.hold(self._clock.monotonic()):
+                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._policy)
+            if isinstance(effect, Probe):
+                with heartbeat.working():
+                    await self._probe(effect.name)
+                    self._judge()
+                continue
+            job = await self._next_job(min(effect.seconds, _BEAT))
+            heartbeat.beat()
+            if job is not None:
+                with heartbeat.working():
+                    with job.running():
+                        await self._serve(job, heartbeat)
+                    self._judge()
+
+    async def _listen(self, events: Subscription) -> None:
+        """Hear what was said since the last time, without waiting."""
+        while True:
+            with anyio.move_on_after(0) as nothing:
+                self._asks = self._asks.hear(await events.next(), self._clock.monotonic())
+            if nothing.cancelled_caught:
+                return
+
+    def _start(self) -> None:
+        """Take over what the worker before this one knew of the same endpoints."""
+        reading = self._latest.get()
+        known = reading.value if reading else BenchView()
+        fresh = (
+            EndpointView(each.name, each.url, each.model, each.simulated) for each in self._targets.values()
+        )
+        endpoints = known.still_true(fresh)
+        self._view = BenchView(endpoints, "" if endpoints else NO_ENDPOINTS)
+        self._latest.put(self._view)
+        probed = {each.name: each.probed for each in endpoints if each.probed is not None}
+        self._schedule = begin(self._targets, probed, self._clock.monotonic(), self._policy)
+
+    def _judge(self) -> None:
+        """Raise :class:`Unavailable` where no endpoint at all can be measured."""
+        reasons = self._view.all_failed()
+        if reasons:
+            raise Unavailable("measure", "any endpoint", reason=reasons)
+
+    async def _next_job(self, seconds: float) -> Job | None:
+        """Return the next job, or None where none comes within ``seconds``."""
+        job: Job | None = None
+        async with anyio.create_task_group() as group:
+
+            async def take() -> None:
+                nonlocal job
+                job = await self._queue.next()
+                group.cancel_scope.cancel()
+
+            group.start_soon(take)
+            await self._clock.sleep(seconds)
+            group.cancel_scope.cancel()
+        return job
+
+    async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
+        names = self._asked_for(job)
+        result: dict[str, Scalar] = {}
+        failed: list[str] = []
+        for done, name in enumerate(names):
+            heartbeat.beat()
+            job.progress(f"probing {name}", done, len(names), "endpoints")
+            now = self._clock.monotonic()
+            self._schedule = asked(self._schedule, name, now, self._policy)
+            view = await self._probe(name)
+            result[f"{name}.simulated"] = view.simulated
+            if view.current is None:
+                failed.append(view.error)
+                result[f"{name}.error"] = view.error
+            else:
+                result |= {f"{name}.{figure}": value for figure, value in figures(view.current).items()}
+        job.progress("done", len(names), len(names), "endpoints")
+        if failed:
+            job.fail(f"{len(failed)} of {len(names)} endpoints failed: {'; '.join(failed)}", **result)
+        else:
+            job.succeed(**result)
+
+    def _asked_for(self, job: Job) -> list[str]:
+        if not self._targets:
+            raise Misconfigured(
+                "run", "the benchmark", reason="no endpoint is configured", remedy="add bench.endpoints"
+            )
+        name = job.arguments.get("endpoint")
+        if name is None:
+            return list(self._targets)
+        if name not in self._targets:
+            known = ", ".join(self._targets)
+            raise NotFound(
+                "benchmark", str(name), reason="no endpoint has this name", remedy=f"known are: {known}"
+            )
+        return [str(name)]
+
+    async def _probe(self, name: str) -> EndpointView:
+        """Probe one endpoint, tell everyone, and return how it stands now."""
+        target, view = self._targets[name], self._view.endpoint(name)
+        if view is None:
+            raise LookupError(name)  # the view is made from the targets
+        try:
+            with self._own.of(name):
+                timeline = await target.probe(self._policy.request(self._nonce()))
+        except Unavailable as error:
+            view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
+            self._told.failed(view)
+        else:
+            sample = measure(timeline, self._policy.trust)
+            view = view.measured(sample, self._clock.time(), self._clock.monotonic())
+            self._told.measured(view, sample)
+        self._view = self._view.put(view)
+        self._latest.put(self._view)
+        return view

@@ -1,0 +1,138 @@
+"""The events of this room and their words (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from aiidpd.components.containers.engine import ContainerReading
+from aiidpd.kernel.events import Event, Scalar, Severity
+
+_FIRST_SIGNAL_CODE = 128
+_LAST_SIGNAL_CODE = 128 + 64
+
+
+class Subject(Protocol):
+    """What a fact says of its container."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def image(self) -> str: ...
+    @property
+    def oom(self) -> bool: ...
+    @property
+    def asked(self) -> str: ...
+    @property
+    def paused(self) -> bool: ...
+    @property
+    def restart_count(self) -> int: ...
+    @property
+    def deaths(self) -> tuple[float, ...]: ...
+
+
+def watching(readings: Iterable[ContainerReading], at: float) -> Event:
+    """Return the first event of all: what is there."""
+    readings = tuple(readings)
+    states = Counter(reading.state for reading in readings)
+    sick = sum(reading.health == "unhealthy" for reading in readings)
+    parts = [f"{count} {state}" for state, count in sorted(states.items())]
+    text = f"watching {len(readings)} containers" + (f": {', '.join(parts)}" if parts else "")
+    evidence: dict[str, Scalar] = {"containers": len(readings), "unhealthy": sick}
+    return Event(at, "containers", "container.watching", f"{text}; {sick} unhealthy", evidence=evidence)
+
+
+def appeared(subject: Subject, at: float) -> Event:
+    """Return the event for a container that was not there before."""
+    return _event(subject, at, "appeared", f"there is a new container of image {subject.image}")
+
+
+def removed(subject: Subject, at: float) -> Event:
+    """Return the event for a container that is not there any more."""
+    return _event(subject, at, "removed", "the container was removed")
+
+
+def started(subject: Subject, at: float) -> Event:
+    """Return the event for the begin of a run."""
+    return _event(subject, at, "started", "it started", restart_count=subject.restart_count)
+
+
+def died(subject: Subject, at: float, code: int | None) -> Event:
+    """Return the event for the end of a run; ``code`` is None where the engine can't tell it any more."""
+    how = "ended, and the engine no longer tells its exit code" if code is None else f"ended with code {code}"
+    if code is not None and _FIRST_SIGNAL_CODE < code <= _LAST_SIGNAL_CODE:
+        how += f" (killed by signal {code - _FIRST_SIGNAL_CODE})"
+    if subject.asked:
+        how += f" after Docker was asked to send signal {subject.asked}"
+    # A 137 alone proves nothing: `docker kill`, systemd and a person send SIGKILL too.
+    how += "; Docker says it ran out of memory" if subject.oom else ""
+    well = code == 0 or bool(subject.asked)
+    return _event(
+        subject,
+        at,
+        "died",
+        f"it {how}",
+        Severity.INFO if well else Severity.WARNING,
+        exit_code=code,
+        asked_signal=subject.asked,
+        oom_claimed=subject.oom,
+    )
+
+
+def oom_killed(subject: Subject, at: float) -> Event:
+    """Return the event for Docker's claim that the kernel killed a process for memory."""
+    reason = "Docker says that the kernel killed a process in it for lack of memory"
+    return _event(subject, at, "oom_killed", reason, Severity.ERROR)
+
+
+def unhealthy(subject: Subject, at: float) -> Event:
+    """Return the event for a health check that fails."""
+    return _event(subject, at, "unhealthy", "its health check fails", Severity.WARNING)
+
+
+def healthy(subject: Subject, at: float) -> Event:
+    """Return the event for a health check that passes, for the first time or again."""
+    return _event(subject, at, "healthy", "its health check passes")
+
+
+def paused(subject: Subject, at: float) -> Event:
+    """Return the event for a container that was suspended or let go on."""
+    if subject.paused:
+        return _event(subject, at, "paused", "its processes are suspended", Severity.WARNING)
+    return _event(subject, at, "unpaused", "its processes go on")
+
+
+def looping(subject: Subject, at: float, window: float) -> Event:
+    """Return the event for a container that dies again and again."""
+    span = subject.deaths[-1] - subject.deaths[0]
+    reason = f"it died {len(subject.deaths)} times in {span:.0f} s and nobody asked it to"
+    return _event(
+        subject, at, "restart_loop", reason, Severity.ERROR, deaths=len(subject.deaths), window_seconds=window
+    )
+
+
+def loop_ended(subject: Subject, at: float, window: float) -> Event:
+    """Return the event for the end of a restart loop."""
+    return _event(subject, at, "restart_loop_ended", f"it did not die for {window:.0f} s")
+
+
+def _event(
+    subject: Subject,
+    at: float,
+    kind: str,
+    reason: str,
+    severity: Severity = Severity.INFO,
+    **evidence: Scalar,
+) -> Event:
+    return Event(
+        time=at,
+        source="containers",
+        kind=f"container.{kind}",
+        reason=reason,
+        subject=subject.name or subject.id[:12],
+        severity=severity,
+        evidence={"id": subject.id[:12], "image": subject.image, **evidence},
+    )

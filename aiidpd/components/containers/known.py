@@ -1,0 +1,91 @@
+"""What is remembered of containers, and what is observed of them (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from aiidpd.components.containers.engine import ContainerReading, EngineEvent
+from aiidpd.kernel.events import Event
+
+NEVER: Final = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainersPolicy:
+    """How closely containers are watched. Times in seconds.
+
+    All containers are read every ``reconcile_interval``, which finds what the events did not bring.
+    A broken event stream is opened again after ``reconnect_initial``, doubling up to
+    ``reconnect_cap``. ``loop_deaths`` deaths that nobody asked for within ``loop_window`` are a
+    restart loop; it is over after ``loop_window`` without one. A removed container is remembered
+    for ``remember_removed``, so that a late event does not bring it back.
+    """
+
+    reconcile_interval: float = 30.0
+    reconnect_initial: float = 0.2
+    reconnect_cap: float = 15.0
+    loop_deaths: int = 3
+    loop_window: float = 600.0
+    remember_removed: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What has been said about one container. Times in Unix seconds by the engine's clock.
+
+    ``started`` is the current or last run's start: exact, or an upper bound of it. ``asked`` is the
+    signal that Docker was asked to send in this run. Events up to ``as_of`` say nothing new.
+    """
+
+    id: str
+    name: str
+    image: str
+    running: bool = False
+    started: float | None = None
+    exact: bool = False
+    ended: float = NEVER
+    health: str | None = None
+    health_at: float = NEVER
+    oom: bool = False
+    oom_at: float = NEVER
+    asked: str = ""
+    asked_at: float = NEVER
+    paused: bool = False
+    restart_count: int = 0
+    deaths: tuple[float, ...] = ()
+    looping: bool = False
+    as_of: float = NEVER
+    reading: ContainerReading | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainersState:
+    """What has been said about all containers; ``stale`` are the ids that wait to be read."""
+
+    known: Mapping[str, Known] = field(default_factory=lambda: MappingProxyType({}))
+    removed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    stale: frozenset[str] = frozenset()
+    listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A reading of all containers; those in ``unreadable`` (ids) exist, but nothing is known of them."""
+
+    readings: tuple[ContainerReading, ...]
+    unreadable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A reading of one container; None where it does not exist."""
+
+    id: str
+    reading: ContainerReading | None
+
+
+Observation: TypeAlias = EngineEvent | Listed | Looked
+Effects: TypeAlias = tuple[Event, ...]

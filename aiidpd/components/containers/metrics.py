@@ -1,0 +1,84 @@
+"""The containers of the last reading as Prometheus metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.kernel.latest import Latest
+
+
+class ContainersCollector(Collector):
+    """Builds its families from the cell alone; without a current reading it yields none.
+
+    Only the present state and health have a series (value 1), so that the number of series stays
+    at about six a container.
+    """
+
+    def __init__(self, latest: Latest[EngineSnapshot]) -> None:
+        self._latest = latest
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        reading = self._latest.get()
+        if reading is None:
+            return
+        info = GaugeMetricFamily(
+            "aiidpd_container_info",
+            "What a container is, as labels; always 1.",
+            labels=["container", "image", "project", "service", "gpu"],
+        )
+        state = GaugeMetricFamily(
+            "aiidpd_container_state",
+            "The state that a container is in, as Docker names it; always 1.",
+            labels=["container", "state"],
+        )
+        health = GaugeMetricFamily(
+            "aiidpd_container_health",
+            "What the health check of a running container says (healthy, unhealthy, starting); always 1.",
+            labels=["container", "health"],
+        )
+        restarts = CounterMetricFamily(
+            "aiidpd_container_restarts",
+            "Restarts by Docker's own restart policy since the container was last started by hand.",
+            labels=["container"],
+        )
+        started = GaugeMetricFamily(
+            "aiidpd_container_start_time_seconds",
+            "When the present run of a container started, in Unix seconds.",
+            labels=["container"],
+        )
+        code = GaugeMetricFamily(
+            "aiidpd_container_exit_code",
+            "The exit code of the last run of a container that does not run now.",
+            labels=["container"],
+        )
+        oom = GaugeMetricFamily(
+            "aiidpd_container_oom_claimed",
+            "1 where Docker says that the kernel killed a process of the last run for memory.",
+            labels=["container"],
+        )
+        engine = GaugeMetricFamily(
+            "aiidpd_container_engine_info",
+            "The version of the container engine; always 1.",
+            labels=["version"],
+        )
+        engine.add_metric([reading.value.version], 1)
+        for one in reading.value.containers:
+            name = [one.name]
+            info.add_metric([one.name, one.image, one.project, one.service, str(one.gpu).lower()], 1)
+            state.add_metric([one.name, one.state], 1)
+            restarts.add_metric(name, one.restart_count)
+            oom.add_metric(name, float(one.oom_killed))
+            if one.health is not None:
+                health.add_metric([one.name, one.health], 1)
+            if one.running and one.started_at is not None:
+                started.add_metric(name, one.started_at)
+            if one.exit_code is not None:
+                code.add_metric(name, one.exit_code)
+        yield from (engine, info, state, health, restarts, started, code, oom)

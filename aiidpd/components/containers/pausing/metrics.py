@@ -1,0 +1,55 @@
+"""What Prometheus sees of the containers that aiidpd pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from aiidpd.components.containers.pausing.memory import PauseMemory
+
+
+class PausesCollector(Collector):
+    """Builds its families from ``memory`` alone."""
+
+    def __init__(self, memory: PauseMemory) -> None:
+        self._memory = memory
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not collect."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        tally, holding = self._memory.tally, self._memory.state.held
+        held = GaugeMetricFamily(
+            "aiidpd_container_backing_off",
+            "1 for a container that aiidpd has paused because a GPU is too hot.",
+            labels=["container"],
+        )
+        for view in self._memory.standing():
+            held.add_metric([view.name], 1)
+        yield held
+        yield GaugeMetricFamily(
+            "aiidpd_container_leased_pauses",
+            "Containers that may be paused by aiidpd now.",
+            value=len(holding),
+        )
+        for name, text, counts in (
+            ("pauses", "Times that aiidpd paused the container because a GPU was too hot.", tally.pauses),
+            (
+                "seconds",
+                "For how long aiidpd had paused the container, counted when it goes on.",
+                tally.seconds,
+            ),
+            (
+                "failures",
+                "Times that the engine did not pause the container, or not let it go on when it should have.",
+                tally.failures,
+            ),
+        ):
+            family = CounterMetricFamily(f"aiidpd_container_back_off_{name}", text, labels=["container"])
+            for container, value in counts.items():
+                family.add_metric([container], value)
+            yield family

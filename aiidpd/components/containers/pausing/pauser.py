@@ -1,0 +1,241 @@
+"""Pauses containers while somebody asks for it, and lets them go on: the hands of :mod:`.backing_off`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+import anyio.to_thread
+
+from aiidpd.components.containers.engine import ContainerReading, Engine
+from aiidpd.components.containers.pausing import answers
+from aiidpd.components.containers.pausing.asks import Ask
+from aiidpd.components.containers.pausing.backing_off import step
+from aiidpd.components.containers.pausing.holding import (
+    Begin,
+    Effect,
+    Held,
+    LetGoOn,
+    Look,
+    Pause,
+    PausePolicy,
+    Said,
+)
+from aiidpd.components.containers.pausing.lease import LeaseUnusable, PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.errors import Unavailable
+
+_LOOK_EVERY = 1.0  # seconds, while something is paused or asked for
+_NEVER = 3600.0
+_SOON = 0.05
+_ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
+
+
+class Pauser:
+    """Works through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
+
+    ``asks`` and ``memory`` outlive it. However :meth:`run` ends, what it paused goes on, or is in ``lease``.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        asks: BackOffAsks,
+        lease: PauseLease,
+        *,
+        memory: PauseMemory,
+        teller: PauseTeller,
+        clock: Clock,
+        policy: PausePolicy | None = None,
+    ) -> None:
+        self._engine = engine
+        self._asks = asks
+        self._lease = lease
+        self._memory = memory
+        self._teller = teller
+        self._clock = clock
+        self._policy = policy or PausePolicy()
+        self._resumed = False
+        self._written: frozenset[Pause] | None = None  # what the lease names; None: that is not known
+
+    async def run(self) -> None:
+        """Obey until cancelled."""
+        try:
+            await self._resume()
+            while True:
+                self._asks.changed = anyio.Event()
+                await self._pass()
+                await wait_for(self._clock, self._asks.changed, self._until_next())
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._let_all_go_on("aiidpd ends, or works by a new configuration")
+                await self._engine.aclose()
+
+    async def put_back(self) -> bool:
+        """Have what the lease names go on, and nothing else; return whether all of it does.
+
+        Bounded by ``closing`` of the policy. Raises :class:`LeaseUnusable`.
+        """
+        try:
+            self._take_over(await anyio.to_thread.run_sync(self._lease.read))
+            return await self._let_all_go_on("")
+        finally:
+            await self._engine.aclose()
+
+    async def _let_all_go_on(self, why: str) -> bool:
+        with anyio.move_on_after(self._policy.closing):
+            while self._resumed:
+                await self._step(Look(held=await self._readings()), closing=why or "aiidpd has ended")
+                if not self._memory.state.held and not self._written:
+                    return True
+                await self._clock.sleep(_SOON)
+        return False
+
+    async def _resume(self) -> None:
+        """Take over what an earlier run left; nothing is paused before that is known."""
+        while not self._resumed:
+            try:
+                left = await anyio.to_thread.run_sync(self._lease.read, abandon_on_cancel=True)
+                self._take_over(left)
+            except LeaseUnusable as error:
+                self._teller.lease_failed(str(self._lease.path), error.reason, error.remedy)
+                await self._clock.sleep(self._policy.retry)
+        self._teller.lease_works(str(self._lease.path))
+
+    def _take_over(self, left: tuple[Pause, ...]) -> None:
+        # What is made up has ended with the process that did.
+        real = [pause for pause in left if not pause.simulated]
+        if real and self._engine.simulated:
+            raise self._lease.unusable(
+                'it names containers of a Docker Engine, and containers.engine is "simulated"'
+            )
+        now = self._clock.monotonic()
+        self._memory.state = answers.resumed(self._memory.state, real, now, self._policy)
+        self._written, self._resumed = frozenset(left), True
+        self._teller.show()
+
+    async def _pass(self) -> None:
+        await self._step(Look(held=await self._readings()))
+        state = self._memory.state
+        asked = {name for ask in self._standing() for name in ask.names}
+        if asked - {held.pause.name for held in state.held.values()} - set(state.alone.values()):
+            await self._step(await self._names())
+
+    def _standing(self) -> tuple[Ask, ...]:
+        return self._asks.standing(simulated=self._engine.simulated)
+
+    async def _step(self, look: Look, closing: str = "") -> None:
+        now = self._clock.monotonic()
+        self._memory.state, effects = step(
+            self._memory.state, look, self._standing(), now, self._policy, closing=closing
+        )
+        await self._do(effects)
+        self._teller.show()
+
+    async def _do(self, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            if isinstance(effect, Said):
+                self._teller.say(effect)
+        begun = [effect.held for effect in effects if isinstance(effect, Begin)]
+        if not await self._write():
+            for held in begun:
+                identity, now = held.pause.id, self._clock.monotonic()
+                self._memory.state = answers.not_written(self._memory.state, identity, now, self._policy)
+            begun = []
+        async with anyio.create_task_group() as group:
+            for held in begun:
+                group.start_soon(self._pause, held)
+            for effect in effects:
+                if isinstance(effect, LetGoOn):
+                    group.start_soon(self._unpause, effect.held)
+        await self._write()
+
+    async def _pause(self, held: Held) -> None:
+        identity = held.pause.id
+        now = self._clock.monotonic()
+        self._memory.state = answers.asking(self._memory.state, identity, now, self._policy)
+        try:
+            # A stop waits for the answer: a call that is cut off may be carried out all the same.
+            with anyio.fail_after(_ANSWER_WITHIN, shield=True):
+                ours = await self._engine.pause(identity)
+        except TimeoutError:
+            self._failed(identity, f"the engine did not answer within {_ANSWER_WITHIN:g} s")
+        except Unavailable as error:
+            self._failed(identity, str(error))
+        else:
+            self._memory.state, said = answers.paused(self._memory.state, identity, ours=ours)
+            self._tell(said)
+
+    async def _unpause(self, held: Held) -> None:
+        identity = held.pause.id
+        try:
+            await self._engine.unpause(identity)
+        except Unavailable as error:
+            self._failed(identity, str(error))
+        else:
+            now = self._clock.monotonic()
+            self._memory.state, said = answers.unpaused(self._memory.state, identity, now, self._policy)
+            self._tell(said)
+
+    def _failed(self, identity: str, problem: str) -> None:
+        now = self._clock.monotonic()
+        self._memory.state, said = answers.failed(self._memory.state, identity, problem, now, self._policy)
+        self._tell(said)
+
+    def _tell(self, said: tuple[Said, ...]) -> None:
+        for each in said:
+            self._teller.say(each)
+
+    async def _readings(self) -> Mapping[str, ContainerReading | None]:
+        """Return what the engine says of what is held; whatever it does not say is left out."""
+        found: dict[str, ContainerReading | None] = {}
+
+        async def read(identity: str) -> None:
+            try:
+                found[identity] = await self._engine.container(identity)
+            except Unavailable as error:
+                held = self._memory.state.held[identity]
+                if held.over:
+                    self._failed(identity, str(error))
+
+        async with anyio.create_task_group() as group:
+            for identity, held in self._memory.state.held.items():
+                if held.asked:
+                    group.start_soon(read, identity)
+        return found
+
+    async def _names(self) -> Look:
+        try:
+            snapshot = await self._engine.containers()
+        except Unavailable:
+            return Look()  # the worker's own readings tell of it
+        unread: dict[str, ContainerReading | None] = {name: None for _, name in snapshot.unreadable}
+        named = unread | {reading.name: reading for reading in snapshot.containers}
+        return Look(named=named, simulated=self._engine.simulated)
+
+    async def _write(self) -> bool:
+        """Have the lease name all that is held; return whether it does."""
+        wanted = frozenset(held.pause for held in self._memory.state.held.values())
+        if wanted == self._written:
+            return True
+        before, self._written = self._written, None
+        try:
+            write = self._lease.writing(sorted(wanted, key=lambda pause: pause.name))
+            await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+        except OSError as error:
+            self._written = before
+            self._teller.cannot_write(str(self._lease.path), error)
+            return False
+        self._written = wanted
+        self._teller.lease_works(str(self._lease.path))
+        return True
+
+    def _until_next(self) -> float:
+        held = self._memory.state.held
+        if not held and not self._standing() and not self._written:
+            return _NEVER
+        now = self._clock.monotonic()
+        ends = [each.until - now for each in held.values() if not each.over]
+        return max(_SOON, min([_LOOK_EVERY, *ends]))

@@ -1,0 +1,39 @@
+"""Lets go on what a lease names, without a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from aiidpd.components.containers.engine import Engine
+from aiidpd.components.containers.pausing.holding import PausePolicy
+from aiidpd.components.containers.pausing.lease import PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.pauser import Pauser
+from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.events import Event
+
+_DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
+
+
+async def put_back(engine: Engine, lease: PauseLease, *, within: float, say: Callable[[str], None]) -> bool:
+    """Have the containers of ``lease`` go on within seconds, and close ``engine``; return whether all do.
+
+    What happens is told through ``say``, a line each. What does not go on stays in the lease. Raises
+    :class:`~aiidpd.components.containers.pausing.lease.LeaseUnusable`.
+    """
+    clock, bus = SystemClock(), EventBus()
+
+    def tell(event: Event) -> None:
+        say(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
+
+    bus.attach(events=tell)
+    memory = PauseMemory(clock)
+    teller = PauseTeller(memory, bus, Health(clock, bus), clock, simulated=engine.simulated)
+    policy = PausePolicy(doubt=_DOUBT, closing=within)
+    asks = BackOffAsks(bus, clock)
+    pauser = Pauser(engine, asks, lease, memory=memory, teller=teller, clock=clock, policy=policy)
+    return await pauser.put_back()

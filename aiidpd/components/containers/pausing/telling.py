@@ -1,0 +1,136 @@
+"""The events and findings of pauses, in words that a person can act on."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from aiidpd.components.containers.pausing.holding import Held, Pause, Said, Word
+from aiidpd.components.containers.pausing.memory import PauseMemory
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.errors import describe
+from aiidpd.kernel.events import Event, Scalar, Severity
+
+SOURCE: Final = "containers"
+PAUSED: Final = "container.paused"
+UNPAUSED: Final = "container.unpaused"
+PAUSE_FAILED: Final = "container.pause_failed"
+UNPAUSE_FAILED: Final = "container.unpause_failed"
+PAUSED_FINDING: Final = "container_paused"
+STUCK_FINDING: Final = "container_unpause"
+LEASE_FINDING: Final = "container_pause_lease"
+
+
+class PauseTeller:
+    """Publishes what happens to pauses, keeps findings of those that hold, and counts them in ``memory``."""
+
+    def __init__(
+        self, memory: PauseMemory, bus: EventBus, health: Health, clock: Clock, *, simulated: bool
+    ) -> None:
+        self._memory = memory
+        self._bus = bus
+        self._health = health
+        self._clock = clock
+        self._simulated = simulated
+
+    def say(self, said: Said) -> None:
+        """Tell of one thing that happened."""
+        pause, tally = said.pause, self._memory.tally
+        match said.word:
+            case Word.PAUSED:
+                tally.pauses[pause.name] += 1
+                reason = f"aiidpd paused it because {pause.gpu} is hot; requests to it wait ({pause.reason})"
+                self._publish(PAUSED, pause, reason, Severity.WARNING)
+            case Word.UNPAUSED | Word.LOST:
+                tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + said.seconds
+                how = "it goes on" if said.word is Word.UNPAUSED else "it is no longer paused by aiidpd"
+                reason = f"{how} after {said.seconds:.0f} s: {said.reason}"
+                self._publish(UNPAUSED, pause, reason, paused_seconds=round(said.seconds, 3))
+            case Word.MISSING:
+                reason = (
+                    "cannot pause it: there is no container of this name; correct "
+                    "gpu.governor_back_off_containers"
+                )
+                self._publish(PAUSE_FAILED, pause, reason, Severity.WARNING)
+            case Word.NOT_PAUSED:
+                tally.failures[pause.name] += 1
+                self._publish(PAUSE_FAILED, pause, f"cannot pause it: {said.reason}", Severity.WARNING)
+            case Word.NOT_UNPAUSED:
+                tally.failures[pause.name] += 1
+                reason = f"cannot let it go on: {said.reason}; it is tried again"
+                self._publish(UNPAUSE_FAILED, pause, reason, Severity.ERROR)
+
+    def show(self) -> None:
+        """Have one finding for each pause that holds, and no other."""
+        held = {each.pause.name: each for each in self._memory.state.held.values() if each.seen}
+        stuck = {name: each for name, each in held.items() if each.troubled}
+        for finding in self._health.findings():
+            if finding.code == PAUSED_FINDING and finding.subject not in held:
+                self._health.clear(PAUSED_FINDING, finding.subject, announce=False)
+            if finding.code == STUCK_FINDING and finding.subject not in stuck:
+                self._health.clear(STUCK_FINDING, finding.subject, announce=False)
+        for name, each in held.items():
+            self._health.report(
+                PAUSED_FINDING,
+                name,
+                severity=Severity.WARNING,
+                reason=f"paused by aiidpd because {each.pause.gpu} is hot; "
+                f"until {self._time(each)} at the latest",
+                remedy=f"requests to it wait, none is lost; `docker unpause {name}` lets it go on at once",
+                announce=False,
+            )
+        for name in stuck:
+            self._health.report(
+                STUCK_FINDING,
+                name,
+                severity=Severity.ERROR,
+                reason="it is paused by aiidpd and does not go on: see container.unpause_failed; tried again",
+                remedy=f"`docker unpause {name}`; see `journalctl -u docker`",
+                announce=False,
+            )
+
+    def lease_failed(self, path: str, reason: str, remedy: str) -> None:
+        """Tell that nothing is paused any more, since the lease can't be used."""
+        self._health.report(
+            LEASE_FINDING,
+            path,
+            severity=Severity.ERROR,
+            reason=f"no container is paused: {reason}",
+            remedy=remedy,
+        )
+
+    def cannot_write(self, path: str, error: OSError) -> None:
+        """Tell that the lease can't be written."""
+        remedy = "see that the disk has room and that daemon.state_directory can be written to"
+        self.lease_failed(path, f"cannot write {path}: {describe(error)}", remedy)
+
+    def lease_works(self, path: str) -> None:
+        """Withdraw what the two above told."""
+        self._health.clear(LEASE_FINDING, path)
+
+    def _time(self, held: Held) -> str:
+        until = self._clock.time() + held.until - self._clock.monotonic()
+        return time.strftime("%H:%M:%S UTC", time.gmtime(until))
+
+    def _publish(
+        self,
+        kind: str,
+        pause: Pause,
+        reason: str,
+        severity: Severity = Severity.INFO,
+        **evidence: Scalar,
+    ) -> None:
+        told: dict[str, Scalar] = {"id": pause.id[:12], "gpu": pause.gpu, "by": "aiidpd", **evidence}
+        event = Event(
+            time=self._clock.time(),
+            source=SOURCE,
+            kind=kind,
+            reason=reason,
+            subject=pause.name,
+            severity=severity,
+            evidence=told,
+            simulated=self._simulated,
+        )
+        self._bus.publish(event)

@@ -1,0 +1,252 @@
+"""Follows one engine: events as they come, and all containers now and then. What to say is policy.py's."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from aiidpd.components.containers.engine import Engine, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.known import (
+    ContainersPolicy,
+    ContainersState,
+    Effects,
+    Listed,
+    Looked,
+    Observation,
+)
+from aiidpd.components.containers.policy import step
+from aiidpd.kernel.backoff import Backoff
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat
+
+_LONGEST_WAIT = 5.0  # seconds between two beats
+_OVERLAP = 1.0  # seconds of events asked for again at a seam: the engine may log them out of order
+_INBOX = 4096  # events; more than the engine itself remembers
+
+
+@dataclass(slots=True)
+class ContainersMemory:
+    """What must survive a worker: what was said of each container, and up to when (Unix seconds).
+
+    ``others`` are the containers (the beginnings of their ids) whose pause somebody else tells of.
+    """
+
+    state: ContainersState = field(default_factory=ContainersState)
+    seen: float | None = None
+    others: set[str] = field(default_factory=set)
+
+
+class _Inbox:
+    """The events that came and were not yet looked at; how the stream ended, once it has."""
+
+    def __init__(self) -> None:
+        self.events: deque[EngineEvent] = deque(maxlen=_INBOX)
+        self.arrived = anyio.Event()
+        self.ended: str | None = None
+        self.lost = False
+
+    async def follow(self, stream: AsyncIterator[EngineEvent]) -> None:
+        # Nothing but appending happens here: an engine drops events for a listener that lags 100 ms.
+        try:
+            async for event in stream:
+                self.lost = self.lost or len(self.events) == _INBOX
+                self.events.append(event)
+                self.arrived.set()
+        except Unavailable as error:
+            self.ended = str(error)
+        else:
+            self.ended = "the engine ended it"
+        self.arrived.set()
+
+    def take(self, before: float = float("inf")) -> list[EngineEvent]:
+        """Take the events from before ``before`` (Unix seconds)."""
+        taken = [event for event in self.events if event.time < before]
+        self.events = deque((event for event in self.events if event.time >= before), maxlen=_INBOX)
+        if not self.events and self.ended is None:
+            self.arrived = anyio.Event()
+        return taken
+
+
+class ContainersWorker:
+    """Its passes are the readings of all containers; between them it follows events.
+
+    ``memory`` outlives this object; ``latest`` is cleared while the engine can't be read. Of a pause of the
+    container whose id begins so, somebody else tells where ``told_of`` says so, and of its end.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: ContainersPolicy,
+        *,
+        latest: Latest[EngineSnapshot],
+        bus: EventBus,
+        clock: Clock,
+        memory: ContainersMemory | None = None,
+        told_of: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self._engine = engine
+        self._policy = policy
+        self._latest = latest
+        self._bus = bus
+        self._clock = clock
+        self._memory = memory if memory is not None else ContainersMemory()
+        self._told_of = told_of
+        self._unreadable: tuple[tuple[str, str], ...] = ()
+        self._version = ""
+        self._found = False
+        self._backoff = Backoff(
+            initial=policy.reconnect_initial,
+            cap=policy.reconnect_cap,
+            jitter=0.0,
+            settled_after=policy.reconcile_interval,
+        )
+
+    @property
+    def simulated(self) -> bool:
+        return self._engine.simulated
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        failures = 0
+        try:
+            while True:
+                began = self._clock.monotonic()
+                await self._follow(heartbeat)
+                failures = self._backoff.failures(failures, self._clock.monotonic() - began)
+                await self._clock.sleep(self._backoff.delay(failures, 0.5))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._engine.aclose()
+
+    async def _follow(self, heartbeat: Heartbeat) -> None:
+        """Open the event stream and stay on it until it ends, breaks or turns out to lose events."""
+        inbox = _Inbox()
+        since = self._clock.time() if self._memory.seen is None else self._memory.seen
+        try:
+            async with self._engine.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
+                group.start_soon(inbox.follow, stream)
+                await self._watch(inbox, heartbeat)
+                group.cancel_scope.cancel()
+        except Unavailable as error:
+            # Without events the list alone may still work: then it is known what is, only later.
+            await self._reconcile(inbox, heartbeat, fresh=True, also=error)
+
+    async def _watch(self, inbox: _Inbox, heartbeat: Heartbeat) -> None:
+        whole = await self._reconcile(inbox, heartbeat, fresh=True)
+        due = self._clock.monotonic() + self._policy.reconcile_interval
+        while whole:
+            wait = min(_LONGEST_WAIT, due - self._clock.monotonic())
+            await wait_for(self._clock, inbox.arrived, max(0.0, wait))
+            heartbeat.beat()
+            answered = await self._absorb(inbox.take(), heartbeat)
+            if inbox.ended is not None:
+                self._interrupted(inbox.ended)
+                return
+            if not answered or inbox.lost or self._clock.monotonic() >= due:
+                whole = await self._reconcile(inbox, heartbeat, fresh=inbox.lost)
+                due = self._clock.monotonic() + self._policy.reconcile_interval
+                inbox.lost = False
+                if answered and self._found:
+                    self._interrupted("it did not bring what a reading found")
+                    return
+
+    async def _reconcile(
+        self, inbox: _Inbox, heartbeat: Heartbeat, *, fresh: bool, also: Unavailable | None = None
+    ) -> bool:
+        """Read all containers, as one pass; return whether the engine answered."""
+        answered = False
+        with heartbeat.working():
+            asked = self._clock.time()
+            try:
+                snapshot = await self._engine.containers(fresh=fresh)
+            except Unavailable:
+                self._latest.clear()
+                raise
+            answered = True
+            # Events from before the reading first: they tell how it came to what the reading shows.
+            for event in inbox.take(before=asked):
+                self._step(event)
+            self._version, self._unreadable = snapshot.version, snapshot.unreadable
+            stuck = frozenset(key for key, _ in snapshot.unreadable)
+            found = self._step(Listed(snapshot.containers, stuck))
+            self._found = any(effect.kind != "container.restart_loop_ended" for effect in found)
+            self._memory.seen = asked
+            self._put()
+            self._sample(snapshot)
+            if also is not None:
+                raise also
+            if self._unreadable:
+                names = ", ".join(name for _, name in self._unreadable)
+                raise Unavailable(
+                    "read container",
+                    names,
+                    reason="the engine answers for the others but not for this",
+                    remedy="see `docker inspect` and `journalctl -u docker`; the engine may hold its lock",
+                )
+        return answered
+
+    async def _absorb(self, events: list[EngineEvent], heartbeat: Heartbeat) -> bool:
+        """Step through ``events`` and read the containers that they are about; return whether that worked."""
+        for event in events:
+            self._step(event)
+        stuck = {key for key, _ in self._unreadable}
+        for identity in sorted(self._memory.state.stale - stuck):
+            try:
+                reading = await self._engine.container(identity)
+            except Unavailable:
+                return False
+            self._step(Looked(identity, reading))
+            heartbeat.beat()
+        if events:
+            self._put()
+        return True
+
+    def _step(self, observation: Observation) -> Effects:
+        state, effects = step(self._memory.state, observation, self._clock.time(), self._policy)
+        self._memory.state = state
+        for effect in effects:
+            if not self._others_tell(effect):
+                self._publish(effect)
+        return effects
+
+    def _others_tell(self, event: Event) -> bool:
+        identity = str(event.evidence.get("id"))
+        if event.kind == "container.paused" and self._told_of(identity):
+            self._memory.others.add(identity)
+            return True
+        if event.kind == "container.unpaused" and identity in self._memory.others:
+            self._memory.others.discard(identity)
+            return True
+        if event.kind in ("container.died", "container.removed"):
+            self._memory.others.discard(identity)
+        return False
+
+    def _put(self) -> None:
+        known = sorted(self._memory.state.known.values(), key=lambda one: one.name)
+        readings = tuple(one.reading for one in known if one.reading is not None)
+        self._latest.put(EngineSnapshot(readings, self._version, self.simulated, self._unreadable))
+
+    def _sample(self, snapshot: EngineSnapshot) -> None:
+        counts = {
+            "running_containers": sum(one.running for one in snapshot.containers),
+            "unhealthy_containers": sum(one.health == "unhealthy" for one in snapshot.containers),
+        }
+        for series, count in counts.items():
+            now = self._clock.time()
+            self._bus.sample(Sample(now, "containers", series, "engine", float(count), self.simulated))
+
+    def _interrupted(self, why: str) -> None:
+        reason = f"the event stream was interrupted: {why}; it is opened again and all containers are read"
+        self._publish(
+            Event(self._clock.time(), "containers", "container.stream_interrupted", reason, subject="engine")
+        )
+
+    def _publish(self, event: Event) -> None:
+        self._bus.publish(replace(event, simulated=self.simulated))

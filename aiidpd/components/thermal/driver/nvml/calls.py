@@ -1,0 +1,188 @@
+"""What is asked of one GPU, how often, and how each answer becomes figures in base units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+import pynvml
+
+from aiidpd.components.thermal.driver.nvml import fields
+from aiidpd.components.thermal.driver.nvml.ask import Handle, Json, signed
+from aiidpd.components.thermal.driver.nvml.fans import read_fans
+from aiidpd.components.thermal.driver.nvml.mig import read_mig
+from aiidpd.components.thermal.driver.nvml.notes import Notes
+from aiidpd.components.thermal.driver.nvml.processes import read_processes
+
+
+class Turn(Enum):
+    """How often a call is made."""
+
+    FAST = 1  # in each reading
+    STEADY = 2  # in each reading that is not a fast one
+    SLOW = 3  # in one full reading of ten, spread
+    ONCE = 4
+
+
+class Call(NamedTuple):
+    """One NVML call for one GPU: its name in NVML, and how its answer becomes figures and faults.
+
+    A call ``instead`` of a figure is made only where nothing else gives that figure.
+    """
+
+    name: str
+    turn: Turn
+    read: Callable[[Handle, Notes], tuple[Json, list[Json]]]
+    instead: str | None = None
+
+
+def _one(
+    name: str,
+    turn: Turn,
+    function: Callable[[Handle], Json],
+    instead: str | None = None,
+) -> Call:
+    return Call(name, turn, lambda handle, _: (function(handle), []), instead)
+
+
+def _batch(turn: Turn, numbers: tuple[fields.Field, ...]) -> Call:
+    return Call(fields.CALL, turn, lambda handle, notes: fields.read(numbers, handle, notes.lacks))
+
+
+def _clock(figure: str, kind: int) -> Call:
+    def read(handle: Handle) -> Json:
+        return {figure: pynvml.nvmlDeviceGetClockInfo(handle, kind) * 1_000_000}
+
+    return _one("nvmlDeviceGetClockInfo", Turn.STEADY, read)
+
+
+def _top_clock(figure: str, kind: int) -> Call:
+    def read(handle: Handle) -> Json:
+        return {figure: pynvml.nvmlDeviceGetMaxClockInfo(handle, kind) * 1_000_000}
+
+    return _one("nvmlDeviceGetMaxClockInfo", Turn.ONCE, read)
+
+
+def _threshold(figure: str, kind: int, turn: Turn = Turn.ONCE) -> Call:
+    def read(handle: Handle) -> Json:
+        return {figure: signed(pynvml.nvmlDeviceGetTemperatureThreshold(handle, kind))}
+
+    return _one("nvmlDeviceGetTemperatureThreshold", turn, read)
+
+
+def _memory(handle: Handle) -> Json:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    return {"memory_used_bytes": memory.used, "memory_total_bytes": memory.total}
+
+
+def _utilisation(handle: Handle) -> Json:
+    rates = pynvml.nvmlDeviceGetUtilizationRates(handle)
+    return {
+        "utilisation_ratio": rates.gpu / 100,
+        "memory_controller_utilisation_ratio": rates.memory / 100,
+    }
+
+
+def _limits(handle: Handle) -> Json:
+    low, high = pynvml.nvmlDeviceGetPowerManagementLimitConstraints(handle)
+    return {"power_limit_min_watts": low / 1000, "power_limit_max_watts": high / 1000}
+
+
+def _throughput(figure: str, counter: int) -> Call:
+    def read(handle: Handle) -> Json:
+        return {figure: pynvml.nvmlDeviceGetPcieThroughput(handle, counter) * 1024}
+
+    return _one("nvmlDeviceGetPcieThroughput", Turn.STEADY, read)
+
+
+def _plain(
+    name: str, turn: Turn, figure: str, divisor: float = 1, *, instead: bool = False, sign: bool = False
+) -> Call:
+    """Return a call that gives one number."""
+    function = getattr(pynvml, name)
+
+    def read(handle: Handle) -> Json:
+        value = function(handle)
+        return {figure: (signed(value) if sign else value) / divisor}
+
+    return _one(name, turn, read, figure if instead else None)
+
+
+def _temperature(handle: Handle) -> Json:
+    celsius = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
+    return {"temperature_celsius": signed(celsius)}
+
+
+def _sensor(figure: str, sensor: int, turn: Turn, instead: str | None = None) -> Call:
+    def read(handle: Handle) -> Json:
+        return {figure: pynvml.nvmlDeviceGetTemperatureV(handle, sensor)}
+
+    return _one("nvmlDeviceGetTemperatureV", turn, read, instead)
+
+
+CALLS = (
+    # First, because what a card lacks depends on it: a change while the rest is asked then shows next time.
+    Call("nvmlDeviceGetMigMode", Turn.SLOW, read_mig),
+    # The four of a fast reading; where the older of two names is gone, the newer takes its place.
+    _batch(Turn.FAST, fields.FAST),
+    _one("nvmlDeviceGetTemperature", Turn.FAST, _temperature),
+    _sensor("temperature_celsius", pynvml.NVML_TEMPERATURE_GPU, Turn.FAST, "temperature_celsius"),
+    _plain("nvmlDeviceGetMarginTemperature", Turn.FAST, "temperature_margin_celsius"),
+    _one(
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+        Turn.FAST,
+        lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)},
+    ),
+    _one(
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        Turn.FAST,
+        lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)},
+        "clock_event_bits",
+    ),
+    # Once a second.
+    _plain("nvmlDeviceGetPowerUsage", Turn.STEADY, "power_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetEnforcedPowerLimit", Turn.STEADY, "power_limit_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetPowerManagementLimit", Turn.STEADY, "power_limit_set_watts", 1000, instead=True),
+    _one("nvmlDeviceGetUtilizationRates", Turn.STEADY, _utilisation),
+    _one("nvmlDeviceGetMemoryInfo", Turn.STEADY, _memory),
+    _clock("graphics_clock_hertz", pynvml.NVML_CLOCK_GRAPHICS),
+    _clock("sm_clock_hertz", pynvml.NVML_CLOCK_SM),
+    _clock("memory_clock_hertz", pynvml.NVML_CLOCK_MEM),
+    _clock("video_clock_hertz", pynvml.NVML_CLOCK_VIDEO),
+    _sensor("hotspot_temperature_celsius", pynvml.NVML_TEMPERATURE_GPU_MAX, Turn.STEADY),
+    Call("nvmlDeviceGetFanSpeed_v2", Turn.STEADY, read_fans),
+    _plain("nvmlDeviceGetFanSpeed", Turn.STEADY, "fan_ratio", 100, instead=True),
+    # About every ten seconds.
+    _batch(Turn.SLOW, fields.SLOW),
+    _one("nvmlDeviceGetPowerManagementLimitConstraints", Turn.SLOW, _limits, "power_limit_min_watts"),
+    _plain(
+        "nvmlDeviceGetPowerManagementDefaultLimit",
+        Turn.SLOW,
+        "power_limit_default_watts",
+        1000,
+        instead=True,
+    ),
+    _plain("nvmlDeviceGetPcieReplayCounter", Turn.SLOW, "pcie_replay_count", instead=True),
+    _plain("nvmlDeviceGetCurrPcieLinkGeneration", Turn.SLOW, "pcie_generation"),
+    _plain("nvmlDeviceGetCurrPcieLinkWidth", Turn.SLOW, "pcie_width_lanes"),
+    _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Turn.SLOW),
+    Call("nvmlDeviceGetComputeRunningProcesses", Turn.SLOW, read_processes),
+    # What never changes while a GPU is there.
+    _batch(Turn.ONCE, fields.OFFSETS),
+    _threshold("slowdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
+    _threshold("shutdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
+    _threshold("memory_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX),
+    _threshold("gpu_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX),
+    _top_clock("graphics_clock_max_hertz", pynvml.NVML_CLOCK_GRAPHICS),
+    _top_clock("memory_clock_max_hertz", pynvml.NVML_CLOCK_MEM),
+    _plain("nvmlDeviceGetMemoryBusWidth", Turn.ONCE, "memory_bus_width_bits"),
+    _plain("nvmlDeviceGetMaxPcieLinkGeneration", Turn.ONCE, "pcie_generation_max"),
+    _plain("nvmlDeviceGetMaxPcieLinkWidth", Turn.ONCE, "pcie_width_max_lanes"),
+)
+
+THROUGHPUT = (
+    _throughput("pcie_transmit_bytes_per_second", pynvml.NVML_PCIE_UTIL_TX_BYTES),
+    _throughput("pcie_receive_bytes_per_second", pynvml.NVML_PCIE_UTIL_RX_BYTES),
+)
+"""Asked only where somebody wants it: the driver measures for 20 ms in each call."""

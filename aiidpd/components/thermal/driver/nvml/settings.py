@@ -1,0 +1,49 @@
+"""What is changed on a GPU: the only calls that are more than a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pynvml
+
+from aiidpd.components.thermal.driver.nvml.ask import Failed, Handle, Json, ask
+
+_MEGA = 1_000_000
+
+
+def _set_power_limit(handle: Handle, command: Json) -> None:
+    milliwatts = round(command["watts"] * 1000)
+    ask("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
+
+
+def _reset_power_limit(handle: Handle, _command: Json) -> None:
+    name = "nvmlDeviceGetPowerManagementDefaultLimit"
+    milliwatts = ask(name, pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
+    ask("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
+
+
+def _lock_clocks(handle: Handle, command: Json) -> None:
+    low, high = round(command["min_hertz"] / _MEGA), round(command["max_hertz"] / _MEGA)
+    ask("nvmlDeviceSetGpuLockedClocks", pynvml.nvmlDeviceSetGpuLockedClocks, handle, low, high)
+
+
+def _reset_clocks(handle: Handle, _command: Json) -> None:
+    ask("nvmlDeviceResetGpuLockedClocks", pynvml.nvmlDeviceResetGpuLockedClocks, handle)
+
+
+_COMMANDS: dict[str, Callable[[Handle, Json], None]] = {
+    "SetPowerLimit": _set_power_limit,
+    "ResetPowerLimit": _reset_power_limit,
+    "LockClocks": _lock_clocks,
+    "ResetClocks": _reset_clocks,
+}
+
+
+def apply(command: Json) -> Json | None:
+    """Carry out ``command``; return the fault of a refusal."""
+    try:
+        handle = ask("nvmlDeviceGetHandleByUUID", pynvml.nvmlDeviceGetHandleByUUID, command["uuid"])
+        _COMMANDS[command["command"]](handle, command)
+    except Failed as error:
+        return error.fault
+    return None

@@ -1,0 +1,166 @@
+"""Keeps the account of energy: takes every snapshot, and carries its sums over restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from aiidpd.components.thermal.energy.engine_tokens import TokenCount
+from aiidpd.components.thermal.energy.joules import CARD_ACCURACY, POWER_ACCURACY, Meter, Method, advance
+from aiidpd.components.thermal.energy.kept import GpuEnergy, decode, encode
+from aiidpd.components.thermal.energy.shares import Shares, bounded, share_out
+from aiidpd.components.thermal.energy.token_meter import TokenMeter
+from aiidpd.components.thermal.energy.tokens import Generation, TokenEnergy
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import Event, Severity
+from aiidpd.platform.atomic import write_atomic
+
+SOURCE: Final = "thermal"
+_LONGEST_GAP = 10.0  # seconds
+_SAVE_EVERY = 60.0
+_SAVE_WITHIN = 1.0
+_MOST_HOLDERS = 64
+_MOST_GPUS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyView:
+    """The whole account; ``since`` is when it began, in Unix seconds."""
+
+    since: float
+    gpus: tuple[GpuEnergy, ...]
+    shares: Shares
+    tokens: tuple[TokenEnergy, ...]
+
+
+class EnergyMeter:
+    """An observer that outlives the worker; ``path`` is where its sums survive the daemon.
+
+    ``names`` gives the containers' names by id, ``generations`` the tokens that probes counted lately,
+    ``counts`` those that engines did.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        bus: EventBus,
+        clock: Clock,
+        *,
+        names: Callable[[], Mapping[str, str]] = dict,
+        generations: Callable[[], Iterable[Generation]] = tuple,
+        counts: Callable[[], Iterable[TokenCount]] = tuple,
+    ) -> None:
+        self._path = path
+        self._bus = bus
+        self._clock = clock
+        self._names = names
+        self._since = clock.time()
+        self._gpus: dict[str, GpuEnergy] = {}
+        self._shares: Shares = MappingProxyType({})
+        self._present: frozenset[str] = frozenset()
+        self._tokens = TokenMeter(generations, counts)
+        self._problem = self._load()
+
+    def view(self) -> EnergyView:
+        """Return the account as it now is."""
+        gpus = tuple(sorted(self._gpus.values(), key=lambda gpu: (gpu.index, gpu.uuid)))
+        return EnergyView(self._since, gpus, self._shares, self._tokens.figures())
+
+    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+        """See :class:`~aiidpd.components.thermal.observer.Observer`."""
+        if any(gpu.simulated != snapshot.simulated for gpu in self._gpus.values()):
+            self._begin_anew()  # what is made up and what is real have no common account
+        present = frozenset(gpu.uuid for gpu in snapshot.gpus)
+        if present != self._present:
+            self._tokens.interrupt()  # the sums of before and after are not of the same GPUs
+            self._present = present
+        names = self._names()
+        spent = 0.0
+        accuracy = CARD_ACCURACY
+        for reading in snapshot.gpus:
+            spent += self._count(reading, names, now, simulated=snapshot.simulated)
+            if self._gpus[reading.uuid].meter.method is Method.POWER:
+                accuracy = POWER_ACCURACY
+        self._shares = bounded(self._shares, _MOST_HOLDERS)
+        self._tokens.observe(spent, at, now, accuracy=accuracy, simulated=snapshot.simulated)
+
+    async def run(self) -> None:
+        """Write the sums to disk now and then, and once more at the end."""
+        if self._problem:
+            self._complain(self._problem)
+            self._problem = ""
+        failed = False
+        try:
+            while True:
+                await self._clock.sleep(_SAVE_EVERY)
+                try:
+                    await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
+                except OSError as error:
+                    if not failed:
+                        self._complain(
+                            f"cannot write {self._path}: {error}; the sums of now end with the daemon"
+                        )
+                    failed = True
+                else:
+                    failed = False
+        finally:
+            with anyio.move_on_after(_SAVE_WITHIN, shield=True), suppress(OSError):
+                await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
+
+    def _begin_anew(self) -> None:
+        self._since = self._clock.time()
+        self._gpus.clear()
+        self._shares = MappingProxyType({})
+        self._tokens.begin_anew()
+
+    def _count(self, reading: GpuReading, names: Mapping[str, str], now: float, *, simulated: bool) -> float:
+        known = self._gpus.get(reading.uuid)
+        if known is None:
+            if len(self._gpus) >= _MOST_GPUS:
+                del self._gpus[min(self._gpus, key=lambda uuid: self._gpus[uuid].meter.at or 0.0)]
+            known = GpuEnergy(reading.uuid, reading.index, reading.name, Meter(), simulated)
+        elapsed = now - (now if known.meter.at is None else known.meter.at)
+        meter, joules = advance(known.meter, reading, now, longest_gap=_LONGEST_GAP)
+        if meter.unknown > known.meter.unknown and known.meter.method is not None:
+            self._tokens.interrupt()  # a card that never tells is left out; one that fell silent is not
+        self._gpus[reading.uuid] = replace(
+            known, index=reading.index, name=reading.name, meter=meter, simulated=simulated
+        )
+        # Who held it over a long gap is not known, although the card counted on.
+        processes = None if elapsed > _LONGEST_GAP else reading.processes
+        self._shares = share_out(self._shares, joules, processes, names)
+        return joules
+
+    def _complain(self, reason: str) -> None:
+        self._bus.publish(
+            Event(self._clock.time(), SOURCE, "gpu.energy_not_kept", reason, severity=Severity.WARNING)
+        )
+
+    def _encoded(self) -> bytes:
+        return encode(
+            self._since, self._gpus.values(), self._shares, self._clock.time(), self._clock.monotonic()
+        )
+
+    def _write(self, data: bytes) -> None:
+        write_atomic(self._path, data, mode=0o640)
+
+    def _load(self) -> str:
+        """Take over what the last daemon left; return why that could not be, or nothing."""
+        try:
+            kept = decode(self._path.read_bytes(), self._clock.time(), self._clock.monotonic())
+        except FileNotFoundError:
+            return ""
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            return f"cannot read {self._path} ({error}); the account of energy begins anew"
+        self._since, self._shares = kept.since, kept.shares
+        self._gpus = {gpu.uuid: gpu for gpu in kept.gpus}
+        return ""

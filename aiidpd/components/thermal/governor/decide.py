@@ -1,0 +1,147 @@
+"""When a GPU is given less to burn, and when it gets it back (pure).
+
+A GPU stands on a level of its :mod:`.ladder`: 0 is the baseline, as it was found. It goes down the ladder
+when its temperature will reach the target within the horizon, before the driver throttles; and up again
+one rung at a time when it has been cool for a while, each time later where the last try made it hot again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from aiidpd.components.thermal.governor.governing import (
+    Blind,
+    Effect,
+    GovernorPolicy,
+    GovernorState,
+    Held,
+    Mode,
+)
+from aiidpd.components.thermal.governor.levels import level_above, level_below, may_rise, must_fall
+from aiidpd.components.thermal.governor.trend import Forecast
+from aiidpd.components.thermal.governor.turn import Turn, laddered, to, watched
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
+
+THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
+"""The clock events that say that the driver lowers the clocks because of heat (or might)."""
+
+_CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
+
+
+def over_target(reading: GpuReading, policy: GovernorPolicy) -> float | None:
+    """Return by how many degrees ``reading`` lies above the target; None where either is not known."""
+    slowdown, highest = degrees_left(reading, Limit.SLOWDOWN), degrees_left(reading, Limit.GPU_MAX)
+    left = highest if slowdown is None else slowdown if highest is None else min(slowdown, highest)
+    if policy.target_celsius is None:
+        return None if left is None else policy.margin - left
+    if reading.temperature_celsius is None:
+        return None
+    own = reading.temperature_celsius - policy.target_celsius
+    return own if left is None else max(own, _CLOSEST - left)
+
+
+def step(
+    state: GovernorState, snapshot: GpuSnapshot, now: float, policy: GovernorPolicy
+) -> tuple[GovernorState, tuple[Effect, ...]]:
+    """Return the state after ``snapshot``, read at monotonic second ``now``, and what is to be done.
+
+    A GPU that is not in the snapshot stays as it is; turned off, every GPU goes to its baseline. What the
+    driver did not take is told by :func:`.refusing.refused`, before the next step.
+    """
+    effects: list[Effect] = []
+    dry = policy.mode is Mode.DRY_RUN or not state.permitted
+    gpus = {}
+    for reading in snapshot.gpus:
+        held = state.gpus.get(reading.uuid) or Held(reading.index, reading.name)
+        if (held.number, held.name) != (reading.index, reading.name):
+            held = held._replace(number=reading.index, name=reading.name)
+        gpus[reading.uuid] = _step(held, Turn(reading, now, policy, dry, effects))
+    return state.having(gpus), tuple(effects)
+
+
+def _step(held: Held, turn: Turn) -> Held:
+    if held.touched:
+        held = watched(held, turn)
+    else:
+        facts = held.facts.learn(turn.reading)
+        held = held if facts is held.facts else held._replace(facts=facts)
+    if turn.now < held.retry_at:
+        return held
+    if turn.policy.mode is Mode.OFF:
+        return to(held, 0, "the governor is off", turn)
+    over = over_target(turn.reading, turn.policy)
+    held = _sighted(held, over, turn)
+    return held if over is None else _governed(held, over, turn)
+
+
+def _governed(held: Held, over: float, turn: Turn) -> Held:
+    reading, now, policy = turn.reading, turn.now, turn.policy
+    held = held._replace(
+        trend=held.trend.add(now, over),
+        near_at=now if over >= -policy.hysteresis else held.near_at,
+        warm_at=now if over >= -policy.idle else held.warm_at,
+    )
+    forecast = held.trend.forecast(policy.horizon)
+    throttling = THROTTLING.intersection(reading.clock_events) if reading.clock_events else ()
+    if must_fall(held, forecast, now, policy, throttled=bool(throttling)):
+        held = laddered(held, policy)
+        level = level_below(held, forecast, reading.power_watts, policy)
+        if level > held.level:
+            turn.evidence = _evidence(reading, over, forecast)
+            held = _lapsed(held, now, policy)
+            return to(held, level, _why_down(over, forecast, sorted(throttling), policy), turn)
+    elif may_rise(held, forecast, now, policy):
+        turn.evidence = _evidence(reading, over, forecast)
+        lapses = 0 if held.level == 1 and over < -policy.idle else held.lapses
+        held = held._replace(raised=now, lapses=lapses)
+        why = f"no reading came within {policy.hysteresis:g} °C of the target for a while"
+        return to(held, level_above(held, forecast, reading, policy), why, turn)
+    if held.applied is None and not turn.dry:
+        turn.evidence = _evidence(reading, over, forecast)
+        return to(held, held.level, "its settings may have been lost", turn)
+    return held
+
+
+def _lapsed(held: Held, now: float, policy: GovernorPolicy) -> Held:
+    """Count a relapse: it went up, and that made it hot again."""
+    if now - held.raised < policy.relapse:
+        return held._replace(lapses=held.lapses + 1, raised=-math.inf)
+    return held
+
+
+def _sighted(held: Held, over: float | None, turn: Turn) -> Held:
+    """Tell once that a GPU can't be governed, and once that it can again."""
+    reading, reason = turn.reading, ""
+    if over is None and reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
+        reason = "its temperature can't be read"
+    elif over is None:
+        reason = "the card names no limit of its own: set gpu.governor_target_celsius"
+    if reason == held.blind:
+        return held
+    turn.effects.append(Blind(held.number, reading.uuid, reason))
+    return held._replace(blind=reason)
+
+
+def _why_down(over: float, forecast: Forecast, throttling: list[str], policy: GovernorPolicy) -> str:
+    if throttling:
+        return f"the driver throttles already ({', '.join(throttling)})"
+    if forecast.now >= 0:
+        return f"it is {max(0.0, over):g} °C above its target and does not fall"
+    return (
+        f"it is {max(0.0, -over):g} °C below its target and rises by {forecast.rate * 60:.1f} °C a minute: "
+        f"it would reach the target within {policy.horizon:g} s"
+    )
+
+
+def _evidence(reading: GpuReading, over: float, forecast: Forecast) -> dict[str, float]:
+    evidence = {
+        "over_target_celsius": round(over, 3),
+        "rate_celsius_per_second": round(forecast.rate, 4),
+        "forecast_over_target_celsius": round(forecast.later, 3),
+        "forecast_error_celsius": round(forecast.error, 3),
+    }
+    for name in ("temperature_celsius", "power_watts", "power_limit_set_watts"):
+        value = getattr(reading, name)
+        if value is not None:
+            evidence[name] = value
+    return evidence

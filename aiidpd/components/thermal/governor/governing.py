@@ -1,0 +1,202 @@
+"""What the governor goes by, remembers and asks for (pure); :mod:`.governor` decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+from aiidpd.components.thermal.commands import Command
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.governor.ladder import Facts, Ladder, LadderPolicy, Lever, Rung
+from aiidpd.components.thermal.governor.trend import Trend
+
+
+class Mode(StrEnum):
+    """What the governor does with its decisions."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+    ON = "on"
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorPolicy:
+    """How hot a GPU may become and how it is kept there. Seconds and degrees Celsius.
+
+    The target is ``target_celsius``, or ``margin`` degrees below the card's own limit (the lower of its
+    slowdown point and its highest temperature of normal operation) where that is None.
+
+    Down: when the forecast for the end of the ``horizon``, less ``confidence`` standard errors (within the
+    ``hysteresis``: ``near_confidence``), lies above the target; or when the target is reached and the
+    temperature does not fall back under it. As many watts less as would bring a body of ``heat_capacity``
+    (joules per kelvin) back to the target in the horizon, at most ``most_rungs``; then a wait of
+    ``dwell`` (of ``urgent_dwell`` where the target is reached or the driver throttles already).
+
+    Up: one rung after ``recovery_dwell``, if no reading of the last ``window`` came closer than
+    ``hysteresis`` to the target. A GPU that had to go down again within ``relapse`` of going up waits twice
+    as long the next time, at most ``recovery_cap``; one that is ``idle`` degrees below its target waits
+    ``recovery_dwell`` again.
+
+    A setting that was refused is tried again after ``retry``. One that still reads otherwise ``settle`` after
+    it was set was lost, or is somebody else's. Settings within ``tolerance_watts`` are equal.
+    """
+
+    mode: Mode = Mode.OFF
+    target_celsius: float | None = None
+    margin: float = 5.0
+    horizon: float = 20.0
+    window: float = 12.0
+    confidence: float = 4.0
+    near_confidence: float = 2.0
+    heat_capacity: float = 1000.0
+    most_rungs: int = 20
+    dwell: float = 1.0
+    urgent_dwell: float = 0.5
+    hysteresis: float = 3.0
+    recovery_dwell: float = 30.0
+    recovery_cap: float = 3600.0
+    relapse: float = 600.0
+    idle: float = 25.0
+    retry: float = 10.0
+    settle: float = 3.0
+    tolerance_watts: float = 1.0
+    ladder: LadderPolicy = field(default_factory=LadderPolicy)
+
+    def __post_init__(self) -> None:
+        positive = ("horizon", "window", "heat_capacity", "most_rungs", "hysteresis", "recovery_dwell")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be greater than 0")
+        if self.recovery_cap < self.recovery_dwell:
+            raise ValueError("recovery_cap must not be less than recovery_dwell")
+
+
+class Held(NamedTuple):
+    """What is remembered of one GPU; a tuple, since each reading makes a new one. ``number`` is its index.
+
+    ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
+    anything was set since the baseline was last seen restored, and ``clocks_touched`` whether clocks were.
+    ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds;
+    so are those of the last reading within the hysteresis, ``near_at``, and above idle, ``warm_at``.
+    """
+
+    number: int
+    name: str
+    facts: Facts = Facts()
+    trend: Trend = Trend()
+    ladder: Ladder = ()
+    level: int = 0
+    applied: Rung | None = Rung()
+    touched: bool = False
+    clocks_touched: bool = False
+    without: frozenset[Lever] = frozenset()
+    changed: float = -math.inf
+    raised: float = -math.inf
+    lapses: int = 0
+    retry_at: float = -math.inf
+    near_at: float = -math.inf
+    warm_at: float = -math.inf
+    strange: int = 0
+    blind: str = ""
+
+    @property
+    def rung(self) -> Rung:
+        """Where the GPU is meant to stand."""
+        return self.ladder[self.level] if self.ladder else Rung()
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """What one pass leaves to the next: the GPUs by UUID, and whether the driver lets us set anything."""
+
+    gpus: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
+    permitted: bool = True
+
+    def put(self, uuid: str, held: Held) -> GovernorState:
+        """Return the state with ``held`` for ``uuid``."""
+        return self.having({uuid: held})
+
+    def having(self, gpus: Mapping[str, Held]) -> GovernorState:
+        """Return the state with ``gpus`` for those that it had of them."""
+        return GovernorState(MappingProxyType({**self.gpus, **gpus}), self.permitted)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Go from one level to another by ``commands``; before the first of them the baseline must be safe.
+
+    ``dry_run``: tell it, set nothing. ``evidence`` is what the decision rests on. A move with equal levels
+    sets again what may have been lost.
+    """
+
+    index: int
+    uuid: str
+    name: str
+    before: int
+    after: int
+    rung: Rung
+    baseline_watts: float | None
+    touched_before: bool
+    clocks_touched: bool
+    commands: tuple[Command, ...]
+    reason: str
+    evidence: Mapping[str, float]
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Others shall leave the GPU alone (``asked``), or need not any longer."""
+
+    index: int
+    uuid: str
+    asked: bool
+    reason: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The baseline was set and a reading shows it: nothing of ours is left on the GPU."""
+
+    index: int
+    uuid: str
+    name: str
+    watts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """Somebody else set the limit while we held it: what they set is the baseline now."""
+
+    index: int
+    uuid: str
+    reason: str
+    watts: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """A GPU can't be governed, for ``reason``; an empty one says that it can be again."""
+
+    index: int
+    uuid: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The driver did not take a setting. ``final`` is whether it will not be tried again."""
+
+    index: int
+    uuid: str
+    lever: Lever
+    fault: GpuFault
+    final: bool
+
+
+Effect: TypeAlias = Move | BackOff | Settled | Yielded | Blind | Refused

@@ -1,0 +1,149 @@
+"""What can be taken from a GPU, least harmful first (pure): power, then clocks, then its work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
+from aiidpd.components.thermal.gpu import GpuReading
+
+_MEGAHERTZ = 1_000_000.0
+_LEAST_STEP = 1.0  # watts
+
+
+class Lever(StrEnum):
+    """What a card lets us turn."""
+
+    POWER = "power limit"
+    CLOCKS = "locked clocks"
+
+
+@dataclass(frozen=True, slots=True)
+class LadderPolicy:
+    """How far each lever goes, and in what strides. Ratios are shares of the card's own figure.
+
+    The power limit goes down by ``power_step_ratio`` of the card's default limit a rung, to
+    ``power_floor_ratio`` of it or the card's own minimum, whichever is higher. The highest graphics clock
+    goes down by ``clock_step_ratio`` of the card's highest clock a rung, to ``clock_floor_ratio`` of it.
+    """
+
+    power_step_ratio: float = 0.02
+    power_floor_ratio: float = 0.5
+    lock_clocks: bool = True
+    clock_step_ratio: float = 0.05
+    clock_floor_ratio: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("power_step_ratio", "power_floor_ratio", "clock_step_ratio", "clock_floor_ratio"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in (0, 1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a ladder is made from, in watts and hertz; None is not known (yet)."""
+
+    limit: float | None = None
+    default: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    top_clock: float | None = None
+
+    def learn(self, reading: GpuReading) -> Facts:
+        """Return the facts with what ``reading`` says; what it leaves out stays as it was."""
+        limit, default = reading.power_limit_set_watts, reading.power_limit_default_watts
+        lowest, highest = reading.power_limit_min_watts, reading.power_limit_max_watts
+        top_clock = reading.graphics_clock_max_hertz
+        learned = Facts(
+            self.limit if limit is None else limit,
+            self.default if default is None else default,
+            self.lowest if lowest is None else lowest,
+            self.highest if highest is None else highest,
+            self.top_clock if top_clock is None else top_clock,
+        )
+        return self if learned == self else learned
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """The settings of one level; None is "as we found it". ``back_off`` asks others to leave the GPU be."""
+
+    power_watts: float | None = None
+    clock_hertz: float | None = None
+    back_off: bool = False
+
+    def __str__(self) -> str:
+        words = []
+        if self.power_watts is not None:
+            words.append(f"a power limit of {self.power_watts:g} W")
+        if self.clock_hertz is not None:
+            words.append(f"at most {self.clock_hertz / _MEGAHERTZ:g} MHz")
+        if self.back_off:
+            words.append("others asked to back off")
+        return ", ".join(words) or "nothing"
+
+
+Ladder: TypeAlias = tuple[Rung, ...]
+"""Level 0 is the baseline; each level takes at least as much as the one before it, of every lever."""
+
+
+def build(facts: Facts, policy: LadderPolicy, without: frozenset[Lever] = frozenset()) -> Ladder:
+    """Return the ladder of a card; a lever that it does not have, or that is in ``without``, is left out."""
+    powers = [] if Lever.POWER in without else _powers(facts, policy)
+    clocks = [] if Lever.CLOCKS in without or not policy.lock_clocks else _clocks(facts, policy)
+    rungs = [Rung(facts.limit if powers else None)]
+    rungs += [Rung(watts) for watts in powers]
+    rungs += [replace(rungs[-1], clock_hertz=hertz) for hertz in clocks]
+    rungs.append(replace(rungs[-1], back_off=True))
+    return tuple(rungs)
+
+
+def _powers(facts: Facts, policy: LadderPolicy) -> list[float]:
+    """Return the limits below the present one, falling; none where the card's range is not known."""
+    if facts.limit is None or facts.lowest is None or facts.highest is None:
+        return []
+    default = facts.default if facts.default is not None else facts.limit
+    # Whole watts, rounded into the range: a driver refuses half a watt outside of it.
+    lowest = min(max(facts.lowest, policy.power_floor_ratio * default), facts.highest)
+    floor, step = float(math.ceil(lowest)), max(_LEAST_STEP, policy.power_step_ratio * default)
+    if floor > facts.highest:
+        return []
+    powers: list[float] = []
+    watts = min(facts.limit, facts.highest)
+    while watts - floor >= _LEAST_STEP:
+        watts = max(floor, float(math.floor(watts - step)))
+        powers.append(watts)
+    return powers
+
+
+def _clocks(facts: Facts, policy: LadderPolicy) -> list[float]:
+    if facts.top_clock is None:
+        return []
+    clocks: list[float] = []
+    ratio = 1 - policy.clock_step_ratio
+    while ratio > policy.clock_floor_ratio + 1e-9:
+        clocks.append(ratio)
+        ratio -= policy.clock_step_ratio
+    clocks.append(policy.clock_floor_ratio)
+    hertz = (max(1.0, math.floor(ratio * facts.top_clock / _MEGAHERTZ)) * _MEGAHERTZ for ratio in clocks)
+    return list(dict.fromkeys(hertz))
+
+
+def commands(uuid: str, before: Rung | None, after: Rung, *, clocks_touched: bool) -> tuple[Command, ...]:
+    """Return what leads from ``before`` (None: nobody knows) to ``after``, the gentler lever first.
+
+    Clocks that were never locked by us are never unlocked by us either: somebody else may have locked
+    them, and the driver can't tell.
+    """
+    todo: list[Command] = []
+    if after.power_watts is not None and (before is None or before.power_watts != after.power_watts):
+        todo.append(SetPowerLimit(uuid, after.power_watts))
+    if after.clock_hertz is not None:
+        if before is None or before.clock_hertz != after.clock_hertz:
+            todo.append(LockClocks(uuid, 0.0, after.clock_hertz))
+    elif clocks_touched and (before is None or before.clock_hertz is not None):
+        todo.append(ResetClocks(uuid))
+    return tuple(todo)

@@ -1,0 +1,211 @@
+"""One line a GPU and minute: what the log and the history keep of it for long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Sample, Scalar
+
+SOURCE: Final = "thermal"
+KIND: Final = "gpu.minute"
+FIGURES: Final = ("temperature_celsius", "power_watts", "utilisation_ratio", "memory_used_bytes", "fan_ratio")
+"""The figures of which a minute has the least, the mean and the greatest."""
+
+COUNTERS: Final = {
+    "power_cap_throttle_seconds": "sw_power_cap",
+    "sync_boost_throttle_seconds": "sync_boost",
+    "sw_thermal_throttle_seconds": "sw_thermal_slowdown",
+    "hw_thermal_throttle_seconds": "hw_thermal_slowdown",
+    "hw_power_brake_throttle_seconds": "hw_power_brake_slowdown",
+}
+"""The driver's own clocks of throttling, and the reason that each measures."""
+
+SERIES: Final = ("clock_event_bits", "memory_total_bytes")
+"""Series that are sampled when they change and once a minute: the value holds until the next sample."""
+
+_IDLE = frozenset({"gpu_idle", "applications_clocks_setting", "display_clock_setting"})
+_LONGEST_GAP = 5.0  # seconds for which a reason counts as standing where the card has no clock of it
+_MINUTE = 60
+
+
+@dataclass(slots=True)
+class Spread:
+    """The least, the mean and the greatest of a figure."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """Take one value."""
+        self.low, self.high = min(self.low, value), max(self.high, value)
+        self.total += value
+        self.count += 1
+
+    @property
+    def mean(self) -> float:
+        """The mean, kept between the least and the greatest against rounding."""
+        return min(max(self.total / self.count, self.low), self.high)
+
+
+@dataclass(slots=True)
+class Minute:
+    """One GPU in one minute of UTC. ``throttled`` is in seconds by reason."""
+
+    minute: int
+    reading: GpuReading
+    spreads: dict[str, Spread] = field(default_factory=dict)
+    throttled: dict[str, float] = field(default_factory=dict)
+    readings: int = 0
+
+    def add(self, reading: GpuReading, throttled: Mapping[str, float]) -> None:
+        """Take one reading, and for how long each reason held since the one before."""
+        self.reading = reading
+        self.readings += 1
+        for figure in FIGURES:
+            value = getattr(reading, figure)
+            if value is not None:
+                spread = self.spreads.get(figure)
+                if spread is None:
+                    spread = self.spreads[figure] = Spread()
+                spread.add(value)
+        for reason, seconds in throttled.items():
+            self.throttled[reason] = self.throttled.get(reason, 0.0) + seconds
+
+    @property
+    def reason(self) -> str:
+        """What throttled it in this minute, most seconds first, joined by ``|``."""
+        order = sorted(self.throttled, key=lambda reason: (-self.throttled[reason], reason))
+        return "|".join(reason for reason in order if round(self.throttled[reason], 3) > 0)
+
+    def evidence(self) -> dict[str, Scalar]:
+        """Return the whole minute as flat figures."""
+        figures: dict[str, Scalar] = {"gpu": self.reading.index, "readings": self.readings}
+        for figure, spread in self.spreads.items():
+            name, _, unit = figure.rpartition("_")
+            figures[f"{name}_min_{unit}"] = round(spread.low, 3)
+            figures[f"{name}_mean_{unit}"] = round(spread.mean, 3)
+            figures[f"{name}_max_{unit}"] = round(spread.high, 3)
+        if self.reading.memory_total_bytes is not None:
+            figures["memory_total_bytes"] = self.reading.memory_total_bytes
+        figures |= {
+            f"{reason}_seconds": round(seconds, 3) for reason, seconds in sorted(self.throttled.items())
+        }
+        return figures | {"throttle_reason": self.reason}
+
+    def sentence(self) -> str:
+        """Return the minute in words."""
+        parts = []
+        shown = (
+            ("temperature_celsius", "°C", 1.0),
+            ("power_watts", "W", 1.0),
+            ("utilisation_ratio", "% load", 100.0),
+        )
+        for figure, unit, factor in shown:
+            spread = self.spreads.get(figure)
+            if spread is not None:
+                low, mean, high = (value * factor for value in (spread.low, spread.mean, spread.high))
+                parts.append(f"{low:.0f}/{mean:.0f}/{high:.0f} {unit}")
+        text = ", ".join(parts) or "no figure"
+        held = ", ".join(
+            f"{reason} {self.throttled[reason]:.0f} s" for reason in self.reason.split("|") if reason
+        )
+        return f"GPU {self.reading.index}: {text}" + (f"; slowed by {held}" if held else "")
+
+
+def throttled(before: GpuReading | None, reading: GpuReading, elapsed: float) -> dict[str, float]:
+    """Return for how many of the ``elapsed`` seconds since ``before`` each reason held the clocks down.
+
+    The driver's own clocks tell it where the card has them; else a reason that stands now is taken to have
+    stood since the reading before, unless that is long ago.
+    """
+    if before is None or elapsed <= 0:
+        return {}
+    found: dict[str, float] = {}
+    measured: set[str] = set()
+    for counter, reason in COUNTERS.items():
+        was, now = getattr(before, counter), getattr(reading, counter)
+        if was is None or now is None:
+            continue
+        measured.add(reason)
+        if 0 < now - was <= elapsed + 1:  # one that fell began anew; one that leapt is no count of seconds
+            found[reason] = now - was
+    if elapsed <= _LONGEST_GAP and reading.clock_event_bits:
+        for reason in clock_event_names(reading.clock_event_bits):
+            if reason not in measured and reason not in _IDLE:
+                found[reason] = elapsed
+    return found
+
+
+@dataclass(slots=True)
+class _Gpu:
+    reading: GpuReading
+    now: float
+    minute: Minute
+    told: dict[str, float] = field(default_factory=dict)
+
+
+class MinuteLog:
+    """Publishes ``gpu.minute`` when a minute of UTC has passed, and the series of :data:`SERIES`."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._gpus: dict[str, _Gpu] = {}
+
+    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+        """See :class:`~aiidpd.components.thermal.observer.Observer`."""
+        minute = int(at // _MINUTE)
+        for uuid, gone in list(self._gpus.items()):
+            if gone.minute.minute != minute:
+                self._tell(uuid, gone.minute, snapshot, at)
+                if now - gone.now > _MINUTE:
+                    del self._gpus[uuid]
+                else:
+                    gone.minute = Minute(minute, gone.reading)
+                    gone.told.clear()
+        for reading in snapshot.gpus:
+            known = self._gpus.get(reading.uuid)
+            if known is None:
+                known = self._gpus[reading.uuid] = _Gpu(reading, now, Minute(minute, reading))
+                since: dict[str, float] = {}
+            else:
+                since = throttled(known.reading, reading, now - known.now)
+            known.minute.add(reading, since)
+            known.reading, known.now = reading, now
+            self._sample(known, snapshot, at)
+
+    def _tell(self, uuid: str, minute: Minute, snapshot: GpuSnapshot, at: float) -> None:
+        if not minute.readings:
+            return
+        # Told at its own last second, so that it lies in the minute that it is about.
+        end = min(at, (minute.minute + 1) * _MINUTE - 0.001)
+        self._bus.publish(
+            Event(
+                time=end,
+                source=SOURCE,
+                kind=KIND,
+                subject=uuid,
+                reason=minute.sentence(),
+                evidence=minute.evidence(),
+                simulated=snapshot.simulated,
+            )
+        )
+
+    def _sample(self, known: _Gpu, snapshot: GpuSnapshot, at: float) -> None:
+        for series in SERIES:
+            value = getattr(known.reading, series)
+            if value is not None and known.told.get(series) != value:
+                known.told[series] = value
+                uuid = known.reading.uuid
+                self._bus.sample(Sample(at, SOURCE, series, uuid, float(value), snapshot.simulated))
+
+
+def reasons(bits: int) -> str:
+    """Return what in ``bits`` holds the clocks down against the load, joined by ``|``; idling does not."""
+    return "|".join(reason for reason in clock_event_names(bits) if reason not in _IDLE)

@@ -1,0 +1,224 @@
+"""The thermal worker: reads the GPUs, lets the policy judge, tells what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final, NoReturn
+
+import anyio
+
+from aiidpd.components.thermal import xid
+from aiidpd.components.thermal.cadence import Cadence, Pace, follow
+from aiidpd.components.thermal.governor.governance import Governor
+from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.observer import Observer
+from aiidpd.components.thermal.policy import (
+    Effect,
+    GpuAppeared,
+    GpuDisappeared,
+    ThermalPolicy,
+    ThermalState,
+    step,
+)
+from aiidpd.components.thermal.watch import GpuWatch
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat
+
+SOURCE: Final = "thermal"
+SERIES: Final = (
+    "temperature_celsius",
+    "power_watts",
+    "fan_ratio",
+    "utilisation_ratio",
+    "memory_used_bytes",
+    "graphics_clock_hertz",
+)
+"""The figures of a reading that are worth a curve; each is a sample series of that name."""
+
+_CLOSE_WITHIN = 3.0
+_RESTORE_WITHIN = 2.0
+_XID_SEVERITY = {
+    xid.XidClass.APPLICATION: Severity.WARNING,
+    xid.XidClass.DRIVER: Severity.WARNING,
+    xid.XidClass.HARDWARE: Severity.ERROR,
+    xid.XidClass.UNKNOWN: Severity.WARNING,
+}
+
+
+class ThermalWorker:
+    """Reads ``library`` at its pace into ``latest``, and owns it: closes it when the run ends.
+
+    While ``hold`` is released the driver is left alone and nothing is known of any GPU. ``ledger`` is the
+    one in which the library counts Xid events.
+    Each of the ``observers`` sees every snapshot once; they outlive the worker. After them the ``watch``
+    raises alerts, and the ``governor`` acts, which puts the GPUs back before they are let go.
+    """
+
+    def __init__(
+        self,
+        library: GpuLibrary,
+        policy: ThermalPolicy,
+        latest: Latest[GpuSnapshot],
+        bus: EventBus,
+        clock: Clock,
+        *,
+        observers: Sequence[Observer] = (),
+        watch: GpuWatch | None = None,
+        cadence: Cadence | None = None,
+        hold: GpuHold | None = None,
+        ledger: xid.XidLedger | None = None,
+        governor: Governor | None = None,
+    ) -> None:
+        self._library = library
+        self._policy = policy
+        self._latest = latest
+        self._bus = bus
+        self._clock = clock
+        self._observers = tuple(observers)
+        self._watch = watch
+        self._cadence = cadence or Cadence()
+        self._hold = hold or GpuHold(clock)
+        self._ledger = ledger or xid.XidLedger()
+        self._governor = governor
+
+    @property
+    def simulated(self) -> bool:
+        return self._library.simulated
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        """Watch the GPUs until cancelled."""
+        state = ThermalState()
+        pace = Pace(self._policy.interval)
+        try:
+            while True:
+                started = self._clock.monotonic()
+                interval = self._policy.retry_interval
+                with heartbeat.working():
+                    asked, pace = pace, replace(pace, fast=False)  # where it fails the next is a full one
+                    snapshot = await self._read(fast=asked.fast)
+                    pace = follow(asked, snapshot, self._policy, self._cadence)
+                    interval = pace.interval
+                    # Before anything is told: what then begins an incident has its own reading in it.
+                    for observer in self._observers:
+                        observer.observe(snapshot, self._clock.time(), self._clock.monotonic())
+                    state, effects = step(state, snapshot)
+                    self._tell(snapshot, effects, curves=not asked.fast)
+                    if self._watch is not None:
+                        self._watch.observe(snapshot, self._clock.monotonic())
+                    if self._governor is not None:
+                        await self._governor.act(snapshot)
+                    _complain(snapshot)
+                await self._hold.nap(max(0.0, started + interval - self._clock.monotonic()))
+        finally:
+            if self._watch is not None:
+                self._watch.save()
+            with anyio.CancelScope(shield=True):
+                if self._governor is not None:
+                    with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the lease
+                        await self._governor.restore()
+                with anyio.move_on_after(_CLOSE_WITHIN):
+                    await self._library.aclose()
+
+    async def _read(self, *, fast: bool) -> GpuSnapshot:
+        if self._hold.released:
+            await self._let_go()
+        try:
+            snapshot = await (self._library.read(fast=True) if fast else self._library.read())
+        except Unavailable as error:
+            self._latest.clear()  # the last value is no longer known to be true
+            xids = self._ledger.take()  # why the last GPU was lost, mostly
+            self._tell_xids(xids)
+            if self._watch is not None:
+                self._watch.missing(error, xids, simulated=self.simulated)
+            raise
+        self._latest.put(snapshot)
+        return snapshot
+
+    async def _let_go(self) -> NoReturn:
+        """Leave the driver alone; raises :class:`Unavailable`, which says so."""
+        self._latest.clear()
+        if self._watch is not None:
+            self._watch.rest()
+        if self._governor is not None:
+            await self._governor.restore()
+        await self._library.aclose()
+        if self._library.holding:
+            raise Unavailable(
+                "release",
+                "GPUs",
+                reason="a call hangs in the NVIDIA driver and can't be ended",
+                remedy="a reboot may be the only cure",
+            )
+        self._hold.let_go()
+        left = self._hold.seconds_left
+        until = "until resumed" if left is None or math.isinf(left) else f"for {left:.0f} s more"
+        raise Unavailable(
+            "read",
+            "GPUs",
+            reason=f"released: the driver is let go of {until}",
+            remedy="`aiidpctl gpu resume`",
+        )
+
+    def _tell(self, snapshot: GpuSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
+        now = self._clock.time()
+        for gpu in snapshot.gpus if curves else ():
+            for series in SERIES:
+                value = getattr(gpu, series)
+                if value is not None:
+                    self._bus.sample(Sample(now, SOURCE, series, gpu.uuid, value, snapshot.simulated))
+        for effect in effects:
+            self._bus.publish(_event(effect, now, simulated=snapshot.simulated))
+        self._tell_xids(snapshot.xids)
+
+    def _tell_xids(self, events: Iterable[xid.XidEvent]) -> None:
+        for event in events:
+            self._bus.publish(_xid_event(event, self._clock.time(), simulated=self.simulated))
+
+
+def _complain(snapshot: GpuSnapshot) -> None:
+    """Make the pass a degraded one where a call failed: what could be read is told all the same."""
+    if snapshot.faults:
+        first = snapshot.faults[0]
+        more = len(snapshot.faults) - 1
+        reason = f"{first} and {more} more" if more else str(first)
+        raise Unavailable("read all of", first.subject, reason=reason, remedy=first.remedy)
+
+
+def _event(effect: Effect, now: float, *, simulated: bool) -> Event:
+    evidence: dict[str, Scalar] = {"gpu": effect.index}
+    match effect:
+        case GpuAppeared():
+            kind, severity = "gpu.appeared", Severity.INFO
+        case GpuDisappeared():
+            kind, severity = "gpu.disappeared", Severity.ERROR
+    return Event(
+        time=now,
+        source=SOURCE,
+        kind=kind,
+        subject=effect.uuid,
+        severity=severity,
+        reason=effect.reason,
+        evidence=evidence,
+        simulated=simulated,
+    )
+
+
+def _xid_event(event: xid.XidEvent, now: float, *, simulated: bool) -> Event:
+    meaning = xid.meaning(event.code)
+    return Event(
+        time=now,
+        source=SOURCE,
+        kind="gpu.xid",
+        subject=event.uuid,
+        severity=_XID_SEVERITY[meaning.kind],
+        reason=f"Xid {event.code}: {meaning.text}",
+        evidence={"xid": event.code, "class": meaning.kind.value},
+        simulated=simulated,
+    )

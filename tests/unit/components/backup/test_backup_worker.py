@@ -1,0 +1,321 @@
+"""The worker on real files and a clock that only the test moves."""
+
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC
+
+import anyio
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from aiidpd.components.backup.metrics import BackupCollector
+from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
+from aiidpd.components.backup.worker import BackupWorker
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.errors import Misconfigured
+from aiidpd.kernel.events import Event, Sample, Severity
+from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from tests.fakes.clock import FakeClock, settle
+from tests.patience import PATIENCE
+from tests.unit.components.backup.conftest import Site
+
+
+@dataclass
+class Desk:
+    """Everything around a worker that outlives it."""
+
+    clock: FakeClock
+    events: list[Event] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bus = EventBus()
+        self.bus.attach(events=self.events.append, samples=self.samples.append)
+        self.latest: Latest[BackupView] = Latest(self.clock, 1e9)
+        self.book = JobBook(self.clock)
+        self.queue = JobQueue(self.book, "backup")
+        self.status = WorkerStatus("backup")
+
+    @asynccontextmanager
+    async def worker(self, policy: BackupPolicy) -> AsyncIterator[None]:
+        worker = BackupWorker(
+            policy, queue=self.queue, latest=self.latest, bus=self.bus, clock=self.clock, zone=UTC
+        )
+        assert worker.simulated is False
+        first_pass = anyio.Event()
+        heartbeat = Heartbeat(self.clock, self.status, first_pass)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, heartbeat)
+            with anyio.fail_after(PATIENCE):
+                await first_pass.wait()
+            yield
+            group.cancel_scope.cancel()
+
+    @property
+    def view(self) -> BackupView:
+        reading = self.latest.get()
+        assert reading is not None
+        return reading.value
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait, in real time, for what threads do."""
+        with anyio.fail_after(PATIENCE):
+            while not condition():  # noqa: ASYNC110 -- threads and files set no anyio.Event
+                await anyio.sleep(0.002)
+
+    async def passes(self, count: int) -> None:
+        await self.until(lambda: self.status.passes + self.status.failed_passes >= count)
+
+    async def elapse(self, seconds: float) -> None:
+        """Move the clock in steps short enough that threads, which take real time, look quick to it."""
+        while seconds > 0:
+            step = min(seconds, 10.0)
+            await self.clock.advance(step)
+            seconds -= step
+            await self.calm()
+
+    async def calm(self) -> None:
+        """Wait until no thread works and none was started by what the last one brought."""
+        looks = 0
+        while looks < 3:
+            await self.until(lambda: not working())
+            await settle()
+            await anyio.sleep(0.001)
+            looks = 0 if working() else looks + 1
+
+
+def working() -> bool:
+    return any(thread.name == "aiidpd-backup" for thread in threading.enumerate())
+
+
+@pytest.fixture
+def desk(clock: FakeClock) -> Desk:
+    return Desk(clock)
+
+
+async def outcome(job: Job) -> JobStatus:
+    with anyio.fail_after(PATIENCE):
+        async for status in job.updates():
+            last = status
+    return last
+
+
+async def test_without_any_backup_one_is_made_at_once_and_shown(desk: Desk, site: Site):
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+        assert desk.kinds() == ["backup.started", "backup.succeeded"]
+        view = desk.view
+        assert [snapshot.broken for snapshot in view.snapshots] == [""]
+        assert view.last_success_at == desk.clock.time()
+        assert view.last_run is not None
+        assert view.last_run.snapshot == view.snapshots[0].id
+        assert view.running is None
+        assert view.next_run_at is not None
+        assert 0 < view.next_run_at - desk.clock.time() <= 86400
+        assert desk.status.state is WorkerState.RUNNING
+        evidence = desk.events[1].evidence
+        assert (evidence["copied_files"], evidence["bytes"], evidence["refused"]) == (3, 300_005, 0)
+        assert {sample.series for sample in desk.samples} == {
+            "duration_seconds",
+            "copied_bytes",
+            "snapshot_bytes",
+        }
+        (job,) = desk.book.all()
+        assert job.state is JobState.SUCCEEDED
+        assert job.result["snapshot"] == view.snapshots[0].id
+
+
+async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, site: Site):
+    policy = replace(site.policy, schedule="*:0/10")
+    async with desk.worker(policy):
+        await desk.passes(2)
+        due = desk.view.next_run_at
+        assert due is not None
+        assert 0 < due - desk.clock.time() <= 600
+        await desk.elapse(due - desk.clock.time() - 1)
+        assert len(desk.view.snapshots) == 1
+        await desk.elapse(2)
+        assert len(desk.view.snapshots) == 2
+        assert desk.view.next_run_at == due + 600
+    await desk.clock.advance(10 * 86400)  # the machine was off
+    async with desk.worker(policy):
+        await desk.elapse(1)
+        assert len(desk.view.snapshots) == 3  # once, not for each run that was missed
+        assert desk.view.next_run_at is not None
+        assert desk.view.next_run_at > desk.clock.time()
+
+
+async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
+    async with desk.worker(replace(site.policy, schedule="")):
+        assert desk.view.next_run_at is None
+        status = await outcome(desk.queue.submit())
+        assert status.state is JobState.SUCCEEDED
+        assert (status.result["files"], status.result["copied_files"]) == (3, 3)
+        second = await outcome(desk.queue.submit())
+        assert (second.result["copied_files"], second.result["linked_files"]) == (0, 3)
+        assert "by hand" in desk.events[0].reason
+
+
+async def test_an_unconfigured_worker_is_up_and_says_what_to_set(desk: Desk):
+    async with desk.worker(BackupPolicy()):
+        assert desk.status.state is WorkerState.RUNNING
+        assert desk.view == BackupView(
+            configured=False, reason="backup.source and backup.target not set", schedule="*-*-* 03:00:00"
+        )
+        status = await outcome(desk.queue.submit())
+        assert status.state is JobState.FAILED
+        assert status.error == (
+            "cannot back up the models: backup.source and backup.target not set; "
+            "set both in the table [backup], then 'aiidpctl reload'"
+        )
+        await desk.elapse(1)
+        assert desk.status.state is WorkerState.RUNNING
+        assert desk.events == []
+
+
+async def test_half_a_configuration_names_the_missing_half(desk: Desk, site: Site):
+    async with desk.worker(BackupPolicy(source=site.source)):
+        assert desk.view.reason == "backup.target not set"
+
+
+async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, site: Site):
+    hidden = site.source.rename(site.source.with_name("unmounted"))
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+        assert desk.kinds() == ["backup.started", "backup.failed"]
+        assert desk.events[1].severity is Severity.ERROR
+        assert desk.status.state is WorkerState.DEGRADED
+        assert "it is no folder; mount it" in desk.status.reason
+        assert desk.view.last_run is not None
+        assert not desk.view.last_run.succeeded
+        assert desk.view.next_run_at == desk.clock.time() + 900
+        hidden.rename(site.source)
+        await desk.elapse(890)
+        assert desk.status.state is WorkerState.DEGRADED  # a look is no success
+        assert len(desk.events) == 2
+        await desk.elapse(11)
+        assert desk.status.state is WorkerState.RUNNING
+        assert desk.kinds()[2:] == ["backup.started", "backup.succeeded"]
+
+
+async def test_a_failure_is_remembered_by_the_next_worker_but_not_for_another_target(desk: Desk, site: Site):
+    hidden = site.source.rename(site.source.with_name("unmounted"))
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+    async with desk.worker(site.policy):
+        await desk.elapse(1)
+        assert desk.status.state is WorkerState.DEGRADED
+        assert desk.kinds() == ["backup.started", "backup.failed"]  # it waits, as the one before would have
+    hidden.rename(site.source)
+    site.target = site.target.with_name("other")
+    site.target.mkdir()
+    async with desk.worker(site.policy):
+        await desk.elapse(1)
+        assert desk.kinds()[-1] == "backup.succeeded"
+
+
+async def test_a_missing_target_is_unavailable_and_no_run_is_tried(desk: Desk, site: Site):
+    site.target.rmdir()
+    async with desk.worker(site.policy):
+        assert desk.status.state is WorkerState.DEGRADED
+        assert "backup.target" in desk.status.reason
+        assert desk.view.next_run_at is None
+        site.target.mkdir()
+        await desk.elapse(31)
+        assert desk.kinds() == ["backup.started", "backup.succeeded"]
+
+
+async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(desk: Desk, site: Site):
+    with (site.source / "big").open("wb") as file:
+        file.truncate(
+            256 * 1024**2
+        )  # far from copied when the worker is stopped, however slow this thread is
+    async with desk.worker(replace(site.policy, schedule="")):
+        job = desk.queue.submit()
+        await desk.until(lambda: "backup.started" in desk.kinds())
+    assert job.status.state is JobState.FAILED
+    assert "interrupted" in job.status.error
+    assert desk.kinds() == ["backup.started", "backup.failed"]
+    assert desk.view.running is None
+    os.truncate(site.source / "big", 1024)
+    async with desk.worker(replace(site.policy, schedule="")):
+        status = await outcome(desk.queue.submit())
+    assert status.state is JobState.SUCCEEDED
+    assert site.leftovers() == []
+    assert len(site.snapshots()) == 1
+
+
+async def test_what_was_refused_makes_the_success_a_warning(desk: Desk, site: Site):
+    (site.source / "out").symlink_to("/etc/passwd")
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+    assert desk.events[-1].severity is Severity.WARNING
+    assert "1 left out, as its manifest.json says" in desk.events[-1].reason
+    json.dumps(dict(desk.events[-1].evidence))
+
+
+def test_a_bad_schedule_is_refused_at_once(desk: Desk):
+    with pytest.raises(Misconfigured, match="understand the schedule 'now and then'"):
+        BackupWorker(
+            BackupPolicy(schedule="now and then"),
+            queue=desk.queue,
+            latest=desk.latest,
+            bus=desk.bus,
+            clock=desk.clock,
+        )
+
+
+def exposition(latest: Latest[BackupView]) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(BackupCollector(latest))
+    lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+
+def test_metrics_hold_what_is_known_and_nothing_else(desk: Desk):
+    assert exposition(desk.latest) == {}
+    desk.latest.put(BackupView(configured=False))
+    assert exposition(desk.latest) == {"aiidpd_backup_configured": 0}
+    desk.latest.put(BackupView(configured=True))
+    assert exposition(desk.latest) == {
+        "aiidpd_backup_configured": 1,
+        "aiidpd_backup_running": 0,
+        'aiidpd_backup_snapshots{state="whole"}': 0,
+        'aiidpd_backup_snapshots{state="broken"}': 0,
+    }
+    desk.latest.put(BackupView(configured=True, running=RunProgress("copying", 0, 0, 0, 0)))
+    assert exposition(desk.latest)["aiidpd_backup_running"] == 1
+
+
+async def test_metrics_follow_a_run(desk: Desk, site: Site):
+    (site.target / "snapshots" / "stray").mkdir(parents=True)
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+    values = exposition(desk.latest)
+    assert values["aiidpd_backup_last_success_timestamp_seconds"] == desk.clock.time()
+    assert values["aiidpd_backup_last_run_success"] == 1
+    assert (
+        values["aiidpd_backup_last_run_copied_bytes"]
+        == values["aiidpd_backup_snapshot_size_bytes"]
+        == 300_005
+    )
+    assert values["aiidpd_backup_snapshot_files"] == 3
+    assert values['aiidpd_backup_snapshots{state="broken"}'] == 1
+    assert values["aiidpd_backup_next_run_timestamp_seconds"] > desk.clock.time()
+
+
+def test_metrics_show_the_newest_whole_snapshot_of_this_source(desk: Desk):
+    mine, other = SnapshotInfo("1", source="/m", files=1), SnapshotInfo("2", source="/x", files=2)
+    broken = SnapshotInfo("3", source="/m", broken="it is damaged")
+    desk.latest.put(BackupView(configured=True, source="/m", snapshots=(mine, other, broken)))
+    assert exposition(desk.latest)["aiidpd_backup_snapshot_files"] == 1

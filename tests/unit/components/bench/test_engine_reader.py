@@ -1,0 +1,220 @@
+"""When engines are looked at, and what stands then; on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from aiidpd.components.bench.engine.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.components.bench.engine.metrics import EnginesCollector
+from aiidpd.components.bench.engine.reader import Asked, EngineReader, OwnProbes
+from aiidpd.components.bench.engine.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.kernel.latest import Latest
+from tests.fakes.clock import FakeClock, settle
+
+POLICY = EnginePolicy(interval=5.0, again=3600.0, soonest=60.0)
+FRESH = EngineState("a", "m", simulated=False)
+
+
+def figures(generated: int | None = 100, running: int = 1) -> EngineFigures:
+    return EngineFigures("vllm", running, 0, generated, 10, running)
+
+
+@dataclass
+class StubSource:
+    """An engine whose next answers the test decides."""
+
+    clock: FakeClock
+    answer: EngineFigures | NotKnown = field(default_factory=figures)
+    takes: float = 0.0
+    asked: list[float] = field(default_factory=list)
+    closed: int = 0
+
+    async def read(self) -> EngineFigures | NotKnown:
+        self.asked.append(self.clock.monotonic())
+        await self.clock.sleep(self.takes)
+        return self.answer
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Room:
+    """A reader with everything around it."""
+
+    def __init__(self, clock: FakeClock, **sources: EngineSource) -> None:
+        self.clock = clock
+        self.latest: Latest[EnginesView] = Latest(clock, float("inf"))
+        self.probed: dict[str, float] = {}
+        self.own = OwnProbes()
+        self.reader = EngineReader(
+            [Asked(name, "m", False, source) for name, source in sources.items()],
+            POLICY,
+            latest=self.latest,
+            probed=self.probed.get,
+            own=self.own,
+            clock=clock,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.reader.run)
+            await settle()
+            yield
+            group.cancel_scope.cancel()
+
+    def state(self, name: str = "a") -> EngineState:
+        reading = self.latest.get()
+        assert reading is not None
+        state = reading.value.engine(name)
+        assert state is not None
+        return state
+
+
+async def test_each_engine_is_asked_in_its_period_and_a_slow_one_delays_no_other(clock: FakeClock) -> None:
+    quick, slow = StubSource(clock), StubSource(clock, takes=50.0)
+    room = Room(clock, a=quick, b=slow)
+    async with room.running():
+        await clock.advance(12.0)
+        assert quick.asked == [0.0, 5.0, 10.0]
+        assert slow.asked == [0.0]
+        assert room.state("a").requests_running == 1
+        assert room.state("b").read is None
+    assert (quick.closed, slow.closed) == (1, 1)
+    assert room.latest.get() is None  # what nobody keeps up is no longer known
+
+
+async def test_tokens_a_second_are_those_between_two_looks_and_a_restart_is_no_negative_rate(
+    clock: FakeClock,
+) -> None:
+    source = StubSource(clock, figures(100))
+    room = Room(clock, a=source)
+    async with room.running():
+        assert room.state().generated_tokens_per_second is None
+        source.answer = figures(600)
+        await clock.advance(5.0)
+        assert room.state().generated_tokens_per_second == 100.0
+        source.answer = figures(20)
+        await clock.advance(5.0)
+        assert room.state().generated_tokens == 20
+        assert room.state().generated_tokens_per_second is None
+
+
+async def test_a_probe_of_ours_is_told_also_where_it_began_or_ended_meanwhile(clock: FakeClock) -> None:
+    source = StubSource(clock, takes=1.0)
+    room = Room(clock, a=source, b=StubSource(clock, takes=1.0))
+    async with room.running():
+        await clock.advance(0.5)
+        with room.own.of("a"):  # from the middle of the first look to that of the second
+            await clock.advance(1.0)
+            assert room.state("a").includes_probe
+            assert not room.state("b").includes_probe
+            await clock.advance(5.0)
+        await clock.advance(1.0)
+        assert room.state("a").includes_probe
+        await clock.advance(6.0)
+        assert not room.state("a").includes_probe
+
+
+async def test_an_engine_without_figures_is_asked_again_rarely_and_after_a_probe_that_succeeded(
+    clock: FakeClock,
+) -> None:
+    source = StubSource(clock, NotKnown("it answers 404", lasting=True))
+    room = Room(clock, a=source)
+    async with room.running():
+        await clock.advance(3500.0)
+        assert source.asked == [0.0]
+        assert room.state().reason == "it answers 404"
+        assert room.state().requests_running is None
+        await clock.advance(200.0)
+        assert source.asked == [0.0, 3600.0]
+        room.probed["a"] = clock.monotonic()  # it may have been started anew, with a page
+        source.answer = figures()
+        await clock.advance(6.0)
+        assert len(source.asked) == 3
+        assert room.state().reason == ""
+        await clock.advance(10.0)
+        assert len(source.asked) > 4
+
+
+async def test_one_that_is_only_away_for_a_moment_is_asked_in_its_period(clock: FakeClock) -> None:
+    source = StubSource(clock, NotKnown("connection refused", lasting=False))
+    room = Room(clock, a=source)
+    async with room.running():
+        await clock.advance(11.0)
+        assert source.asked == [0.0, 5.0, 10.0]
+
+
+@given(
+    st.booleans(),
+    st.floats(0, 1e6),
+    st.one_of(st.none(), st.floats(0, 2e6)),
+    st.floats(1.0, 60.0),
+)
+def test_no_engine_is_asked_too_often_nor_forgotten(
+    lasting: bool, read: float, probed: float | None, interval: float
+) -> None:
+    policy = EnginePolicy(interval=interval)
+    state = FRESH.told(NotKnown("x", lasting), 0.0, read, includes_probe=False)
+    wait = due(state, probed, policy) - read
+    assert wait >= (policy.soonest if lasting else interval) - 1e-6
+    assert wait <= (policy.again if lasting else interval) + 1e-6
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 600), st.one_of(st.none(), st.integers(0, 10**9))), max_size=20))
+def test_a_rate_is_never_negative_nor_of_another_time(looks: list[tuple[float, int | None]]) -> None:
+    state, now, before = FRESH, 0.0, None
+    for gap, generated in looks:
+        now += gap
+        state = state.told(figures(generated), now, now, includes_probe=False)
+        rate = state.generated_tokens_per_second
+        if rate is not None:
+            assert before is not None
+            assert generated is not None
+            assert rate == pytest.approx((generated - before) / gap, rel=1e-3, abs=1e-6)
+            assert rate >= 0
+        before = generated
+
+
+async def test_the_simulated_engine_grows_by_its_users_and_our_probe(clock: FakeClock) -> None:
+    target = SimulatedTarget(clock)
+    engine = SimulatedEngine(clock, target)
+    seen = []
+    for _ in range(240):
+        await clock.advance(1.0)
+        seen.append(await engine.read())
+    assert {each.requests_running for each in seen} == {0, 1, 2, 3}
+    tokens = [each.generated_tokens or 0 for each in seen]
+    assert tokens == sorted(tokens)
+    for before, after in itertools.pairwise(seen):
+        grown = (after.generated_tokens or 0) - (before.generated_tokens or 0)
+        assert abs(grown - 80 * (before.requests_running or 0)) <= 81
+    assert tokens[-1] == 2 * 9 * 20 * 80
+    assert seen[0].engine == "SIMULATED"
+
+
+def test_what_a_scrape_shows(clock: FakeClock) -> None:
+    latest: Latest[EnginesView] = Latest(clock, float("inf"))
+    registry = CollectorRegistry()
+    registry.register(EnginesCollector(latest))
+    assert list(registry.collect()) == []
+    known = FRESH.told(figures(generated=None), 0.0, 0.0, includes_probe=False)
+    unknown = EngineState("b", "m", simulated=False).told(
+        NotKnown("no", True), 0.0, 0.0, includes_probe=False
+    )
+    latest.put(EnginesView((known, unknown)))
+    labels = {"endpoint": "a", "model": "m", "engine": "vllm"}
+    assert registry.get_sample_value("aiidpd_bench_engine_requests_running", labels) == 1
+    assert registry.get_sample_value("aiidpd_bench_engine_prompt_tokens_total", labels) == 10
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert not [each for each in samples if "generated" in each.name or each.labels["endpoint"] == "b"]

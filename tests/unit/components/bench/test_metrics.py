@@ -1,0 +1,95 @@
+"""What a scrape shows of the last probes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prometheus_client import CollectorRegistry
+
+from aiidpd.components.bench.metrics import BenchCollector
+from aiidpd.components.bench.stats import Trust, measure
+from aiidpd.components.bench.target import Chunk, EngineTimings, Timeline
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.kernel.latest import Latest
+from tests.fakes.clock import FakeClock
+
+NEW = EndpointView("gpu0", "http://127.0.0.1:1", "m", simulated=False)
+LABELS = {"endpoint": "gpu0", "model": "m"}
+CHUNKS = tuple(Chunk(0.2 + 0.05 * index, 4) for index in range(11))
+TIMELINE = Timeline(0.0, 1.0, CHUNKS, "length", 100, 11, 5, EngineTimings(95, 0.15, 11, 0.55))
+
+
+def scrape(*endpoints: EndpointView, clock: FakeClock | None = None) -> CollectorRegistry:
+    latest: Latest[BenchView] = Latest(clock or FakeClock(), 100.0)
+    latest.put(BenchView(endpoints))
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(BenchCollector(latest))
+    return registry
+
+
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(f"aiidpd_bench_{name}", LABELS | labels)
+
+
+def names(registry: CollectorRegistry) -> set[str]:
+    return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+def test_every_figure_of_the_last_sample():
+    registry = scrape(NEW.measured(measure(TIMELINE, Trust()), at=1234.5, now=1.0))
+    assert value(registry, "ttft_seconds") == 0.2
+    assert round(value(registry, "time_per_output_token_seconds") or 0, 9) == 0.05
+    assert round(value(registry, "output_tokens_per_second") or 0, 6) == 20
+    assert value(registry, "request_duration_seconds") == 1.0
+    assert value(registry, "prompt_tokens") == 100
+    assert value(registry, "output_tokens") == 11
+    assert value(registry, "cached_tokens") == 5
+    assert value(registry, "engine_prompt_seconds") == 0.15
+    assert round(value(registry, "engine_time_per_output_token_seconds") or 0, 9) == 0.05
+    assert round(value(registry, "chunk_gap_seconds", statistic="p95") or 0, 9) == 0.05
+    assert value(registry, "probe_success") == 1
+    assert value(registry, "last_success_timestamp_seconds") == 1234.5
+    assert value(registry, "probes_total") == 1
+    assert value(registry, "probe_failures_total") == 0
+    assert value(registry, "simulated") == 0
+
+
+def test_what_is_not_known_is_absent_and_not_zero():
+    record = replace(TIMELINE, output_tokens=None, cached_tokens=None, engine=None)
+    found = names(scrape(NEW.measured(measure(record, Trust()), at=1.0, now=1.0)))
+    assert "aiidpd_bench_ttft_seconds" in found
+    for name in ("output_tokens_per_second", "cached_tokens", "engine_prompt_seconds", "output_tokens"):
+        assert f"aiidpd_bench_{name}" not in found
+
+
+def test_before_the_first_probe_only_what_is_known_is_there():
+    assert names(scrape(NEW)) == {
+        "aiidpd_bench_simulated",
+        "aiidpd_bench_probes_total",
+        "aiidpd_bench_probe_failures_total",
+    }
+
+
+def test_after_a_failure_the_old_figures_are_gone_and_the_last_success_stays():
+    view = NEW.measured(measure(TIMELINE, Trust()), at=5.0, now=1.0).failed("refused", at=9.0, now=2.0)
+    registry = scrape(view)
+    assert value(registry, "ttft_seconds") is None
+    assert value(registry, "chunk_gap_seconds", statistic="max") is None
+    assert value(registry, "probe_success") == 0
+    assert value(registry, "last_success_timestamp_seconds") == 5.0
+    assert value(registry, "probe_failures_total") == 1
+
+
+def test_what_is_simulated_says_so():
+    assert value(scrape(replace(NEW, simulated=True)), "simulated") == 1
+
+
+async def test_a_view_that_is_too_old_shows_nothing(clock: FakeClock):
+    registry = scrape(NEW.measured(measure(TIMELINE, Trust()), at=1.0, now=1.0), clock=clock)
+    assert names(registry)
+    await clock.advance(101)
+    assert not names(registry)
+
+
+def test_a_registration_collects_nothing():
+    assert list(BenchCollector(Latest(FakeClock(), 1.0)).describe()) == []

@@ -1,0 +1,381 @@
+"""The bench worker's loop, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+
+from aiidpd.components.bench.engine.reader import OwnProbes
+from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.simulated import SimulatedTarget
+from aiidpd.components.bench.target import Chunk, ProbeRequest, Target, Timeline
+from aiidpd.components.bench.view import BenchView
+from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.errors import Misconfigured, Unavailable
+from aiidpd.kernel.events import Event, Sample, Severity
+from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from tests.fakes.clock import FakeClock, settle
+
+POLICY = BenchPolicy(interval=100.0, stagger=1.0, timeout=60.0)
+
+
+@dataclass
+class StubTarget:
+    """An endpoint whose next answers the test decides: ``fails`` is why it does, ``takes`` is in seconds."""
+
+    clock: FakeClock
+    name: str
+    fails: str = ""
+    takes: float = 1.0
+    cached: int = 0
+    breaks: bool = False
+    url: str = "http://127.0.0.1:1"
+    model: str = "m"
+    simulated: bool = False
+    asked: list[tuple[float, ProbeRequest]] = field(default_factory=list)
+    busy: Callable[[int], None] = lambda _: None
+    closed: int = 0
+
+    async def probe(self, request: ProbeRequest) -> Timeline:
+        self.asked.append((self.clock.monotonic(), request))
+        self.busy(1)
+        started = self.clock.monotonic()
+        try:
+            await self.clock.sleep(self.takes)
+        finally:
+            self.busy(-1)
+        if self.breaks:
+            raise ZeroDivisionError
+        if self.fails:
+            raise Unavailable("measure", self.name, reason=self.fails)
+        at = [started + self.takes * (0.1 + 0.9 * index / 9) for index in range(10)]
+        chunks = tuple(Chunk(each, 4) for each in at)
+        return Timeline(started, at[-1], chunks, "length", 100, 10, self.cached)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Room:
+    """A worker with everything around it."""
+
+    def __init__(self, clock: FakeClock, targets: Sequence[Target], policy: BenchPolicy = POLICY) -> None:
+        self.clock = clock
+        self.targets = targets
+        self.policy = policy
+        self.events: list[Event] = []
+        self.samples: list[Sample] = []
+        self.bus = EventBus()
+        self.bus.attach(events=self.events.append, samples=self.samples.append)
+        self.latest: Latest[BenchView] = Latest(clock, policy.max_age)
+        self.queue = JobQueue(JobBook(clock), "bench.run")
+        self.status = WorkerStatus("bench")
+        self.own = OwnProbes()
+        self.first_pass = anyio.Event()
+        self.heartbeat = Heartbeat(clock, self.status, self.first_pass)
+
+    def worker(self) -> BenchWorker:
+        return BenchWorker(
+            self.targets,
+            self.policy,
+            queue=self.queue,
+            latest=self.latest,
+            bus=self.bus,
+            clock=self.clock,
+            own=self.own,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.worker().run, self.heartbeat)
+            await settle()
+            yield
+            group.cancel_scope.cancel()
+
+    @property
+    def view(self) -> BenchView:
+        reading = self.latest.get()
+        assert reading is not None
+        return reading.value
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(event.kind, event.subject) for event in self.events]
+
+
+async def test_without_endpoints_it_is_up_and_says_so(clock: FakeClock):
+    room = Room(clock, [])
+    assert not room.worker().simulated
+    async with room.running():
+        assert room.status.state is WorkerState.RUNNING
+        assert "bench.endpoints" in room.view.note
+        job = room.queue.submit()
+        await settle()
+        assert job.status.state is JobState.FAILED
+        assert "no endpoint is configured" in job.status.error
+        await clock.advance(3600)
+        assert clock.monotonic() - room.heartbeat.last < POLICY.worker_deadline
+        assert room.status.state is WorkerState.RUNNING
+
+
+async def test_it_is_ready_before_the_first_probe_has_ended(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", takes=50)])
+    async with room.running():
+        assert room.first_pass.is_set()
+        assert room.status.state is WorkerState.RUNNING
+        assert room.view.endpoints[0].sample is None
+
+
+async def test_while_an_endpoint_is_probed_it_is_told_to_be_and_not_afterwards(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", takes=10), StubTarget(clock, "b", fails="refused", takes=5)])
+    async with room.running():
+        assert ("a" in room.own, "b" in room.own) == (True, False)
+        await clock.advance(11.0)
+        assert ("a" in room.own, "b" in room.own) == (False, True)
+        await clock.advance(10.0)
+        assert ("a" in room.own, "b" in room.own) == (False, False)
+
+
+async def test_a_probe_becomes_a_sample_an_event_and_a_view(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", takes=1.0)])
+    async with room.running():
+        await clock.advance(1.0)
+    (endpoint,) = room.view.endpoints
+    assert endpoint.current is not None
+    assert endpoint.current.ttft_seconds == pytest.approx(0.1)
+    assert endpoint.measured_at == clock.time()
+    (told,) = room.events
+    assert (told.source, told.kind, told.subject, told.severity) == (
+        "bench",
+        "bench.measured",
+        "a",
+        Severity.INFO,
+    )
+    assert "first token after 100 ms; then 100 ms a token (10 tokens/s)" in told.reason
+    assert told.evidence["ttft_seconds"] == pytest.approx(0.1)
+    assert told.evidence["output_tokens"] == 10
+    assert not told.simulated
+    figures = {sample.series: sample.value for sample in room.samples}
+    assert figures["output_tokens_per_second"] == pytest.approx(10)
+    assert set(figures) == {
+        "ttft_seconds",
+        "time_per_output_token_seconds",
+        "output_tokens_per_second",
+        "total_seconds",
+    }
+    assert {sample.subject for sample in room.samples} == {"a"}
+
+
+async def test_each_endpoint_has_its_turn_and_never_two_at_once(clock: FakeClock):
+    busy = [0]
+    most = [0]
+
+    def count(change: int) -> None:
+        busy[0] += change
+        most[0] = max(most[0], busy[0])
+
+    targets = [StubTarget(clock, name, takes=30, busy=count) for name in "abc"]
+    room = Room(clock, targets)
+    async with room.running():
+        job = room.queue.submit()
+        await clock.advance(400)
+    assert job.status.state is JobState.SUCCEEDED
+    assert most[0] == 1
+    assert all(len(target.asked) >= 4 for target in targets)
+
+
+async def test_no_two_prompts_begin_alike(clock: FakeClock):
+    target = StubTarget(clock, "a")
+    async with Room(clock, [target]).running():
+        await clock.advance(350)
+    assert len({request.prompt[:8] for _, request in target.asked}) == len(target.asked) == 4
+
+
+async def test_one_that_fails_stops_neither_the_others_nor_the_worker(clock: FakeClock):
+    good, bad = StubTarget(clock, "good"), StubTarget(clock, "bad", fails="connection refused")
+    room = Room(clock, [bad, good])
+    async with room.running():
+        await clock.advance(150)
+        assert room.status.state is WorkerState.RUNNING
+    assert [round(at) for at, _ in bad.asked] == [0, 100]
+    assert [round(at) for at, _ in good.asked] == [1, 101]
+    assert room.kinds() == [("bench.failed", "bad"), ("bench.measured", "good")] * 2
+    assert room.events[0].severity is Severity.WARNING
+    assert "connection refused" in room.events[0].reason
+    view = room.view.endpoint("bad")
+    assert view is not None
+    assert (view.probes, view.failures, view.sample) == (2, 2, None)
+    assert "connection refused" in view.error
+
+
+async def test_when_all_fail_it_is_degraded_and_lists_why_until_one_recovers(clock: FakeClock):
+    one, other = (
+        StubTarget(clock, "one", fails="refused"),
+        StubTarget(clock, "other", fails="no token within 30 s"),
+    )
+    room = Room(clock, [one, other])
+    async with room.running():
+        await clock.advance(1.5)
+        assert room.status.state is WorkerState.RUNNING  # the other has not been asked yet
+        await clock.advance(10)
+        assert room.status.state is WorkerState.DEGRADED
+        assert "cannot measure one: refused" in room.status.reason
+        assert "cannot measure other: no token within 30 s" in room.status.reason
+        await clock.advance(60)
+        assert room.status.state is WorkerState.DEGRADED  # waiting is no success
+        one.fails = ""
+        await clock.advance(100)
+        assert room.status.state is WorkerState.RUNNING
+
+
+async def test_a_failure_keeps_the_last_sample_for_people_but_it_is_not_current(clock: FakeClock):
+    target = StubTarget(clock, "a")
+    room = Room(clock, [target])
+    async with room.running():
+        await clock.advance(50)
+        target.fails = "refused"
+        await clock.advance(100)
+    (endpoint,) = room.view.endpoints
+    assert endpoint.sample is not None
+    assert endpoint.current is None
+    assert endpoint.measured_at is not None
+    assert endpoint.failed_at is not None
+    assert endpoint.failed_at > endpoint.measured_at
+
+
+async def test_a_job_probes_one_endpoint_and_gives_its_figures(clock: FakeClock):
+    targets = [StubTarget(clock, "a"), StubTarget(clock, "b")]
+    room = Room(clock, targets)
+    async with room.running():
+        await clock.advance(10)
+        job = room.queue.submit(endpoint="b")
+        await settle()
+        assert job.status.state is JobState.RUNNING
+        assert job.status.message == "probing b"
+        assert (job.status.done, job.status.total, job.status.unit) == (0, 1, "endpoints")
+        await clock.advance(1)
+        assert job.status.state is JobState.SUCCEEDED
+        assert job.status.result["b.ttft_seconds"] == pytest.approx(0.1)
+        assert job.status.result["b.simulated"] is False
+        assert not any(key.startswith("a.") for key in job.status.result)
+        assert [len(target.asked) for target in targets] == [1, 2]
+        await clock.advance(95)
+        assert [len(target.asked) for target in targets] == [2, 2]  # b's turn moved, a's did not
+
+
+async def test_a_job_without_a_name_probes_all_and_fails_where_one_does(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a"), StubTarget(clock, "b", fails="refused")])
+    async with room.running():
+        job = room.queue.submit()
+        await clock.advance(10)
+    assert job.status.state is JobState.FAILED
+    assert "1 of 2 endpoints failed: cannot measure b: refused" in job.status.error
+    assert job.status.result["a.output_tokens_per_second"] == pytest.approx(10)
+    assert "refused" in str(job.status.result["b.error"])
+
+
+async def test_a_job_for_an_unknown_endpoint_names_the_known_ones(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a"), StubTarget(clock, "b")])
+    async with room.running():
+        await clock.advance(10)
+        job = room.queue.submit(endpoint="c")
+        await settle()
+        assert job.status.state is JobState.FAILED
+        assert "known are: a, b" in job.status.error
+        assert room.status.state is WorkerState.RUNNING
+
+
+async def test_a_job_that_the_worker_s_end_interrupts_is_failed(clock: FakeClock):
+    target = StubTarget(clock, "a", takes=30)
+    room = Room(clock, [target])
+    async with room.running():
+        await clock.advance(40)
+        job = room.queue.submit()
+        await settle()
+        assert job.status.state is JobState.RUNNING
+    assert job.status.state is JobState.FAILED
+    assert "interrupted" in job.status.error
+    assert target.closed == 1
+
+
+async def test_a_bug_in_a_target_ends_the_run_for_the_supervisor_and_closes_the_targets(clock: FakeClock):
+    target = StubTarget(clock, "a", breaks=True)
+    room = Room(clock, [target])
+    async with anyio.create_task_group() as group:
+        group.start_soon(clock.advance, 5)
+        with pytest.raises(ZeroDivisionError):
+            await room.worker().run(room.heartbeat)
+    assert target.closed == 1
+
+
+async def test_a_new_worker_keeps_what_is_known_and_the_turn(clock: FakeClock):
+    target = StubTarget(clock, "a")
+    room = Room(clock, [target])
+    async with room.running():
+        await clock.advance(20)
+    async with room.running():
+        assert room.view.endpoints[0].sample is not None
+        await clock.advance(70)
+        assert len(target.asked) == 1
+        await clock.advance(20)
+        assert len(target.asked) == 2
+
+
+async def test_a_new_worker_forgets_what_another_model_did(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a")])
+    async with room.running():
+        await clock.advance(20)
+    room.targets = [StubTarget(clock, "a", model="other")]
+    async with room.running():
+        assert room.view.endpoints[0].sample is None
+        await clock.advance(2)
+        assert room.view.endpoints[0].sample is not None
+
+
+async def test_a_new_worker_that_finds_all_failed_says_so_at_once(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", fails="refused")])
+    async with room.running():
+        await clock.advance(20)
+    async with room.running():
+        assert room.status.state is WorkerState.DEGRADED
+
+
+async def test_it_shows_life_during_the_longest_probe_and_the_longest_job(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, name, takes=POLICY.timeout) for name in "abc"])
+    async with room.running():
+        room.queue.submit()
+        for _ in range(500):
+            await clock.advance(1)
+            assert clock.monotonic() - room.heartbeat.last < POLICY.worker_deadline
+
+
+async def test_what_the_prefix_cache_answered_is_no_ttft_and_says_so(clock: FakeClock):
+    room = Room(clock, [StubTarget(clock, "a", cached=90)])
+    async with room.running():
+        await clock.advance(5)
+    assert "prefix cache answered" in room.events[0].reason
+    assert "prefix cache answered" in str(room.events[0].evidence["ttft_seconds.withheld"])
+    assert "ttft_seconds" not in {sample.series for sample in room.samples}
+
+
+async def test_what_is_simulated_says_so_everywhere(clock: FakeClock):
+    room = Room(clock, [SimulatedTarget(clock, seed=3)])
+    assert room.worker().simulated
+    async with room.running():
+        await clock.advance(10)
+    assert room.view.endpoints[0].simulated
+    assert "SIMULATED" in room.view.endpoints[0].name
+    assert room.events[0].simulated
+    assert all(sample.simulated for sample in room.samples)
+
+
+def test_two_endpoints_of_one_name_are_refused(clock: FakeClock):
+    with pytest.raises(Misconfigured, match="share a name"):
+        Room(clock, [StubTarget(clock, "a"), StubTarget(clock, "a")]).worker()

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiidpd.components.containers.engine import ContainerReading, EngineEvent
+from aiidpd.components.containers.known import (
+    ContainersPolicy,
+    ContainersState,
+    Listed,
+    Looked,
+    Observation,
+)
+from aiidpd.components.containers.policy import step
+from aiidpd.kernel.events import Event, Severity
+
+POLICY = ContainersPolicy()
+T0 = 1_800_000_000.0
+UP = ContainerReading("c1", "vllm", "vllm:1", "running", started_at=T0, health="healthy")
+
+
+def run(*observed: tuple[float, Observation]) -> tuple[ContainersState, list[Event]]:
+    """Step through what was observed ``seconds`` after T0; the first is the baseline."""
+    state, said = ContainersState(), []
+    for seconds, observation in observed:
+        state, effects = step(state, observation, T0 + seconds, POLICY)
+        said.extend(effects)
+    return state, said
+
+
+def heard(seconds: float, action: str, **more: object) -> tuple[float, EngineEvent]:
+    return seconds, EngineEvent(T0 + seconds, action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
+
+
+def kinds(said: list[Event]) -> list[str]:
+    return [event.kind.removeprefix("container.") for event in said]
+
+
+def test_the_first_reading_is_no_news_except_what_is_sick() -> None:
+    sick = replace(UP, id="c2", name="llama", health="unhealthy")
+    _, said = run((1, Listed((UP, sick))))
+    assert kinds(said) == ["watching", "unhealthy"]
+    assert said[0].reason == "watching 2 containers: 2 running; 1 unhealthy"
+    assert said[1].subject == "llama"
+
+
+def test_a_death_is_told_from_the_event_once_with_its_code() -> None:
+    dead = replace(UP, state="exited", exit_code=137, finished_at=T0 + 9.9, health=None)
+    _, said = run(
+        (1, Listed((UP,))),
+        heard(10, "die", exit_code=137),
+        (10.01, Looked("c1", dead)),
+        heard(10, "die", exit_code=137),
+        (40, Listed((dead,))),
+    )
+    assert kinds(said) == ["watching", "died"]
+    assert said[1].evidence["exit_code"] == 137
+    assert "killed by signal 9" in said[1].reason
+    assert "memory" not in said[1].reason  # 137 alone is no proof
+    assert said[1].severity is Severity.WARNING
+
+
+def test_a_death_that_was_asked_for_is_no_warning_and_docker_s_memory_claim_is_named() -> None:
+    base = (1, Listed((UP,)))
+    _, asked = run(base, heard(9, "kill", detail="15"), heard(10, "die", exit_code=143))
+    assert asked[-1].severity is Severity.INFO
+    assert "asked to send signal 15" in asked[-1].reason
+    _, hup = run(base, heard(9, "kill", detail="1"), heard(10, "die", exit_code=1))
+    assert hup[-1].severity is Severity.WARNING
+    _, oom = run(base, heard(9, "oom"), heard(10, "die", exit_code=137))
+    assert kinds(oom)[1:] == ["oom_killed", "died"]
+    assert "out of memory" in oom[-1].reason
+
+
+def test_a_restart_between_two_readings_is_told_as_end_and_start() -> None:
+    again = replace(UP, started_at=T0 + 20, finished_at=T0 + 15, restart_count=1)
+    _, said = run((1, Listed((UP,))), (30, Listed((again,))))
+    assert kinds(said) == ["watching", "died", "started", "healthy"]
+    assert said[1].evidence["exit_code"] is None
+    assert said[1].time == T0 + 15
+    assert said[2].time == T0 + 20
+
+
+def test_an_event_on_its_way_while_a_reading_was_made_says_nothing_again() -> None:
+    again = replace(UP, started_at=T0 + 20, finished_at=T0 + 15, restart_count=1)
+    state, said = run(
+        (1, Listed((UP,))),
+        (30, Listed((again,))),
+        heard(15.01, "die", exit_code=1),
+        heard(20.01, "start"),
+    )
+    assert kinds(said) == ["watching", "died", "started", "healthy"]
+    assert state.stale == {"c1"}  # it asks for a reading all the same
+
+
+def test_a_container_that_comes_and_goes_between_readings_is_known_from_events() -> None:
+    state, said = run(
+        (1, Listed(())),
+        heard(2, "create"),
+        heard(2.1, "start"),
+        heard(2.2, "die", exit_code=0),
+        heard(2.3, "destroy"),
+        (2.4, Looked("c1", None)),
+        heard(2.2, "die", exit_code=0),
+    )
+    assert kinds(said) == ["watching", "appeared", "started", "died", "removed"]
+    assert not state.known
+    assert not state.stale
+
+
+def test_one_that_can_not_be_read_is_not_taken_for_removed() -> None:
+    state, said = run((1, Listed((UP,))), (30, Listed((), frozenset({"c1"}))))
+    assert kinds(said) == ["watching"]
+    assert "c1" in state.known
+
+
+def test_a_pause_is_told_and_does_not_make_sick() -> None:
+    paused = replace(UP, state="paused", health=None)
+    unknown = replace(UP, health=None)
+    _, said = run(
+        (1, Listed((UP,))), (2, Looked("c1", paused)), (3, Looked("c1", unknown)), (4, Looked("c1", UP))
+    )
+    assert kinds(said) == ["watching", "paused", "unpaused"]
+
+
+def test_a_restart_loop_is_told_once_and_so_is_its_end() -> None:
+    observed: list[tuple[float, Observation]] = [(1, Listed((UP,)))]
+    for turn in range(5):
+        observed += [heard(10 + 60 * turn, "die", exit_code=1), heard(11 + 60 * turn, "start")]
+    last = replace(UP, started_at=T0 + 250.9)
+    observed += [(300, Listed((last,))), (249 + 600, Listed((last,))), (251 + 600, Listed((last,)))]
+    _, said = run(*observed)
+    assert kinds(said).count("restart_loop") == 1
+    assert kinds(said)[-1] == "restart_loop_ended"
+    loop = next(event for event in said if event.kind == "container.restart_loop")
+    assert loop.time == T0 + 130  # with the third death
+    assert said[-1].time == T0 + 851
+
+
+def test_unseen_restarts_count_towards_a_loop() -> None:
+    after = replace(UP, started_at=T0 + 25, finished_at=T0 + 24, restart_count=3)
+    _, said = run((1, Listed((UP,))), (30, Listed((after,))))
+    assert "restart_loop" in kinds(said)
+
+
+def test_restarts_that_were_asked_for_are_no_loop() -> None:
+    observed: list[tuple[float, Observation]] = [(1, Listed((UP,)))]
+    for turn in range(5):
+        observed += [
+            heard(9 + 60 * turn, "kill", detail="15"),
+            heard(10 + 60 * turn, "die", exit_code=143),
+            heard(11 + 60 * turn, "start"),
+        ]
+    _, said = run(*observed)
+    assert "restart_loop" not in kinds(said)
+
+
+def test_a_reading_wins_over_an_event_from_a_clock_that_was_set_back() -> None:
+    state, said = run((1, Listed((UP,))), heard(10, "die", exit_code=1), (11, Looked("c1", UP)))
+    assert kinds(said) == ["watching", "died", "started", "healthy"]
+    assert state.known["c1"].running
+
+
+def test_an_end_before_the_present_run_is_of_an_earlier_one_whatever_our_own_clock_says() -> None:
+    ahead = replace(UP, started_at=T0 + 20)  # the engine's clock is ahead of ours
+    _, said = run((1, Listed((ahead,))), heard(19, "die", exit_code=1), heard(20.01, "start"))
+    assert kinds(said) == ["watching"]
+
+
+# Any loss, repetition and disorder of events
+
+START_LAG, END_LAG = 0.003, 0.0065  # seconds by which the engine logs after the fact
+
+
+@dataclass
+class Truth:
+    """One container as it really is, and everything that happened to it."""
+
+    at: float = T0
+    exists: bool = False
+    running: bool = False
+    health: str | None = None
+    oom: bool = False
+    started: float | None = None
+    finished: float | None = None
+    runs: int = 0
+    happened: list[str] = field(default_factory=list)
+    events: list[EngineEvent] = field(default_factory=list)
+
+    def act(self, choice: int, seconds: float) -> None:
+        self.at += seconds
+        if not self.exists:
+            if not self.happened:
+                self.exists = True
+                self._log("create", "appeared")
+        elif not self.running:
+            if choice % 4 == 0:
+                self.exists = False
+                self._log("destroy", "removed")
+            else:
+                self.running, self.started, self.health, self.oom = (
+                    True,
+                    self.at - START_LAG,
+                    "starting",
+                    False,
+                )
+                self.runs += 1
+                self._log("start", "started")
+        elif choice % 4 == 0:
+            self.running, self.finished, self.health = False, self.at - END_LAG, None
+            self._log("die", "died", exit_code=self.runs)
+        elif choice % 4 == 1 and not self.oom:
+            self.oom = True
+            self._log("oom", "oom_killed")
+        else:
+            self.health = "unhealthy" if self.health == "healthy" else "healthy"
+            self._log("health_status", self.health, detail=self.health)
+
+    def _log(self, action: str, kind: str, **more: object) -> None:
+        self.happened.append(kind)
+        self.events.append(EngineEvent(self.at, action, "c1", "vllm", "vllm:1", **more))  # type: ignore[arg-type]
+
+    def reading(self) -> ContainerReading | None:
+        if not self.exists:
+            return None
+        ended = self.runs > 0 and not self.running
+        return ContainerReading(
+            "c1",
+            "vllm",
+            "vllm:1",
+            "running" if self.running else "exited" if ended else "created",
+            health=self.health,
+            exit_code=self.runs if ended else None,
+            oom_killed=self.oom,
+            started_at=self.started,
+            finished_at=self.finished,
+        )
+
+    def listing(self) -> Listed:
+        reading = self.reading()
+        return Listed(() if reading is None else (reading,))
+
+
+def is_subsequence(part: list[str], whole: list[str]) -> bool:
+    rest = iter(whole)
+    return all(one in rest for one in part)
+
+
+FACETS = (("appeared", "started", "died", "removed"), ("healthy", "unhealthy"), ("oom_killed",))
+MOVES = st.one_of(
+    st.tuples(st.just("act"), st.integers(0, 7), st.sampled_from([0.004, 0.5, 20.0])),
+    st.tuples(st.just("hear"), st.integers(0, 30), st.just(0.0)),
+    st.tuples(st.just("look"), st.just(0), st.just(0.0)),
+    st.tuples(st.just("list"), st.just(0), st.just(0.0)),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(MOVES, max_size=40), st.integers(0, 6))
+def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twice(
+    moves: list[tuple[str, int, float]], before: int
+) -> None:
+    truth = Truth()
+    for turn in range(before):
+        truth.act(turn, 1.0)
+    told_before = len(truth.happened)
+    state, _ = step(ContainersState(), truth.listing(), truth.at, POLICY)
+    said: list[Event] = []
+    for move, choice, seconds in moves:
+        observation: Observation
+        if move == "act":
+            truth.act(choice, seconds)
+            continue
+        if move == "hear" and truth.events:  # any event, at any time, any number of times, or never
+            observation = truth.events[choice % len(truth.events)]
+        elif move == "look":
+            observation = Looked("c1", truth.reading())
+        else:
+            observation = truth.listing()
+        state, effects = step(state, observation, truth.at, POLICY)
+        said.extend(effects)
+    state, effects = step(state, truth.listing(), truth.at, POLICY)
+    said.extend(effects)
+
+    known = state.known.get("c1")
+    assert (known is not None) == truth.exists
+    if known is not None:
+        assert (known.running, known.oom) == (truth.running, truth.oom)
+        assert known.started == truth.started
+        if truth.running and truth.health != "starting":
+            assert known.health == truth.health
+    assert state.stale == frozenset()
+    happened = truth.happened[told_before:]
+    for facet in FACETS:
+        told = [kind for kind in kinds(said) if kind in facet]
+        assert is_subsequence(told, [kind for kind in happened if kind in facet])
+    codes = [event.evidence["exit_code"] for event in said if event.kind == "container.died"]
+    exact = [code for code in codes if code is not None]
+    assert len(exact) == len(set(exact))
+    again, more = step(state, truth.listing(), truth.at + 30, POLICY)
+    assert more == ()
+    assert again.known.keys() == state.known.keys()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([0.004, 0.5, 20.0])), max_size=30), st.data())
+def test_a_stream_without_loss_tells_everything_in_order(
+    acts: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    truth, said = Truth(), []
+    state, _ = step(ContainersState(), truth.listing(), truth.at, POLICY)
+    for choice, seconds in acts:
+        seen = len(truth.events)
+        truth.act(choice, seconds)
+        for event in truth.events[seen:]:
+            state, effects = step(state, event, truth.at, POLICY)
+            said.extend(effects)
+        if data.draw(st.booleans()):
+            state, effects = step(state, Looked("c1", truth.reading()), truth.at, POLICY)
+            said.extend(effects)
+    assert [kind for kind in kinds(said) if kind != "restart_loop"] == truth.happened
+
+
+@pytest.mark.parametrize("action", ["start", "die", "health_status", "update", "rename"])
+def test_an_event_before_the_first_reading_is_left_to_the_reading(action: str) -> None:
+    state, said = run(heard(1, action))
+    assert not state.known
+    assert not said

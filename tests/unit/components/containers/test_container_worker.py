@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from aiidpd.components.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.simulated_life import PERIOD
+from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.engine import ScriptedEngine
+
+DOWN = Unavailable("list the containers of", "the engine", reason="nothing listens", remedy="start it")
+
+
+@dataclass
+class Watched:
+    """A worker at work and what comes out of it."""
+
+    heartbeat: Heartbeat
+    status: WorkerStatus
+    latest: Latest[EngineSnapshot]
+    said: list[Event] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+    def kinds(self) -> list[str]:
+        return [event.kind.removeprefix("container.") for event in self.said]
+
+    def states(self) -> dict[str, str]:
+        reading = self.latest.get()
+        assert reading is not None
+        return {one.name: one.state for one in reading.value.containers}
+
+
+@asynccontextmanager
+async def working(
+    engine: ScriptedEngine | SimulatedEngine, clock: FakeClock, memory: ContainersMemory | None = None
+) -> AsyncIterator[Watched]:
+    status = WorkerStatus("containers")
+    heartbeat = Heartbeat(clock, status, anyio.Event())
+    watched = Watched(heartbeat, status, Latest(clock, 90.0))
+    bus = EventBus()
+    bus.attach(events=watched.said.append, samples=watched.samples.append)
+    worker = ContainersWorker(
+        engine, ContainersPolicy(), latest=watched.latest, bus=bus, clock=clock, memory=memory
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, heartbeat)
+        await settle()
+        yield watched
+        group.cancel_scope.cancel()
+
+
+def vllm(clock: FakeClock) -> ContainerReading:
+    return ContainerReading(
+        "c1", "vllm", "vllm:1", "running", started_at=clock.time() - 100, health="healthy"
+    )
+
+
+def event(clock: FakeClock, action: str, **more: object) -> EngineEvent:
+    return EngineEvent(clock.time(), action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
+
+
+async def test_a_first_pass_shows_what_is_there(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        assert watched.status.state is WorkerState.RUNNING
+        assert watched.states() == {"vllm": "running"}
+        assert watched.kinds() == ["watching"]
+        assert watched.said[0].simulated
+        assert [(one.series, one.value) for one in watched.samples] == [
+            ("running_containers", 1.0),
+            ("unhealthy_containers", 0.0),
+        ]
+    assert engine.closed == 1
+
+
+async def test_an_event_is_told_at_once_and_only_its_container_is_read(clock: FakeClock) -> None:
+    other = replace(vllm(clock), id="c2", name="llama")
+    engine = ScriptedEngine(vllm(clock), other)
+    async with working(engine, clock) as watched:
+        await clock.advance(3)
+        engine.shown["c1"] = replace(
+            engine.shown["c1"], state="exited", exit_code=1, finished_at=clock.time()
+        )
+        engine.say(event(clock, "die", exit_code=1))
+        await settle()
+        assert watched.kinds() == ["watching", "died"]
+        assert watched.states() == {"vllm": "exited", "llama": "running"}
+        assert (engine.looks, len(engine.lists)) == (["c1"], 1)
+
+
+async def test_a_quiet_engine_is_read_once_an_interval_and_not_anew(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(299)
+        assert engine.lists == [True] + [False] * 9
+        assert (watched.status.passes, engine.looks) == (10, [])
+        assert len(engine.subscriptions) == 1
+
+
+async def test_what_a_silent_stream_did_not_bring_is_found_and_the_stream_opened_again(
+    clock: FakeClock,
+) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        engine.deaf = True
+        await clock.advance(10)
+        engine.shown["c1"] = replace(engine.shown["c1"], health="unhealthy")
+        await clock.advance(21)
+        assert watched.kinds() == ["watching", "unhealthy", "stream_interrupted"]
+        assert len(engine.subscriptions) == 2
+        assert engine.lists[-1] is True
+
+
+async def test_a_cut_stream_is_opened_again_from_where_it_ended(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(45)
+        read_at = engine.subscriptions[0] + 1 + 30
+        engine.cut()
+        await settle()
+        engine.shown["c1"] = replace(engine.shown["c1"], state="exited", exit_code=9, health=None)
+        await clock.advance(1)
+        assert watched.kinds() == ["watching", "stream_interrupted", "died"]
+        assert engine.subscriptions[1] == read_at - 1
+        assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_replayed_events_come_before_the_reading_that_follows_them(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(10)
+        engine.cut()
+        die, start = event(clock, "die", exit_code=7), replace(event(clock, "start"), time=clock.time() + 0.1)
+        engine.shown["c1"] = replace(
+            vllm(clock), started_at=clock.time() + 0.09, finished_at=clock.time() - 0.01, restart_count=1
+        )
+        engine.on_list = [die, start]
+        await clock.advance(1)
+        died = next(one for one in watched.said if one.kind == "container.died")
+        assert died.evidence["exit_code"] == 7  # a reading alone can't tell it any more
+        assert watched.kinds().count("started") == 1
+
+
+async def test_an_engine_that_is_down_degrades_the_worker_until_it_is_back(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(5)
+        engine.refuses = DOWN
+        engine.cut()
+        await clock.advance(5)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "nothing listens; start it" in watched.status.reason
+        assert watched.latest.get() is None
+        tries = len(engine.lists)
+        await clock.advance(120)
+        assert len(engine.lists) - tries <= 12  # it does not hammer
+        engine.refuses = None
+        engine.shown["c1"] = replace(engine.shown["c1"], started_at=clock.time(), restart_count=1)
+        await clock.advance(16)
+        assert watched.status.state is WorkerState.RUNNING
+        assert watched.states() == {"vllm": "running"}
+        assert watched.kinds()[-3:] == ["died", "started", "healthy"]
+
+
+async def test_without_events_the_list_is_still_shown_and_the_lack_is_said(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    engine.refuses_events = Unavailable("follow events of", "the engine", reason="it denies the request")
+    async with working(engine, clock) as watched:
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "follow events" in watched.status.reason
+        assert watched.states() == {"vllm": "running"}
+
+
+async def test_a_container_that_can_not_be_read_does_not_hide_the_others(clock: FakeClock) -> None:
+    other = replace(vllm(clock), id="c2", name="llama")
+    engine = ScriptedEngine(vllm(clock), other)
+    async with working(engine, clock) as watched:
+        engine.stuck.add("c1")
+        await clock.advance(31)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "cannot read container vllm" in watched.status.reason
+        assert watched.states()["llama"] == "running"
+        engine.looks.clear()
+        engine.say(event(clock, "update"))
+        engine.shown["c2"] = replace(other, state="exited", exit_code=0, finished_at=clock.time())
+        engine.say(replace(event(clock, "die", exit_code=0), id="c2", name="llama"))
+        await settle()
+        assert watched.kinds()[-1] == "died"
+        assert engine.looks == ["c2"]  # no time is lost with the one that is stuck
+        engine.stuck.clear()
+        await clock.advance(31)
+        assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_a_new_worker_with_the_same_memory_goes_on_where_the_old_one_was(clock: FakeClock) -> None:
+    engine, memory = ScriptedEngine(vllm(clock)), ContainersMemory()
+    async with working(engine, clock, memory):
+        await clock.advance(5)
+    engine.shown["c1"] = replace(engine.shown["c1"], state="exited", exit_code=1, health=None)
+    await clock.advance(5)
+    async with working(engine, clock, memory) as watched:
+        assert watched.kinds() == ["died"]
+        assert engine.subscriptions[1] == engine.subscriptions[0]
+
+
+async def test_the_worker_beats_while_nothing_happens(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        for _ in range(60):
+            await clock.advance(1)
+            assert clock.monotonic() - watched.heartbeat.last <= 5
+
+
+async def test_the_simulated_engine_says_so_and_its_story_is_told(clock: FakeClock) -> None:
+    async with working(SimulatedEngine(clock), clock) as watched:
+        await clock.advance(PERIOD - 1)
+        assert watched.kinds() == ["watching", "unhealthy", "healthy", "died", "started", "healthy"]
+        assert all(one.simulated for one in watched.said)
+        assert all("SIMULATED" in one.subject for one in watched.said[1:])
+        assert all("SIMULATED" in name for name in watched.states())
+        assert all(one.simulated for one in watched.samples)
+        await clock.advance(PERIOD)
+        assert watched.kinds().count("died") == 2
+        assert "stream_interrupted" not in watched.kinds()

@@ -1,0 +1,444 @@
+"""The hands that pause: nothing is paused that is not written down, and everything goes on at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.pausing.holding import Pause, PausePolicy
+from aiidpd.components.containers.pausing.lease import NAME, LeaseUnusable, PauseLease
+from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pausing.metrics import PausesCollector
+from aiidpd.components.containers.pausing.pauser import Pauser
+from aiidpd.components.containers.pausing.putting_back import put_back
+from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.worker import ContainersWorker
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Finding, Health
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat, WorkerStatus
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.engine import ScriptedEngine
+from tests.patience import PATIENCE
+
+DOWN = Unavailable("pause a container of", "the engine", reason="nothing listens", remedy="start it")
+VLLM = ContainerReading("a" * 64, "vllm", "image", "running", started_at=5.0)
+LLAMA = ContainerReading("b" * 64, "llama", "image", "running", started_at=6.0)
+POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0, closing=PATIENCE)
+LEFT = Pause(VLLM.id, "vllm", 5.0, "GPU 0", "it is hot")
+
+
+class House:
+    """A pauser at work on a scripted engine, and everything that leaves it."""
+
+    def __init__(self, clock: FakeClock, folder: Path, *readings: ContainerReading) -> None:
+        self.clock = clock
+        self.engine = ScriptedEngine(*readings)
+        self.engine.simulated = False
+        self.path = folder / NAME
+        self.bus = EventBus()
+        self.events: list[Event] = []
+        self.bus.attach(events=self.events.append)
+        self.health = Health(clock, self.bus)
+        self.asks = BackOffAsks(self.bus, clock)
+        self.policy = POLICY
+        self.memory = PauseMemory(clock)
+        self.leased: list[list[str]] = []
+        self.engine.on_switch = lambda *_: self.leased.append(self.lease())
+
+    def lease(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        return [each["name"] for each in json.loads(self.path.read_text())["pauses"]]
+
+    def leave(self, *pauses: Pause) -> None:
+        PauseLease(self.path).writing(pauses)()
+
+    def ask(self, containers: str = "vllm", *, seconds: float = 600.0, **more: Any) -> None:
+        evidence = {"gpu": 0, "hold_seconds": seconds, "containers": containers}
+        event = Event(self.clock.time(), "thermal", "gpu.back_off", "it is hot", "GPU-a", evidence=evidence)
+        self.bus.publish(replace(event, **more))
+
+    def end_ask(self) -> None:
+        self.bus.publish(Event(self.clock.time(), "thermal", "gpu.back_off_ended", "it is cool", "GPU-a"))
+
+    def made(self) -> Pauser:
+        teller = PauseTeller(self.memory, self.bus, self.health, self.clock, simulated=False)
+        return Pauser(
+            self.engine,
+            self.asks,
+            PauseLease(self.path),
+            memory=self.memory,
+            teller=teller,
+            clock=self.clock,
+            policy=self.policy,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.made().run)
+            await settle(100)
+            yield
+            group.cancel_scope.cancel()
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Let the clock go on until it ``holds``."""
+        threads = anyio.to_thread.current_default_thread_limiter()
+        with anyio.fail_after(PATIENCE):
+            while not holds():
+                await anyio.sleep(0.001)
+                if not threads.borrowed_tokens:  # one that writes the lease takes none of this clock's time
+                    await self.clock.advance(0.25)
+
+    def state(self, reading: ContainerReading = VLLM) -> str:
+        return self.engine.shown[reading.id].state
+
+    def show(self, reading: ContainerReading = VLLM, **more: Any) -> None:
+        self.engine.shown[reading.id] = replace(self.engine.shown[reading.id], **more)
+
+    def told(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == f"container.{kind}"]
+
+    def findings(self) -> list[Finding]:
+        return [each for each in self.health.findings() if each.code.startswith("container_")]
+
+
+@pytest.fixture
+def house(clock: FakeClock, tmp_path: Path) -> House:
+    return House(clock, tmp_path, VLLM, LLAMA)
+
+
+async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: House) -> None:
+    async with house.running():
+        house.ask("vllm")
+        await house.until(lambda: house.told("paused"))
+        assert (house.state(), house.state(LLAMA)) == ("paused", "running")
+        assert house.leased == [["vllm"]], "it is on the disk before the engine is asked"
+        (finding,) = house.findings()
+        assert (finding.code, finding.subject, finding.severity) == (
+            "container_paused",
+            "vllm",
+            Severity.WARNING,
+        )
+        assert finding.reason.startswith("paused by aiidpd because GPU 0 is hot; until ")
+        assert "docker unpause vllm" in finding.remedy
+        (view,) = house.memory.standing()
+        assert view.until - view.since == POLICY.longest
+        assert house.memory.holds(VLLM.id[:12])
+
+        house.end_ask()
+        await house.until(lambda: house.told("unpaused"))
+        await house.until(lambda: not house.path.exists())
+    assert house.state() == "running"
+    (paused,) = house.told("paused")
+    assert "GPU 0 is hot" in paused.reason
+    assert (paused.subject, paused.severity) == ("vllm", Severity.WARNING)
+    assert paused.evidence["by"] == "aiidpd"
+    assert "nobody asks" in house.told("unpaused")[0].reason
+    assert house.findings() == []
+    assert list(house.memory.standing()) == []
+    assert house.engine.closed == 1
+
+
+async def test_an_ask_that_nobody_renews_ends_by_itself(house: House) -> None:
+    async with house.running():
+        house.ask(seconds=8.0)
+        await house.until(lambda: house.state() == "paused")
+        await house.until(lambda: house.state() == "running")
+        assert 8.0 <= house.clock.monotonic() < 12.0
+
+
+async def test_a_pause_ends_at_its_longest_and_another_comes_after_a_rest(house: House) -> None:
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.state() == "paused")
+        began = house.clock.monotonic()
+        await house.until(lambda: house.state() == "running")
+        assert house.clock.monotonic() - began < POLICY.longest + 2
+        ended = house.clock.monotonic()
+        await house.until(lambda: house.state() == "paused")
+        assert house.clock.monotonic() - ended >= POLICY.rest - 1
+    assert "the longest" in house.told("unpaused")[0].reason
+
+
+async def test_a_worker_that_ends_lets_everything_go_on(house: House) -> None:
+    async with house.running():
+        house.ask("vllm,llama")
+        await house.until(lambda: len(house.told("paused")) == 2)
+    assert (house.state(), house.state(LLAMA)) == ("running", "running")
+    assert not house.path.exists()
+    assert "aiidpd ends" in house.told("unpaused")[0].reason
+
+    async with house.running():  # the ask stands: the next worker obeys it, after the rest
+        await house.until(lambda: house.state() == "paused")
+    assert house.state() == "running"
+
+
+async def test_what_a_killed_daemon_left_goes_on_at_the_next_start(house: House) -> None:
+    house.leave(LEFT)
+    house.show(state="paused")
+    house.show(LLAMA, state="paused")  # the user's
+    async with house.running():
+        await house.until(lambda: house.state() == "running")
+        await house.until(lambda: not house.path.exists())
+        assert house.state(LLAMA) == "paused"
+    assert "an earlier run" in house.told("unpaused")[0].reason
+
+
+async def test_another_run_than_the_lease_names_is_left_as_it_is(house: House) -> None:
+    house.leave(LEFT)
+    house.show(state="paused", started_at=99.0)
+    async with house.running():
+        await house.until(lambda: not house.path.exists())
+    assert house.state() == "paused"
+    assert house.engine.switches == []
+
+
+async def test_one_that_was_removed_is_dropped(house: House) -> None:
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.told("paused"))
+        del house.engine.shown[VLLM.id]
+        await house.until(lambda: house.told("unpaused"))
+        await house.until(lambda: not house.path.exists())
+    assert "removed" in house.told("unpaused")[0].reason
+    assert house.findings() == []
+
+
+async def test_one_that_the_engine_does_not_pause_is_told_once(house: House) -> None:
+    house.engine.refuses_switch["pause"] = DOWN
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.told("pause_failed"))
+        await house.clock.advance(4.0)
+        assert len(house.told("pause_failed")) == 1
+        assert "nothing listens" in house.told("pause_failed")[0].reason
+        house.engine.refuses_switch.clear()
+        await house.until(lambda: house.state() == "paused")
+    assert house.memory.tally.failures["vllm"] == 1
+
+
+async def test_an_engine_that_is_gone_is_asked_until_it_is_back(house: House) -> None:
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.told("paused"))
+        house.engine.refuses = DOWN
+        house.end_ask()
+        await house.until(lambda: house.told("unpause_failed"))
+        await house.clock.advance(30.0)
+        assert len(house.told("unpause_failed")) == 1
+        assert {each.code for each in house.findings()} == {"container_paused", "container_unpause"}
+        assert house.lease() == ["vllm"]
+        house.engine.refuses = None
+        await house.until(lambda: house.state() == "running")
+        await house.until(lambda: not house.findings())
+
+
+async def test_what_does_not_go_on_at_the_end_stays_in_the_lease(house: House) -> None:
+    house.policy = replace(POLICY, closing=0.3)
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.told("paused"))
+        house.engine.refuses = DOWN
+    assert house.lease() == ["vllm"]
+    house.engine.refuses = None
+    house.end_ask()
+    async with house.running():
+        await house.until(lambda: house.state() == "running")
+        await house.until(lambda: not house.path.exists())
+
+
+async def test_an_answer_that_was_lost_leaves_nothing_paused(house: House) -> None:
+    house.engine.late["pause"] = DOWN
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.state() == "paused")
+        assert house.lease() == ["vllm"]
+    assert house.state() == "running"
+    assert not house.path.exists()
+
+
+async def test_without_the_lease_on_the_disk_nothing_is_paused(clock: FakeClock, tmp_path: Path) -> None:
+    house = House(clock, tmp_path / "missing", VLLM)
+    async with house.running():
+        house.ask()
+        await house.until(house.findings)
+        await house.clock.advance(5.0)
+        assert house.engine.switches == []
+        (finding,) = house.findings()
+        assert (finding.code, finding.severity) == ("container_pause_lease", Severity.ERROR)
+        assert "no container is paused" in finding.reason
+        (tmp_path / "missing").mkdir()
+        await house.until(lambda: house.state() == "paused")
+        assert house.findings()[0].code == "container_paused"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "pauses": [{}]}'])
+async def test_a_damaged_lease_pauses_nothing_and_is_kept(house: House, content: bytes) -> None:
+    house.path.write_bytes(content)
+    async with house.running():
+        house.ask()
+        await house.until(house.findings)
+        await house.clock.advance(5.0)
+        assert house.engine.switches == []
+        assert "docker ps --filter status=paused" in house.findings()[0].remedy
+    assert house.path.read_bytes() == content
+
+
+def test_a_lease_is_read_as_it_was_written(tmp_path: Path) -> None:
+    lease = PauseLease(tmp_path / NAME)
+    assert lease.read() == ()
+    pauses = (LEFT, replace(LEFT, id="c", started_at=1.0000001, lost=True, simulated=True))
+    lease.writing(pauses)()
+    assert lease.read() == pauses
+    lease.writing(())()
+    assert not lease.path.exists()
+
+
+@pytest.mark.parametrize("wrong", [{"started_at": "nan"}, {"id": ""}, {"name": 1}, {"lost": 1}])
+def test_a_lease_that_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = tmp_path / NAME
+    path.write_text(json.dumps({"version": 1, "pauses": [asdict(LEFT) | wrong]}))
+    with pytest.raises(LeaseUnusable):
+        PauseLease(path).read()
+
+
+async def test_heat_that_is_made_up_pauses_no_real_container(house: House) -> None:
+    async with house.running():
+        house.ask(simulated=True)
+        await house.clock.advance(30.0)
+    assert house.engine.switches == []
+
+
+async def test_what_is_made_up_ended_with_its_process(house: House) -> None:
+    house.leave(replace(LEFT, simulated=True))
+    house.show(state="paused")
+    async with house.running():
+        await house.until(lambda: not house.path.exists())
+    assert house.engine.switches == []
+
+
+async def test_a_made_up_engine_does_not_forget_real_containers(house: House) -> None:
+    house.leave(LEFT)
+    house.engine.simulated = True
+    async with house.running():
+        await house.until(house.findings)
+        assert "simulated" in house.findings()[0].reason
+    assert house.lease() == ["vllm"]
+
+
+async def test_the_command_lets_go_on_what_a_lease_names(house: House) -> None:
+    said: list[str] = []
+    house.leave(LEFT)
+    house.show(state="paused")
+    assert await put_back(house.engine, PauseLease(house.path), within=PATIENCE, say=said.append)
+    assert house.state() == "running"
+    assert not house.path.exists()
+    assert len(said) == 1
+    assert said[0].startswith("container vllm: it goes on")
+
+
+async def test_the_command_says_what_it_can_t_let_go_on_and_keeps_the_lease(house: House) -> None:
+    said: list[str] = []
+    house.leave(LEFT)
+    house.show(state="paused")
+    house.engine.refuses = DOWN
+    assert not await put_back(house.engine, PauseLease(house.path), within=0.2, say=said.append)
+    assert "nothing listens" in said[0]
+    assert house.lease() == ["vllm"]
+
+
+async def test_the_command_waits_for_a_call_that_a_killed_daemon_has_left_on_its_way(house: House) -> None:
+    house.leave(LEFT)
+
+    async def late() -> None:
+        await anyio.sleep(0.3)
+        house.show(state="paused")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(late)
+        assert await put_back(house.engine, PauseLease(house.path), within=PATIENCE, say=lambda _: None)
+    assert house.state() == "running"
+
+
+async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House) -> None:
+    latest: Latest[EngineSnapshot] = Latest(house.clock, 90.0)
+    worker = ContainersWorker(
+        house.engine,
+        ContainersPolicy(reconcile_interval=1.0),
+        latest=latest,
+        bus=house.bus,
+        clock=house.clock,
+        told_of=house.memory.holds,
+    )
+    async with house.running(), anyio.create_task_group() as group:
+        group.start_soon(worker.run, Heartbeat(house.clock, WorkerStatus("containers"), anyio.Event()))
+        await house.until(lambda: latest.get() is not None)
+        house.show(LLAMA, state="paused")
+        house.ask()
+        await house.until(lambda: len(house.told("paused")) == 2)
+        await house.clock.advance(3.0)
+        house.end_ask()
+        await house.until(lambda: house.told("unpaused"))
+        await house.clock.advance(3.0)
+        group.cancel_scope.cancel()
+    assert sorted((each.subject, each.evidence.get("by")) for each in house.told("paused")) == [
+        ("llama", None),
+        ("vllm", "aiidpd"),
+    ]
+    assert [each.subject for each in house.told("unpaused")] == ["vllm"]
+    assert not house.told("unhealthy")
+
+
+async def test_metrics_say_what_is_paused_and_what_was(house: House) -> None:
+    collector = PausesCollector(house.memory)
+
+    def value(name: str) -> list[tuple[dict[str, str], float]]:
+        return [
+            (s.labels, s.value) for family in collector.collect() for s in family.samples if s.name == name
+        ]
+
+    async with house.running():
+        house.ask()
+        await house.until(lambda: house.told("paused"))
+        assert value("aiidpd_container_backing_off") == [({"container": "vllm"}, 1)]
+        assert value("aiidpd_container_leased_pauses") == [({}, 1)]
+        await house.clock.advance(5.0)
+        house.end_ask()
+        await house.until(lambda: house.told("unpaused"))
+    assert value("aiidpd_container_backing_off") == []
+    assert value("aiidpd_container_back_off_pauses_total") == [({"container": "vllm"}, 1)]
+    ((_, seconds),) = value("aiidpd_container_back_off_seconds_total")
+    assert 5.0 <= seconds < 10.0
+
+
+async def test_a_made_up_container_stands_still_while_it_is_paused(clock: FakeClock) -> None:
+    engine = SimulatedEngine(clock)
+    victim = f"{1:064x}"  # it dies after 93 s
+    await clock.advance(50)
+    assert await engine.pause(victim)
+    await clock.advance(100)
+    assert await engine.unpause(victim)
+    await clock.advance(42)
+    reading = await engine.container(victim)
+    assert reading is not None
+    assert reading.state == "running"
+    await clock.advance(2)
+    reading = await engine.container(victim)
+    assert reading is not None
+    assert reading.state == "restarting"
+    assert reading.finished_at == clock.time() - clock.monotonic() + 193

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from aiidpd.components.containers.engine import ContainerReading
+from aiidpd.components.containers.stopping import StopOrders, Stopper
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Severity
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.engine import ScriptedEngine
+from tests.patience import PATIENCE
+
+DOWN = Unavailable("stop", "the engine", reason="nothing listens", remedy="start it")
+CAFE = ContainerReading("cafe" + "0" * 60, "vllm", "image", "running")
+LLAMA = ContainerReading("b" * 64, "llama", "image", "running")
+
+
+class House:
+    def __init__(self, clock: FakeClock, *readings: ContainerReading) -> None:
+        self.clock = clock
+        self.engine = ScriptedEngine(*readings)
+        self.bus = EventBus()
+        self.events: list[Event] = []
+        self.bus.attach(events=self.events.append)
+        self.orders = StopOrders(self.bus)
+
+    def emergency(self, containers: str) -> None:
+        self.bus.publish(
+            Event(
+                self.clock.time(),
+                "thermal",
+                "gpu.emergency",
+                "it is hot",
+                "GPU-0",
+                evidence={"containers": containers},
+            )
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        stopper = Stopper(self.engine, self.orders, self.bus, self.clock)
+        async with anyio.create_task_group() as group:
+            group.start_soon(stopper.run)
+            await settle(100)
+            yield
+            group.cancel_scope.cancel()
+
+    def told(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == f"container.emergency_{kind}"]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        with anyio.fail_after(PATIENCE):
+            while not holds():
+                await self.clock.advance(0.5)
+
+
+async def test_the_named_containers_are_stopped_and_it_is_told_how_to_start_them(clock: FakeClock) -> None:
+    house = House(clock, CAFE, LLAMA, ContainerReading("d" * 64, "bystander", "image", "running"))
+    async with house.running():
+        house.emergency("vllm,llama")
+        await house.until(lambda: len(house.told("stopped")) == 2)
+    assert sorted(identity for identity, _ in house.engine.stops) == sorted([CAFE.id, LLAMA.id])
+    first = next(event for event in house.told("stopped") if event.subject == "vllm")
+    assert first.severity is Severity.ERROR
+    assert first.evidence["remedy"] == "docker start vllm"
+    assert first.evidence["gpu"] == "GPU-0"
+    assert "it is hot" in first.reason
+    assert "docker start vllm" in first.reason
+    assert house.engine.shown["d" * 64].running
+    assert not house.orders.waiting
+    assert house.engine.closed == 1
+
+
+async def test_a_name_that_no_container_has_stops_nothing_even_where_it_is_the_beginning_of_an_id(
+    clock: FakeClock,
+) -> None:
+    house = House(clock, CAFE)
+    async with house.running():
+        house.emergency("cafe")
+        await house.until(lambda: bool(house.told("failed")))
+    assert house.engine.stops == []
+    assert "no container of this name" in house.told("failed")[0].reason
+
+
+async def test_one_that_does_not_run_is_told_as_such(clock: FakeClock) -> None:
+    house = House(clock, ContainerReading("a" * 64, "vllm", "image", "exited", exit_code=0))
+    async with house.running():
+        house.emergency("vllm")
+        await house.until(lambda: bool(house.told("stopped")))
+    assert house.told("stopped")[0].evidence["ran"] is False
+
+
+async def test_an_engine_that_does_not_answer_is_asked_again_until_it_does(clock: FakeClock) -> None:
+    house = House(clock, CAFE)
+    house.engine.refuses = DOWN
+    async with house.running():
+        house.emergency("vllm")
+        await clock.advance(30.0)
+        assert len(house.told("failed")) == 1  # told once
+        assert "tried again" in house.told("failed")[0].reason
+        house.engine.refuses = None
+        await house.until(lambda: bool(house.told("stopped")))
+
+
+async def test_one_that_never_answers_is_given_up_in_the_end(clock: FakeClock) -> None:
+    house = House(clock, CAFE)
+    house.engine.refuses = DOWN
+    async with house.running():
+        house.emergency("vllm")
+        await clock.advance(700.0)
+        assert [("no longer" in event.reason) for event in house.told("failed")] == [False, True]
+        assert not house.orders.waiting
+
+
+async def test_a_container_whose_details_can_t_be_read_is_stopped_all_the_same(clock: FakeClock) -> None:
+    house = House(clock, CAFE)
+    house.engine.stuck.add(CAFE.id)
+    async with house.running():
+        house.emergency("vllm")
+        await house.until(lambda: bool(house.told("stopped")))
+
+
+async def test_an_order_outlives_the_worker_that_was_to_carry_it_out(clock: FakeClock) -> None:
+    house = House(clock, CAFE)
+    house.emergency("vllm")  # nobody is there yet
+    house.engine.refuses = DOWN
+    async with house.running():
+        await clock.advance(5.0)
+    house.engine.refuses = None
+    async with house.running():
+        await house.until(lambda: bool(house.told("stopped")))
+    assert len(house.engine.stops) == 1

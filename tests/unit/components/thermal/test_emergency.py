@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiidpd.components.thermal.alarms.limits import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.events import Event, Severity
+
+POLICY = EmergencyPolicy(("vllm", "llama"))
+
+
+def snapshot(*temperatures: float | None) -> GpuSnapshot:
+    gpus = tuple(
+        GpuReading(index, f"GPU-{index}", "card", temperature_celsius=each, shutdown_celsius=95.0)
+        for index, each in enumerate(temperatures)
+    )
+    return GpuSnapshot(gpus, "580", simulated=False)
+
+
+def began(
+    temperatures: list[float | None], policy: EmergencyPolicy = POLICY, period: float = 1.0
+) -> list[int]:
+    """Return at which readings an emergency began."""
+    state, found = EmergencyState(), []
+    for number, temperature in enumerate(temperatures):
+        state, emergencies = step(state, snapshot(temperature), number * period, policy)
+        found += [number] * len(emergencies)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("temperatures", "expected"),
+    [
+        ([85, 91, 91, 90], [3]),
+        ([85, 91, 91, 89, 91, 91, 89], []),  # not in a row
+        ([85, 91, None, 91, 91, None, 91], []),  # what is not known is no critical reading
+        ([85, 91, 91, 150, 91, 91, 91], [6]),  # what can't be true is none either, and breaks the row
+        ([40, 91, 91, 40, 41], []),  # a glitch of the sensor: up by 51 degrees in a second, and back
+        ([85] + [92] * 60, [3]),  # once for as long as it holds
+        ([85, 92, 92, 92, 88, 92, 92, 92], [3]),  # within the hysteresis it still holds
+        ([85, 92, 92, 92, 87, 92, 92, 92], [3, 7]),  # it was over, and began again
+        ([85, 92, 92, 92, None, None, 92, 92, 92], [3]),
+        ([110.0] * 60, []),  # 15 over the point at which the card turns itself off
+    ],
+)
+def test_three_believable_critical_readings_in_a_row(
+    temperatures: list[float | None], expected: list[int]
+) -> None:
+    assert began(temperatures) == expected
+
+
+def test_a_fast_watch_is_no_reason_to_wait_less() -> None:
+    (at,) = began([85.0, *[92.0] * 20], period=0.25)
+    assert at * 0.25 >= 2.0
+
+
+@pytest.mark.parametrize("period", [0.25, 1.0])
+def test_a_pump_that_stops_between_two_readings_is_an_emergency_within_five_seconds(period: float) -> None:
+    state = EmergencyState()
+    now, found = 0.0, []
+    while now < 15:
+        temperature = 50.0 if now < 5 else 91.0 + min(now - 5, 2.0)
+        hot = GpuReading(0, "GPU-0", "card", temperature_celsius=round(temperature), power_watts=250.0)
+        state, began_now = step(state, GpuSnapshot((hot,), "580", simulated=False), now, POLICY)
+        found += [now] * len(began_now)
+        now += period
+    (at,) = found
+    assert at - 5 <= 5.0
+
+
+def test_readings_far_apart_are_no_row() -> None:
+    assert began([85.0, *[92.0] * 10], period=11.0) == []
+
+
+def test_each_gpu_has_its_own_limit_and_its_own_row() -> None:
+    own = AlarmPolicy(overrides={"GPU-1": GpuLimits(warning_celsius=70, critical_celsius=80)})
+    policy = EmergencyPolicy(("vllm",), own)
+    state, found = EmergencyState(), []
+    for second in range(6):
+        state, emergencies = step(state, snapshot(82.0, 82.0), float(second), policy)
+        found += emergencies
+    assert [(each.reading.uuid, each.critical_celsius) for each in found] == [("GPU-1", 80)]
+
+
+@given(st.lists(st.sampled_from([80.0, 86.9, 87.5, 89.0, 90.0, 91.0]), max_size=80))
+def test_an_emergency_follows_three_in_a_row_and_two_never_without_an_end_between(
+    values: list[float],
+) -> None:
+    found = began(list(values))
+    for at in found:
+        assert all(value >= 90.0 for value in values[at - 2 : at + 1])
+    for first, second in pairwise(found):
+        assert any(value <= 87.0 for value in values[first + 1 : second])
+    if not found:
+        assert not any(
+            all(value >= 90.0 for value in values[at : at + 3]) for at in range(max(0, len(values) - 2))
+        )
+
+
+def test_the_event_names_what_to_stop_and_a_reload_switches_it_off() -> None:
+    events: list[Event] = []
+    bus = EventBus()
+    bus.attach(events=events.append)
+    policy = POLICY
+    watch = EmergencyWatch(bus, lambda: policy)
+    for second in range(5):
+        watch.observe(snapshot(92.0), 100.0 + second, float(second))
+    (event,) = events
+    assert (event.kind, event.severity, event.subject) == ("gpu.emergency", Severity.ERROR, "GPU-0")
+    assert event.evidence["containers"] == "vllm, llama"
+    assert event.evidence["readings"] == 3
+    policy = EmergencyPolicy()
+    for second in range(5, 10):
+        watch.observe(snapshot(92.0), 100.0 + second, float(second))
+    assert len(events) == 1
