@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from aiidpd.alerts.kept import KeptAlert
+from aiidpd.alerts.record import KeptAlert
 from aiidpd.alerts.state import Stage
 from aiidpd.kernel.events import Severity
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.alerts.board import AlertBoard
+from aiidpd.alerts.manager import AlertBoard
 from aiidpd.alerts.state import Stage
 
 _LABELS = ("alert", "severity", "subject")

@@ -13,9 +13,9 @@ from typing import Final
 
 from prometheus_client.registry import Collector
 
-from aiidpd.alerts.board import AlertBoard
-from aiidpd.alerts.keeper import AlertKeeper
+from aiidpd.alerts.manager import AlertBoard
 from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.store import AlertKeeper
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.view import BackupView

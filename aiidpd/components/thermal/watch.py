@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from aiidpd.alerts.board import AlertFeed
+from aiidpd.alerts.manager import AlertFeed
 from aiidpd.components.thermal.alarms.restored import remembered, vanished
 from aiidpd.components.thermal.alarms.watch import Memory, Policies, look, miss
 from aiidpd.components.thermal.baseline_file import BaselineFile

@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.alerts.board import AlertBoard
-from aiidpd.alerts.keeper import AlertKeeper
+from aiidpd.alerts.manager import AlertBoard
+from aiidpd.alerts.store import AlertKeeper
 from aiidpd.components.thermal.alarms.rules import rules
 from aiidpd.components.thermal.alarms.watch import Policies
 from aiidpd.components.thermal.baseline_file import BaselineFile

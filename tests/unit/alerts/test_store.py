@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiidpd.alerts.board import AlertBoard, AlertFeed
 from aiidpd.alerts.codec import LARGEST, decode, encode
-from aiidpd.alerts.keeper import AlertKeeper
-from aiidpd.alerts.kept import KeptAlert
+from aiidpd.alerts.manager import AlertBoard, AlertFeed
 from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.record import KeptAlert
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Condition, Observation, Stage
+from aiidpd.alerts.store import AlertKeeper
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event, Severity

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aiidpd.alerts import telling
-from aiidpd.alerts.keeper import AlertKeeper
-from aiidpd.alerts.kept import KeptAlert, fits, keep, revive, too_old
+from aiidpd.alerts import events as telling
+from aiidpd.alerts.record import KeptAlert, fits, keep, revive, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
 from aiidpd.alerts.standing import StandingAlert, stands
 from aiidpd.alerts.state import Alert, Change, Condition, Key, Observation, Stage, Transition, step
+from aiidpd.alerts.store import AlertKeeper
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Health

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from aiidpd.alerts.board import AlertBoard, AlertFeed
+from aiidpd.alerts.manager import AlertBoard, AlertFeed
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Condition, Observation, Stage

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiidpd.alerts.codec import decode, encode
-from aiidpd.alerts.kept import KeptAlert
+from aiidpd.alerts.record import KeptAlert
 from aiidpd.alerts.state import Change
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Health
