@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client.registry import Collector
 
-from aiidpd.components.bench.engine.figures import EngineSource
-from aiidpd.components.bench.engine.metrics import EnginesCollector
-from aiidpd.components.bench.engine.reader import Asked, EngineReader, OwnProbes
-from aiidpd.components.bench.engine.state import EnginePolicy, EnginesView
 from aiidpd.components.bench.metrics import BenchCollector
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.target import Target
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.components.engines.metrics import EnginesCollector
+from aiidpd.components.engines.state import EnginePolicy, EnginesView
+from aiidpd.components.engines.worker import Asked, EngineReader, OwnProbes
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.workers import Endpoint
+from aiidpd.engines.figures import EngineSource
+from aiidpd.engines.target import Target
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
@@ -95,12 +95,12 @@ class Inference:
 
     def _endpoint(self, endpoint: Endpoint) -> tuple[Target, EngineSource]:
         if endpoint.kind == "simulated":
-            from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
+            from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
 
             made_up = SimulatedTarget(self._clock, name=endpoint.name)
             return made_up, SimulatedEngine(self._clock, made_up)
-        from aiidpd.components.bench.http.engine_page import EnginePage
-        from aiidpd.components.bench.http.openai import OpenAITarget
+        from aiidpd.engines.openai import OpenAITarget
+        from aiidpd.engines.page import EnginePage
 
         key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
         target = OpenAITarget(endpoint.name, endpoint.url, endpoint.model, api_key=key)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiidpd.components.bench.engine.state import EngineState, EnginesView
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
 from aiidpd.components.thermal.incidents.requests import RequestCount

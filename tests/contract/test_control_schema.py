@@ -9,15 +9,15 @@ from pydantic import TypeAdapter
 
 from aiidpd.api import document, gpu_schema, record_schema, schema
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
-from aiidpd.components.bench.engine.state import EngineState
 from aiidpd.components.bench.stats import BenchSample, Withheld
-from aiidpd.components.bench.target import EngineTimings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.components.engines.state import EngineState
 from aiidpd.components.thermal.export import HistoryRow
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
 from aiidpd.components.thermal.xid import XidEvent
+from aiidpd.engines.target import EngineTimings
 from aiidpd.kernel.conditions import Finding
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.jobs import JobStatus

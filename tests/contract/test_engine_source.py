@@ -10,12 +10,12 @@ import anyio
 import pytest
 from aiohttp import web
 
-from aiidpd.components.bench.engine.figures import EngineFigures, EngineSource, NotKnown
-from aiidpd.components.bench.http.engine_page import EnginePage
-from aiidpd.components.bench.http.openai import OpenAITarget
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
-from aiidpd.components.bench.target import Target
+from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.page import EnginePage
+from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import SystemClock
 from tests.fakes import llama
 from tests.fakes.engine_pages import vllm

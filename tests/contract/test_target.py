@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.bench.http.openai import OpenAITarget
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.simulated import SimulatedTarget
-from aiidpd.components.bench.target import Target
+from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.simulated import SimulatedTarget
+from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import SystemClock
 from tests.fakes import llama
 from tests.fakes.inference import InferenceServer, steady

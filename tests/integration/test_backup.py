@@ -25,7 +25,7 @@ import anyio
 import pytest
 
 import aiidpd
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.copy import BLOCK, Copier
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
@@ -50,7 +50,7 @@ KILLS = 25
 BACK_UP_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
 
@@ -71,7 +71,7 @@ while True:
 HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.store import Store
 
 with Store(Path(sys.argv[1])).locked(Control()):

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import anyio
 import pytest
 
-from aiidpd.components.bench.http.openai import OpenAITarget
-from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.stats import BenchSample, Trust, measure
-from aiidpd.components.bench.target import ProbeRequest
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.target import ProbeRequest
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable

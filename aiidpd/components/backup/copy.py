@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Self
 
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.plan import Entry
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.copy import Copier
 from aiidpd.components.backup.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.manifest import FILES, FileEntry, Manifest

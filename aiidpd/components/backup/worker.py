@@ -8,14 +8,13 @@ from typing import Any, NoReturn
 
 import anyio
 
-from aiidpd.components.backup.control import Control
-from aiidpd.components.backup.follow import follow
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.names import size_text
 from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.schedule import next_run_at, parse_schedule
 from aiidpd.components.backup.store import Store
-from aiidpd.components.backup.thread import Asker
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.backup.zone import LocalZone
 from aiidpd.kernel.bus import EventBus
@@ -25,6 +24,7 @@ from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
+from aiidpd.platform.thread import Asker
 
 LOOK = 30.0  # seconds between two looks at the target
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiidpd.components.bench.target import Chunk, EngineTimings, Timeline
+from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 
 TTFT = "ttft_seconds"
 DECODE = "time_per_output_token_seconds"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from aiidpd.components.bench.backoff import Asks
-from aiidpd.components.bench.engine.reader import OwnProbes
-from aiidpd.components.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
+from aiidpd.components.bench.events import Teller
+from aiidpd.components.bench.schedule import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.summary import figures
-from aiidpd.components.bench.target import Target
-from aiidpd.components.bench.telling import Teller
 from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.engines.worker import OwnProbes
+from aiidpd.contracts.backoff import Asks
+from aiidpd.engines.target import Target
 from aiidpd.kernel.bus import EventBus, Subscription
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable

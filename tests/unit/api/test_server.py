@@ -16,12 +16,12 @@ from aiidpd.api.routes import ROUTES
 from aiidpd.api.schema import StatusDocument
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
-from aiidpd.components.bench.target import EngineTimings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
 from aiidpd.components.containers.pausing.memory import PauseView
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.engines.target import EngineTimings
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState

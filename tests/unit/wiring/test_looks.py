@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from aiidpd.api.record_schema import IncidentContainers, IncidentRequests
-from aiidpd.components.bench.engine.figures import EngineFigures, NotKnown
-from aiidpd.components.bench.engine.state import EngineState, EnginesView
 from aiidpd.components.bench.stats import Trust, measure
-from aiidpd.components.bench.target import Chunk, Timeline
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
 from aiidpd.components.thermal.incidents.requests import RequestCount
+from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.engines.target import Chunk, Timeline
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.looks import NO_ENDPOINTS, NOT_ASKED, Looks
 from tests.fakes.clock import FakeClock

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.view import SnapshotInfo

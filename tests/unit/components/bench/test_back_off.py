@@ -5,10 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from aiidpd.components.bench.backoff import Asks
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.simulated import SimulatedTarget
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.contracts.backoff import Asks
+from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Scalar
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState

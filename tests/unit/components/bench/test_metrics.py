@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.stats import Trust, measure
-from aiidpd.components.bench.target import Chunk, EngineTimings, Timeline
 from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.bench.stats import DECODE, TTFT, BenchSample, Trust, measure, percentile
-from aiidpd.components.bench.target import Chunk, EngineTimings, Timeline
+from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 
 TRUST = Trust()
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from aiidpd.components.bench.engine.reader import OwnProbes
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.simulated import SimulatedTarget
-from aiidpd.components.bench.target import Chunk, ProbeRequest, Target, Timeline
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.components.engines.worker import OwnProbes
+from aiidpd.engines.simulated import SimulatedTarget
+from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from aiidpd.components.bench.engine.figures import EngineFigures, NotKnown
-from aiidpd.components.bench.http.engine_page import EnginePage
+from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.engines.page import EnginePage
 from aiidpd.kernel.errors import Misconfigured
 from tests.fakes.engine_pages import vllm
 from tests.fakes.inference import Cut, Forever, Hang, InferenceServer, Send

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from aiidpd.components.bench import chat
-from aiidpd.components.bench.http.client import root
-from aiidpd.components.bench.target import ProbeRequest
+from aiidpd.engines import chat
+from aiidpd.engines.target import ProbeRequest
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.http import root
 
 _MOST_ERROR_BYTES = 4096
 

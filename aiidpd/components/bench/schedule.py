@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from aiidpd.components.bench.stats import Trust
-from aiidpd.components.bench.target import ProbeRequest
+from aiidpd.engines.target import ProbeRequest
 
 _FILLER = (
     "A quiet machine in the corner of the room counts the hours while rain falls on the roof and somebody "

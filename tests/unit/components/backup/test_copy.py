@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.control import Control, Stopped
+from aiidpd.components.backup.cancel import Control, Stopped
 from aiidpd.components.backup.copy import BLOCK, WINDOW, Copier
 from aiidpd.components.backup.faults import SourceChanged
 from aiidpd.components.backup.plan import Entry, Kind

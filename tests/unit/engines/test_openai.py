@@ -12,10 +12,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.bench.http.openai import OpenAITarget
-from aiidpd.components.bench.policy import BenchPolicy
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.stats import Trust, measure
-from aiidpd.components.bench.target import Timeline
+from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.target import Timeline
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from tests.fakes.inference import (
     DONE,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from aiidpd.components.bench.policy import BenchPolicy
-from aiidpd.components.bench.simulated import SimulatedTarget
+from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.stats import BenchSample, Trust, measure
+from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.kernel.errors import Unavailable
 from tests.fakes.clock import FakeClock
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from aiidpd.components.bench.engine.figures import EngineFigures, EngineSource, NotKnown
-from aiidpd.components.bench.engine.metrics import EnginesCollector
-from aiidpd.components.bench.engine.reader import Asked, EngineReader, OwnProbes
-from aiidpd.components.bench.engine.state import EnginePolicy, EngineState, EnginesView, due
-from aiidpd.components.bench.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.components.engines.metrics import EnginesCollector
+from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.components.engines.worker import Asked, EngineReader, OwnProbes
+from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
 

@@ -7,12 +7,12 @@ from typing import TypeVar
 
 import anyio
 
-from aiidpd.components.backup.control import Control
+from aiidpd.components.backup.cancel import Control
 from aiidpd.components.backup.names import shown
-from aiidpd.components.backup.thread import in_daemon_thread
 from aiidpd.components.backup.view import RunProgress
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.thread import in_daemon_thread
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.policy import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
+from aiidpd.components.bench.schedule import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
 
 POLICY = BenchPolicy(interval=100.0, stagger=2.0)
 

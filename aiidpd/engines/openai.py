@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import anyio
 import httpx
 
-from aiidpd.components.bench import chat
-from aiidpd.components.bench.http.client import Client, usable_key
-from aiidpd.components.bench.http.failures import Failures
-from aiidpd.components.bench.sse import EventParser, MalformedStreamError
-from aiidpd.components.bench.target import Chunk, ProbeRequest, Timeline
-from aiidpd.components.bench.urls import completions_url
+from aiidpd.engines import chat
+from aiidpd.engines.failures import Failures
+from aiidpd.engines.sse import EventParser, MalformedStreamError
+from aiidpd.engines.target import Chunk, ProbeRequest, Timeline
+from aiidpd.engines.urls import completions_url
+from aiidpd.platform.http import Client, usable_key
 
 _MOST_BYTES = 8 * 1024 * 1024
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.sse import EventParser, MalformedStreamError, ServerEvent
+from aiidpd.engines.sse import EventParser, MalformedStreamError, ServerEvent
 
 
 def read(*pieces: bytes, limit: int = 1024) -> tuple[list[ServerEvent], str]:

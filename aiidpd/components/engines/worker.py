@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from aiidpd.components.bench.engine.figures import EngineSource
-from aiidpd.components.bench.engine.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.engines.figures import EngineSource
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
 

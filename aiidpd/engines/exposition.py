@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from aiidpd.components.bench.engine.figures import ENGINES, EngineFigures, Names, NotKnown, uncounted
+from aiidpd.engines.figures import ENGINES, EngineFigures, Names, NotKnown, uncounted
 
 MOST_BYTES: Final = 8 * 2**20
 LONGEST_LINE: Final = 4096

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench import chat
-from aiidpd.components.bench.target import EngineTimings, ProbeRequest
-from aiidpd.components.bench.urls import completions_url
+from aiidpd.engines import chat
+from aiidpd.engines.target import EngineTimings, ProbeRequest
+from aiidpd.engines.urls import completions_url
 from aiidpd.kernel.errors import Misconfigured
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import anyio
 import httpx
 
-from aiidpd.components.bench.engine.exposition import MalformedPageError, PageLines, figures
-from aiidpd.components.bench.engine.figures import EngineFigures, NotKnown
-from aiidpd.components.bench.http.client import Client, root, usable_key
-from aiidpd.components.bench.urls import metrics_url
+from aiidpd.engines.exposition import MalformedPageError, PageLines, figures
+from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.engines.urls import metrics_url
+from aiidpd.platform.http import Client, root, usable_key
 
 # What may pass by itself: the model is being loaded, a proxy has nobody behind it, too many ask.
 _PASSING = frozenset({429, 500, 502, 503, 504})

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from aiidpd.components.backup.control import Control, Stopped
-from aiidpd.components.backup.follow import follow
-from aiidpd.components.backup.thread import Asker, in_daemon_thread
+from aiidpd.components.backup.cancel import Control, Stopped
+from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.view import RunProgress
 from aiidpd.kernel.errors import NotFound, Unavailable
+from aiidpd.platform.thread import Asker, in_daemon_thread
 from tests.fakes.clock import FakeClock, settle
 from tests.patience import PATIENCE, until
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.bench.engine.state import EnginesView
+from aiidpd.components.engines.state import EnginesView
 from aiidpd.kernel.latest import Latest
 
 _LABELS = ("endpoint", "model", "engine")

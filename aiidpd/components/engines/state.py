@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from aiidpd.components.bench.engine.figures import EngineFigures, NotKnown
+from aiidpd.engines.figures import EngineFigures, NotKnown
 
 _LONGEST_STRETCH = 300.0  # seconds: over more, a rate would tell of another time
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.engine import exposition
-from aiidpd.components.bench.engine.exposition import LONGEST_LINE, MalformedPageError, PageLines, figures
-from aiidpd.components.bench.engine.figures import ENGINES, EngineFigures, NotKnown
+from aiidpd.engines import exposition
+from aiidpd.engines.exposition import LONGEST_LINE, MalformedPageError, PageLines, figures
+from aiidpd.engines.figures import ENGINES, EngineFigures, NotKnown
 from tests.fakes.engine_pages import llama, vllm
 
 NAMES = [name for names in ENGINES for name in names.wanted]

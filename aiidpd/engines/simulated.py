@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from aiidpd.components.bench.engine.figures import EngineFigures
-from aiidpd.components.bench.target import Chunk, ProbeRequest, Timeline
+from aiidpd.engines.figures import EngineFigures
+from aiidpd.engines.target import Chunk, ProbeRequest, Timeline
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiidpd.components.bench.target import EngineTimings, ProbeRequest
+from aiidpd.engines.target import EngineTimings, ProbeRequest
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.control import Control, Stopped
+from aiidpd.components.backup.cancel import Control, Stopped
 from aiidpd.components.backup.copy import Copier
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
