@@ -14,10 +14,10 @@ from typing import Final
 
 import anyio
 
-from aiidpd.components.containers.pausing.lease import NAME as PAUSES
-from aiidpd.components.containers.pausing.lease import LeaseUnusable as PausesUnusable
-from aiidpd.components.containers.pausing.lease import PauseLease
-from aiidpd.components.containers.pausing.putting_back import put_back
+from aiidpd.components.containers.pause.journal import NAME as PAUSES
+from aiidpd.components.containers.pause.journal import LeaseUnusable as PausesUnusable
+from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.child import NvmlLibrary
 from aiidpd.components.thermal.governor.lease import NAME, LeaseFile, LeaseUnusable
@@ -70,7 +70,7 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
 
 
 async def _containers(lease: PauseLease, settings: Settings) -> int:
-    from aiidpd.components.containers.docker import DockerEngine  # noqa: PLC0415 -- costs 0.2 s
+    from aiidpd.components.containers.docker.client import DockerEngine  # noqa: PLC0415 -- costs 0.2 s
 
     timeout = min(settings.containers.call_timeout, _ENGINE_WITHIN / 2)
     engine = DockerEngine(settings.containers.socket, call_timeout=timeout)

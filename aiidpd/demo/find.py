@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import anyio.to_thread
 
-from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.docker.client import DockerEngine
 from aiidpd.components.thermal.driver.child import NvmlLibrary
 from aiidpd.kernel.errors import Unavailable
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.containers.runtime import EngineSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.tokens import CountedBy, Generation

@@ -20,17 +20,17 @@ from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
-from aiidpd.components.containers.engine import Engine, EngineSnapshot
-from aiidpd.components.containers.known import ContainersPolicy
 from aiidpd.components.containers.metrics import ContainersCollector
-from aiidpd.components.containers.pausing.holding import PausePolicy
-from aiidpd.components.containers.pausing.lease import NAME as PAUSES
-from aiidpd.components.containers.pausing.lease import PauseLease
-from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.components.containers.pausing.metrics import PausesCollector
-from aiidpd.components.containers.pausing.pauser import Pauser
-from aiidpd.components.containers.pausing.telling import PauseTeller
-from aiidpd.components.containers.stopping import StopOrders, Stopper
+from aiidpd.components.containers.pause.controller import Pauser
+from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.journal import NAME as PAUSES
+from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.metrics import PausesCollector
+from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.components.containers.runtime import Engine, EngineSnapshot
+from aiidpd.components.containers.state import ContainersPolicy
+from aiidpd.components.containers.stop import StopOrders, Stopper
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.components.thermal.alarms.rules import rules as gpu_alerts
 from aiidpd.components.thermal.baseline_file import BaselineFile
@@ -249,7 +249,7 @@ class Parts:
             from aiidpd.components.containers.simulated import SimulatedEngine
 
             return SimulatedEngine(self._clock, count=containers.simulated_containers)
-        from aiidpd.components.containers.docker import DockerEngine
+        from aiidpd.components.containers.docker.client import DockerEngine
 
         return DockerEngine(containers.socket, call_timeout=containers.call_timeout)
 

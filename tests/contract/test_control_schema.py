@@ -11,7 +11,7 @@ from aiidpd.api import document, gpu_schema, record_schema, schema
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
 from aiidpd.components.engines.state import EngineState
 from aiidpd.components.thermal.export import HistoryRow
 from aiidpd.components.thermal.faults import GpuFault

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker import DockerEngine
-from aiidpd.components.containers.engine import ACTIONS, Engine, EngineEvent
+from aiidpd.components.containers.docker.client import DockerEngine
+from aiidpd.components.containers.runtime import ACTIONS, Engine, EngineEvent
 from aiidpd.components.containers.simulated import SimulatedEngine
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker

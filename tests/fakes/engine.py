@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import anyio
 
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.kernel.errors import Unavailable
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker import DockerEngine
-from aiidpd.components.containers.pausing.holding import PausePolicy
-from aiidpd.components.containers.pausing.lease import NAME, PauseLease
-from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.components.containers.pausing.pauser import Pauser
-from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.docker.client import DockerEngine
+from aiidpd.components.containers.pause.controller import Pauser
+from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.journal import NAME, PauseLease
+from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Health

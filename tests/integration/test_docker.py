@@ -11,9 +11,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker import DockerEngine
-from aiidpd.components.containers.engine import EngineSnapshot
-from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.docker.client import DockerEngine
+from aiidpd.components.containers.runtime import EngineSnapshot
+from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock

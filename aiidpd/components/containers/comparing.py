@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiidpd.components.containers import facts
-from aiidpd.components.containers.engine import ContainerReading
-from aiidpd.components.containers.known import NEVER, Known
-from aiidpd.components.containers.telling import Teller
+from aiidpd.components.containers.events import Teller
+from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.components.containers.state import NEVER, Known
 
 
 def begun(reading: ContainerReading, now: float) -> Known:

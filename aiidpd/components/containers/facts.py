@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Protocol
 
-from aiidpd.components.containers.engine import ContainerReading
+from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.kernel.events import Event, Scalar, Severity
 
 _FIRST_SIGNAL_CODE = 128

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aiidpd.components.containers.engine import EngineEvent
-from aiidpd.components.containers.known import Known
-from aiidpd.components.containers.telling import Teller
+from aiidpd.components.containers.events import Teller
+from aiidpd.components.containers.runtime import EngineEvent
+from aiidpd.components.containers.state import Known
 
 _ENDING_SIGNALS = frozenset({"2", "3", "6", "9", "15"})  # others, such as SIGHUP, ask for something else
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.containers.runtime import EngineSnapshot
 from aiidpd.kernel.latest import Latest
 
 

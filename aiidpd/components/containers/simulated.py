@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.components.containers.simulated_life import PERIOD, STOPPED_CODE, Life, script
 from aiidpd.kernel.clock import Clock, wait_for
 

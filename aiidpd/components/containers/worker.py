@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from aiidpd.components.containers.engine import Engine, EngineEvent, EngineSnapshot
-from aiidpd.components.containers.known import (
+from aiidpd.components.containers.reducer import step
+from aiidpd.components.containers.runtime import Engine, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
     Effects,
@@ -17,7 +18,6 @@ from aiidpd.components.containers.known import (
     Looked,
     Observation,
 )
-from aiidpd.components.containers.policy import step
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for

@@ -17,8 +17,8 @@ from aiidpd.api.schema import StatusDocument
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
-from aiidpd.components.containers.pausing.memory import PauseView
+from aiidpd.components.containers.pause.memory import PauseView
+from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.engines.target import EngineTimings

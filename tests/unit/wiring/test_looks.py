@@ -9,7 +9,7 @@ import pytest
 from aiidpd.api.record_schema import IncidentContainers, IncidentRequests
 from aiidpd.components.bench.stats import Trust, measure
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.engine import EngineSnapshot
+from aiidpd.components.containers.runtime import EngineSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.tokens import CountedBy, Generation

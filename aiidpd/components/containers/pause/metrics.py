@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.containers.pausing.memory import PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 
 
 class PausesCollector(Collector):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiidpd.components.containers.engine import Engine
-from aiidpd.components.containers.pausing.holding import PausePolicy
-from aiidpd.components.containers.pausing.lease import PauseLease
-from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.components.containers.pausing.pauser import Pauser
-from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.pause.controller import Pauser
+from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.components.containers.runtime import Engine
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Health
@@ -23,7 +23,7 @@ async def put_back(engine: Engine, lease: PauseLease, *, within: float, say: Cal
     """Have the containers of ``lease`` go on within seconds, and close ``engine``; return whether all do.
 
     What happens is told through ``say``, a line each. What does not go on stays in the lease. Raises
-    :class:`~aiidpd.components.containers.pausing.lease.LeaseUnusable`.
+    :class:`~aiidpd.components.containers.pause.journal.LeaseUnusable`.
     """
     clock, bus = SystemClock(), EventBus()
 

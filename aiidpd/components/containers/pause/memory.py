@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aiidpd.components.containers.pausing.asks import Ask, Asks
-from aiidpd.components.containers.pausing.holding import Holding
+from aiidpd.components.containers.pause.asks import Ask, Asks
+from aiidpd.components.containers.pause.state import Holding
 from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiidpd.components.containers import facts
-from aiidpd.components.containers.known import ContainersPolicy, Known
+from aiidpd.components.containers.state import ContainersPolicy, Known
 from aiidpd.kernel.events import Event
 
 

@@ -20,9 +20,10 @@ from types import MappingProxyType
 
 from aiidpd.components.containers import facts
 from aiidpd.components.containers.comparing import begun, compare, described
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent
+from aiidpd.components.containers.events import Teller
 from aiidpd.components.containers.hearing import heard
-from aiidpd.components.containers.known import (
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
+from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
     Effects,
@@ -31,7 +32,6 @@ from aiidpd.components.containers.known import (
     Looked,
     Observation,
 )
-from aiidpd.components.containers.telling import Teller
 
 _OF_A_RUN = frozenset({"die", "oom", "kill", "health_status", "pause", "unpause"})
 

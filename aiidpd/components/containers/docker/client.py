@@ -14,9 +14,9 @@ import aiodocker
 import aiohttp
 import anyio
 
-from aiidpd.components.containers import payload
-from aiidpd.components.containers.engine import ACTIONS, ContainerReading, EngineEvent, EngineSnapshot
-from aiidpd.components.containers.faults import Faults
+from aiidpd.components.containers.docker.client import payload
+from aiidpd.components.containers.docker.faults import Faults
+from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.kernel.errors import Unavailable
 
 _NOT_FOUND = 404

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent
-from aiidpd.components.containers.known import (
+from aiidpd.components.containers.reducer import step
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
+from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
     Listed,
     Looked,
     Observation,
 )
-from aiidpd.components.containers.policy import step
 from aiidpd.kernel.events import Event, Severity
 
 POLICY = ContainersPolicy()

@@ -8,11 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiidpd.components.containers.engine import ContainerReading
-from aiidpd.components.containers.pausing import answers
-from aiidpd.components.containers.pausing.asks import Ask, Asks
-from aiidpd.components.containers.pausing.backing_off import step
-from aiidpd.components.containers.pausing.holding import (
+from aiidpd.components.containers.pause import answers
+from aiidpd.components.containers.pause.asks import Ask, Asks
+from aiidpd.components.containers.pause.decide import step
+from aiidpd.components.containers.pause.state import (
     Begin,
     Effect,
     Holding,
@@ -24,6 +23,7 @@ from aiidpd.components.containers.pausing.holding import (
     Said,
     Word,
 )
+from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.kernel.events import Event
 
 POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0)

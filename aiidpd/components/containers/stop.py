@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from aiidpd.components.containers.engine import Engine
+from aiidpd.components.containers.runtime import Engine
 from aiidpd.contracts.messages import EMERGENCY, named
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from aiidpd.components.containers.engine import ContainerReading
-from aiidpd.components.containers.stopping import StopOrders, Stopper
+from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.components.containers.stop import StopOrders, Stopper
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity

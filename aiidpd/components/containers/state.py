@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
 from aiidpd.kernel.events import Event
 
 NEVER: Final = float("-inf")

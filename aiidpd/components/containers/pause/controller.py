@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import anyio
 import anyio.to_thread
 
-from aiidpd.components.containers.engine import ContainerReading, Engine
-from aiidpd.components.containers.pausing import answers
-from aiidpd.components.containers.pausing.asks import Ask
-from aiidpd.components.containers.pausing.backing_off import step
-from aiidpd.components.containers.pausing.holding import (
+from aiidpd.components.containers.pause import answers
+from aiidpd.components.containers.pause.asks import Ask
+from aiidpd.components.containers.pause.decide import step
+from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.journal import LeaseUnusable, PauseLease
+from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.state import (
     Begin,
     Effect,
     Held,
@@ -21,9 +23,7 @@ from aiidpd.components.containers.pausing.holding import (
     PausePolicy,
     Said,
 )
-from aiidpd.components.containers.pausing.lease import LeaseUnusable, PauseLease
-from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.runtime import ContainerReading, Engine
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import inf
 from types import MappingProxyType
 
-from aiidpd.components.containers.pausing.holding import Held, Holding, Pause, PausePolicy, Phase, Said, Word
+from aiidpd.components.containers.pause.state import Held, Holding, Pause, PausePolicy, Phase, Said, Word
 
 
 def resumed(state: Holding, left: Iterable[Pause], now: float, policy: PausePolicy) -> Holding:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from aiidpd.components.containers.engine import ContainerReading, EngineEvent, EngineSnapshot
-from aiidpd.components.containers.known import ContainersPolicy
+from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.components.containers.simulated import SimulatedEngine
 from aiidpd.components.containers.simulated_life import PERIOD
+from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable

@@ -3,8 +3,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
 from aiidpd.components.containers.metrics import ContainersCollector
+from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock
 

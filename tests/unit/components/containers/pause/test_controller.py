@@ -13,16 +13,16 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from aiidpd.components.containers.engine import ContainerReading, EngineSnapshot
-from aiidpd.components.containers.known import ContainersPolicy
-from aiidpd.components.containers.pausing.holding import Pause, PausePolicy
-from aiidpd.components.containers.pausing.lease import NAME, LeaseUnusable, PauseLease
-from aiidpd.components.containers.pausing.memory import BackOffAsks, PauseMemory
-from aiidpd.components.containers.pausing.metrics import PausesCollector
-from aiidpd.components.containers.pausing.pauser import Pauser
-from aiidpd.components.containers.pausing.putting_back import put_back
-from aiidpd.components.containers.pausing.telling import PauseTeller
+from aiidpd.components.containers.pause.controller import Pauser
+from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.journal import NAME, LeaseUnusable, PauseLease
+from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.metrics import PausesCollector
+from aiidpd.components.containers.pause.restore import put_back
+from aiidpd.components.containers.pause.state import Pause, PausePolicy
+from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
 from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Finding, Health

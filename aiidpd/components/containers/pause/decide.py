@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from aiidpd.components.containers.engine import ContainerReading
-from aiidpd.components.containers.pausing.asks import Ask
-from aiidpd.components.containers.pausing.holding import (
+from aiidpd.components.containers.pause.asks import Ask
+from aiidpd.components.containers.pause.state import (
     Begin,
     Effect,
     Held,
@@ -33,6 +32,7 @@ from aiidpd.components.containers.pausing.holding import (
     Said,
     Word,
 )
+from aiidpd.components.containers.runtime import ContainerReading
 
 
 def step(

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker import DockerEngine
+from aiidpd.components.containers.docker.client import DockerEngine
 from aiidpd.kernel.errors import Unavailable
 from tests.patience import PATIENCE
 

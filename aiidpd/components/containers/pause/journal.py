@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from aiidpd.components.containers.pausing.holding import Pause
+from aiidpd.components.containers.pause.state import Pause
 from aiidpd.kernel.errors import AiidpdError, describe
 from aiidpd.platform.lease import LeaseStore
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from aiidpd.components.containers.pausing.holding import Held, Pause, Said, Word
-from aiidpd.components.containers.pausing.memory import PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
+from aiidpd.components.containers.pause.state import Held, Pause, Said, Word
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Health

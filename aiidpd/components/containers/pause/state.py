@@ -9,7 +9,7 @@ from math import inf
 from types import MappingProxyType
 from typing import TypeAlias
 
-from aiidpd.components.containers.engine import ContainerReading
+from aiidpd.components.containers.runtime import ContainerReading
 
 
 @dataclass(frozen=True, slots=True)
