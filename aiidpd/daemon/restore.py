@@ -19,8 +19,8 @@ from aiidpd.components.containers.pause.journal import LeaseUnusable as PausesUn
 from aiidpd.components.containers.pause.journal import PauseLease
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
-from aiidpd.components.thermal.driver.child import NvmlLibrary
-from aiidpd.components.thermal.governor.lease import NAME, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.driver.client import NvmlLibrary
+from aiidpd.components.thermal.governor.journal import NAME, LeaseFile, LeaseUnusable
 from aiidpd.components.thermal.governor.restore import default_outcome, restore
 from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.config.load import load

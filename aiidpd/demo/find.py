@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 import anyio.to_thread
 
 from aiidpd.components.containers.docker.client import DockerEngine
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.kernel.errors import Unavailable
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))

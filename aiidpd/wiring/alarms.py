@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from aiidpd.components.thermal.alarms.limits import AlarmPolicy, GpuLimits
-from aiidpd.components.thermal.alarms.watch import Policies
-from aiidpd.components.thermal.foresight import ForesightPolicy
-from aiidpd.components.thermal.foresight_settling import SettlingPolicy
+from aiidpd.components.thermal.alerts.evaluate import Policies
+from aiidpd.components.thermal.forecast.forecast import ForesightPolicy
+from aiidpd.components.thermal.forecast.steady_state import SettlingPolicy
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
 from aiidpd.config.tables.gpu import Gpu, GpuOverride
 
 _GAPS = 3  # readings that may be missing before the time between two tells nothing

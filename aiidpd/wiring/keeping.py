@@ -13,13 +13,13 @@ from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.metrics import EnergyCollector
 from aiidpd.components.thermal.export import SampleHistory
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.incidents.flight import FlightRecorder
-from aiidpd.components.thermal.incidents.incident import IncidentPolicy
-from aiidpd.components.thermal.incidents.store import IncidentStore
-from aiidpd.components.thermal.minute import MinuteLog
 from aiidpd.components.thermal.observer import Observer
 from aiidpd.components.thermal.record import GpuRecord
+from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.config.model import Settings
+from aiidpd.incidents.incident import IncidentPolicy
+from aiidpd.incidents.recorder import FlightRecorder
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest

@@ -13,8 +13,8 @@ from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.runtime import EngineSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
-from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
-from aiidpd.components.thermal.incidents.requests import RequestCount
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
+from aiidpd.incidents.requests import RequestCount
 from aiidpd.kernel.latest import Latest
 
 _CONTAINER: Final = ("id", "name", "image", "state", "health", "gpu")

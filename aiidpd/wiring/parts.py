@@ -32,23 +32,23 @@ from aiidpd.components.containers.runtime import Engine, EngineSnapshot
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.stop import StopOrders, Stopper
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.components.thermal.alarms.rules import rules as gpu_alerts
-from aiidpd.components.thermal.baseline_file import BaselineFile
-from aiidpd.components.thermal.cadence import Cadence
-from aiidpd.components.thermal.foresight import Foresight
-from aiidpd.components.thermal.foresight_metrics import ForesightCollector
-from aiidpd.components.thermal.governor.governance import Governor
-from aiidpd.components.thermal.governor.governing import GovernorPolicy, Mode
+from aiidpd.components.thermal.alerts.evaluator import GpuWatch, WatchMemory
+from aiidpd.components.thermal.alerts.rules import rules as gpu_alerts
+from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
+from aiidpd.components.thermal.forecast.forecast import Foresight
+from aiidpd.components.thermal.forecast.metrics import ForesightCollector
+from aiidpd.components.thermal.governor.controller import Governor
+from aiidpd.components.thermal.governor.journal import NAME as LEASE
+from aiidpd.components.thermal.governor.journal import LeaseFile, current_boot
 from aiidpd.components.thermal.governor.ladder import LadderPolicy
-from aiidpd.components.thermal.governor.lease import NAME as LEASE
-from aiidpd.components.thermal.governor.lease import LeaseFile, current_boot
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
+from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.maintenance import GpuHold
 from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.policy import ThermalPolicy
-from aiidpd.components.thermal.watch import GpuWatch, WatchMemory
+from aiidpd.components.thermal.polling import Cadence
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.config.load import Loaded
@@ -200,7 +200,7 @@ class Parts:
             from aiidpd.components.thermal.simulated import SimulatedGpus
 
             return SimulatedGpus(self._clock, count=gpu.simulated_gpus)
-        from aiidpd.components.thermal.driver.child import NvmlLibrary
+        from aiidpd.components.thermal.driver.client import NvmlLibrary
 
         return NvmlLibrary(
             call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids

@@ -14,9 +14,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.maintenance import GpuHold
 from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.worker import ThermalWorker

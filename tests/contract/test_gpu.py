@@ -9,9 +9,9 @@ import anyio
 import pytest
 
 from aiidpd.components.thermal.commands import ResetClocks
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import FIGURES, GpuLibrary
-from aiidpd.components.thermal.plausible import bounds
+from aiidpd.components.thermal.signals.bounds import bounds
 from aiidpd.components.thermal.simulated import SimulatedGpus
 from aiidpd.kernel.clock import SystemClock
 from tests.contract.gpu_house import UNHURRIED

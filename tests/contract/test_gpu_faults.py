@@ -15,8 +15,8 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from aiidpd.components.thermal.driver.child import NvmlLibrary
-from aiidpd.components.thermal.driver.child_process import ANSWER_LIMIT, PROGRAM
+from aiidpd.components.thermal.driver.client import NvmlLibrary
+from aiidpd.components.thermal.driver.process import ANSWER_LIMIT, PROGRAM
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
@@ -372,7 +372,7 @@ async def test_a_child_that_can_not_be_killed_holds_nobody_up_and_gets_no_siblin
 
 PARENT = """
 import asyncio, os, pathlib, sys
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 
 async def main():
     library = NvmlLibrary(call_timeout=60.0)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from aiidpd.components.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.driver.nvml.card import SLOW_EVERY
 from aiidpd.components.thermal.gpu import Fan, GpuReading, Limit, degrees_left
 from aiidpd.components.thermal.rc_model import Card

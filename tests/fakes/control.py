@@ -16,7 +16,7 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.api.routes import ROUTES
 from aiidpd.api.server import ControlApi
 from aiidpd.api.services import Services
-from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.maintenance import GpuHold
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock

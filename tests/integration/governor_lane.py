@@ -22,11 +22,11 @@ from pathlib import Path
 
 import anyio
 
-from aiidpd.components.thermal.driver.child import NvmlLibrary
-from aiidpd.components.thermal.governor.governance import Governor
-from aiidpd.components.thermal.governor.governing import GovernorPolicy, Mode
+from aiidpd.components.thermal.driver.client import NvmlLibrary
+from aiidpd.components.thermal.governor.controller import Governor
+from aiidpd.components.thermal.governor.journal import NAME, LeaseFile
 from aiidpd.components.thermal.governor.ladder import LadderPolicy
-from aiidpd.components.thermal.governor.lease import NAME, LeaseFile
+from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from aiidpd.components.thermal.driver.child import NvmlLibrary
+from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.xid import XidEvent, XidLedger

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.thermal.governor.lease import NAME, Baseline, LeaseFile
+from aiidpd.components.thermal.governor.journal import NAME, Baseline, LeaseFile
 from tests.fakes.nvml import FakeNvml, shape, uuid
 from tests.patience import PATIENCE, Stopwatch
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.thermal.alarms.limits import AlarmPolicy
-from aiidpd.components.thermal.alarms.sensor import SensorMemory, judge
-from aiidpd.components.thermal.alarms.subject import Look
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.signals.checked import Look
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.validate import SensorMemory, judge
 from aiidpd.contracts.messages import EMERGENCY, joined
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity

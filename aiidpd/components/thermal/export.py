@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from aiidpd.components.thermal.minute import FIGURES, KIND, reasons
+from aiidpd.components.thermal.rollup import FIGURES, KIND, reasons
 from aiidpd.history.rows import Point
 from aiidpd.kernel.events import Event
 

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.thermal import xid
-from aiidpd.components.thermal.families import COUNTERS, FLAGS, GAUGES, THROTTLE_SECONDS
+from aiidpd.components.thermal.figures import COUNTERS, FLAGS, GAUGES, THROTTLE_SECONDS
 from aiidpd.components.thermal.gpu import CLOCK_EVENTS, GpuReading, GpuSnapshot
 from aiidpd.kernel.latest import Latest
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-from aiidpd.components.thermal.alarms.limits import AlarmPolicy
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
 
 
 @dataclass(frozen=True, slots=True)

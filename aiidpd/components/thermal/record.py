@@ -8,14 +8,14 @@ from typing import Any
 
 import anyio.to_thread
 
-from aiidpd.components.thermal.energy.joules import CARD_ACCURACY
-from aiidpd.components.thermal.energy.kept import GpuEnergy
+from aiidpd.components.thermal.energy.attribution import Share
+from aiidpd.components.thermal.energy.counter import CARD_ACCURACY
 from aiidpd.components.thermal.energy.meter import EnergyMeter, EnergyView
-from aiidpd.components.thermal.energy.shares import Share
-from aiidpd.components.thermal.energy.tokens import TokenEnergy, cost_of_million
+from aiidpd.components.thermal.energy.per_token import TokenEnergy, cost_of_million
+from aiidpd.components.thermal.energy.state import GpuEnergy
 from aiidpd.components.thermal.export import SampleHistory, rows
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.incidents.store import IncidentStore
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Invalid, NotFound, Unavailable
 from aiidpd.kernel.latest import Latest

@@ -10,10 +10,10 @@ from typing import Final, NoReturn
 import anyio
 
 from aiidpd.components.thermal import xid
-from aiidpd.components.thermal.cadence import Cadence, Pace, follow
-from aiidpd.components.thermal.governor.governance import Governor
+from aiidpd.components.thermal.alerts.evaluator import GpuWatch
+from aiidpd.components.thermal.governor.controller import Governor
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.maintenance import GpuHold
 from aiidpd.components.thermal.observer import Observer
 from aiidpd.components.thermal.policy import (
     Effect,
@@ -23,7 +23,7 @@ from aiidpd.components.thermal.policy import (
     ThermalState,
     step,
 )
-from aiidpd.components.thermal.watch import GpuWatch
+from aiidpd.components.thermal.polling import Cadence, Pace, follow
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable

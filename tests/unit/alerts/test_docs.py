@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aiidpd.alerts.rule import AlertRule, by_name, table
-from aiidpd.components.thermal.alarms import limits, rules
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.signals import thresholds as limits
 
 ROOT = Path(__file__).parents[3]
 RULES = rules.rules(limits.AlarmPolicy())

@@ -8,7 +8,7 @@ import pytest
 from aiidpd.api import hold as hold_module
 from aiidpd.api.client import RequestFailed
 from aiidpd.api.hold import ReleaseRequest, release
-from aiidpd.components.thermal.hold import GpuHold
+from aiidpd.components.thermal.maintenance import GpuHold
 from aiidpd.kernel.errors import Unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import ControlDaemon, control_daemon

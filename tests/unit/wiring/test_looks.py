@@ -12,10 +12,10 @@ from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.runtime import EngineSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
-from aiidpd.components.thermal.energy.tokens import CountedBy, Generation
-from aiidpd.components.thermal.incidents.requests import RequestCount
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
 from aiidpd.engines.figures import EngineFigures, NotKnown
 from aiidpd.engines.target import Chunk, Timeline
+from aiidpd.incidents.requests import RequestCount
 from aiidpd.kernel.latest import Latest
 from aiidpd.wiring.looks import NO_ENDPOINTS, NOT_ASKED, Looks
 from tests.fakes.clock import FakeClock

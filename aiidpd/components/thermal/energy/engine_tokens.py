@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from aiidpd.components.thermal.energy.tokens import CountedBy, Generation, TokenEnergy
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, TokenEnergy
 
 LONGEST_GAP: Final = 150.0
 """Seconds between two looks over which nothing is concluded."""

@@ -12,12 +12,12 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from aiidpd.components.thermal.energy.attribution import Shares, bounded, share_out
+from aiidpd.components.thermal.energy.counter import CARD_ACCURACY, POWER_ACCURACY, Meter, Method, advance
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
-from aiidpd.components.thermal.energy.joules import CARD_ACCURACY, POWER_ACCURACY, Meter, Method, advance
-from aiidpd.components.thermal.energy.kept import GpuEnergy, decode, encode
-from aiidpd.components.thermal.energy.shares import Shares, bounded, share_out
+from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy
+from aiidpd.components.thermal.energy.state import GpuEnergy, decode, encode
 from aiidpd.components.thermal.energy.token_meter import TokenMeter
-from aiidpd.components.thermal.energy.tokens import Generation, TokenEnergy
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from aiidpd.components.thermal.energy.engine_tokens import LONGEST_GAP, TokenCount, TokenWindow
-from aiidpd.components.thermal.energy.tokens import Generation, TokenEnergy, per_token
-from aiidpd.components.thermal.energy.trace import Trace
+from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy, per_token
+from aiidpd.components.thermal.energy.series import Trace
 
 _ASK_EVERY: Final = 5.0  # seconds
 _MOST_SOURCES: Final = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from aiidpd.components.thermal.governor.telling import GovernorTeller
+from aiidpd.components.thermal.governor.events import GovernorTeller
 from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED, joined
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Scalar, Severity

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from aiidpd.components.thermal.governor.governing import (
+from aiidpd.components.thermal.governor.levels import level_above, level_below, may_rise, must_fall
+from aiidpd.components.thermal.governor.state import (
     Blind,
     Effect,
     GovernorPolicy,
@@ -17,7 +18,6 @@ from aiidpd.components.thermal.governor.governing import (
     Held,
     Mode,
 )
-from aiidpd.components.thermal.governor.levels import level_above, level_below, may_rise, must_fall
 from aiidpd.components.thermal.governor.trend import Forecast
 from aiidpd.components.thermal.governor.turn import Turn, laddered, to, watched
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left

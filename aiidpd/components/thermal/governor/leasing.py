@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 import anyio.to_thread
 
-from aiidpd.components.thermal.governor.lease import Baseline, LeaseFile, LeaseUnusable
-from aiidpd.components.thermal.governor.telling import GovernorTeller
+from aiidpd.components.thermal.governor.events import GovernorTeller
+from aiidpd.components.thermal.governor.journal import Baseline, LeaseFile, LeaseUnusable
 
 _NOTHING: Mapping[str, Baseline] = MappingProxyType({})
 

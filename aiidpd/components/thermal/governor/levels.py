@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aiidpd.components.thermal.governor.governing import GovernorPolicy, Held
 from aiidpd.components.thermal.governor.ladder import Rung
+from aiidpd.components.thermal.governor.state import GovernorPolicy, Held
 from aiidpd.components.thermal.governor.trend import Forecast
 from aiidpd.components.thermal.gpu import GpuReading
 

@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.thermal.governor.governing import Mode
+from aiidpd.components.thermal.governor.state import Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.kernel.latest import Latest
 

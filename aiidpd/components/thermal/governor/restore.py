@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from aiidpd.components.thermal.commands import Command, SetPowerLimit
 from aiidpd.components.thermal.faults import DIED, GpuFault
-from aiidpd.components.thermal.governor.lease import Baseline
-from aiidpd.components.thermal.governor.refusing import ABSENT, NO_PERMISSION
+from aiidpd.components.thermal.governor.journal import Baseline
+from aiidpd.components.thermal.governor.refusals import ABSENT, NO_PERMISSION
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuReading, GpuSnapshot
 from aiidpd.kernel.errors import Unavailable
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiidpd.components.thermal.governor.governing import (
+from aiidpd.components.thermal.governor.ladder import Facts, Rung, build, commands
+from aiidpd.components.thermal.governor.levels import burnt_less
+from aiidpd.components.thermal.governor.state import (
     BackOff,
     Effect,
     GovernorPolicy,
@@ -14,8 +16,6 @@ from aiidpd.components.thermal.governor.governing import (
     Settled,
     Yielded,
 )
-from aiidpd.components.thermal.governor.ladder import Facts, Rung, build, commands
-from aiidpd.components.thermal.governor.levels import burnt_less
 from aiidpd.components.thermal.gpu import GpuReading
 
 _STRANGE = 3  # readings in a row that must agree on a setting that is not the one that was set

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aiidpd.components.thermal.governor.governing import Mode
 from aiidpd.components.thermal.governor.ladder import Rung
+from aiidpd.components.thermal.governor.state import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, step
-from aiidpd.components.thermal.alarms import rules
-from aiidpd.components.thermal.alarms.heat import HeatMemory, heat
-from aiidpd.components.thermal.alarms.limits import AlarmPolicy, GpuLimits
-from aiidpd.components.thermal.alarms.subject import Look
-from aiidpd.components.thermal.alarms.watch import Policies
-from aiidpd.components.thermal.cadence import Cadence, Pace, follow
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.alerts.evaluate import Policies
+from aiidpd.components.thermal.alerts.temperature import HeatMemory, heat
 from aiidpd.components.thermal.governor import decide
-from aiidpd.components.thermal.governor.governing import GovernorState, Mode, Move
+from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.policy import ThermalPolicy
-from tests.unit.components.thermal.alarmed import COOL, Bench
-from tests.unit.components.thermal.governed import ON, reading, snapshot
+from aiidpd.components.thermal.polling import Cadence, Pace, follow
+from aiidpd.components.thermal.signals.checked import Look
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from tests.unit.components.thermal.alerts.alarmed import COOL, Bench
+from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
 DAY = 86_400
 NOISE = 2.0

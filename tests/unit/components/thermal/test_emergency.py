@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.alarms.limits import AlarmPolicy, GpuLimits
 from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 

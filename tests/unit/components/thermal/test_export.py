@@ -9,10 +9,10 @@ import pytest
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.export import HistoryRow, rows
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.incidents.store import IncidentStore
-from aiidpd.components.thermal.minute import FIGURES, MinuteLog
 from aiidpd.components.thermal.record import GpuRecord
+from aiidpd.components.thermal.rollup import FIGURES, MinuteLog
 from aiidpd.history.store import History
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
 from aiidpd.kernel.events import Sample

@@ -1,0 +1,88 @@
+"""Whether every GPU is there (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from aiidpd.alerts.state import Condition, Observation
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Scalar
+
+DRIVER = "driver"
+_ONE_GPU = "GPU "
+_NAMELESS = "index-"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A GPU that was read once: what it is called."""
+
+    index: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceMemory:
+    """The GPUs that were ever read, by UUID; those that never were, by index; how many were there first."""
+
+    gpus: Mapping[str, Known] = field(default_factory=lambda: MappingProxyType({}))
+    nameless: frozenset[int] = frozenset()
+    first_count: int | None = None
+
+
+def present(
+    memory: PresenceMemory, snapshot: GpuSnapshot, policy: AlarmPolicy
+) -> tuple[PresenceMemory, tuple[Observation, ...]]:
+    """Return what is remembered after a reading that told of at least one GPU, and who is missing."""
+    read = {gpu.uuid: Known(gpu.index, gpu.name) for gpu in snapshot.gpus}
+    indexes = {known.index for known in read.values()}
+    faults = {each.index: str(each) for each in snapshot.faults if each.index not in (None, *indexes)}
+    gpus = {**memory.gpus, **read}
+    lost = {uuid: known for uuid, known in gpus.items() if uuid not in read}
+    told = [_lost(uuid, known, Condition.CLEAR, "it is read") for uuid, known in read.items()]
+    for uuid, known in lost.items():
+        reason = faults.get(known.index, "the driver no longer lists it")
+        told.append(_lost(uuid, known, Condition.HOLDS, reason))
+    strangers = {index for index in faults if index not in {known.index for known in lost.values()}}
+    nameless = memory.nameless | {index for index in strangers if index is not None}
+    for index in sorted(nameless):
+        condition = Condition.HOLDS if index in strangers else Condition.CLEAR
+        known = Known(index, "never read")
+        told.append(_lost(f"{_NAMELESS}{index}", known, condition, faults.get(index, "it is read or gone")))
+    count = len(read) + len(faults)
+    first = count if memory.first_count is None else memory.first_count
+    expected = policy.expected_gpus or first
+    wrong = Condition.CLEAR if count == expected else Condition.HOLDS
+    told.append(Observation(rules.COUNT_CHANGED, DRIVER, wrong, {"count": count, "expected": expected}))
+    told.append(
+        Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.CLEAR, {"reason": "there was an answer"})
+    )
+    memory = replace(memory, gpus=MappingProxyType(gpus), nameless=frozenset(nameless), first_count=first)
+    return memory, tuple(told)
+
+
+def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...]:
+    """Return who is missing after a try that read nothing: one GPU by its own fault, or all by the driver's.
+
+    Where the error is about one GPU, none of the others could be read either.
+    """
+    if memory.gpus and error.subject.startswith(_ONE_GPU):
+        return tuple(_lost(uuid, known, Condition.HOLDS, error.reason) for uuid, known in memory.gpus.items())
+    evidence = {"reason": error.reason}
+    return (Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.HOLDS, evidence),)
+
+
+def index_of(subject: str) -> int | None:
+    """Return the index of the GPU that never said its UUID and is called ``subject``; None for any other."""
+    index = subject.removeprefix(_NAMELESS)
+    return int(index) if index != subject and index.isdecimal() else None
+
+
+def _lost(subject: str, known: Known, condition: Condition, reason: str) -> Observation:
+    evidence: dict[str, Scalar] = {"gpu": known.index, "name": known.name, "reason": reason}
+    return Observation(rules.LOST, subject, condition, evidence)

@@ -1,0 +1,99 @@
+"""For how long something held the clocks down, from counters that only grow (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from aiidpd.alerts.state import Observation, above
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.signals.checked import Look
+from aiidpd.components.thermal.signals.rolling import Sum
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+
+_CLEAR = 0.2  # of the seconds that are too much
+
+
+class _Brake(NamedTuple):
+    alert: str
+    counter: str  # the reading's figure
+    event: str  # what stands for it on a card without the counter
+    limit: str  # the policy's figure
+
+
+_BRAKES = (
+    _Brake(
+        rules.HARDWARE_THROTTLING, "hw_thermal_throttle_seconds", "hw_thermal_slowdown", "throttle_seconds"
+    ),
+    _Brake(
+        rules.SOFTWARE_THROTTLING,
+        "sw_thermal_throttle_seconds",
+        "sw_thermal_slowdown",
+        "software_throttle_seconds",
+    ),
+    _Brake(
+        rules.POWER_BRAKE, "hw_power_brake_throttle_seconds", "hw_power_brake_slowdown", "power_brake_seconds"
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A counter's last value, when that was read, and its growth lately."""
+
+    value: float | None
+    at: float
+    grown: Sum = field(default_factory=Sum)
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleMemory:
+    """The counters by name."""
+
+    counts: Mapping[str, Count] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def growth(before: float | None, value: float, elapsed: float) -> float:
+    """Return by how many seconds a counter of seconds grew within ``elapsed``, never more than that.
+
+    A counter that is lower than before began anew (the driver was loaded again), so all of it is growth.
+    """
+    if before is None:
+        return 0.0
+    grown = value - before if value >= before else value
+    return min(max(grown, 0.0), elapsed)
+
+
+def throttle(
+    memory: ThrottleMemory, look: Look, policy: AlarmPolicy
+) -> tuple[ThrottleMemory, tuple[Observation, ...]]:
+    """Return what is remembered after ``look``, and how the alerts about throttling stand."""
+    counts: dict[str, Count] = {}
+    told = []
+    for brake in _BRAKES:
+        before = memory.counts.get(brake.counter)
+        value = getattr(look.reading, brake.counter)
+        if value is not None:
+            grown = growth(before.value, value, look.now - before.at) if before else 0.0
+        elif look.reading.clock_events is not None:
+            grown = look.elapsed if brake.event in look.reading.clock_events else 0.0
+        else:
+            if before:
+                counts[brake.counter] = before
+            continue
+        sums = (before.grown if before else Sum()).add(look.now, grown, policy.throttle_window)
+        counts[brake.counter] = Count(value, look.now, sums)
+        much: float = getattr(policy, brake.limit)
+        total = min(sums.total, policy.throttle_window)
+        told.append(
+            look.says(
+                brake.alert,
+                above(total, much, _CLEAR * much),
+                throttle_seconds=round(total, 3),
+                window_seconds=policy.throttle_window,
+                limit_seconds=much,
+            )
+        )
+    return ThrottleMemory(MappingProxyType(counts)), tuple(told)

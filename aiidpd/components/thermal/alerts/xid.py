@@ -1,0 +1,71 @@
+"""Which Xid events were lately, by whose fault they are (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from aiidpd.alerts.state import Condition, Observation
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.alerts.presence import Known
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.xid import XidClass, XidEvent, meaning
+from aiidpd.kernel.events import Scalar
+
+_ALERTS = {
+    XidClass.APPLICATION: rules.XID_APPLICATION,
+    XidClass.DRIVER: rules.XID_DRIVER,
+    XidClass.HARDWARE: rules.XID_HARDWARE,
+    XidClass.UNKNOWN: rules.XID_UNKNOWN,
+}
+_STRANGER = Known(-1, "never read")
+
+
+@dataclass(frozen=True, slots=True)
+class LastXid:
+    """The last event of one class on one GPU, and how many there were since they began to be watched."""
+
+    at: float
+    code: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class XidMemory:
+    """The last event by GPU (UUID) and class."""
+
+    last: Mapping[tuple[str, XidClass], LastXid] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemory:
+    """Return what is remembered after ``events``, which happened just now."""
+    last = dict(memory.last)
+    for event in events:
+        key = (event.uuid, meaning(event.code).kind)
+        before = last.get(key)
+        last[key] = LastXid(now, event.code, before.count + 1 if before else 1)
+    return XidMemory(MappingProxyType(last))
+
+
+def about(
+    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, policy: AlarmPolicy
+) -> Iterator[Observation]:
+    """Yield how the alerts about Xid events stand for ``gpus`` (UUIDs) and for every GPU that had one.
+
+    ``names`` has every GPU that was ever read: one that fell off the bus says so by an Xid, and can't be
+    read any more. An event stands for the policy's window.
+    """
+    for uuid in sorted({uuid for uuid, _ in memory.last} | {*gpus}):
+        known = names.get(uuid, _STRANGER)
+        for kind, alert in _ALERTS.items():
+            seen = memory.last.get((uuid, kind))
+            lately = seen is not None and now - seen.at < policy.xid_window
+            evidence: dict[str, Scalar] = {
+                "gpu": known.index,
+                "name": known.name,
+                "xid": seen.code if seen else 0,
+                "meaning": meaning(seen.code).text if seen else "none so far",
+                "xid_count": seen.count if seen else 0,
+            }
+            yield Observation(alert, uuid, Condition.HOLDS if lately else Condition.CLEAR, evidence)

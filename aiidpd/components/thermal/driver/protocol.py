@@ -1,0 +1,177 @@
+"""What the NVML child's answers mean (pure): a line becomes a snapshot or an error, never half of one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.gpu import (
+    FIGURES,
+    FLAGS,
+    Fan,
+    GpuProcess,
+    GpuReading,
+    GpuSnapshot,
+    MigInstance,
+    XidCount,
+    clock_event_names,
+)
+from aiidpd.components.thermal.signals.bounds import sift
+from aiidpd.components.thermal.xid import XidEvent, XidLedger
+from aiidpd.kernel.errors import Unavailable, describe
+
+
+class Malformed(ValueError):
+    """A line that is no answer to the request."""
+
+
+def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
+    """Return the snapshot in ``line``, the answer to the request ``identity``.
+
+    Xid events are recorded in ``ledger``, in either case.
+
+    Raises:
+        Unavailable: the child could read no GPU and says why.
+        Malformed: the line is not an answer, or not to this request.
+    """
+    with _malformed():
+        answer = _mine(line, identity)
+        xids = [XidEvent(_text(event["uuid"]), _count(event["code"])) for event in answer["xids"]]
+        result = _fault(answer["error"]) if "error" in answer else _snapshot(answer)
+    for event in xids:
+        ledger.record(event)
+    if isinstance(result, GpuFault):
+        raise Unavailable("read", result.subject, reason=str(result), remedy=result.remedy)
+    gpus = tuple(
+        replace(gpu, xids=_counts(ledger, gpu.uuid)) if gpu.xids is not None else gpu for gpu in result.gpus
+    )
+    return replace(result, gpus=gpus, xids=ledger.take())
+
+
+def decode_applied(line: bytes, identity: int) -> GpuFault | None:
+    """Return the refusal in ``line``, the answer to the request ``identity``, or None: it was done.
+
+    Raises:
+        Malformed: the line is not an answer, or not to this request.
+    """
+    with _malformed():
+        fault = _mine(line, identity)["fault"]
+        return None if fault is None else _fault(fault)
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        raise Malformed(describe(error)) from error
+
+
+def _mine(line: bytes, identity: int) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(line)
+    if answer["id"] != identity:
+        raise ValueError(f"it answers request {answer['id']!r}, not {identity}")
+    return answer
+
+
+def _snapshot(answer: dict[str, Any]) -> GpuSnapshot:
+    faults = [_fault(fault) for fault in answer["faults"]]
+    return GpuSnapshot(
+        gpus=tuple(_reading(gpu, faults) for gpu in answer["gpus"]),
+        driver_version=_text(answer["driver_version"]),
+        simulated=False,
+        faults=tuple(faults),
+    )
+
+
+def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> GpuReading:
+    index = _count(gpu["index"])
+    bits = gpu.get("clock_event_bits")
+    figures, lies = sift(index, {figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu})
+    faults += lies
+    processes = gpu.get("processes")
+    known: dict[str, Any] = {**figures, **{flag: _flag(gpu[flag]) for flag in FLAGS if flag in gpu}}
+    return GpuReading(
+        index=index,
+        uuid=_text(gpu["uuid"]),
+        name=_text(gpu["name"]),
+        clock_event_bits=None if bits is None else _count(bits),
+        clock_events=None if bits is None else clock_event_names(_count(bits)),
+        fans=tuple(_fan(fan) for fan in gpu.get("fans", ())),
+        xids=() if _flag(gpu.get("reports_xids", False)) else None,
+        processes=None if processes is None else tuple(_process(process) for process in processes),
+        mig_instances=tuple(_instance(part) for part in gpu.get("mig_instances", ())),
+        **known,
+    )
+
+
+def _counts(ledger: XidLedger, uuid: str) -> tuple[XidCount, ...]:
+    return tuple(XidCount(code, count) for code, count in ledger.counts(uuid))
+
+
+def _fan(fan: dict[str, Any]) -> Fan:
+    return Fan(_count(fan["index"]), _maybe(fan.get("speed_ratio")), _maybe(fan.get("speed_rpm")))
+
+
+def _process(process: dict[str, Any]) -> GpuProcess:
+    container = process["container_id"]
+    return GpuProcess(
+        pid=_count(process["pid"]),
+        kind=_text(process["kind"]),
+        name=_text(process["name"]),
+        used_memory_bytes=_maybe(process["used_memory_bytes"]),
+        container_id=None if container is None else _text(container),
+    )
+
+
+def _instance(part: dict[str, Any]) -> MigInstance:
+    return MigInstance(
+        uuid=_text(part["uuid"]),
+        gpu_instance=_count(part["gpu_instance"]),
+        compute_instance=_count(part["compute_instance"]),
+        memory_used_bytes=_maybe(part.get("memory_used_bytes")),
+        memory_total_bytes=_maybe(part.get("memory_total_bytes")),
+    )
+
+
+def _fault(fault: dict[str, Any]) -> GpuFault:
+    index, code = fault["index"], fault["code"]
+    return GpuFault(
+        index=None if index is None else _count(index),
+        call=_text(fault["call"]),
+        code=None if code is None else _count(code),
+        name=_text(fault["name"]),
+    )
+
+
+def _maybe(value: object) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} where true or false belongs")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{value!r} where a finite number belongs")
+    return float(value)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise TypeError(f"{value!r} where a whole number belongs")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} where text belongs")
+    return value

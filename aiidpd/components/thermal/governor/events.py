@@ -1,0 +1,166 @@
+"""The governor's events, findings and counts, in words that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from aiidpd.components.thermal.governor.journal import Baseline, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
+from aiidpd.components.thermal.governor.restore import RIGHTS, Outcome
+from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Yielded
+from aiidpd.components.thermal.governor.view import Tally, count
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.errors import describe
+from aiidpd.kernel.events import Event, Scalar, Severity
+
+SOURCE: Final = "thermal"
+
+_DENIED = "gpu_governor_denied"
+_BLIND = "gpu_governor_blind"
+_RESTORE = "gpu_governor_restore"
+_LEASE = "gpu_governor_lease"
+
+
+class GovernorTeller:
+    """Publishes what the governor does, reports what keeps it from doing it, and counts in ``tally``."""
+
+    def __init__(self, tally: Tally, bus: EventBus, health: Health, clock: Clock, *, simulated: bool) -> None:
+        self._tally = tally
+        self._bus = bus
+        self._health = health
+        self._clock = clock
+        self._simulated = simulated
+
+    def begin(self) -> None:
+        """Withdraw what a run before this one found: what still holds is found again."""
+        for finding in self._health.findings():
+            if finding.code in (_DENIED, _BLIND, _LEASE):
+                self._health.clear(finding.code, finding.subject)
+
+    def moved(self, move: Move) -> None:
+        """Tell of a step that was carried out, or would have been."""
+        evidence: dict[str, Scalar] = {
+            "gpu": move.index,
+            "level_before": move.before,
+            "level": move.after,
+            "power_limit_watts": move.rung.power_watts,
+            "clock_limit_hertz": move.rung.clock_hertz,
+            "back_off": move.rung.back_off,
+            "dry_run": move.dry_run,
+            **move.evidence,
+        }
+        down = move.after >= move.before
+        if move.after != move.before and not move.dry_run:
+            count(self._tally.lowered if down else self._tally.raised, move.index, move.uuid)
+        what = str(move.rung) if move.after else "its baseline"
+        reason = f"{move.reason}; {'would set' if move.dry_run else 'sets'} {what}"
+        warn = down and not move.dry_run
+        kind = "gpu.governor_acted" if down else "gpu.governor_eased"
+        self.publish(kind, move.uuid, reason, evidence, Severity.WARNING if warn else Severity.INFO)
+
+    def refused(self, move: Move, refusal: Refused, baseline: Baseline | None) -> None:
+        """Tell of a setting that the driver did not take; ``baseline`` is what the lease has of the GPU."""
+        fault, uuid = refusal.fault, refusal.uuid
+        count(self._tally.refused, refusal.index, uuid)
+        evidence: dict[str, Scalar] = {
+            "gpu": refusal.index,
+            "lever": refusal.lever,
+            "fault": fault.name,
+            "final": refusal.final,
+        }
+        reason = f"GPU {refusal.index} ({move.name}): its {refusal.lever} can't be set: {fault}"
+        if fault.name == NO_PERMISSION:
+            what = f"may not set anything, so it only tells what it would do: {fault}"
+            self._health.report(
+                _DENIED, "", severity=Severity.WARNING, reason=f"the governor {what}", remedy=RIGHTS
+            )
+        elif move.after == 0 and baseline is not None:
+            self.not_restored(Outcome(uuid, baseline, str(fault), fault.remedy))
+        self.publish("gpu.governor_refused", uuid, reason, evidence, Severity.WARNING)
+
+    def yielded(self, effect: Yielded) -> None:
+        """Tell that somebody else's limit is the baseline now."""
+        evidence: dict[str, Scalar] = {"gpu": effect.index, "power_limit_watts": effect.watts}
+        reason = f"{effect.reason}; that is the baseline now"
+        self.publish("gpu.governor_yielded", effect.uuid, reason, evidence, Severity.WARNING)
+
+    def blind(self, effect: Blind) -> None:
+        """Tell that a GPU can't be governed, or can again."""
+        if effect.reason:
+            reason = f"GPU {effect.index} is not governed: {effect.reason}"
+            self._health.report(_BLIND, effect.uuid, severity=Severity.WARNING, reason=reason)
+        else:
+            self._health.clear(_BLIND, effect.uuid)
+
+    def restored(self, uuid: str, baseline: Baseline, why: str) -> None:
+        """Tell that a GPU is as it was."""
+        self._health.clear(_RESTORE, uuid)
+        count(self._tally.restored, baseline.index, uuid)
+        evidence: dict[str, Scalar] = {
+            "gpu": baseline.index,
+            "power_limit_watts": baseline.power_limit_watts,
+            "clocks_unlocked": baseline.clocks,
+        }
+        reason = f"GPU {baseline.index} ({baseline.name}) is back at its baseline: {why}"
+        self.publish("gpu.governor_restored", uuid, reason, evidence)
+
+    def not_restored(self, outcome: Outcome) -> None:
+        """Tell that a GPU is not as it was, and why."""
+        baseline = outcome.baseline
+        reason = f"GPU {baseline.index} ({baseline.name}) is not back at its baseline: {outcome.problem}"
+        remedy = f"{outcome.remedy}; it is tried again" if outcome.remedy else "it is tried again"
+        self._health.report(_RESTORE, outcome.uuid, severity=Severity.ERROR, reason=reason, remedy=remedy)
+
+    def void(self, uuid: str, baseline: Baseline, why: str) -> None:
+        """Tell that what the lease says of a GPU counts no longer."""
+        reason = f"the lease on GPU {baseline.index} ({baseline.name}) is void: {why}"
+        self.publish("gpu.governor_lease_void", uuid, reason, {"gpu": baseline.index})
+
+    def lease_unusable(self, file: LeaseFile, error: LeaseUnusable) -> None:
+        """Tell that no GPU is governed, since the lease can't be read."""
+        self._health.report(
+            _LEASE,
+            file.path.name,
+            severity=Severity.ERROR,
+            reason=f"no GPU is governed, since what they were like is not known: {error.reason}",
+            remedy=error.remedy,
+        )
+
+    def cannot_write(self, file: LeaseFile, error: OSError) -> None:
+        """Tell that the lease can't be written."""
+        self._health.report(
+            _LEASE,
+            file.path.name,
+            severity=Severity.ERROR,
+            reason=f"cannot write {file.path}: {describe(error)}; no GPU is changed without it",
+            remedy="see that the disk has room and that daemon.state_directory can be written to",
+        )
+
+    def lease_works(self, file: LeaseFile) -> None:
+        """Withdraw what the two above reported."""
+        self._health.clear(_LEASE, file.path.name)
+
+    def publish(
+        self,
+        kind: str,
+        uuid: str,
+        reason: str,
+        evidence: Mapping[str, Scalar],
+        severity: Severity = Severity.INFO,
+    ) -> None:
+        """Publish one event about the GPU ``uuid``."""
+        event = Event(
+            time=self._clock.time(),
+            source=SOURCE,
+            kind=kind,
+            subject=uuid,
+            severity=severity,
+            reason=reason,
+            evidence=MappingProxyType(dict(evidence)),
+            simulated=self._simulated,
+        )
+        self._bus.publish(event)

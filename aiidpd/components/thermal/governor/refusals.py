@@ -1,0 +1,59 @@
+"""What it means that the driver did not take a setting (pure)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from aiidpd.components.thermal.commands import Command, SetPowerLimit
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.governor.ladder import Ladder, Lever, Rung
+from aiidpd.components.thermal.governor.state import GovernorState, Move, Refused
+
+NO_PERMISSION = "NO_PERMISSION"
+NO_LEASE = "NO_LEASE"
+"""Our own name for a fault: the baseline could not be written down, so nothing was set."""
+
+ABSENT = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "INVALID_ARGUMENT", "DEPRECATED"})
+"""What NVML says of a setting that the card does not have."""
+
+_REFUSALS = ABSENT | {
+    NO_PERMISSION,
+    NO_LEASE,
+    "NOT_FOUND",
+}  # answers after which nothing has changed for certain
+
+
+def refused(
+    state: GovernorState, move: Move, command: Command, fault: GpuFault, *, retry_at: float
+) -> tuple[GovernorState, Refused]:
+    """Return the state after the driver refused ``command`` of ``move`` with ``fault``.
+
+    Without the right to set anything the governor goes on as a dry run. A lever that the card does not have
+    is left out from then on. Anything else (a hang, a lost GPU) leaves open what holds: it is set again at
+    ``retry_at``. Commands after the refused one count as not sent.
+    """
+    held = state.gpus[move.uuid]
+    lever = Lever.POWER if isinstance(command, SetPowerLimit) else Lever.CLOCKS
+    # What NVML answered is certain; a child that hung or died may have set it all the same.
+    untouched = fault.name in _REFUSALS and not move.touched_before and command is move.commands[0]
+    absent = fault.name in ABSENT and (untouched or lever is Lever.CLOCKS)
+    without = held.without | {lever} if absent else held.without
+    # Up: the gentler level is still what is wanted. Down: the GPU stands where it stood.
+    held = held._replace(without=without, level=min(move.before, move.after), retry_at=retry_at)
+    if untouched:
+        held = held._replace(ladder=(), level=0, applied=Rung(), touched=False, clocks_touched=False)
+    else:
+        ladder = _without_clocks(held.ladder) if absent else held.ladder
+        held = held._replace(ladder=ladder, level=min(held.level, len(ladder) - 1), applied=None)
+    if absent:
+        # The other lever need not wait; and clocks that can't be locked need no unlocking.
+        held = held._replace(retry_at=-math.inf, clocks_touched=False)
+    denied = fault.name == NO_PERMISSION
+    state = replace(state, permitted=state.permitted and not denied)
+    return state.put(move.uuid, held), Refused(held.number, move.uuid, lever, fault, absent or denied)
+
+
+def _without_clocks(ladder: Ladder) -> Ladder:
+    rungs = (replace(rung, clock_hertz=None) for rung in ladder)
+    return tuple(dict.fromkeys(rungs))

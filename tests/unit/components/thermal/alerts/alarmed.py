@@ -1,0 +1,89 @@
+"""A bench for alerts: readings go in, transitions come out; time is counted, never waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from aiidpd.alerts.rule import by_name
+from aiidpd.alerts.state import Alert, Change, Key, Stage, Transition, step
+from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
+from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.forecast.forecast import Foresight
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.xid import XidEvent
+from aiidpd.kernel.errors import Unavailable
+
+UUID = "GPU-0"
+COOL = GpuReading(
+    0,
+    UUID,
+    "card",
+    temperature_celsius=60.0,
+    power_watts=200.0,
+    power_limit_watts=300.0,
+    fan_ratio=0.5,
+    utilisation_ratio=0.9,
+    slowdown_celsius=97.0,
+    shutdown_celsius=100.0,
+)
+
+
+class Bench:
+    """What the watch makes of readings that lie ``period`` seconds apart."""
+
+    def __init__(self, policies: Policies | None = None, period: float = 1.0) -> None:
+        self.policies = policies or Policies()
+        self.rules = by_name(rules(self.policies.alarms))
+        self.period = period
+        self.now = 0.0
+        self.memory = Memory()
+        self.alerts: Mapping[Key, Alert] = {}
+        self.told: list[tuple[float, Transition]] = []
+        self.foreseen: tuple[Foresight, ...] = ()
+
+    def see(self, *gpus: GpuReading, faults: Iterable[GpuFault] = (), xids: Iterable[XidEvent] = ()) -> None:
+        """Take one reading of ``gpus``."""
+        snapshot = GpuSnapshot(gpus, "580", simulated=False, faults=tuple(faults), xids=tuple(xids))
+        self.memory, observed, self.foreseen = look(self.memory, snapshot, self.now, self.policies)
+        self._step(observed)
+
+    def miss(self, error: Unavailable, *xids: XidEvent) -> None:
+        """Take that nothing could be read."""
+        self.memory, observed = miss(self.memory, error, xids, self.now, self.policies)
+        self._step(observed)
+
+    def watch(self, seconds: float, **figures: Any) -> None:
+        """See one GPU with ``figures`` for ``seconds``."""
+        until = self.now + seconds
+        while self.now < until:
+            self.see(replace(COOL, **figures))
+
+    def _step(self, observed: Any) -> None:
+        self.alerts, told = step(self.alerts, observed, self.now, self.rules)
+        for each in told:
+            assert each.reason  # that every summary finds its evidence
+            self.told.append((self.now, each))
+        self.now += self.period
+
+    @property
+    def firing(self) -> set[str]:
+        return {name for (name, _), alert in self.alerts.items() if alert.stage is Stage.FIRING}
+
+    def changes(self, alert: str) -> list[Change]:
+        """Return what became of ``alert``, in order."""
+        return [each.change for _, each in self.told if each.rule.name == alert]
+
+    def changes_fired(self) -> set[str]:
+        """Return every alert that ever fired."""
+        return {each.rule.name for _, each in self.told if each.change is Change.FIRING}
+
+    def fired_at(self, alert: str) -> float:
+        """Return when ``alert`` first fired."""
+        return next(at for at, each in self.told if each.rule.name == alert and each.change is Change.FIRING)
+
+    def reason(self, alert: str) -> str:
+        """Return what was said last about ``alert``."""
+        return next(each.reason for _, each in reversed(self.told) if each.rule.name == alert)

@@ -1,0 +1,158 @@
+"""A GPU on the RC model that obeys the governor: what the governor is tried on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import pairwise
+
+from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
+from aiidpd.components.thermal.governor.decide import step
+from aiidpd.components.thermal.governor.state import Effect, GovernorPolicy, GovernorState, Mode, Move
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import Cadence, Pace, follow
+from aiidpd.components.thermal.rc_model import Card, CardState, advance
+
+UUID = "GPU-0"
+TOP_HERTZ = 2.6e9
+ON = GovernorPolicy(mode=Mode.ON)
+_LOOKS, _CADENCE = ThermalPolicy(), Cadence()
+
+
+def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
+    """Return what a desktop card of 300 W (100 to 350) says whose driver throttles from 92 °C."""
+    known = GpuReading(
+        0,
+        UUID,
+        "card",
+        temperature_celsius=temperature,
+        slowdown_celsius=92.0,
+        power_watts=280.0,
+        power_limit_set_watts=300.0,
+        power_limit_default_watts=300.0,
+        power_limit_min_watts=100.0,
+        power_limit_max_watts=350.0,
+        graphics_clock_max_hertz=TOP_HERTZ,
+        clock_events=(),
+    )
+    return replace(known, **figures)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=4096)
+def told(celsius: float, watts: float, limit: float, slowdown: float, throttled: bool) -> GpuSnapshot:
+    """Return what the card says in whole degrees and watts; made once, since a day has 345,600 readings."""
+    return snapshot(
+        reading(
+            celsius,
+            slowdown_celsius=slowdown,
+            power_watts=watts,
+            power_limit_set_watts=limit,
+            clock_events=("sw_thermal_slowdown",) if throttled else (),
+        )
+    )
+
+
+def snapshot(*gpus: GpuReading) -> GpuSnapshot:
+    return GpuSnapshot(gpus, "580", simulated=False)
+
+
+@dataclass
+class Rig:
+    """One card, its load, and the governor.
+
+    It is looked at every ``seconds``; where that is 0 as often as the thermal worker looks: once a second,
+    and four times near a limit. ``noise`` is the largest error of the sensor, which tells whole degrees.
+    A setting takes effect ``delay`` seconds after it was made.
+    """
+
+    card: Card = field(default_factory=Card)
+    policy: GovernorPolicy = ON
+    noise: float = 0.0
+    seed: int = 0
+    temperature: float = 45.0
+    seconds: float = 1.0
+    delay: float = 0.0
+    now: float = 0.0
+    limit: float = 300.0
+    clock: float = TOP_HERTZ
+    throttled: float = 0.0
+    hottest: float = -273.0
+    joules: float = 0.0
+    state: GovernorState = field(default_factory=GovernorState)
+    effects: list[Effect] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+        self._at = CardState(self.temperature)
+        self._pace = Pace(self.seconds or _LOOKS.interval)
+        self._set = self.card, 0.0, 0.0, self.card
+        self._coming: list[tuple[float, Command]] = []
+
+    def run(self, seconds: float, load: Callable[[float], float] = lambda _: 1.0) -> Rig:
+        until = self.now + seconds
+        while self.now < until:
+            pause = self._pace.interval
+            self.now += pause
+            while self._coming and self._coming[0][0] < self.now:
+                self._take(self._coming.pop(0)[1])
+            self._heat(load(self.now), pause)
+            self._govern()
+        return self
+
+    def _heat(self, load: float, seconds: float) -> None:
+        if self._set[:3] != (self.card, self.limit, self.clock):
+            obeys = replace(self.card, power_limit_watts=self.limit, clock_ratio=self.clock / TOP_HERTZ)
+            self._set = self.card, self.limit, self.clock, obeys
+        self._at = advance(self._set[3], self._at, load, seconds)
+        self.throttled = self._at.throttled_seconds
+        self.joules = self._at.energy_joules
+        self.hottest = max(self.hottest, self._at.temperature_celsius)
+
+    def _govern(self) -> None:
+        at, noise = self._at, self._random.uniform(-self.noise, self.noise)
+        celsius, watts = float(round(at.temperature_celsius + noise)), float(round(at.power_watts))
+        seen = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
+        if not self.seconds:
+            self._pace = follow(self._pace, seen, _LOOKS, _CADENCE)
+        self.state, effects = step(self.state, seen, self.now, self.policy)
+        self.effects += effects
+        for effect in effects:
+            if isinstance(effect, Move):
+                self.obey(effect)
+
+    def obey(self, move: Move) -> None:
+        self.commands += move.commands
+        for command in move.commands:
+            if self.delay:
+                self._coming.append((self.now + self.delay, command))
+            else:
+                self._take(command)
+
+    def _take(self, command: Command) -> None:
+        match command:
+            case SetPowerLimit(watts=watts):
+                assert 100 <= watts <= 350
+                self.limit = watts
+            case LockClocks(max_hertz=hertz):
+                assert 0 < hertz <= TOP_HERTZ
+                self.clock = hertz
+            case ResetClocks():
+                self.clock = TOP_HERTZ
+
+    @property
+    def moves(self) -> list[Move]:
+        return [effect for effect in self.effects if isinstance(effect, Move)]
+
+    @property
+    def reversals(self) -> int:
+        """How often it went up after it went down, or down after up."""
+        ways = [move.after > move.before for move in self.moves]
+        return sum(one != other for one, other in pairwise(ways))
+
+    @property
+    def level(self) -> int:
+        return self.state.gpus[UUID].level

@@ -1,0 +1,478 @@
+"""The governor's hands: nothing is set that could not be put back, nothing believed that was not read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
+from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
+from aiidpd.components.thermal.governor.controller import Governor
+from aiidpd.components.thermal.governor.journal import NAME, Baseline, LeaseFile
+from aiidpd.components.thermal.governor.metrics import GovernorCollector
+from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
+from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Finding, Health
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.latest import Latest
+from tests.fakes.clock import FakeClock
+from tests.unit.components.thermal.governor.governed import ON, UUID, reading
+
+OTHER = "GPU-1"
+CARD = Baseline(0, "card", 280.0, clocks=True)
+
+
+class ObedientGpus:
+    """Two cards that take what they are told, but for what ``faults`` says of a kind of command."""
+
+    simulated = False
+    holding = False
+
+    def __init__(self, lease: Path) -> None:
+        self.cards = {UUID: reading(60.0), OTHER: reading(60.0, uuid=OTHER, index=1)}
+        self.faults: dict[type, GpuFault] = {}
+        self.deaf = False
+        self.lease = lease
+        self.applied: list[Command] = []
+        self.leased: list[Mapping[str, Any]] = []
+        self.gone: Exception | None = None
+
+    async def read(self, *, fast: bool = False) -> GpuSnapshot:
+        del fast
+        if self.gone is not None:
+            raise self.gone
+        return GpuSnapshot(tuple(self.cards.values()), "580", simulated=False)
+
+    async def apply(self, command: Command) -> GpuFault | None:
+        self.applied.append(command)
+        self.leased.append(json.loads(self.lease.read_text())["gpus"])
+        if command.uuid not in self.cards:
+            return GpuFault(None, "nvmlDeviceGetHandleByUUID", 6, "NOT_FOUND")
+        if type(command) in self.faults:
+            return self.faults[type(command)]
+        if isinstance(command, SetPowerLimit) and not self.deaf:
+            self.set(command.uuid, power_limit_set_watts=command.watts)
+        return None
+
+    def set(self, uuid: str, **figures: float | None) -> None:
+        self.cards[uuid] = replace(self.cards[uuid], **figures)  # type: ignore[arg-type]
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class House:
+    """A governor on obedient cards, and everything that leaves it."""
+
+    def __init__(self, clock: FakeClock, folder: Path) -> None:
+        self.clock = clock
+        self.path = folder / NAME
+        self.gpus = ObedientGpus(self.path)
+        self.events: list[Event] = []
+        self.tally = Tally()
+        self.latest: Latest[GovernanceView] = Latest(clock, 5.0)
+        self.bus = EventBus()
+        self.bus.attach(events=self.events.append)
+        self.health = Health(clock, self.bus)
+        self.governor = self.made(ON)
+
+    def made(self, policy: GovernorPolicy) -> Governor:
+        return Governor(
+            self.gpus,
+            policy,
+            LeaseFile(self.path, boot_id="this boot"),
+            latest=self.latest,
+            tally=self.tally,
+            bus=self.bus,
+            health=self.health,
+            clock=self.clock,
+            containers=("vllm", "comfy"),
+        )
+
+    async def passes(self, count: int = 1, temperature: float | None = None) -> None:
+        if temperature is not None:
+            self.gpus.set(UUID, temperature_celsius=temperature)
+        for _ in range(count):
+            await self.clock.advance(1.0)
+            await self.governor.act(await self.gpus.read())
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def findings(self) -> list[Finding]:
+        return [finding for finding in self.health.findings() if finding.code.startswith("gpu_governor")]
+
+    def limit(self, uuid: str = UUID) -> float | None:
+        return self.gpus.cards[uuid].power_limit_set_watts
+
+    def lease(self) -> Mapping[str, Any]:
+        return dict(json.loads(self.path.read_text())["gpus"]) if self.path.exists() else {}
+
+    def leave(self, boot: str = "this boot", **gpus: Baseline) -> None:
+        LeaseFile(self.path, boot_id=boot).write(gpus)
+
+
+@pytest.fixture
+def house(clock: FakeClock, tmp_path: Path) -> House:
+    return House(clock, tmp_path)
+
+
+async def test_the_baseline_is_on_the_disk_before_the_first_setting(house: House) -> None:
+    await house.passes(1, 95.0)
+
+    assert house.limit() == 180.0
+    assert [lease[UUID]["power_limit_watts"] for lease in house.gpus.leased] == [300.0]
+    assert house.kinds() == ["gpu.governor_acted"]
+    (acted,) = house.events
+    assert acted.severity is Severity.WARNING
+    assert acted.evidence["power_limit_watts"] == 180.0
+    assert acted.evidence["over_target_celsius"] == 8.0
+    assert "sets a power limit of 180 W" in acted.reason
+
+
+async def test_that_clocks_may_be_locked_is_on_the_disk_before_the_first_locking(house: House) -> None:
+    await house.passes(10, 95.0)
+
+    locked = [
+        lease[UUID]["clocks"]
+        for command, lease in zip(house.gpus.applied, house.gpus.leased, strict=True)
+        if isinstance(command, LockClocks)
+    ]
+    assert locked
+    assert all(locked)
+    assert house.gpus.leased[0][UUID]["clocks"] is False
+
+
+async def test_the_lease_goes_when_a_reading_shows_the_baseline_and_not_before(house: House) -> None:
+    await house.passes(2, 95.0)
+    house.gpus.set(UUID, temperature_celsius=40.0)
+    while house.limit() != 300.0:
+        await house.passes()
+        assert house.lease()
+    house.gpus.set(UUID, power_limit_set_watts=None)  # for a moment it can't be read
+    await house.passes(3)
+    assert house.lease()
+    house.gpus.set(UUID, power_limit_set_watts=300.0)
+    await house.passes()
+
+    assert not house.path.exists()
+    assert house.kinds()[-1] == "gpu.governor_restored"
+    assert house.tally.restored == {(0, UUID): 1}
+
+
+async def test_what_can_not_be_written_down_is_not_set(house: House, tmp_path: Path) -> None:
+    await house.passes()
+    away = tmp_path.with_suffix(".gone")
+    tmp_path.rename(away)  # noqa: ASYNC240 -- nothing else runs
+    await house.passes(30, 95.0)
+    assert house.gpus.applied == []
+    (finding,) = house.findings()
+    assert (finding.code, finding.severity) == ("gpu_governor_lease", Severity.ERROR)
+    assert "no GPU is changed without it" in finding.reason
+
+    away.rename(tmp_path)
+    await house.passes(30)
+    assert house.limit() == 150.0
+    assert house.findings() == []
+
+
+async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house: House) -> None:
+    house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 4, "NO_PERMISSION")
+    await house.passes(60, 95.0)
+
+    assert len(house.gpus.applied) == 1
+    assert not house.path.exists()
+    (finding,) = house.findings()
+    assert (finding.code, finding.severity) == ("gpu_governor_denied", Severity.WARNING)
+    assert "CAP_SYS_ADMIN" in finding.remedy
+    assert house.kinds().count("finding.raised") == 1
+    told = [event for event in house.events if event.kind == "gpu.governor_acted"]
+    assert told
+    assert all(event.evidence["dry_run"] and event.severity is Severity.INFO for event in told)
+    assert "gpu.back_off" not in house.kinds(), "a dry run asks nobody for anything"
+    view = house.latest.get()
+    assert view is not None
+    assert view.value.mode is Mode.DRY_RUN
+
+    house.governor = house.made(ON)  # the drop-in was installed, the worker replaced
+    house.gpus.faults.clear()
+    await house.passes(2)
+    assert house.findings() == []
+    assert house.limit() == 150.0
+
+
+@pytest.mark.parametrize("name", [NO_ANSWER, DIED, "UNKNOWN", "GPU_IS_LOST", "TIMEOUT"])
+async def test_a_setter_that_fails_is_tried_again_and_put_back_all_the_same(house: House, name: str) -> None:
+    house.gpus.faults[SetPowerLimit] = GpuFault(0, "SetPowerLimit", None, name)
+    await house.passes(25, 95.0)
+    assert house.lease()[UUID]["power_limit_watts"] == 300.0
+    assert 2 <= len(house.gpus.applied) <= 6
+
+    house.gpus.faults.clear()
+    await house.passes(15)
+    assert house.limit() == 150.0
+    await house.governor.restore()
+    assert house.limit() == 300.0
+    assert not house.path.exists()
+
+
+async def test_a_card_that_takes_a_limit_and_keeps_its_own_is_not_called_restored(house: House) -> None:
+    await house.passes(2, 95.0)
+    house.gpus.deaf = True
+    await house.governor.restore()
+
+    assert house.lease()
+    (finding,) = house.findings()
+    assert finding.code == "gpu_governor_restore"
+    assert finding.severity is Severity.ERROR
+    assert "its power limit is 150 W, not 300 W" in finding.reason
+    assert f"nvidia-smi -i {UUID} -pl 300" in finding.remedy
+
+
+async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_next_run(house: House) -> None:
+    await house.passes(2, 95.0)
+    house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 999, "UNKNOWN")
+    await house.governor.restore()
+    assert house.lease()
+    house.governor = house.made(GovernorPolicy(mode=Mode.OFF))
+    await house.passes(15)
+    assert [finding.code for finding in house.findings()] == ["gpu_governor_restore"]
+    assert house.kinds().count("finding.raised") == 1
+
+    house.gpus.faults.clear()
+    await house.passes(11)
+    assert house.limit() == 300.0
+    assert not house.path.exists()
+    assert house.findings() == []
+
+
+async def test_a_restore_on_the_way_up_that_is_refused_is_told_and_tried_again(house: House) -> None:
+    await house.passes(1, 88.0)
+    house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 999, "UNKNOWN")
+    await house.passes(120, 40.0)
+    assert house.tally.refused[0, UUID] > 1
+    assert "gpu.governor_refused" in house.kinds()
+
+    house.gpus.faults.clear()
+    await house.passes(400)
+    assert house.limit() == 300.0
+    assert not house.path.exists()
+    assert house.findings() == []
+
+
+async def test_a_crashed_child_costs_the_restore_one_more_try_and_no_more(house: House) -> None:
+    await house.passes(2, 95.0)
+    faults, died = house.gpus.faults, GpuFault(None, "SetPowerLimit", None, DIED)
+    apply = house.gpus.apply
+
+    async def once(command: Command) -> GpuFault | None:
+        faults[SetPowerLimit] = died
+        house.gpus.apply = apply  # type: ignore[method-assign]
+        fault = await apply(command)
+        faults.clear()
+        return fault
+
+    house.gpus.apply = once  # type: ignore[method-assign]
+    await house.governor.restore()
+
+    assert house.limit() == 300.0
+    assert not house.path.exists()
+
+
+async def test_what_an_earlier_run_left_is_restored_before_anything_is_governed(house: House) -> None:
+    house.leave(**{UUID: CARD})
+    house.gpus.set(UUID, power_limit_set_watts=150.0)
+    await house.passes(1, 95.0)
+
+    assert house.gpus.applied == [SetPowerLimit(UUID, 280.0), ResetClocks(UUID)]
+    restored = next(event for event in house.events if event.kind == "gpu.governor_restored")
+    assert "an earlier run of the daemon left it changed" in restored.reason
+    await house.passes()
+    assert house.lease()[UUID]["power_limit_watts"] == 280.0, "the baseline that governing begins from"
+
+
+async def test_it_is_restored_where_the_governor_is_off_too(house: House) -> None:
+    house.leave(**{UUID: CARD})
+    house.gpus.set(UUID, power_limit_set_watts=150.0)
+    house.governor = house.made(GovernorPolicy())
+    await house.passes(3, 95.0)
+
+    assert house.limit() == 280.0
+    assert not house.path.exists()
+
+
+async def test_a_gpu_that_is_not_there_keeps_its_lease_and_its_peers_are_governed(house: House) -> None:
+    house.leave(**{"GPU-9": replace(CARD, index=9)})
+    await house.passes(3, 95.0)
+
+    assert set(house.lease()) == {"GPU-9", UUID}
+    (finding,) = house.findings()
+    assert finding.subject == "GPU-9"
+    assert "the driver does not list it now" in finding.reason
+    assert house.limit() == 150.0
+
+    house.gpus.cards["GPU-9"] = reading(60.0, uuid="GPU-9", index=9, power_limit_set_watts=150.0)
+    await house.passes(11)
+    assert house.limit("GPU-9") == 280.0
+    assert set(house.lease()) == {UUID}
+
+
+async def test_a_lease_from_another_boot_is_void_and_nothing_is_set(house: House) -> None:
+    house.leave("an earlier boot", **{UUID: CARD})
+    await house.passes(2, 60.0)
+
+    assert house.gpus.applied == []
+    assert not house.path.exists()
+    assert house.kinds() == ["gpu.governor_lease_void"]
+
+
+async def test_a_lease_on_a_simulated_gpu_ended_with_its_process(house: House) -> None:
+    house.leave(**{UUID: replace(CARD, simulated=True)})
+    await house.passes(2, 60.0)
+
+    assert house.gpus.applied == []
+    assert not house.path.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"version": 2}',
+        '{"version": 1, "boot_id": "this boot", "pid": 1, "written_at": 1, "gpus": {"GPU-0": {}}}',
+        (
+            '{"version": 1, "boot_id": "this boot", "pid": 1, "written_at": 1, "gpus": {"GPU-0": '
+            '{"index": 0, "name": "card", "power_limit_watts": -5, "clocks": false, "simulated": false}}}'
+        ),
+        "[" * 100_000,
+        "\udcff\udcfe",
+    ],
+)
+async def test_a_lease_that_makes_no_sense_stops_all_governing_and_is_kept(
+    house: House, content: str
+) -> None:
+    house.path.write_bytes(content.encode(errors="surrogateescape"))
+    await house.passes(25, 95.0)
+    await house.governor.restore()
+
+    assert house.gpus.applied == []
+    assert house.path.read_bytes() == content.encode(errors="surrogateescape")
+    (finding,) = house.findings()
+    assert (finding.code, finding.severity) == ("gpu_governor_lease", Severity.ERROR)
+    assert "aiidpd restore-gpus --to-default" in finding.remedy
+
+
+async def test_once_a_damaged_lease_was_dealt_with_it_governs(house: House) -> None:
+    house.path.write_text("{")
+    await house.passes(2, 95.0)
+    house.path.unlink()
+    await house.passes(15)
+
+    assert house.limit() == 150.0
+    assert house.findings() == []
+
+
+async def test_without_gpus_the_end_leaves_the_lease_for_whoever_comes_next(house: House) -> None:
+    await house.passes(2, 95.0)
+    house.gpus.gone = Unavailable("read", "GPUs", reason="the driver is gone", remedy="bring it back")
+    await house.governor.restore()
+
+    assert house.lease()
+    (finding,) = house.findings()
+    assert "the driver is gone" in finding.reason
+    assert "bring it back" in finding.remedy
+
+
+async def test_a_second_end_does_not_touch_the_driver(house: House) -> None:
+    await house.passes(2, 95.0)
+    await house.governor.restore()
+    count = len(house.gpus.applied)
+    await house.governor.restore()
+
+    assert len(house.gpus.applied) == count
+
+
+async def test_others_are_asked_again_while_it_is_hot_and_let_off_at_the_end(house: House) -> None:
+    await house.passes(400, 95.0)
+    asked = [event for event in house.events if event.kind == "gpu.back_off"]
+    assert len(asked) == 2
+    assert asked[0].subject == UUID
+    assert asked[0].evidence == {"gpu": 0, "hold_seconds": 600.0, "containers": "vllm, comfy"}
+    assert asked[1].time - asked[0].time == 300
+    await house.governor.restore()
+
+    assert house.kinds().count("gpu.back_off_ended") == 1
+
+
+async def test_a_limit_that_somebody_else_sets_is_in_the_lease(house: House) -> None:
+    await house.passes(2, 95.0)
+    house.gpus.set(UUID, power_limit_set_watts=137.0)
+    await house.passes(5, 60.0)
+    assert "gpu.governor_yielded" in house.kinds()
+    await house.governor.restore()
+
+    assert house.limit() == 137.0
+
+
+async def test_off_and_cool_nothing_is_ever_set_or_written(house: House) -> None:
+    house.governor = house.made(GovernorPolicy())
+    await house.passes(5, 95.0)
+    house.governor = house.made(ON)
+    await house.passes(5, 60.0)
+    await house.governor.restore()
+
+    assert house.gpus.applied == []
+    assert house.events == []
+    assert not house.path.exists()
+
+
+async def test_prometheus_sees_level_limit_and_counts(house: House) -> None:
+    collector = GovernorCollector(house.latest, house.tally)
+    await house.passes(1, 95.0)
+    seen = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in collector.collect()
+        for sample in family.samples
+    }
+    assert seen["aiidpd_gpu_governor_mode", "on"] == 1
+    assert seen["aiidpd_gpu_governor_level", "0", UUID] == 20
+    assert seen["aiidpd_gpu_governor_power_limit_watts", "0", UUID] == 180
+    assert seen["aiidpd_gpu_governor_moves_total", "0", UUID, "down"] == 1
+    assert seen["aiidpd_gpu_governor_leased_gpus",] == 1
+    await house.governor.restore()
+    await house.clock.advance(60)
+
+    names = {sample.name for family in collector.collect() for sample in family.samples}
+    assert names == {"aiidpd_gpu_governor_moves_total", "aiidpd_gpu_governor_restores_total"}
+
+
+def test_a_write_that_was_overtaken_does_not_bring_a_lease_back(tmp_path: Path) -> None:
+    file = LeaseFile(tmp_path / NAME)
+    late = file.writing({UUID: CARD})
+    file.write({})
+    late()
+
+    assert file.read().gpus == {}
+    assert not file.path.exists()
+
+
+def test_a_lease_reads_as_it_was_written(tmp_path: Path) -> None:
+    file = LeaseFile(tmp_path / NAME)
+    gpus = {UUID: CARD, OTHER: Baseline(1, "Karte „zwei“", None)}
+    file.write(gpus)
+
+    assert file.read().gpus == gpus
+    assert not file.stale(file.read())
+    assert LeaseFile(tmp_path / NAME, boot_id="another").stale(file.read())
+    assert list(tmp_path.iterdir()) == [file.path]

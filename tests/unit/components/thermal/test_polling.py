@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import Cadence, Pace, follow
+from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+
+POLICY = ThermalPolicy()
+CADENCE = Cadence()
+
+
+def snapshot(*readings: dict[str, float | None]) -> GpuSnapshot:
+    gpus = tuple(GpuReading(n, f"GPU-{n}", "card", **figures) for n, figures in enumerate(readings))
+    return GpuSnapshot(gpus, "580", simulated=False)
+
+
+def paces(*temperatures: float | None, policy: ThermalPolicy = POLICY) -> list[Pace]:
+    pace = Pace(policy.interval)
+    told = []
+    for temperature in temperatures:
+        pace = follow(pace, snapshot({"temperature_celsius": temperature}), policy, CADENCE)
+        told.append(pace)
+    return told
+
+
+def test_far_from_any_limit_it_is_once_a_second_and_all_is_read() -> None:
+    assert {(pace.interval, pace.fast) for pace in paces(*range(30, 80))} == {(1.0, False)}
+
+
+def test_near_a_limit_it_is_four_times_a_second_and_one_reading_in_four_is_full() -> None:
+    told = paces(*[80.0] * 9)
+
+    assert {pace.interval for pace in told} == {0.25}
+    assert [pace.fast for pace in told] == [True, True, True, False] * 2 + [True]
+
+
+def test_it_slows_down_only_two_degrees_further_away() -> None:
+    assert [pace.interval for pace in paces(79.9, 80.0, 78.0, 77.9, 78.5, 79.9)] == [1, 0.25, 0.25, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"temperature_celsius": 70.0, "slowdown_celsius": 75.0},
+        {"temperature_celsius": 70.0, "shutdown_celsius": 74.0},
+        {"temperature_celsius": 50.0, "temperature_margin_celsius": 3.0, "slowdown_margin_celsius": -2.0},
+        {"memory_temperature_celsius": 101.0, "memory_max_celsius": 105.0},
+        {"temperature_celsius": 95.0},
+    ],
+    ids=["slowdown", "shutdown", "T.Limit", "memory", "above"],
+)
+def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None]) -> None:
+    cool = {"temperature_celsius": 40.0, "slowdown_celsius": 92.0}
+
+    assert follow(Pace(1.0), snapshot(cool, figures), POLICY, CADENCE).near
+
+
+@pytest.mark.parametrize(
+    ("own", "near"),
+    [
+        ({"GPU-1": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, True),
+        ({"1": GpuLimits(warning_celsius=50.0, critical_celsius=60.0)}, True),
+        ({"GPU-0": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, False),
+        ({}, False),
+    ],
+    ids=["UUID", "index", "another GPU's", "none"],
+)
+def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
+    policy = ThermalPolicy(alarms=AlarmPolicy(overrides=own))
+    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0})
+
+    assert follow(Pace(1.0), seen, policy, CADENCE).near is near
+
+
+def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
+    own = AlarmPolicy(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
+
+    assert {pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own))} == {False}
+    assert paces(90.0, policy=ThermalPolicy(alarms=own))[0].near
+
+
+def test_an_offset_is_no_ceiling() -> None:
+    """A slowdown at a margin of -2 is not a slowdown at -2 °C, nor 2 °C away."""
+    figures = {
+        "temperature_celsius": 50.0,
+        "temperature_margin_celsius": 30.0,
+        "slowdown_margin_celsius": -2.0,
+    }
+
+    assert not follow(Pace(1.0), snapshot(figures), POLICY, CADENCE).near
+
+
+def test_a_temperature_that_is_not_known_changes_nothing() -> None:
+    assert [pace.near for pace in paces(None, 84.0, None, 40.0, None)] == [False, True, True, False, False]
+
+
+def test_a_slow_policy_is_left_alone_where_the_fast_pace_is_slower() -> None:
+    told = paces(84.0, 84.0, policy=ThermalPolicy(interval=0.2))
+
+    assert [(pace.interval, pace.fast) for pace in told] == [(0.2, False)] * 2
+
+
+@given(st.lists(st.floats(20, 120), max_size=40), st.floats(0.1, 10))
+def test_a_full_reading_is_never_further_away_than_the_policys_interval(
+    temperatures: list[float], interval: float
+) -> None:
+    policy = ThermalPolicy(interval=interval)
+    since_full = 0.0
+    for pace in paces(*temperatures, policy=policy):
+        since_full = since_full + pace.interval if pace.fast else 0.0
+        assert since_full < interval
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"near_interval": 0.0}, {"near_celsius": -1.0}, {"hysteresis_celsius": -1.0}]
+)
+def test_a_cadence_that_can_not_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Cadence(**wrong)
