@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiidpd.demo.model_folder import make_model_folder
-from tests.patience import PATIENCE, Stopwatch, until
 from tests.ports import free_port
+from tests.waiting import PATIENCE, Stopwatch, until
 
 WORKERS = ("thermal", "containers", "backup", "bench")
 SIMULATED = """\

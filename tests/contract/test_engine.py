@@ -14,7 +14,7 @@ from aiidpd.components.containers.runtime import ACTIONS, Engine, EngineEvent
 from aiidpd.components.containers.simulated import SimulatedEngine
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 STATES = {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
 

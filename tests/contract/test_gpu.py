@@ -14,7 +14,7 @@ from aiidpd.components.thermal.gpu import FIGURES, GpuLibrary
 from aiidpd.components.thermal.signals.bounds import bounds
 from aiidpd.components.thermal.simulated import SimulatedGpus
 from aiidpd.kernel.clock import SystemClock
-from tests.contract.gpu_house import UNHURRIED
+from tests.contract.gpu_machine import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape
 
 SHAPES = ["rtx_3090", "rtx_5070_ti", "h200", "h200_mig"]

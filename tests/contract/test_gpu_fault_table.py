@@ -16,9 +16,9 @@ from aiidpd.components.thermal.commands import LockClocks, ResetClocks, ResetPow
 from aiidpd.components.thermal.faults import DIED, IMPLAUSIBLE, NO_ANSWER, GpuFault
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
-from tests.contract.gpu_house import HANGS_AFTER, RECOVERS_WITHIN, GpuHouse, children
+from tests.contract.gpu_machine import HANGS_AFTER, RECOVERS_WITHIN, GpuHouse, children
 from tests.fakes.nvml import FakeNvml, build, gpu, shape, uuid
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 CODES = {
     1: "UNINITIALIZED",

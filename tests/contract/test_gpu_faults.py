@@ -26,9 +26,9 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
-from tests.contract.gpu_house import UNHURRIED, children
+from tests.contract.gpu_machine import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
-from tests.patience import PATIENCE, Stopwatch, until
+from tests.waiting import PATIENCE, Stopwatch, until
 
 HANGS_AFTER = 0.5  # a call_timeout for where something hangs
 

@@ -13,7 +13,7 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.driver.nvml.card import SLOW_EVERY
 from aiidpd.components.thermal.gpu import Fan, GpuReading, Limit, degrees_left
 from aiidpd.components.thermal.rc_model import Card
-from tests.contract.gpu_house import UNHURRIED
+from tests.contract.gpu_machine import UNHURRIED
 from tests.fakes.nvml import FakeNvml, gpu, shape, uuid
 from tests.fakes.nvml.live import LiveGpu
 

@@ -16,7 +16,7 @@ from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import SystemClock
 from tests.fakes import llama
 from tests.fakes.inference import InferenceServer, steady
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 TOKENS = 8
 POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)

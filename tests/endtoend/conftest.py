@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.endtoend.containers import ROOT, Machine, debian, image, machine
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 BOOTS = [
     "--stop-signal=SIGRTMIN+3",

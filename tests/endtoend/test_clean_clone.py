@@ -17,7 +17,7 @@ import pytest
 
 from tests.endtoend.conftest import debian_root
 from tests.endtoend.containers import LONG, ROOT, Machine, image, machine
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 # Installs everything twice over the network and runs every test that needs no real part.
 pytestmark = [pytest.mark.real("docker"), pytest.mark.timeout(3600)]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.endtoend.containers import ROOT, Machine
-from tests.patience import Stopwatch
+from tests.waiting import Stopwatch
 
 pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(1200)]
 

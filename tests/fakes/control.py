@@ -29,7 +29,7 @@ from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 WORKERS = ("thermal", "containers", "backup", "bench")
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.patience import PATIENCE
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 HOW_TO_GET = "run .ci/llama (about 6 minutes, once) and set AIIDPD_LLAMA_SERVER to the path that it prints"
 CONTEXT = 8192

@@ -18,7 +18,7 @@ import pytest
 from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running, start
 from tests.fakes.nvml import FakeNvml, gpu, uuid
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 HOT = "GpuTemperatureWarning"
 DWELL = 2.0

@@ -19,7 +19,7 @@ import pytest
 from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running
 from tests.fakes.nvml import FakeNvml, gpu, uuid
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 DWELL = 2.0
 LOST = 15

@@ -22,7 +22,7 @@ import pytest
 from aiidpd.api.client import ControlClient, RequestFailed
 from aiidpd.history.schema import APPLICATION_ID, MIGRATIONS
 from tests.daemon import WORKERS, Daemon, running, start
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 def aiidpd(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape
 from tests.integration.test_emergency import Daemon
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc")]
 
@@ -334,7 +334,7 @@ async def test_whatever_kills_a_daemon_that_pauses_the_container_goes_on(
         await docker.run(f"lane{seed}")
         names = [docker.name(f"lane{seed}"), docker.name("theirs")]
         arguments = [str(folder), str(docker.socket), *names, str(seed), str(ROUNDS // LANES)]
-        command = [sys.executable, "-m", "tests.integration.pause_lane", *arguments]
+        command = [sys.executable, "-m", "tests.integration.pause_scenario", *arguments]
         lanes.append(lane(command))
     seen: Counter[str] = Counter()
     for one in lanes:

@@ -23,7 +23,7 @@ from aiidpd.platform.web import WebServer
 from aiidpd.telemetry.exposition import metrics_app
 from tests.fakes.control import control_daemon, until
 from tests.fakes.hostile import HOSTILE
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 TIGHT = Limits(connections=32, head=0.4, body=0.4, idle=1.0, write=0.4)
 ROOT = Path(__file__).resolve().parents[2]

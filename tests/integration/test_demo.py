@@ -19,7 +19,7 @@ from typing import Any
 from aiidpd.api.client import ControlClient, ControlError
 from tests.daemon import end
 from tests.fakes.nvml import FakeNvml
-from tests.patience import until
+from tests.waiting import until
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = pytest.mark.real("docker")
 

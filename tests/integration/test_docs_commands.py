@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon import Daemon, running
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

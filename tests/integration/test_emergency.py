@@ -22,7 +22,7 @@ import pytest
 from aiidpd.api.client import ControlClient, ControlError
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.nvml import FakeNvml
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc"), pytest.mark.timeout(600)]
 

@@ -17,7 +17,7 @@ import pytest
 from aiidpd.api.client import ControlClient
 from tests.daemon import Daemon, running
 from tests.fakes import llama
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.real("llama")
 

@@ -21,7 +21,7 @@ def test_whatever_kills_a_governing_daemon_the_baseline_is_back(nvml_library: Pa
         folder = tmp_path / str(seed)
         folder.mkdir()
         arguments = [str(folder), str(nvml_library.parent), str(ROUNDS // LANES), str(seed)]
-        command = [sys.executable, "-m", "tests.integration.governor_lane", *arguments]
+        command = [sys.executable, "-m", "tests.integration.governor_scenario", *arguments]
         lanes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
     seen: Counter[str] = Counter()
     try:

@@ -21,7 +21,7 @@ from aiidpd.history.store import History
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 KILLS = 32
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.daemon import Daemon, running
-from tests.patience import PATIENCE, until
 from tests.ports import free_port
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real("prometheus")]
 

@@ -14,7 +14,7 @@ import pytest
 
 from aiidpd.components.thermal.governor.journal import NAME, Baseline, LeaseFile
 from tests.fakes.nvml import FakeNvml, shape, uuid
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 SET = "nvmlDeviceSetPowerManagementLimit"
 RESTORES_WITHIN = 2.0  # what a daemon has not put back by then it leaves to the command

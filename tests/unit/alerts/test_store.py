@@ -24,7 +24,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
 HOT = AlertRule("Hot", Severity.ERROR, "it is hot.", "{name} is at {celsius:g} °C", "cool it", dwell=2.0)

@@ -9,7 +9,7 @@ import pytest
 
 from aiidpd.api.client import ControlClient
 from tests.fakes.control import ControlDaemon, control_daemon
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

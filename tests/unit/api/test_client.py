@@ -19,8 +19,8 @@ from aiidpd.api.client import (
     RequestFailed,
 )
 from tests.fakes.control import ControlDaemon
-from tests.nobody import as_nobody
-from tests.patience import PATIENCE
+from tests.unprivileged import as_nobody
+from tests.waiting import PATIENCE
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 

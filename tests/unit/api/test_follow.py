@@ -20,7 +20,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.platform.connection import Limits
 from tests.fakes.control import ControlDaemon, control_daemon, until
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 Line = dict[str, Any]
 

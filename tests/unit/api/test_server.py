@@ -26,8 +26,8 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
 from tests.fakes.control import ControlDaemon, control_daemon
-from tests.patience import PATIENCE
 from tests.unit.api.conftest import Asker
+from tests.waiting import PATIENCE
 
 GPU = GpuReading(0, "GPU-1", "L4", temperature_celsius=61.5, clock_events=("sw_power_cap",))
 SAMPLE = BenchSample(

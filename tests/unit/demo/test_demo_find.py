@@ -13,7 +13,7 @@ import pytest
 
 from aiidpd.demo.find import Served, free_port, served
 from tests import ports
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 
 @contextmanager

@@ -35,7 +35,7 @@ from tests.fakes.inference import (
     usage,
 )
 from tests.fakes.llama import free_port
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 ENDING = [finish(), usage(100, 3, 0), Send(DONE)]
 

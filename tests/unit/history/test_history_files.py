@@ -19,7 +19,7 @@ from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample
 from tests.fakes.clock import FakeClock
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 
 def open_history(path: Path, clock: FakeClock, **more: float) -> History:

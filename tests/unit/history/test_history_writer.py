@@ -13,7 +13,7 @@ from aiidpd.history.rows import Spend
 from aiidpd.history.writer import Writer
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 FULL = sqlite3.SQLITE_FULL
 

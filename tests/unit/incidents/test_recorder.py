@@ -21,7 +21,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound
 from aiidpd.kernel.events import Event, Severity
 from tests.fakes.clock import FakeClock
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0, fastest=1.0)
 

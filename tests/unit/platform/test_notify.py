@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.platform.notify import Notifier
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 
 class Manager:

@@ -11,7 +11,7 @@ import pytest
 
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.platform.sockets import LONGEST_PATH, listen_tcp, listen_unix
-from tests.nobody import as_nobody
+from tests.unprivileged import as_nobody
 
 
 def test_a_socket_has_mode_and_group_and_takes_connections(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
 from tests.fakes.control import until
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 QUICK = Limits(connections=4, head=0.3, body=0.3, idle=0.8, write=0.3, buffer_bytes=4096)
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -19,7 +19,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.telemetry import lines
 from aiidpd.telemetry.log_writer import Outlet
 from aiidpd.telemetry.logging import configure, log_event, set_level
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 HOT = Event(
     1_800_000_000.25,

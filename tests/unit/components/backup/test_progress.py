@@ -12,7 +12,7 @@ from aiidpd.components.backup.view import RunProgress
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.platform.thread import Asker, in_daemon_thread
 from tests.fakes.clock import FakeClock, settle
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
-from tests.patience import PATIENCE
 from tests.unit.components.backup.conftest import Site
+from tests.waiting import PATIENCE
 
 
 @dataclass

@@ -12,7 +12,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 DOWN = Unavailable("stop", "the engine", reason="nothing listens", remedy="start it")
 CAFE = ContainerReading("cafe" + "0" * 60, "vllm", "image", "running")

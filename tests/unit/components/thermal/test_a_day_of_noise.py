@@ -27,7 +27,7 @@ from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import Cadence, Pace, follow
 from aiidpd.components.thermal.signals.checked import Look
 from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
-from tests.unit.components.thermal.alerts.alarmed import COOL, Bench
+from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
 DAY = 86_400

@@ -18,7 +18,7 @@ import pytest
 
 from aiidpd.components.containers.docker.client import DockerEngine
 from aiidpd.kernel.errors import Unavailable
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 NOBODY = 65534
 JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"

@@ -32,7 +32,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 DOWN = Unavailable("pause a container of", "the engine", reason="nothing listens", remedy="start it")
 VLLM = ContainerReading("a" * 64, "vllm", "image", "running", started_at=5.0)

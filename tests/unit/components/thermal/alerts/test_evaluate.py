@@ -18,7 +18,7 @@ from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
-from tests.unit.components.thermal.alerts.alarmed import COOL, UUID, Bench
+from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
 
 LOST = GpuFault(0, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST")
 HANGS = Unavailable("read", "GPUs", reason="NVML did not answer within 2 s")

@@ -29,8 +29,8 @@ from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.platform.statefile import KeptFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock, settle
-from tests.patience import PATIENCE
-from tests.unit.components.thermal.alerts.alarmed import COOL, UUID
+from tests.unit.components.thermal.alerts.evaluating import COOL, UUID
+from tests.waiting import PATIENCE
 
 HANGS = Unavailable("read", "GPUs", reason="it hangs")
 

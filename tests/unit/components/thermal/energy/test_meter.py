@@ -27,7 +27,7 @@ from aiidpd.components.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
 from tests.fakes.clock import FakeClock, settle
-from tests.patience import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 A, B = "a" * 64, "b" * 64
 WRAP = 2**32 / 1000

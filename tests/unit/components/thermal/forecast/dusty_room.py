@@ -12,7 +12,7 @@ from aiidpd.components.thermal.forecast.forecast import Foresight, ForesightPoli
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
 from aiidpd.components.thermal.signals.checked import Look
 from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
-from tests.unit.components.thermal.alerts.alarmed import COOL
+from tests.unit.components.thermal.alerts.evaluating import COOL
 
 HOUR = 3600.0
 DAY = 24 * HOUR

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.baseline_file import BaselineFile, decode, encode
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
-from tests.patience import PATIENCE
+from tests.waiting import PATIENCE
 
 KNOWN = {
     "GPU-0": {

@@ -18,7 +18,7 @@ from aiidpd.components.thermal.forecast.resistance import Baseline, Operation, e
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
 from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
-from tests.unit.components.thermal.alerts.alarmed import COOL, UUID, Bench
+from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
 
 HOUR = 3600.0
 DAY = 24 * HOUR

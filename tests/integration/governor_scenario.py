@@ -1,6 +1,6 @@
 """Kills governing daemons, one after the other, and looks each time at what is left on the GPU.
 
-A program, so that several run side by side: ``python -m tests.integration.governor_lane FOLDER LIBRARY ROUNDS
+A program, so that several run side by side: ``python -m tests.integration.governor_scenario FOLDER LIBRARY ROUNDS
 SEED``. It prints one JSON object. Each daemon is a real process (forked, so that it starts in a moment) with
 the real supervisor, thermal worker, NVML child and lease; only the library under pynvml is a fake.
 """
@@ -42,7 +42,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import WorkerSpec
 from tests.fakes.nvml import FakeNvml, shape
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 # Everything at a pace at which a kill hits a change more often than a rest.
 POLICY = GovernorPolicy(

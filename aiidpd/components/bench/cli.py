@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import engine_text, render, work
+from aiidpd.cli import engine_text, render
+from aiidpd.cli import job as work
 from aiidpd.cli.session import DONE, Session
 
 

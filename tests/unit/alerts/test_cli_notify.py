@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from aiidpd.alerts import cli_notify as notify
 from aiidpd.api.client import AccessDenied, ControlClient
-from aiidpd.cli import notify
 from aiidpd.cli.session import FAILED, Session
 from aiidpd.cli.text import Paint
 

@@ -6,8 +6,8 @@ import argparse
 import time
 
 from aiidpd.cli import render
-from aiidpd.cli.reading import show
 from aiidpd.cli.session import Session
+from aiidpd.cli.snapshot import show
 
 
 def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 import shutil
 import time
 
-from aiidpd.cli import incident_text
 from aiidpd.cli.session import DONE, Session
+from aiidpd.incidents import cli_text as incident_text
 
 _PATH = "/v1/incidents"
 _WIDTH = 100

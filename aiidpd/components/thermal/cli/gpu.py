@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aiidpd.cli import gpu_record, render
-from aiidpd.cli.events import duration
-from aiidpd.cli.reading import show
+from aiidpd.cli import render
 from aiidpd.cli.session import DONE, Session
+from aiidpd.cli.snapshot import show
+from aiidpd.components.thermal.cli import energy as gpu_record
+from aiidpd.history.cli import duration
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

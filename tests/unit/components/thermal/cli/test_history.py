@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.cli import csv_rows
+from aiidpd.components.thermal.cli import history as csv_rows
 
 figures = st.one_of(st.none(), st.floats(0, 1e12))
 rows = st.fixed_dictionaries(

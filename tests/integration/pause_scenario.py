@@ -1,6 +1,6 @@
 """Kills daemons that pause a real container, one after the other, and looks each time at what is left.
 
-A program, so that several run side by side: ``python -m tests.integration.pause_lane FOLDER SOCKET VICTIM
+A program, so that several run side by side: ``python -m tests.integration.pause_scenario FOLDER SOCKET VICTIM
 BYSTANDER SEED ROUNDS``. It prints one JSON object. Each daemon is a real process (forked, so that it starts
 in a moment) with the real pauser, lease and adapter on a real Docker Engine; who asks changes his mind at a
 pace at which a kill hits every part of a pause. A person has paused the bystander; it is asked for as well.
@@ -34,7 +34,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Health
 from aiidpd.kernel.events import Event
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)
 WAYS = ("term", "kill, then the command", "kill, then the next start")

@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from aiidpd.cli import csv_rows
-from aiidpd.cli.events import ago
 from aiidpd.cli.render import SIMULATED, Document
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import UNKNOWN, Paint, moment, since, span, table
+from aiidpd.components.thermal.cli import history as csv_rows
+from aiidpd.history.cli import ago
 
 _KILO = 1000.0
 _COUNTED = {"engine": "the engine in the last hour", "probes": "our probe"}

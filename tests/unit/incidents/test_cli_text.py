@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from aiidpd.api.record_schema import IncidentDocument
-from aiidpd.cli.incident_text import incident_lines, incident_table
 from aiidpd.cli.text import Paint
+from aiidpd.incidents.cli_text import incident_lines, incident_table
 
 BEGAN = 1_800_000_000.0
 COLUMNS = ["time", "temperature_celsius", "power_watts", "graphics_clock_hertz", "clock_events"]

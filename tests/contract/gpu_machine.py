@@ -27,7 +27,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.nvml import FakeNvml
-from tests.patience import PATIENCE, Stopwatch
+from tests.waiting import PATIENCE, Stopwatch
 
 # Bounds for where nothing hangs: what takes longer is a slow machine, not a fault.
 UNHURRIED = {"call_timeout": 10.0, "start_timeout": 30.0, "grace": 10.0}
