@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aiidpd.alerts import events as telling
+from aiidpd.alerts import events
 from aiidpd.alerts.record import KeptAlert, fits, keep, revive, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
 from aiidpd.alerts.standing import StandingAlert, stands
@@ -178,7 +178,7 @@ class AlertBoard:
                 if alert.stage is Stage.FIRING:
                     self._report(rule, kept.subject, rule.say(alert.evidence), since=self._wall + alert.since)
         if names:
-            self._bus.publish(telling.restored(source, names, time, simulated=mine.simulated))
+            self._bus.publish(events.restored(source, names, time, simulated=mine.simulated))
 
     def _end(self, source: str, keys: Iterable[Key], why: str, rules: Mapping[str, AlertRule]) -> None:
         mine, now = self._sources[source], self._clock.monotonic()
@@ -197,7 +197,7 @@ class AlertBoard:
         if self._keeper is not None:
             self._keeper.note(change)
         simulated = self._sources[source].simulated
-        self._bus.publish(telling.changed(source, transition, self._clock.time(), simulated=simulated))
+        self._bus.publish(events.changed(source, transition, self._clock.time(), simulated=simulated))
 
     def _report(self, rule: AlertRule, subject: str, reason: str, *, since: float | None = None) -> None:
         # The alert's own event tells of it; one from health too would say everything twice.

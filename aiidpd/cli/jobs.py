@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import job as work
-from aiidpd.cli import render
+from aiidpd.cli import job, render
 from aiidpd.cli.session import DONE, Session
 
 
@@ -19,7 +18,7 @@ def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> No
 def run(options: argparse.Namespace, session: Session) -> int:
     """List the jobs, or follow one."""
     if options.job is not None:
-        return work.follow(session, options.job)
+        return job.follow(session, options.job)
     document = session.client.get("/v1/jobs")
     if session.json:
         session.document(document)

@@ -14,21 +14,21 @@ from aiidpd.cli.text import Paint
 
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 
-_COMMANDS = {
-    "status": "how the daemon and its workers fare; fails where something is wrong",
-    "events": "what happened and was decided",
-    "alerts": "what fires or is about to",
-    "gpu": "the GPUs",
-    "incidents": "what the flight recorder kept of each incident",
-    "containers": "the containers",
-    "backup": "run a backup, list the snapshots",
-    "bench": "measure the endpoints, list the last figures",
-    "jobs": "the work that was asked for",
-    "notify": "show what is grave on this desktop",
-    "config": "the configuration in force",
-    "reload": "read the configuration again",
+COMMANDS = {
+    "status": ("aiidpd.cli.status", "how the daemon and its workers fare; fails where something is wrong"),
+    "events": ("aiidpd.history.cli", "what happened and was decided"),
+    "alerts": ("aiidpd.alerts.cli", "what fires or is about to"),
+    "gpu": ("aiidpd.components.thermal.cli.gpu", "the GPUs"),
+    "incidents": ("aiidpd.incidents.cli", "what the flight recorder kept of each incident"),
+    "containers": ("aiidpd.components.containers.cli", "the containers"),
+    "backup": ("aiidpd.components.backup.cli", "run a backup, list the snapshots"),
+    "bench": ("aiidpd.components.bench.cli", "measure the endpoints, list the last figures"),
+    "jobs": ("aiidpd.cli.jobs", "the work that was asked for"),
+    "notify": ("aiidpd.alerts.cli_notify", "show what is grave on this desktop"),
+    "config": ("aiidpd.cli.config", "the configuration in force"),
+    "reload": ("aiidpd.cli.reload", "read the configuration again"),
 }
-"""Each is a module of this package: only the one that is called is imported."""
+"""Each command's module and help. A module is named as a string: only the one that is called is imported."""
 
 _JSON = "print the API's own documents"
 _EXIT_CODES = """\
@@ -80,10 +80,10 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, about in _COMMANDS.items():
+    for name, (module, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about, parents=[common])
         if name in arguments:
-            importlib.import_module(f"aiidpd.cli.{name}").add(command, common)
+            importlib.import_module(module).add(command, common)
     return top
 
 

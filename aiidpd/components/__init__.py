@@ -1,1 +1,1 @@
-"""The four workers. Each folder is a room of its own; none imports another."""
+"""The capabilities of the daemon, one folder each; none imports another."""

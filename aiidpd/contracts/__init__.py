@@ -1,1 +1,1 @@
-"""contracts"""
+"""What crosses between components: typed messages and views, pure."""

@@ -1,1 +1,1 @@
-"""daemon"""
+"""The composition root: builds the daemon, runs it, and answers for it as a whole."""

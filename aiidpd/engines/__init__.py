@@ -1,1 +1,1 @@
-"""engines"""
+"""Inference engines: how each is measured, and the pages that it shows."""

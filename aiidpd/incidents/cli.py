@@ -7,7 +7,7 @@ import shutil
 import time
 
 from aiidpd.cli.session import DONE, Session
-from aiidpd.incidents import cli_text as incident_text
+from aiidpd.incidents import cli_text
 
 _PATH = "/v1/incidents"
 _WIDTH = 100
@@ -28,7 +28,7 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
     if session.json:
         session.document(document)
         return DONE
-    session.data(incident_text.incident_table(document["incidents"], time.time(), session.paint))
+    session.data(cli_text.incident_table(document["incidents"], time.time(), session.paint))
     if not document["incidents"]:
         session.say("there are no incidents")
     return DONE
@@ -45,7 +45,7 @@ def _show(options: argparse.Namespace, session: Session) -> int:
         session.document(document)
         return DONE
     braille = "utf" in (getattr(session.out, "encoding", None) or "utf-8").lower()
-    session.data(incident_text.incident_lines(document, session.paint, width=width, braille=braille))
+    session.data(cli_text.incident_lines(document, session.paint, width=width, braille=braille))
     return DONE
 
 

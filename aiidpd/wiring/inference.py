@@ -13,9 +13,10 @@ from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.state import EnginePolicy, EnginesView
-from aiidpd.components.engines.worker import Asked, EngineReader, OwnProbes
+from aiidpd.components.engines.worker import Asked, EngineReader
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.workers import Endpoint
+from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.figures import EngineSource
 from aiidpd.engines.target import Target
 from aiidpd.kernel.bus import EventBus

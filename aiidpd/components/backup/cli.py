@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import job as work
-from aiidpd.cli import render
+from aiidpd.cli import job, render
 from aiidpd.cli.session import DONE, Session
 
 
@@ -14,13 +13,13 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     """Give ``parser`` its commands, each with the ``common`` options."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser("run", parents=[common], help="back up now, and wait for the end")
-    work.add_no_wait(run)
+    job.add_no_wait(run)
     run.set_defaults(run=_run)
     commands.add_parser("list", parents=[common], help="list the snapshots").set_defaults(run=_list)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
-    return work.start(session, "/v1/backup/runs", {}, wait=not options.no_wait)
+    return job.start(session, "/v1/backup/runs", {}, wait=not options.no_wait)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import engine_text, render
-from aiidpd.cli import job as work
+from aiidpd.cli import engine_text, job, render
 from aiidpd.cli.session import DONE, Session
 
 
@@ -15,7 +14,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser("run", parents=[common], help="measure now, and wait for the end")
     run.add_argument("--endpoint", metavar="NAME", help="only this one")
-    work.add_no_wait(run)
+    job.add_no_wait(run)
     run.set_defaults(run=_run)
     commands.add_parser(
         "list", parents=[common], help="show each endpoint's last measurement, and its engine"
@@ -24,7 +23,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
 
 def _run(options: argparse.Namespace, session: Session) -> int:
     body = {} if options.endpoint is None else {"endpoint": options.endpoint}
-    return work.start(session, "/v1/bench/runs", body, wait=not options.no_wait)
+    return job.start(session, "/v1/bench/runs", body, wait=not options.no_wait)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

@@ -12,8 +12,8 @@ from aiidpd.components.bench.schedule import BenchPolicy, Probe, Schedule, Wait,
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.summary import figures
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.engines.worker import OwnProbes
 from aiidpd.contracts.backoff import Asks
+from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.target import Target
 from aiidpd.kernel.bus import EventBus, Subscription
 from aiidpd.kernel.clock import Clock

@@ -1,1 +1,1 @@
-"""engines"""
+"""The component engines: polls each inference engine's own page."""

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 
 from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.figures import EngineSource
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
-
-
-class OwnProbes:
-    """Which endpoints we ask ourselves just now: the prober says so, the reader wants to know."""
-
-    def __init__(self) -> None:
-        self._running: set[str] = set()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._running
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Count the endpoint ``name`` as asked while the block runs."""
-        self._running.add(name)
-        try:
-            yield
-        finally:
-            self._running.discard(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class FakeNvml:
 
     def set(self, lines: Mapping[str, object]) -> None:
         """Add or change lines (``{"0.temperature": 90}``); None takes one away."""
-        self._state = {key: value for key, value in (self._state | lines).items() if value is not None}
+        self._state = {key: value for key, value in {**self._state, **lines}.items() if value is not None}
         self._write()
 
     def was_set(self, key: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiidpd.alerts import cli_notify as notify
+from aiidpd.alerts import cli_notify
 from aiidpd.api.client import AccessDenied, ControlClient
 from aiidpd.cli.session import FAILED, Session
 from aiidpd.cli.text import Paint
@@ -58,7 +58,7 @@ def run(desktop: Path, *lines: dict[str, Any], severity: str = "error") -> list[
     options = argparse.Namespace(severity=severity, command=str(desktop))
     session = Session(Told(*lines), False, io.StringIO(), io.StringIO(), Paint())
     with pytest.raises(AccessDenied):
-        notify.run(options, session)
+        cli_notify.run(options, session)
     shown = desktop.with_name("shown")
     return [json.loads(line) for line in shown.read_text().splitlines()] if shown.exists() else []
 
@@ -94,5 +94,5 @@ def test_without_a_program_to_show_them_it_says_so(tmp_path: Path) -> None:
     err = io.StringIO()
     session = Session(Told(), False, io.StringIO(), err, Paint())
     options = argparse.Namespace(severity="error", command=str(tmp_path / "nothing"))
-    assert notify.run(options, session) == FAILED
+    assert cli_notify.run(options, session) == FAILED
     assert "libnotify-bin" in err.getvalue()

@@ -8,10 +8,10 @@ import pytest
 
 from aiidpd.alerts.rule import AlertRule, by_name, table
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.signals import thresholds as limits
+from aiidpd.components.thermal.signals import thresholds
 
 ROOT = Path(__file__).parents[3]
-RULES = rules.rules(limits.AlarmPolicy())
+RULES = rules.rules(thresholds.AlarmPolicy())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

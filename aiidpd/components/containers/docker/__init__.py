@@ -1,1 +1,1 @@
-"""docker"""
+"""The adapter to the Docker Engine."""

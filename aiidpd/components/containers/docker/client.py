@@ -14,7 +14,7 @@ import aiodocker
 import aiohttp
 import anyio
 
-from aiidpd.components.containers.docker.client import payload
+from aiidpd.components.containers.docker import payload
 from aiidpd.components.containers.docker.faults import Faults
 from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, EngineEvent, EngineSnapshot
 from aiidpd.kernel.errors import Unavailable

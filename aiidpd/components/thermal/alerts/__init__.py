@@ -1,1 +1,1 @@
-"""When a GPU is worth an alert (pure), one file a group; :mod:`.watch` puts them together."""
+"""When a GPU is worth an alert (pure), one file a group; :mod:`.evaluate` puts them together."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aiidpd.alerts.state import Observation
-from aiidpd.components.thermal.alerts import xid as xids
+from aiidpd.components.thermal.alerts import xid
 from aiidpd.components.thermal.alerts.cooling import cooling
 from aiidpd.components.thermal.alerts.presence import PresenceMemory, absent, present
 from aiidpd.components.thermal.alerts.temperature import HeatMemory, heat
@@ -41,7 +41,7 @@ class Memory:
     """What one look leaves to the next. ``baselines`` is what must survive a restart too."""
 
     presence: PresenceMemory = field(default_factory=PresenceMemory)
-    xids: xids.XidMemory = field(default_factory=xids.XidMemory)
+    xids: xid.XidMemory = field(default_factory=xid.XidMemory)
     gpus: Mapping[str, GpuMemory] = field(default_factory=lambda: MappingProxyType({}))
     baselines: Mapping[str, Baselines] = field(default_factory=lambda: MappingProxyType({}))
     simulated: bool | None = None
@@ -66,9 +66,9 @@ def look(
     if memory.simulated not in (None, snapshot.simulated):
         memory = Memory(baselines=memory.baselines)
     presence, told = present(memory.presence, snapshot, policies.alarms)
-    last_xids = xids.after(memory.xids, snapshot.xids, now)
+    last_xids = xid.after(memory.xids, snapshot.xids, now)
     reporting = (gpu.uuid for gpu in snapshot.gpus if gpu.xids is not None)
-    observed = [*told, *xids.about(last_xids, reporting, presence.gpus, now, policies.alarms)]
+    observed = [*told, *xid.about(last_xids, reporting, presence.gpus, now, policies.alarms)]
     gpus, baselines, foreseen = dict(memory.gpus), dict(memory.baselines), []
     for reading in snapshot.gpus:
         refused = any(
@@ -92,8 +92,8 @@ def miss(
     memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float, policies: Policies
 ) -> tuple[Memory, tuple[Observation, ...]]:
     """Return what is remembered after a try that read nothing, and which alerts are known all the same."""
-    last_xids = xids.after(memory.xids, events, now)
-    about = xids.about(last_xids, (), memory.presence.gpus, now, policies.alarms)
+    last_xids = xid.after(memory.xids, events, now)
+    about = xid.about(last_xids, (), memory.presence.gpus, now, policies.alarms)
     return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 

@@ -1,1 +1,1 @@
-"""cli"""
+"""The commands of aiidpctl about GPUs."""

@@ -10,7 +10,7 @@ from typing import Any
 from aiidpd.cli.render import SIMULATED, Document
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import UNKNOWN, Paint, moment, since, span, table
-from aiidpd.components.thermal.cli import history as csv_rows
+from aiidpd.components.thermal.cli import history
 from aiidpd.history.cli import ago
 
 _KILO = 1000.0
@@ -37,13 +37,13 @@ def _export(options: argparse.Namespace, session: Session) -> int:
     first = next(rows, None)  # what is wrong with the question comes before the head
     if not session.json:
         session.out.reconfigure(newline="")  # type: ignore[attr-defined]  # the lines bring their own ends
-        session.out.write(csv_rows.head())
+        session.out.write(history.head())
     count = 0
     while first is not None:
         if session.json:
             session.document(first)
         else:
-            session.out.write(csv_rows.line(first))
+            session.out.write(history.line(first))
         count += 1
         first = next(rows, None)
     session.out.flush()

@@ -8,7 +8,7 @@ from typing import Any
 from aiidpd.cli import render
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.snapshot import show
-from aiidpd.components.thermal.cli import energy as gpu_record
+from aiidpd.components.thermal.cli import energy
 from aiidpd.history.cli import duration
 
 
@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     release.set_defaults(run=_release)
     resume = commands.add_parser("resume", parents=[common], help="take hold of the driver again")
     resume.set_defaults(run=_resume)
-    gpu_record.add(commands, common)
+    energy.add(commands, common)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:

@@ -1,1 +1,1 @@
-"""forecast"""
+"""Forecasts of temperature, and of the cooling's state."""

@@ -1,1 +1,1 @@
-"""signals"""
+"""Signals: readings validated once, with their bounds, thresholds and windows."""

@@ -12,7 +12,7 @@ import pytest
 from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.components.engines.worker import OwnProbes
+from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
 from aiidpd.kernel.bus import EventBus

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
-from aiidpd.components.engines.worker import Asked, EngineReader, OwnProbes
+from aiidpd.components.engines.worker import Asked, EngineReader
+from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
 from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
 from aiidpd.kernel.latest import Latest

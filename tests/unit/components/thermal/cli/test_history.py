@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.cli import history as csv_rows
+from aiidpd.components.thermal.cli import history
 
 figures = st.one_of(st.none(), st.floats(0, 1e12))
 rows = st.fixed_dictionaries(
@@ -28,7 +28,7 @@ rows = st.fixed_dictionaries(
 
 @given(st.lists(rows, max_size=5))
 def test_any_reader_of_csv_gets_back_what_was_written(given_: list[dict[str, object]]) -> None:
-    text = csv_rows.head() + "".join(map(csv_rows.line, given_))
+    text = history.head() + "".join(map(history.line, given_))
     assert text.endswith("\r\n")
     read = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(read) == len(given_)
@@ -45,7 +45,7 @@ def test_any_reader_of_csv_gets_back_what_was_written(given_: list[dict[str, obj
 
 
 def test_the_columns_are_those_that_the_scripts_before_had() -> None:
-    assert csv_rows.head() == (
+    assert history.head() == (
         "timestamp,temp_c,power_w,util_pct,mem_used_mb,mem_total_mb,fan_pct,throttle_reason\r\n"
     )
     row = {
@@ -58,6 +58,6 @@ def test_the_columns_are_those_that_the_scripts_before_had() -> None:
         "fan_ratio": 0.0,
         "throttle_reason": "sw_power_cap|hw_slowdown",
     }
-    assert csv_rows.line(row) == (
+    assert history.line(row) == (
         "2027-01-15T08:00:00.500Z,61,180.5,87.5,11264,16384,0,sw_power_cap|hw_slowdown\r\n"
     )

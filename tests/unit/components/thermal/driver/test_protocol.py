@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.driver import protocol as answers
+from aiidpd.components.thermal.driver import protocol
 from aiidpd.components.thermal.driver.protocol import Malformed
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
@@ -21,7 +21,7 @@ ANSWER: dict[str, Any] = {"id": 3, "driver_version": "580", "gpus": [GPU], "faul
 
 
 def decode(line: bytes, identity: int) -> GpuSnapshot:
-    return answers.decode(line, identity, XidLedger())
+    return protocol.decode(line, identity, XidLedger())
 
 
 def line(**changes: object) -> bytes:
