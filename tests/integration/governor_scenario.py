@@ -2,8 +2,8 @@
 
 A program, so that several run side by side:
 ``python -m tests.integration.governor_scenario FOLDER LIBRARY ROUNDS SEED``. It prints one JSON
-object. Each daemon is a real process (forked, so that it starts in a moment) with the real supervisor, thermal
-worker, NVML child and lease; only the library under pynvml is a fake.
+object. Each daemon is a real process (forked, so that it starts in a moment) with the real supervisor,
+thermal worker, NVML child and lease; only the library under pynvml is a fake.
 """
 
 from __future__ import annotations
