@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from aiidpd.alerts.record import KeptAlert
+from aiidpd.alerts.record import AlertRecord
 from aiidpd.alerts.state import Stage
 from aiidpd.kernel.events import Severity
 
@@ -15,7 +15,7 @@ VERSION: Final = 1
 LARGEST: Final = 1 << 20  # bytes
 
 
-def encode(alerts: Iterable[KeptAlert]) -> bytes:
+def encode(alerts: Iterable[AlertRecord]) -> bytes:
     """Return the content of the file, at most :data:`LARGEST` bytes: what is missed least is left out."""
     order = sorted(alerts, key=lambda each: (each.stage is Stage.PENDING, -each.severity, each.since))
     rows = [_row(each) for each in order]
@@ -27,7 +27,7 @@ def encode(alerts: Iterable[KeptAlert]) -> bytes:
         rows = rows[: len(rows) // 2]
 
 
-def decode(data: bytes) -> tuple[KeptAlert, ...]:
+def decode(data: bytes) -> tuple[AlertRecord, ...]:
     """Return what is in ``data``; raises ValueError, TypeError, LookupError or AttributeError."""
     content: dict[str, Any] = json.loads(data)
     if content["version"] != VERSION:
@@ -38,7 +38,7 @@ def decode(data: bytes) -> tuple[KeptAlert, ...]:
     return alerts
 
 
-def _row(kept: KeptAlert) -> dict[str, Any]:
+def _row(kept: AlertRecord) -> dict[str, Any]:
     names = (
         "source",
         "alert",
@@ -58,7 +58,7 @@ def _row(kept: KeptAlert) -> dict[str, Any]:
     return row
 
 
-def _alert(row: Mapping[str, Any]) -> KeptAlert:
+def _alert(row: Mapping[str, Any]) -> AlertRecord:
     stage = Stage(row["stage"])
     if stage is Stage.INACTIVE:
         raise ValueError("it has an alert that does not stand")
@@ -67,7 +67,7 @@ def _alert(row: Mapping[str, Any]) -> KeptAlert:
         _scalar(value)
     since, known = _figure(row["since"]), _figure(row["known"])
     held, unknown = max(0.0, _figure(row["held"])), max(0.0, _figure(row["unknown"]))
-    return KeptAlert(
+    return AlertRecord(
         source=_text(row["source"]),
         alert=_text(row["alert"]),
         subject=_text(row["subject"]),

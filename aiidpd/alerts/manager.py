@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiidpd.alerts import events
-from aiidpd.alerts.record import KeptAlert, fits, keep, revive, too_old
+from aiidpd.alerts.record import AlertRecord, fits, restore, to_record, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
 from aiidpd.alerts.standing import StandingAlert, stands
-from aiidpd.alerts.state import Alert, Change, Condition, Key, Observation, Stage, Transition, step
-from aiidpd.alerts.store import AlertKeeper
+from aiidpd.alerts.state import Alert, Change, Key, Observation, Stage, Status, Transition, step
+from aiidpd.alerts.store import AlertStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 
 _ENDS = {Stage.FIRING: Change.RESOLVED, Stage.PENDING: Change.CANCELLED}
 _LAPSES = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED}
@@ -26,10 +26,10 @@ class _Source:
     simulated: bool = False
 
 
-class AlertFeed:
+class AlertClient:
     """One worker's way to the board. Made with the worker, gone with it; what it told stays."""
 
-    def __init__(self, board: AlertBoard, source: str) -> None:
+    def __init__(self, board: AlertManager, source: str) -> None:
         self._board = board
         self._source = source
 
@@ -51,7 +51,7 @@ class AlertFeed:
         self._board.withdraw(self._source, keys, why)
 
 
-class AlertBoard:
+class AlertManager:
     """Holds the alerts of every source, and tells each change to the bus and to health.
 
     Events are ``alert.pending``, ``alert.firing``, ``alert.resolved``, ``alert.cancelled`` and
@@ -60,7 +60,7 @@ class AlertBoard:
     """
 
     def __init__(
-        self, clock: Clock, bus: EventBus, health: Health, keeper: AlertKeeper | None = None
+        self, clock: Clock, bus: EventBus, health: Conditions, keeper: AlertStore | None = None
     ) -> None:
         self._clock = clock
         self._bus = bus
@@ -74,7 +74,7 @@ class AlertBoard:
         """The rules of every source."""
         return tuple(rule for source in self._sources.values() for rule in source.rules.values())
 
-    def feed(self, source: str, rules: Iterable[AlertRule]) -> AlertFeed:
+    def feed(self, source: str, rules: Iterable[AlertRule]) -> AlertClient:
         """Return the feed of a new worker ``source`` that speaks by ``rules``.
 
         The alerts of the worker before it stand, those from before a restart too, and nothing is known of
@@ -89,7 +89,7 @@ class AlertBoard:
         if self._keeper is not None:
             self._take_up(source, self._keeper.take(source), self._keeper.boot)
         self.observe(source, (), simulated=None)
-        return AlertFeed(self, source)
+        return AlertClient(self, source)
 
     def observe(self, source: str, observed: Iterable[Observation], *, simulated: bool | None) -> None:
         """Take what ``source`` observed now."""
@@ -127,7 +127,7 @@ class AlertBoard:
             stands(name, mine.rules[key], subject, alert, self._wall, simulated=mine.simulated)
             for name, mine in self._sources.items()
             for (key, subject), alert in mine.alerts.items()
-            if alert.stage is not Stage.INACTIVE or alert.condition is not Condition.UNKNOWN
+            if alert.stage is not Stage.INACTIVE or alert.condition is not Status.UNKNOWN
         )
 
     def close(self, seconds: float = 1.0) -> None:
@@ -140,10 +140,10 @@ class AlertBoard:
     def _wall(self) -> float:
         return self._clock.time() - self._clock.monotonic()
 
-    def _kept(self) -> list[KeptAlert]:
+    def _kept(self) -> list[AlertRecord]:
         now = self._clock.monotonic()
         return [
-            keep(
+            to_record(
                 name,
                 mine.rules[key],
                 subject,
@@ -158,17 +158,17 @@ class AlertBoard:
             if alert.stage is not Stage.INACTIVE
         ]
 
-    def _take_up(self, source: str, found: Iterable[KeptAlert], boot: str) -> None:
+    def _take_up(self, source: str, found: Iterable[AlertRecord], boot: str) -> None:
         mine, now, time = self._sources[source], self._clock.monotonic(), self._clock.time()
         names = []
         for kept in found:
             key = (kept.alert, kept.subject)
             mine.simulated = kept.simulated
-            alert = revive(kept, now, time, boot)
+            alert = restore(kept, now, time, boot)
             rule = mine.rules.get(kept.alert)
             if rule is None or not fits(rule, kept.evidence):
                 why = "it is no longer watched for" if rule is None else "it is judged by another rule now"
-                self._tell(source, _ended(alert, kept.ghost, kept.subject, now, why))
+                self._tell(source, _ended(alert, kept.tombstone, kept.subject, now, why))
             elif too_old(alert, rule, now):
                 why = f"nothing was known of it for {(now - alert.known) / 3600:.0f} h"
                 self._tell(source, _ended(alert, rule, kept.subject, now, why, ends=_LAPSES))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.alerts.manager import AlertBoard
+from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.state import Stage
 
 _LABELS = ("alert", "severity", "subject")
@@ -20,7 +20,7 @@ class AlertsCollector(Collector):
     known has no series, unless it stands.
     """
 
-    def __init__(self, board: AlertBoard) -> None:
+    def __init__(self, board: AlertManager) -> None:
         self._board = board
 
     def describe(self) -> Iterable[Metric]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiidpd.alerts.rule import AlertRule
-from aiidpd.alerts.state import Alert, Condition, Restored, Stage
+from aiidpd.alerts.state import Alert, Restored, Stage, Status
 from aiidpd.kernel.events import Scalar, Severity
 
 _AWAY: Final = (
@@ -16,7 +16,7 @@ _AWAY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAlert:
+class AlertRecord:
     """One alert that is pending or fires.
 
     ``held`` is for how long its condition held while pending, ``unknown`` for how long nobody knew it, both
@@ -40,13 +40,13 @@ class KeptAlert:
     boot: str
 
     @property
-    def ghost(self) -> AlertRule:
+    def tombstone(self) -> AlertRule:
         """What stands for the rule where there is none any more."""
         words = self.summary.replace("{", "{{").replace("}", "}}")
         return AlertRule(self.alert, self.severity, "", words, self.remedy)
 
 
-def keep(
+def to_record(
     source: str,
     rule: AlertRule,
     subject: str,
@@ -56,10 +56,10 @@ def keep(
     wall: float,
     simulated: bool,
     boot: str,
-) -> KeptAlert:
+) -> AlertRecord:
     """Return ``alert`` as it is kept at monotonic second ``now`` in ``boot``; ``wall`` is Unix time at 0."""
     earlier = alert.restored is not None and not alert.restored.same_boot
-    return KeptAlert(
+    return AlertRecord(
         source=source,
         alert=rule.name,
         subject=subject,
@@ -78,7 +78,7 @@ def keep(
     )
 
 
-def revive(kept: KeptAlert, now: float, time: float, boot: str) -> Alert:
+def restore(kept: AlertRecord, now: float, time: float, boot: str) -> Alert:
     """Return ``kept`` as it stands in ``boot`` at monotonic second ``now``, which is Unix second ``time``.
 
     Where the clock was set back meanwhile no time has passed.
@@ -89,7 +89,7 @@ def revive(kept: KeptAlert, now: float, time: float, boot: str) -> Alert:
         since=min(known, now - max(0.0, time - kept.since)),
         at=now,
         known=known,
-        condition=Condition.UNKNOWN,
+        condition=Status.UNKNOWN,
         evidence=kept.evidence,
         held=kept.held,
         restored=Restored(now - kept.unknown, known, kept.boot == boot != "", kept.simulated),

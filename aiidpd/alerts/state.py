@@ -25,25 +25,25 @@ from aiidpd.alerts.rule import AlertRule
 from aiidpd.kernel.events import Scalar
 
 
-class Condition(Enum):
+class Status(Enum):
     """How the condition of an alert stands."""
 
-    HOLDS = "holds"
+    TRUE = "holds"
     BETWEEN = "between"
-    CLEAR = "clear"
+    FALSE = "clear"
     UNKNOWN = "unknown"
 
 
-def above(value: float | None, enter: float, leave: float) -> Condition:
+def above(value: float | None, enter: float, leave: float) -> Status:
     """Return the condition "``value`` is high": it holds from ``enter`` on, and is clear at ``leave``."""
     if value is None:
-        return Condition.UNKNOWN
+        return Status.UNKNOWN
     if value >= enter:
-        return Condition.HOLDS
-    return Condition.CLEAR if value <= leave else Condition.BETWEEN
+        return Status.TRUE
+    return Status.FALSE if value <= leave else Status.BETWEEN
 
 
-def below(value: float | None, enter: float, leave: float) -> Condition:
+def below(value: float | None, enter: float, leave: float) -> Status:
     """Return the condition "``value`` is low": it holds from ``enter`` down, and is clear at ``leave``."""
     return above(None if value is None else -value, -enter, -leave)
 
@@ -72,7 +72,7 @@ class Observation:
 
     alert: str
     subject: str
-    condition: Condition
+    condition: Status
     evidence: Mapping[str, Scalar]
 
 
@@ -102,7 +102,7 @@ class Alert:
     since: float
     at: float
     known: float
-    condition: Condition
+    condition: Status
     evidence: Mapping[str, Scalar]
     held: float = 0.0
     clear_since: float | None = None
@@ -181,7 +181,7 @@ def step(
 def _advance(
     before: Alert | None, seen: Observation | None, rule: AlertRule, now: float
 ) -> tuple[Alert | None, Change | None]:
-    if seen is None or seen.condition is Condition.UNKNOWN:
+    if seen is None or seen.condition is Status.UNKNOWN:
         return _unknown(before, rule, now)
     return _known(before, seen, rule, now)
 
@@ -191,41 +191,41 @@ def _unknown(before: Alert | None, rule: AlertRule, now: float) -> tuple[Alert |
         return None, None
     known = before.restored.at if before.restored else before.known  # nobody could know while we were away
     if now - known < rule.stale_after:
-        return replace(before, at=now, condition=Condition.UNKNOWN, clear_since=None), None
+        return replace(before, at=now, condition=Status.UNKNOWN, clear_since=None), None
     ends = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED, Stage.INACTIVE: None}
     return None, ends[before.stage]
 
 
 def _confirm(
-    restored: Restored | None, condition: Condition, rule: AlertRule, now: float
-) -> tuple[Condition, Restored | None]:
+    restored: Restored | None, condition: Status, rule: AlertRule, now: float
+) -> tuple[Status, Restored | None]:
     """Return what ``condition`` is worth, and what of ``restored`` is left after it."""
-    if restored is None or condition is Condition.HOLDS or now - restored.known >= rule.looks_back:
+    if restored is None or condition is Status.TRUE or now - restored.known >= rule.looks_back:
         return condition, None
-    return Condition.BETWEEN, replace(restored, at=now)
+    return Status.BETWEEN, replace(restored, at=now)
 
 
 def _known(
     before: Alert | None, seen: Observation, rule: AlertRule, now: float
 ) -> tuple[Alert, Change | None]:
     if before is None:
-        before = Alert(Stage.INACTIVE, now, now, now, Condition.UNKNOWN, seen.evidence)
+        before = Alert(Stage.INACTIVE, now, now, now, Status.UNKNOWN, seen.evidence)
     stage, change = before.stage, None
     held, clear_since = 0.0, None
     condition, restored = _confirm(before.restored, seen.condition, rule, now)
     match stage, condition:
-        case Stage.INACTIVE, Condition.HOLDS:
+        case Stage.INACTIVE, Status.TRUE:
             stage, change = (Stage.PENDING, Change.PENDING) if rule.dwell else (Stage.FIRING, Change.FIRING)
-        case Stage.PENDING, Condition.HOLDS:
+        case Stage.PENDING, Status.TRUE:
             # Only the time between two looks that both found it counts, and none that nobody looked at.
-            held = before.held + (now - before.at if before.condition is Condition.HOLDS else 0.0)
+            held = before.held + (now - before.at if before.condition is Status.TRUE else 0.0)
             if held >= rule.dwell:
                 stage, change = Stage.FIRING, Change.FIRING
-        case Stage.PENDING, Condition.BETWEEN:
+        case Stage.PENDING, Status.BETWEEN:
             held = before.held
-        case Stage.PENDING, Condition.CLEAR:
+        case Stage.PENDING, Status.FALSE:
             stage, change = Stage.INACTIVE, Change.CANCELLED
-        case Stage.FIRING, Condition.CLEAR:
+        case Stage.FIRING, Status.FALSE:
             clear_since = now if before.clear_since is None else before.clear_since
             if now - clear_since >= rule.keep_firing:
                 stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from aiidpd.alerts.codec import decode, encode
-from aiidpd.alerts.record import KeptAlert
+from aiidpd.alerts.record import AlertRecord
 from aiidpd.alerts.state import Change
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Severity
-from aiidpd.platform.statefile import KeptFile
+from aiidpd.platform.statefile import JsonFile
 
 CODE: Final = "alert_state"
 _GRAVE = frozenset({Change.FIRING, Change.RESOLVED, Change.EXPIRED})  # what must not be told a second time
@@ -20,7 +20,7 @@ _SOON = 5.0  # seconds: a condition that comes and goes is not worth a write eac
 _EVERY = 60.0  # seconds: how long ago an alert was last known may be off by that after a kill
 
 
-class AlertKeeper:
+class AlertStore:
     """Writes the alerts that stand into ``file``, and reads there what stood before.
 
     A beginning or an end is written at once, anything else within 5 s, and what stands once a minute so that
@@ -28,7 +28,7 @@ class AlertKeeper:
     next write. Reading blocks; it is done here, once.
     """
 
-    def __init__(self, file: KeptFile, clock: Clock, health: Health, *, boot: str = "") -> None:
+    def __init__(self, file: JsonFile, clock: Clock, health: Conditions, *, boot: str = "") -> None:
         self._file = file
         self._clock = clock
         self._health = health
@@ -36,7 +36,7 @@ class AlertKeeper:
         self._dirty = self._grave = False
         self._saved_at = clock.monotonic()
         self._problem = ""
-        self._unread, self._waiting = "", list[KeptAlert]()
+        self._unread, self._waiting = "", list[AlertRecord]()
         try:
             data = file.read()
             self._waiting = [] if data is None else list(decode(data))
@@ -45,7 +45,7 @@ class AlertKeeper:
             self._dirty = True
         self._tell()
 
-    def take(self, source: str) -> list[KeptAlert]:
+    def take(self, source: str) -> list[AlertRecord]:
         """Return what stood of ``source``, once."""
         mine = [each for each in self._waiting if each.source == source]
         self._waiting = [each for each in self._waiting if each.source != source]
@@ -56,7 +56,7 @@ class AlertKeeper:
         self._dirty = True
         self._grave = self._grave or change in _GRAVE
 
-    def look(self, standing: Callable[[], list[KeptAlert]]) -> None:
+    def look(self, standing: Callable[[], list[AlertRecord]]) -> None:
         """Have written what is ``standing`` where that is due."""
         age = self._clock.monotonic() - self._saved_at
         if self._grave or (self._dirty and age >= _SOON):
@@ -67,7 +67,7 @@ class AlertKeeper:
                 self.save(alerts)
         self._tell()
 
-    def save(self, standing: list[KeptAlert]) -> None:
+    def save(self, standing: list[AlertRecord]) -> None:
         """Have ``standing`` written in the background."""
         self._dirty = self._grave = False
         self._saved_at, self._unread = self._clock.monotonic(), ""

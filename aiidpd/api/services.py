@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aiidpd.api.hold import DriverHold
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
@@ -80,7 +80,7 @@ class Services:
     version: str
     started_at: float
     clock: Clock
-    health: Health
+    health: Conditions
     supervisor: Workers
     bus: EventBus
     history: EventHistory

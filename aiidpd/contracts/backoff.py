@@ -11,18 +11,18 @@ from aiidpd.kernel.events import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class BackOffs:
     """The asks that hold, each until a monotonic second, by the GPU that they are about."""
 
     until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
-    def hear(self, event: Event, now: float) -> Asks:
+    def hear(self, event: Event, now: float) -> BackOffs:
         """Return the asks after ``event``; one that is about something else changes nothing."""
         if event.kind == BACK_OFF:
-            return Asks(MappingProxyType({**self.until, event.subject: now + hold_seconds(event)}))
+            return BackOffs(MappingProxyType({**self.until, event.subject: now + hold_seconds(event)}))
         if event.kind == BACK_OFF_ENDED:
             left = {subject: until for subject, until in self.until.items() if subject != event.subject}
-            return Asks(MappingProxyType(left))
+            return BackOffs(MappingProxyType(left))
         return self
 
     def hold(self, now: float) -> bool:

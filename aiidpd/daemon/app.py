@@ -29,7 +29,7 @@ from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
 from aiidpd.kernel.events import Event, Scalar, Severity
@@ -84,7 +84,7 @@ class Daemon:
         self._bus = EventBus(self._history.last_event_id)
         self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
-        self._health = Health(self._clock, self._bus)
+        self._health = Conditions(self._clock, self._bus)
         self._parts = Parts(loaded, self._clock, self._bus, self._health)
         interval = notifier.watchdog_interval
         self._supervisor = Supervisor(

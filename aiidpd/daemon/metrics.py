@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.kernel.conditions import Finding
+from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState, WorkerStatus
 
@@ -63,7 +63,7 @@ class WorkersCollector(Collector):
 class FindingsCollector(Collector):
     """How many findings stand, by severity; none is a zero, since that is known."""
 
-    def __init__(self, findings: Callable[[], Sequence[Finding]]) -> None:
+    def __init__(self, findings: Callable[[], Sequence[Condition]]) -> None:
         self._findings = findings
 
     def describe(self) -> Iterable[Metric]:

@@ -15,12 +15,12 @@ from typing import Final
 import anyio
 
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
-from aiidpd.components.containers.pause.journal import LeaseUnusable as PausesUnusable
-from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.journal import JournalUnusable as PausesUnusable
+from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.client import NvmlLibrary
-from aiidpd.components.thermal.governor.journal import NAME, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.governor.journal import NAME, JournalUnusable, RestoreJournal
 from aiidpd.components.thermal.governor.restore import default_outcome, restore
 from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.config.load import load
@@ -46,7 +46,7 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
     """
     settings = load(config, environ).settings
     state = settings.daemon.state_directory
-    gpus, pauses = LeaseFile(state / NAME), PauseLease(state / PAUSES)
+    gpus, pauses = RestoreJournal(state / NAME), PauseJournal(state / PAUSES)
     codes: list[int] = []
 
     async def restore_gpus_of_lease() -> None:
@@ -69,11 +69,11 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
     return max(codes, default=DONE)
 
 
-async def _containers(lease: PauseLease, settings: Settings) -> int:
-    from aiidpd.components.containers.docker.client import DockerEngine  # noqa: PLC0415 -- costs 0.2 s
+async def _containers(lease: PauseJournal, settings: Settings) -> int:
+    from aiidpd.components.containers.docker.client import DockerRuntime  # noqa: PLC0415 -- costs 0.2 s
 
     timeout = min(settings.containers.call_timeout, _ENGINE_WITHIN / 2)
-    engine = DockerEngine(settings.containers.socket, call_timeout=timeout)
+    engine = DockerRuntime(settings.containers.socket, call_timeout=timeout)
     try:
         return DONE if await put_back(engine, lease, within=_ENGINE_WITHIN, say=_say) else FAILED
     except PausesUnusable as error:
@@ -82,7 +82,7 @@ async def _containers(lease: PauseLease, settings: Settings) -> int:
 
 
 async def gpus_back(
-    lease: LeaseFile, settings: Settings, say: Callable[[str], None], *, to_default: bool = False
+    lease: RestoreJournal, settings: Settings, say: Callable[[str], None], *, to_default: bool = False
 ) -> int:
     """Put back the GPUs of ``lease``, and tell it line by line; return the exit code."""
     library = NvmlLibrary(call_timeout=settings.gpu.call_timeout, start_timeout=_START_WITHIN)
@@ -95,10 +95,10 @@ async def gpus_back(
         await library.aclose()
 
 
-async def _from(file: LeaseFile, library: GpuLibrary, say: Callable[[str], None]) -> int:
+async def _from(file: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
     try:
         lease = file.read()
-    except LeaseUnusable as error:
+    except JournalUnusable as error:
         say(str(error))
         return FAILED
     if file.stale(lease):
@@ -118,7 +118,7 @@ async def _from(file: LeaseFile, library: GpuLibrary, say: Callable[[str], None]
     return FAILED if left else DONE
 
 
-async def _to_default(file: LeaseFile, library: GpuLibrary, say: Callable[[str], None]) -> int:
+async def _to_default(file: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
     failed = False
     try:
         uuids = [gpu.uuid for gpu in (await library.read()).gpus]

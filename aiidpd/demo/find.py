@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import anyio.to_thread
 
-from aiidpd.components.containers.docker.client import DockerEngine
+from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.kernel.errors import Unavailable
 
@@ -68,7 +68,7 @@ async def _no_gpu() -> str:
 async def _docker(candidates: Iterable[Path]) -> tuple[Path | None, str]:
     reason = ""
     for path in candidates:
-        engine = DockerEngine(path, call_timeout=_PATIENCE)
+        engine = DockerRuntime(path, call_timeout=_PATIENCE)
         try:
             await engine.containers()
         except Unavailable as error:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
 
 CODE = "history"
@@ -23,7 +23,7 @@ class Watched(Protocol):
         """Return what happened to the file, each once."""
 
 
-def look(history: Watched, *, clock: Clock, bus: EventBus, health: Health) -> None:
+def look(history: Watched, *, clock: Clock, bus: EventBus, health: Conditions) -> None:
     """Bring the finding up to date and publish what there is to tell."""
     for notice in history.take_notices():
         event = Event(clock.time(), "history", "history.set_aside", notice, severity=Severity.ERROR)

@@ -49,7 +49,7 @@ class HistoryStats:
     bytes: int
 
 
-class _Shelf:
+class _DatabaseOpener:
     """Opens the file again where it was lost or damaged, and remembers what there is to tell about it."""
 
     def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
@@ -118,7 +118,7 @@ class History:
             )
         inspect(path)
         unclean = _has_bytes(path.with_name(path.name + "-wal"))
-        shelf = _Shelf(path, Limits(keep, max_bytes, full_rate), clock)
+        shelf = _DatabaseOpener(path, Limits(keep, max_bytes, full_rate), clock)
         database, problem = None, None
         # Without the old numbers new ones begin at the seconds since 1970, which no event count has reached:
         # a reader that goes on from the last number it saw misses nothing.

@@ -12,8 +12,8 @@ from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.incidents.incident import IncidentPolicy, told, until
 from aiidpd.incidents.recording import Recording
 from aiidpd.incidents.requests import RequestCount, RequestTrack
-from aiidpd.incidents.ring_buffer import Recorder, Ring
-from aiidpd.incidents.store import IncidentStore, Table
+from aiidpd.incidents.ring_buffer import RingBuffer, RingBuffers
+from aiidpd.incidents.store import IncidentStore, Series
 from aiidpd.incidents.writing import IncidentWriter
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
@@ -27,7 +27,7 @@ Look: TypeAlias = Callable[[], Mapping[str, Any]]
 """Returns what is so now, as JSON can hold it; what is not known says so in a ``reason``."""
 
 
-class FlightRecorder:
+class IncidentRecorder:
     """Sees every snapshot and every event; outlives the worker. :meth:`run` writes, and may be run anew.
 
     ``observe`` and ``heard`` never block and touch no disk. ``containers`` is asked once, when an incident
@@ -53,7 +53,7 @@ class FlightRecorder:
         self._requests = requests
         self._counts = counts
         self._writer = IncidentWriter(store, bus, clock, self._told)
-        self._recorder = Recorder(keep=self.policy.before, fastest=self.policy.fastest)
+        self._recorder = RingBuffers(keep=self.policy.before, fastest=self.policy.fastest)
         self._track = RequestTrack(self.policy.before)
         self._seen: dict[str, GpuReading] = {}
         self._driver = ""
@@ -70,7 +70,7 @@ class FlightRecorder:
         return self._recorder.nbytes + sum(ring.nbytes for ring in frozen)
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
-        """Record ``snapshot``; see :class:`~aiidpd.components.thermal.observer.Observer`."""
+        """Record ``snapshot``; see :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         del at  # the time of a row is monotonic: a clock that is set leaves no fold in the curve
         self._recorder.add(now, snapshot.gpus)
         self._look(now)
@@ -86,7 +86,7 @@ class FlightRecorder:
                 if ring is None:
                     if len(recording.rings) >= len(held):
                         continue
-                    ring = recording.rings[gpu.uuid] = Ring(self.policy.room)
+                    ring = recording.rings[gpu.uuid] = RingBuffer(self.policy.room)
                 ring.add(now, gpu)
 
     def heard(self, event: Event) -> None:
@@ -176,5 +176,5 @@ class FlightRecorder:
             self._open = None
         self._changed.set()
 
-    def _told(self, recording: Recording, state: str) -> tuple[dict[str, Any], Sequence[Table]]:
+    def _told(self, recording: Recording, state: str) -> tuple[dict[str, Any], Sequence[Series]]:
         return recording.told(state, self._seen, self._driver)

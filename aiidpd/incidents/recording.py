@@ -10,8 +10,8 @@ from typing import Any, Final
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.incidents.incident import FORMAT, name_of
 from aiidpd.incidents.requests import COLUMNS, RequestCount, rows
-from aiidpd.incidents.ring_buffer import Ring
-from aiidpd.incidents.store import Table
+from aiidpd.incidents.ring_buffer import RingBuffer
+from aiidpd.incidents.store import Series
 from aiidpd.kernel.events import Event
 
 _LIMITS: Final = (
@@ -37,7 +37,7 @@ class Recording:
     first: float
     last: float
     offset: float
-    rings: dict[str, Ring]
+    rings: dict[str, RingBuffer]
     before: list[dict[str, Any]]
     containers: Mapping[str, Any]
     requests: Mapping[str, Any]
@@ -54,11 +54,11 @@ class Recording:
 
     def told(
         self, state: str, seen: Mapping[str, GpuReading], driver: str
-    ) -> tuple[dict[str, Any], list[Table]]:
+    ) -> tuple[dict[str, Any], list[Series]]:
         """Return the document and the tables; ``seen`` has the last reading of each GPU, by UUID."""
         order = sorted(self.rings, key=lambda uuid: (seen[uuid].index if uuid in seen else _NO_INDEX, uuid))
         tables = [
-            Table(f"gpu-{place}.csv", self.rings[uuid].rows(), self.offset)
+            Series(f"gpu-{place}.csv", self.rings[uuid].rows(), self.offset)
             for place, uuid in enumerate(order)
         ]
         event = self.event

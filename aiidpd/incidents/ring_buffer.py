@@ -43,7 +43,7 @@ class Row:
     clock_event_bits: int | None
 
 
-class Ring:
+class RingBuffer:
     """The newest ``capacity`` readings of one GPU.
 
     Three arrays, made whole at once: a reading costs no allocation that stays, and the memory is
@@ -108,10 +108,10 @@ class Ring:
                     None if bits == NOT_KNOWN else bits,
                 )
 
-    def copy(self, capacity: int, since: float = -math.inf) -> Ring:
+    def copy(self, capacity: int, since: float = -math.inf) -> RingBuffer:
         """Return a ring of ``capacity`` with the newest readings of this one from ``since`` on."""
         # What frees the ring to go on while the copy is kept: moves of memory, no loop over readings.
-        twin, wide = Ring(capacity), len(FIGURES)
+        twin, wide = RingBuffer(capacity), len(FIGURES)
         oldest = self._next - self._length
         first = bisect_left(
             range(self._length), since, key=lambda step: self._times[(oldest + step) % self._capacity]
@@ -129,7 +129,7 @@ class Ring:
         return twin
 
 
-class Recorder:
+class RingBuffers:
     """A ring for each GPU, by UUID, since an index can name another card later.
 
     At most ``gpus`` are held; the one that was read the longest ago gives way to a new one. ``keep`` is how
@@ -140,7 +140,7 @@ class Recorder:
         self.keep = keep
         self._capacity = math.ceil(keep / fastest) + 1
         self._most = gpus
-        self._rings: dict[str, Ring] = {}
+        self._rings: dict[str, RingBuffer] = {}
 
     @property
     def nbytes(self) -> int:
@@ -159,10 +159,10 @@ class Recorder:
             if ring is None:
                 if len(self._rings) >= self._most:
                     del self._rings[min(self._rings, key=lambda uuid: self._rings[uuid].newest)]
-                ring = self._rings[reading.uuid] = Ring(self._capacity)
+                ring = self._rings[reading.uuid] = RingBuffer(self._capacity)
             ring.add(now, reading)
 
-    def freeze(self, now: float, room: int) -> dict[str, Ring]:
+    def freeze(self, now: float, room: int) -> dict[str, RingBuffer]:
         """Return a copy of every ring with readings of the last ``keep`` seconds, with ``room`` for more."""
         since = now - self.keep
         return {

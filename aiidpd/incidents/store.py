@@ -27,7 +27,7 @@ _AND: Final = "|"  # between two clock events in one cell
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Series:
     """The readings of one GPU: ``offset`` added to a row's seconds gives Unix seconds."""
 
     file: str
@@ -63,7 +63,7 @@ class IncidentStore:
             name, number = f"{identity}-{number}", number + 1
         return name
 
-    def write(self, identity: str, document: Mapping[str, Any], tables: Sequence[Table]) -> None:
+    def write(self, identity: str, document: Mapping[str, Any], tables: Sequence[Series]) -> None:
         """Write an incident, or write it anew; raises :class:`OSError`, and then what was there still is."""
         self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         final = self.folder / identity
@@ -171,7 +171,7 @@ def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
 
 
-def _csv(table: Table) -> bytes:
+def _csv(table: Series) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text)  # RFC 4180: CRLF, quotes where they are needed
     writer.writerow(COLUMNS)

@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from aiidpd.incidents.incident import identity_of, name_of
 from aiidpd.incidents.recording import Recording
-from aiidpd.incidents.store import IncidentStore, Table
+from aiidpd.incidents.store import IncidentStore, Series
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import describe
@@ -17,7 +17,7 @@ from aiidpd.kernel.events import Event, Severity
 
 SOURCE: Final = "thermal"
 
-Tell = Callable[[Recording, str], tuple[dict[str, Any], Sequence[Table]]]
+Tell = Callable[[Recording, str], tuple[dict[str, Any], Sequence[Series]]]
 """Returns the document and the tables of a recording in a state."""
 
 

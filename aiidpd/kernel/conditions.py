@@ -10,7 +10,7 @@ from aiidpd.kernel.events import Event, Severity
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Condition:
     """One thing that holds now. ``code`` and ``subject`` are its identity; ``since`` is Unix seconds."""
 
     code: str
@@ -21,13 +21,13 @@ class Finding:
     since: float = 0.0
 
 
-class Health:
+class Conditions:
     """The findings of the whole daemon. Raising and clearing each publish one event, repeats none."""
 
     def __init__(self, clock: Clock, bus: EventBus) -> None:
         self._clock = clock
         self._bus = bus
-        self._findings: dict[tuple[str, str], Finding] = {}
+        self._findings: dict[tuple[str, str], Condition] = {}
 
     def report(
         self,
@@ -52,7 +52,7 @@ class Health:
             since = standing.since
         elif since is None:
             since = self._clock.time()
-        finding = Finding(code, subject, severity, reason, remedy, since)
+        finding = Condition(code, subject, severity, reason, remedy, since)
         self._findings[key] = finding
         if announce and (standing is None or standing.severity != severity):
             self._announce(finding, "finding.raised", reason)
@@ -63,11 +63,11 @@ class Health:
         if announce and finding is not None:
             self._announce(finding, "finding.cleared", f"no longer: {finding.reason}", Severity.INFO)
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[Condition, ...]:
         """Return every finding that stands, the gravest first, then the oldest."""
         return tuple(sorted(self._findings.values(), key=lambda f: (-f.severity, f.since, f.code, f.subject)))
 
-    def _announce(self, finding: Finding, kind: str, reason: str, severity: Severity | None = None) -> None:
+    def _announce(self, finding: Condition, kind: str, reason: str, severity: Severity | None = None) -> None:
         event = Event(
             time=self._clock.time(),
             source="health",

@@ -11,10 +11,10 @@ import anyio
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, NotFound, describe
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.kernel.task import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, Task, WorkerState, WorkerStatus
 
 
 class Ending(StrEnum):
@@ -27,10 +27,10 @@ class Ending(StrEnum):
 
 
 @dataclass(slots=True)
-class _Seat:
+class _Slot:
     """One worker's place: it stays while the worker objects in it come and go."""
 
-    spec: WorkerSpec
+    spec: Task
     status: WorkerStatus
     heartbeat: Heartbeat
     first_pass: anyio.Event = field(default_factory=anyio.Event)
@@ -53,11 +53,11 @@ class Supervisor:
 
     def __init__(
         self,
-        specs: Sequence[WorkerSpec],
+        specs: Sequence[Task],
         *,
         clock: Clock,
         bus: EventBus,
-        health: Health,
+        health: Conditions,
         uniform: Callable[[], float],
         watchdog: Callable[[], None] = lambda: None,
         also: Callable[[], None] = lambda: None,
@@ -76,10 +76,10 @@ class Supervisor:
         self._grace = grace
         self._seats = {spec.name: self._seat(spec) for spec in specs}
 
-    def _seat(self, spec: WorkerSpec) -> _Seat:
+    def _seat(self, spec: Task) -> _Slot:
         status = WorkerStatus(spec.name)
         first_pass = anyio.Event()
-        return _Seat(spec, status, Heartbeat(self._clock, status, first_pass), first_pass)
+        return _Slot(spec, status, Heartbeat(self._clock, status, first_pass), first_pass)
 
     @property
     def statuses(self) -> tuple[WorkerStatus, ...]:
@@ -115,7 +115,7 @@ class Supervisor:
         self._cancel(seat, Ending.REPLACED)
         seat.hurry.set()
 
-    async def _keep(self, seat: _Seat) -> None:
+    async def _keep(self, seat: _Slot) -> None:
         while True:
             started = self._clock.monotonic()
             seat.cancelled_for = None
@@ -136,7 +136,7 @@ class Supervisor:
             seat.hurry = anyio.Event()
             await wait_for(self._clock, seat.hurry, delay)
 
-    async def _run_once(self, seat: _Seat) -> tuple[Ending, str]:
+    async def _run_once(self, seat: _Slot) -> tuple[Ending, str]:
         ending, reason = Ending.RETURNED, "it returned, and a worker never does"
         seat.status.state = WorkerState.STARTING
         seat.status.started_at = self._clock.time()
@@ -164,7 +164,7 @@ class Supervisor:
             self._also()
             await self._clock.sleep(self._tick)
 
-    def _examine(self, seat: _Seat) -> None:
+    def _examine(self, seat: _Slot) -> None:
         now = self._clock.monotonic()
         if seat.scope is not None and seat.cancelled_for is not None:
             if now - seat.cancelled_at > self._grace and seat.status.state is not WorkerState.WEDGED:
@@ -175,13 +175,13 @@ class Supervisor:
             self._cancel(seat, Ending.HUNG)
         self._report(seat)
 
-    def _cancel(self, seat: _Seat, why: Ending) -> None:
+    def _cancel(self, seat: _Slot, why: Ending) -> None:
         if seat.scope is not None:
             seat.cancelled_for = why
             seat.cancelled_at = self._clock.monotonic()
             seat.scope.cancel(why)
 
-    def _report(self, seat: _Seat) -> None:
+    def _report(self, seat: _Slot) -> None:
         state = seat.status.state
         if state in (WorkerState.RUNNING, WorkerState.STARTING, WorkerState.STOPPED):
             self._health.clear("worker", seat.spec.name)
@@ -191,7 +191,7 @@ class Supervisor:
             "worker", seat.spec.name, severity=severity, reason=f"{state}: {seat.status.reason}"
         )
 
-    def _publish(self, seat: _Seat, kind: str, reason: str, severity: Severity) -> None:
+    def _publish(self, seat: _Slot, kind: str, reason: str, severity: Severity) -> None:
         event = Event(
             time=self._clock.time(),
             source="supervisor",

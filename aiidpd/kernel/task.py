@@ -30,7 +30,7 @@ class Worker(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSpec:
+class Task:
     """How to make a worker, and after how many seconds without a beat it counts as hung.
 
     Both are asked anew for each run: a reload may have changed the answer.

@@ -16,7 +16,7 @@ from aiidpd.platform.atomic import fsync_directory, write_atomic
 _LARGEST: Final = 1 << 20
 
 
-class LeaseStore:
+class JournalStore:
     """The file at ``path``, replaced whole. What it does blocks on the disk; one thread at a time gets in."""
 
     def __init__(self, path: Path) -> None:

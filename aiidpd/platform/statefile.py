@@ -9,7 +9,7 @@ from aiidpd.kernel.errors import describe
 from aiidpd.platform.atomic import write_atomic
 
 
-class KeptFile:
+class JsonFile:
     """The file at ``path``. A disk that hangs holds up nobody: one write is under way, and one waits.
 
     ``problem`` is why the last write failed, empty where it did not.

@@ -49,7 +49,7 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
     return cast("T", outcome.value)
 
 
-class Asker:
+class ThreadProbe:
     """Asks what may never answer: each question has ``patience`` seconds, and there is one at a time."""
 
     def __init__(self, clock: Clock, patience: float) -> None:

@@ -12,7 +12,7 @@ from typing import TextIO
 _LIMIT = 10_000  # lines that wait for a reader who does not read
 
 
-class Outlet:
+class LogWriter:
     """A bounded queue before a stream.
 
     A line too many is lost and counted; ``tell`` turns the count into a line that is written later.

@@ -16,7 +16,7 @@ import structlog
 
 from aiidpd.kernel.events import Event
 from aiidpd.telemetry import lines
-from aiidpd.telemetry.log_writer import Outlet
+from aiidpd.telemetry.log_writer import LogWriter
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
@@ -35,7 +35,7 @@ def configure(
     format: Format = "auto",  # noqa: A002 -- the configuration's own word
     stream: TextIO | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> Outlet:
+) -> LogWriter:
     """Send the log to ``stream`` (standard error by default) and return its outlet, to be closed at the end.
 
     ``auto`` is what the journal likes where ``stream`` goes to the journal (no time of its own, a mark for
@@ -44,7 +44,7 @@ def configure(
     """
     stream = sys.stderr if stream is None else stream
     render = _renderer(format, stream, environ)
-    outlet = Outlet(stream, lambda lost: render(_lost(lost)))
+    outlet = LogWriter(stream, lambda lost: render(_lost(lost)))
     atexit.register(outlet.close)
     structlog.configure(
         processors=[partial(_render, render)],
@@ -86,7 +86,7 @@ def log_event(event: Event) -> None:
 class _Lines:
     """What structlog hands a rendered line to."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: LogWriter) -> None:
         self._outlet = outlet
 
     def msg(self, line: str) -> None:

@@ -18,11 +18,11 @@ def build_registry(
     ``on_error`` is called with name and error when a collector begins to fail, not at every scrape.
     """
     registry = CollectorRegistry()
-    registry.register(Guard(collectors, on_error))
+    registry.register(SafeCollector(collectors, on_error))
     return registry
 
 
-class Guard(Collector):
+class SafeCollector(Collector):
     """Collects from each collector in turn and says which of them failed.
 
     A collector that raises, yields a family that another one yielded, or yields what can't be written

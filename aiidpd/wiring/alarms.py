@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from aiidpd.components.thermal.alerts.evaluate import Policies
-from aiidpd.components.thermal.forecast.forecast import ForesightPolicy
-from aiidpd.components.thermal.forecast.steady_state import SettlingPolicy
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.forecast.forecast import ForecastPolicy
+from aiidpd.components.thermal.forecast.steady_state import SteadyStatePolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from aiidpd.config.tables.gpu import Gpu, GpuOverride
 
 _GAPS = 3  # readings that may be missing before the time between two tells nothing
@@ -14,8 +14,8 @@ _GAPS = 3  # readings that may be missing before the time between two tells noth
 def alarm_policies(gpu: Gpu) -> Policies:
     """Return the policies that ``gpu`` describes."""
     drift = gpu.resistance_drift_percent / 100
-    usual = AlarmPolicy()
-    alarms = AlarmPolicy(
+    usual = AlertSettings()
+    alarms = AlertSettings(
         limits=_limits(gpu),
         overrides={override.gpu: _limits(gpu, override) for override in gpu.overrides},
         warning_dwell=gpu.warning_dwell,
@@ -27,8 +27,8 @@ def alarm_policies(gpu: Gpu) -> Policies:
         expected_gpus=gpu.expected_gpus,
         longest_gap=max(usual.longest_gap, _GAPS * gpu.interval),
     )
-    settling = SettlingPolicy(ambient_celsius=gpu.ambient_celsius)
-    return Policies(alarms, ForesightPolicy(settling=settling))
+    settling = SteadyStatePolicy(ambient_celsius=gpu.ambient_celsius)
+    return Policies(alarms, ForecastPolicy(settling=settling))
 
 
 def _limits(gpu: Gpu, override: GpuOverride | None = None) -> GpuLimits:

@@ -13,7 +13,7 @@ from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.state import EnginePolicy, EnginesView
-from aiidpd.components.engines.worker import Asked, EngineReader
+from aiidpd.components.engines.worker import EnginePoller, PolledEngine
 from aiidpd.config.model import Settings
 from aiidpd.config.tables.workers import Endpoint
 from aiidpd.contracts.probes import OwnProbes
@@ -79,8 +79,8 @@ class Inference:
         )
         if not bench.engine_metrics_interval or not pairs:
             return worker
-        reader = EngineReader(
-            [Asked(target.name, target.model, target.simulated, source) for target, source in pairs],
+        reader = EnginePoller(
+            [PolledEngine(target.name, target.model, target.simulated, source) for target, source in pairs],
             EnginePolicy(interval=max(_SHORTEST, bench.engine_metrics_interval)),
             latest=self.engines,
             probed=self._probed,

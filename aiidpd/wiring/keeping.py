@@ -13,12 +13,12 @@ from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.metrics import EnergyCollector
 from aiidpd.components.thermal.export import SampleHistory
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.observer import Observer
+from aiidpd.components.thermal.observer import SnapshotListener
 from aiidpd.components.thermal.record import GpuRecord
 from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.config.model import Settings
 from aiidpd.incidents.incident import IncidentPolicy
-from aiidpd.incidents.recorder import FlightRecorder
+from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -50,7 +50,7 @@ class Keeping:
         self._follow()
         gpu = settings().gpu
         fastest = min(gpu.fast_interval, gpu.interval)
-        self._flight = FlightRecorder(
+        self._flight = IncidentRecorder(
             self._store,
             bus,
             clock,
@@ -71,7 +71,7 @@ class Keeping:
         self._emergency = EmergencyWatch(bus, lambda: self._emergency_policy)
 
     @property
-    def observers(self) -> Sequence[Observer]:
+    def observers(self) -> Sequence[SnapshotListener]:
         """Who sees each snapshot, in this order: what begins an incident is on record before it does."""
         self._follow()
         return self._flight, self._minutes, self._energy, self._emergency

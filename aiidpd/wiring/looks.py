@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.runtime import EngineSnapshot
+from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
@@ -26,7 +26,7 @@ class Looks:
     """Looks at the last readings; never waits."""
 
     def __init__(
-        self, containers: Latest[EngineSnapshot], bench: Latest[BenchView], engines: Latest[EnginesView]
+        self, containers: Latest[RuntimeSnapshot], bench: Latest[BenchView], engines: Latest[EnginesView]
     ) -> None:
         self._containers = containers
         self._bench = bench

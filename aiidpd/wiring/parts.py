@@ -13,42 +13,42 @@ from typing import Final
 
 from prometheus_client.registry import Collector
 
-from aiidpd.alerts.manager import AlertBoard
+from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.metrics import AlertsCollector
-from aiidpd.alerts.store import AlertKeeper
+from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.components.containers.metrics import ContainersCollector
-from aiidpd.components.containers.pause.controller import Pauser
-from aiidpd.components.containers.pause.events import PauseTeller
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
-from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.state import PausePolicy
-from aiidpd.components.containers.runtime import Engine, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.state import ContainersPolicy
-from aiidpd.components.containers.stop import StopOrders, Stopper
+from aiidpd.components.containers.stop import EmergencyStopper, StopOrders
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.components.thermal.alerts.evaluator import GpuWatch, WatchMemory
+from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator, EvaluatorMemory
 from aiidpd.components.thermal.alerts.rules import rules as gpu_alerts
 from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
-from aiidpd.components.thermal.forecast.forecast import Foresight
-from aiidpd.components.thermal.forecast.metrics import ForesightCollector
-from aiidpd.components.thermal.governor.controller import Governor
+from aiidpd.components.thermal.forecast.forecast import Forecast
+from aiidpd.components.thermal.forecast.metrics import ForecastCollector
+from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME as LEASE
-from aiidpd.components.thermal.governor.journal import LeaseFile, current_boot
+from aiidpd.components.thermal.governor.journal import RestoreJournal, current_boot
 from aiidpd.components.thermal.governor.ladder import LadderPolicy
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
 from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.policy import ThermalPolicy
-from aiidpd.components.thermal.polling import Cadence
+from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.config.load import Loaded
@@ -56,11 +56,11 @@ from aiidpd.config.model import Settings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.companions import Accompanied
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.task import Worker, WorkerSpec
-from aiidpd.platform.statefile import KeptFile
+from aiidpd.kernel.task import Task, Worker
+from aiidpd.platform.statefile import JsonFile
 from aiidpd.wiring.alarms import alarm_policies
 from aiidpd.wiring.inference import Inference
 from aiidpd.wiring.keeping import Keeping
@@ -76,7 +76,7 @@ ALERTS: Final = "alerts.json"
 class Parts:
     """The parts of one daemon. ``loaded`` is replaced by a reload; workers built later follow it."""
 
-    def __init__(self, loaded: Loaded, clock: Clock, bus: EventBus, health: Health) -> None:
+    def __init__(self, loaded: Loaded, clock: Clock, bus: EventBus, health: Conditions) -> None:
         self.loaded = loaded
         self._clock = clock
         self._bus = bus
@@ -86,11 +86,11 @@ class Parts:
         self.bench_queue = JobQueue(self.jobs, "bench")
         # How long a reading is true follows the configuration: each factory sets it.
         self.gpus: Latest[GpuSnapshot] = Latest(clock, max_age=0)
-        self.gpu_hold = GpuHold(clock)
+        self.gpu_hold = DriverMaintenance(clock)
         self._xids = XidLedger()
         self.governance: Latest[GovernanceView] = Latest(clock, max_age=0)
         self._governor_tally = Tally()
-        self.containers: Latest[EngineSnapshot] = Latest(clock, max_age=0)
+        self.containers: Latest[RuntimeSnapshot] = Latest(clock, max_age=0)
         self.backup: Latest[BackupView] = Latest(clock, max_age=math.inf)
         self.inference = Inference(lambda: self.settings, clock, bus, self.bench_queue)
         self._containers_memory = ContainersMemory()
@@ -104,12 +104,12 @@ class Parts:
             gpus=self.gpus,
             looks=Looks(self.containers, self.inference.bench, self.inference.engines),
         )
-        kept = KeptFile(loaded.settings.daemon.state_directory / ALERTS)
-        keeper = AlertKeeper(kept, clock, health, boot=current_boot())
-        self.alerts = AlertBoard(clock, bus, health, keeper)
-        self.foreseen: Latest[tuple[Foresight, ...]] = Latest(clock, max_age=0)
+        kept = JsonFile(loaded.settings.daemon.state_directory / ALERTS)
+        keeper = AlertStore(kept, clock, health, boot=current_boot())
+        self.alerts = AlertManager(clock, bus, health, keeper)
+        self.foreseen: Latest[tuple[Forecast, ...]] = Latest(clock, max_age=0)
         baselines = BaselineFile(loaded.settings.daemon.state_directory / BASELINES)
-        self._watch_memory = WatchMemory(self.foreseen, baselines)
+        self._watch_memory = EvaluatorMemory(self.foreseen, baselines)
 
     @property
     def settings(self) -> Settings:
@@ -117,13 +117,13 @@ class Parts:
         return self.loaded.settings
 
     @property
-    def specs(self) -> tuple[WorkerSpec, ...]:
+    def specs(self) -> tuple[Task, ...]:
         """The four workers."""
         return (
-            WorkerSpec("thermal", self._thermal, lambda: _NVML_START + self.settings.gpu.call_timeout),
-            WorkerSpec("containers", self._containers, self._containers_deadline),
-            WorkerSpec("backup", self._backup, lambda: _BACKUP_DEADLINE),
-            WorkerSpec("bench", self.inference.worker, lambda: self.inference.policy().worker_deadline),
+            Task("thermal", self._thermal, lambda: _NVML_START + self.settings.gpu.call_timeout),
+            Task("containers", self._containers, self._containers_deadline),
+            Task("backup", self._backup, lambda: _BACKUP_DEADLINE),
+            Task("bench", self.inference.worker, lambda: self.inference.policy().worker_deadline),
         )
 
     @property
@@ -131,7 +131,7 @@ class Parts:
         """What turns the workers' last readings into metrics."""
         return {
             "thermal": ThermalCollector(self.gpus, self._xids),
-            "foresight": ForesightCollector(self.foreseen),
+            "foresight": ForecastCollector(self.foreseen),
             "alerts": AlertsCollector(self.alerts),
             "governor": GovernorCollector(self.governance, self._governor_tally),
             "energy": self.keeping.collector,
@@ -154,7 +154,7 @@ class Parts:
             self._bus,
             self._clock,
             observers=self.keeping.observers,
-            cadence=Cadence(near_interval=gpu.fast_interval),
+            cadence=PollSettings(near_interval=gpu.fast_interval),
             hold=self.gpu_hold,
             ledger=self._xids,
             governor=self._governor(library),
@@ -162,13 +162,13 @@ class Parts:
         )
         return Accompanied(worker, self.keeping.companions)
 
-    def _gpu_watch(self) -> GpuWatch:
+    def _gpu_watch(self) -> AlertEvaluator:
         policies = alarm_policies(self.settings.gpu)
         self.foreseen.max_age = self.gpus.max_age
         feed = self.alerts.feed("thermal", gpu_alerts(policies.alarms))
-        return GpuWatch(policies, self._watch_memory, feed=feed, bus=self._bus, clock=self._clock)
+        return AlertEvaluator(policies, self._watch_memory, feed=feed, bus=self._bus, clock=self._clock)
 
-    def _governor(self, library: GpuLibrary) -> Governor:
+    def _governor(self, library: GpuLibrary) -> GovernorController:
         gpu = self.settings.gpu
         policy = GovernorPolicy(
             mode=Mode(gpu.governor),
@@ -182,10 +182,10 @@ class Parts:
             ),
         )
         self.governance.max_age = self.gpus.max_age
-        return Governor(
+        return GovernorController(
             library,
             policy,
-            LeaseFile(self.settings.daemon.state_directory / LEASE),
+            RestoreJournal(self.settings.daemon.state_directory / LEASE),
             latest=self.governance,
             tally=self._governor_tally,
             bus=self._bus,
@@ -213,7 +213,7 @@ class Parts:
         engine = self._engine()
         # Of its own, so that a reading that fails can't break off a stop; what is made up has one state only.
         hands = engine if engine.simulated else self._engine()
-        stopper = Stopper(hands, self._stop_orders, self._bus, self._clock)
+        stopper = EmergencyStopper(hands, self._stop_orders, self._bus, self._clock)
         worker = ContainersWorker(
             engine,
             policy,
@@ -226,13 +226,13 @@ class Parts:
         pauser = self._pauser(engine if engine.simulated else self._engine())
         return Accompanied(worker, [stopper.run, pauser.run])
 
-    def _pauser(self, engine: Engine) -> Pauser:
+    def _pauser(self, engine: ContainerRuntime) -> PauseController:
         containers = self.settings.containers
-        teller = PauseTeller(self.pauses, self._bus, self._health, self._clock, simulated=engine.simulated)
-        return Pauser(
+        teller = PausePublisher(self.pauses, self._bus, self._health, self._clock, simulated=engine.simulated)
+        return PauseController(
             engine,
             self._back_off_asks,
-            PauseLease(self.settings.daemon.state_directory / PAUSES),
+            PauseJournal(self.settings.daemon.state_directory / PAUSES),
             memory=self.pauses,
             teller=teller,
             clock=self._clock,
@@ -243,15 +243,15 @@ class Parts:
         containers = self.settings.containers
         return containers.reconcile_interval + 4 * containers.call_timeout
 
-    def _engine(self) -> Engine:
+    def _engine(self) -> ContainerRuntime:
         containers = self.settings.containers
         if containers.engine == "simulated":
-            from aiidpd.components.containers.simulated import SimulatedEngine
+            from aiidpd.components.containers.simulated import SimulatedRuntime
 
-            return SimulatedEngine(self._clock, count=containers.simulated_containers)
-        from aiidpd.components.containers.docker.client import DockerEngine
+            return SimulatedRuntime(self._clock, count=containers.simulated_containers)
+        from aiidpd.components.containers.docker.client import DockerRuntime
 
-        return DockerEngine(containers.socket, call_timeout=containers.call_timeout)
+        return DockerRuntime(containers.socket, call_timeout=containers.call_timeout)
 
     def _backup(self) -> Worker:
         backup = self.settings.backup

@@ -16,7 +16,7 @@ from prometheus_client.exposition import generate_latest
 
 from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.worker import ThermalWorker
@@ -60,7 +60,7 @@ class GpuHouse:
         self.bus.attach(events=self.events.append)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=PATIENCE)
         self.ledger = XidLedger()
-        self.hold = GpuHold(clock)
+        self.hold = DriverMaintenance(clock)
         self.status = WorkerStatus("thermal")
         self.neighbour = WorkerStatus("neighbour")
         self.longest_wait = 0.0

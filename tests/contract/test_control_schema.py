@@ -11,14 +11,14 @@ from aiidpd.api import document, gpu_schema, record_schema, schema
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.engines.state import EngineState
 from aiidpd.components.thermal.export import HistoryRow
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.engines.target import EngineTimings
-from aiidpd.kernel.conditions import Finding
+from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.jobs import JobStatus
 from aiidpd.kernel.task import WorkerStatus
@@ -27,7 +27,7 @@ COMMON = frozenset(document.Reading.model_fields)
 # (document, dataclass, what only the document has, what only the dataclass has)
 PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]] = [
     (schema.EventDocument, Event, frozenset(), frozenset()),
-    (schema.FindingDocument, Finding, frozenset(), frozenset()),
+    (schema.FindingDocument, Condition, frozenset(), frozenset()),
     (schema.JobDocument, JobStatus, frozenset(), frozenset()),
     (schema.WorkerDocument, WorkerStatus, frozenset({"up"}), frozenset()),  # up is a property
     (gpu_schema.GpuDocument, GpuReading, frozenset(), frozenset()),
@@ -41,7 +41,7 @@ PAIRS: list[tuple[type[document.Document], type, frozenset[str], frozenset[str]]
     (record_schema.GpuHistoryRow, HistoryRow, frozenset(), frozenset()),
     # The pause is aiidpd's own, not the engine's.
     (schema.ContainerDocument, ContainerReading, frozenset({"pause"}), frozenset()),
-    (schema.ContainersDocument, EngineSnapshot, COMMON - {"simulated"}, frozenset()),
+    (schema.ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, frozenset()),
     (schema.SnapshotDocument, SnapshotInfo, frozenset(), frozenset()),
     (schema.RunProgressDocument, RunProgress, frozenset(), frozenset()),
     (schema.RunResultDocument, RunResult, frozenset(), frozenset()),

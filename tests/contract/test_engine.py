@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker.client import DockerEngine
-from aiidpd.components.containers.runtime import ACTIONS, Engine, EngineEvent
-from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.runtime import ACTIONS, ContainerRuntime, RuntimeEvent
+from aiidpd.components.containers.simulated import SimulatedRuntime
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker
 from tests.waiting import PATIENCE
@@ -23,7 +23,7 @@ STATES = {"created", "running", "paused", "restarting", "removing", "exited", "d
 class World:
     """An engine with at least two containers, one of which dies with code 1 when told to."""
 
-    engine: Engine
+    engine: ContainerRuntime
     victim: str
     kill: Callable[[], Awaitable[None]]
     now: Callable[[], float]
@@ -31,7 +31,7 @@ class World:
 
 @pytest.fixture
 async def simulated(clock: FakeClock) -> World:
-    engine = SimulatedEngine(clock)
+    engine = SimulatedRuntime(clock)
 
     async def kill() -> None:
         await clock.advance(94)  # the script: the second one dies at 93 s
@@ -41,7 +41,7 @@ async def simulated(clock: FakeClock) -> World:
 
 @pytest.fixture
 async def real(docker: RealDocker) -> AsyncIterator[World]:
-    engine = DockerEngine(docker.socket)
+    engine = DockerRuntime(docker.socket)
     await docker.run("bystander")
     wait = "while test ! -f /die; do sleep 0.05; done; exit 1"
     victim = await docker.run("victim", command=("sh", "-c", wait))
@@ -60,7 +60,7 @@ def world(request: pytest.FixtureRequest) -> World:
     return found
 
 
-async def until_death(stream: AsyncIterator[EngineEvent], victim: str) -> EngineEvent:
+async def until_death(stream: AsyncIterator[RuntimeEvent], victim: str) -> RuntimeEvent:
     with anyio.fail_after(PATIENCE):
         async for event in stream:
             if event.id == victim and event.action == "die":
@@ -134,7 +134,7 @@ async def test_what_does_not_exist_is_not_stopped(world: World) -> None:
     assert await world.engine.stop("f" * 64, 1.0) is False
 
 
-async def until_action(stream: AsyncIterator[EngineEvent], victim: str, action: str) -> None:
+async def until_action(stream: AsyncIterator[RuntimeEvent], victim: str, action: str) -> None:
     with anyio.fail_after(PATIENCE):
         async for event in stream:
             if event.id == victim and event.action == action:

@@ -16,11 +16,11 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.api.routes import ROUTES
 from aiidpd.api.server import ControlApi
 from aiidpd.api.services import Services
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue
@@ -65,13 +65,13 @@ class ControlDaemon:
     path: Path
     bus: EventBus
     history: History
-    health: Health
+    health: Conditions
     workers: Workers
     jobs: JobBook
     queues: dict[str, JobQueue]
     views: dict[str, Latest[Any]]
     reloads: Reloads
-    hold: GpuHold
+    hold: DriverMaintenance
     api: ControlApi
     server: WebServer
     services: Services
@@ -101,7 +101,7 @@ async def control_daemon(
     history = History.open(folder / "history.sqlite", keep=3600, max_bytes=2**24, clock=clock)
     bus = EventBus(last_id=history.last_event_id)
     bus.attach(events=history.record_event, samples=history.record_sample)
-    health = Health(clock, bus)
+    health = Conditions(clock, bus)
     jobs = JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
@@ -109,7 +109,7 @@ async def control_daemon(
     }
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
     pauses: list[Any] = []
     services = Services(
         version="1.2.3",

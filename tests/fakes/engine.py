@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import anyio
 
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.kernel.errors import Unavailable
 
 
@@ -23,7 +23,7 @@ class ScriptedEngine:
         self.refuses_events: Unavailable | None = None
         self.deaf = False
         self.stuck: set[str] = set()
-        self.on_list: list[EngineEvent] = []  # said while the next list is being made
+        self.on_list: list[RuntimeEvent] = []  # said while the next list is being made
         self.subscriptions: list[float] = []
         self.lists: list[bool] = []
         self.looks: list[str] = []
@@ -33,9 +33,9 @@ class ScriptedEngine:
         self.refuses_switch: dict[str, Unavailable] = {}
         self.late: dict[str, Unavailable] = {}
         self.on_switch: Callable[[str, str], None] | None = None  # called before it is carried out
-        self._streams: list[anyio.abc.ObjectSendStream[EngineEvent]] = []
+        self._streams: list[anyio.abc.ObjectSendStream[RuntimeEvent]] = []
 
-    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
+    async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
         self.lists.append(fresh)
         await anyio.lowlevel.checkpoint()
         if self.refuses is not None:
@@ -47,7 +47,7 @@ class ScriptedEngine:
             await anyio.lowlevel.checkpoint()
         seen = tuple(one for one in self.shown.values() if one.id not in self.stuck)
         unreadable = tuple((one.id, one.name) for one in self.shown.values() if one.id in self.stuck)
-        return EngineSnapshot(seen, "1.0", simulated=True, unreadable=unreadable)
+        return RuntimeSnapshot(seen, "1.0", simulated=True, unreadable=unreadable)
 
     async def container(self, identity: str) -> ContainerReading | None:
         self.looks.append(identity)
@@ -92,17 +92,17 @@ class ScriptedEngine:
         return True
 
     @asynccontextmanager
-    async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+    async def events(self, since: float) -> AsyncIterator[AsyncIterator[RuntimeEvent]]:
         self.subscriptions.append(since)
         error = self.refuses_events or self.refuses
         if error is not None:
             raise error
-        send, receive = anyio.create_memory_object_stream[EngineEvent](100)
+        send, receive = anyio.create_memory_object_stream[RuntimeEvent](100)
         self._streams.append(send)
         with send, receive:
             yield receive
 
-    def say(self, event: EngineEvent) -> None:
+    def say(self, event: RuntimeEvent) -> None:
         if not self.deaf:
             for stream in self._streams:
                 stream.send_nowait(event)

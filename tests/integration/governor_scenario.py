@@ -24,8 +24,8 @@ from pathlib import Path
 import anyio
 
 from aiidpd.components.thermal.driver.client import NvmlLibrary
-from aiidpd.components.thermal.governor.controller import Governor
-from aiidpd.components.thermal.governor.journal import NAME, LeaseFile
+from aiidpd.components.thermal.governor.controller import GovernorController
+from aiidpd.components.thermal.governor.journal import NAME, RestoreJournal
 from aiidpd.components.thermal.governor.ladder import LadderPolicy
 from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
@@ -38,10 +38,10 @@ from aiidpd.daemon.restore import gpus_back
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
-from aiidpd.kernel.task import WorkerSpec
+from aiidpd.kernel.task import Task
 from tests.fakes.nvml import FakeNvml, shape
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -85,14 +85,14 @@ async def daemon(folder: Path, mode: Mode) -> None:
     """Run until SIGTERM; SIGUSR1 crashes the worker, SIGHUP replaces it with one whose governor is off."""
     clock, bus, flags, tally = SystemClock(), EventBus(), Flags(), Tally()
     flags.mode = mode
-    health = Health(clock, bus)
+    health = Conditions(clock, bus)
 
     def build() -> ThermalWorker:
         library = NvmlLibrary(call_timeout=CALL_TIMEOUT)
-        governor = Governor(
+        governor = GovernorController(
             library,
             replace(POLICY, mode=flags.mode),
-            LeaseFile(folder / NAME),
+            RestoreJournal(folder / NAME),
             latest=Latest(clock, 1.0),
             tally=tally,
             bus=bus,
@@ -104,7 +104,7 @@ async def daemon(folder: Path, mode: Mode) -> None:
         return ThermalWorker(library, policy, latest, bus, clock, observers=[flags], governor=governor)
 
     supervisor = Supervisor(
-        [WorkerSpec("thermal", build, lambda: 30.0)],
+        [Task("thermal", build, lambda: 30.0)],
         clock=clock,
         bus=bus,
         health=health,
@@ -222,7 +222,7 @@ class Lane:
     def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
         if self.lease.exists():
-            anyio.run(gpus_back, LeaseFile(self.lease), self.settings, lambda _: None)
+            anyio.run(gpus_back, RestoreJournal(self.lease), self.settings, lambda _: None)
 
     def wait_for_a_moment(self, watts: int) -> None:
         if self.random.random() < 0.1:  # some in the middle of a start

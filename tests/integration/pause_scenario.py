@@ -23,16 +23,16 @@ from pathlib import Path
 
 import anyio
 
-from aiidpd.components.containers.docker.client import DockerEngine
-from aiidpd.components.containers.pause.controller import Pauser
-from aiidpd.components.containers.pause.events import PauseTeller
-from aiidpd.components.containers.pause.journal import NAME, PauseLease
+from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import NAME, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -46,10 +46,12 @@ async def daemon(docker: Path, lease: Path, names: str, *, asked: bool) -> None:
     """Run until SIGTERM, and be ``asked`` to back off again and again."""
     clock, bus = SystemClock(), EventBus()
     memory = PauseMemory(clock)
-    teller = PauseTeller(memory, bus, Health(clock, bus), clock, simulated=False)
-    engine = DockerEngine(docker, call_timeout=PATIENCE)
+    teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=False)
+    engine = DockerRuntime(docker, call_timeout=PATIENCE)
     asks = BackOffAsks(bus, clock)
-    pauser = Pauser(engine, asks, PauseLease(lease), memory=memory, teller=teller, clock=clock, policy=POLICY)
+    pauser = PauseController(
+        engine, asks, PauseJournal(lease), memory=memory, teller=teller, clock=clock, policy=POLICY
+    )
 
     async def ask() -> None:
         evidence = {"gpu": 0, "hold_seconds": 60.0, "containers": names}
@@ -110,8 +112,8 @@ class Lane:
 
     async def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
-        engine = DockerEngine(self.docker, call_timeout=PATIENCE)
-        await put_back(engine, PauseLease(self.lease), within=PATIENCE, say=lambda _: None)
+        engine = DockerRuntime(self.docker, call_timeout=PATIENCE)
+        await put_back(engine, PauseJournal(self.lease), within=PATIENCE, say=lambda _: None)
 
     def start(self, *, asked: bool) -> int:
         names = f"{self.victim}, {self.bystander}"

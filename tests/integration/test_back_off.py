@@ -14,15 +14,15 @@ from typing import Any
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker.client import DockerEngine
-from aiidpd.components.containers.pause.controller import Pauser
-from aiidpd.components.containers.pause.events import PauseTeller
-from aiidpd.components.containers.pause.journal import NAME, PauseLease
+from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import NAME, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
@@ -226,14 +226,14 @@ class Pausing:
         self._asks = BackOffAsks(self.bus, self.clock)
         self._socket = socket
 
-    def pauser(self) -> Pauser:
-        health = Health(self.clock, self.bus)
-        return Pauser(
-            DockerEngine(self._socket, call_timeout=1.0),
+    def pauser(self) -> PauseController:
+        health = Conditions(self.clock, self.bus)
+        return PauseController(
+            DockerRuntime(self._socket, call_timeout=1.0),
             self._asks,
-            PauseLease(self.lease),
+            PauseJournal(self.lease),
             memory=self._memory,
-            teller=PauseTeller(self._memory, self.bus, health, self.clock, simulated=False),
+            teller=PausePublisher(self._memory, self.bus, health, self.clock, simulated=False),
             clock=self.clock,
             policy=PausePolicy(doubt=1.0, rest=0.5),
         )

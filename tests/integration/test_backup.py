@@ -25,7 +25,7 @@ import anyio
 import pytest
 
 import aiidpd
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.copy import BLOCK, Copier
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
@@ -120,9 +120,9 @@ def site(tmp_path: Path) -> tuple[Path, Path]:
     return source, target
 
 
-def back_up(source: Path, target: Path, control: Control | None = None) -> str:
+def back_up(source: Path, target: Path, control: RunControl | None = None) -> str:
     policy = BackupPolicy(source, target, reserve_bytes=0)
-    return BackupRun(policy, control or Control(), time.time).execute().id
+    return BackupRun(policy, control or RunControl(), time.time).execute().id
 
 
 def sums_are_right(snapshot: Path) -> bool:
@@ -183,7 +183,7 @@ def test_another_daemon_on_the_same_target_is_kept_off_until_it_dies(site: tuple
     try:
         with (
             pytest.raises(Conflict, match=r"another backup runs on it"),
-            Store(target, 0.2).locked(Control()),
+            Store(target, 0.2).locked(RunControl()),
         ):
             pytest.fail("both hold the lock")
     finally:
@@ -207,7 +207,7 @@ def small_disk(tmp_path: Path, missing: Callable[[str, str], None]) -> Iterator[
     subprocess.run(["umount", str(path)], check=True)
 
 
-class FillingDisk(Control):
+class FillingDisk(RunControl):
     """Fills the target when copying begins: what free space there was is gone."""
 
     def __init__(self, target: Path) -> None:
@@ -375,7 +375,7 @@ def on_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_verification_reads_the_disk_and_not_the_memory_that_was_just_written(on_disk: Path):
     (on_disk / "model").write_bytes(bytes(3 * BLOCK))
-    control = Control()
+    control = RunControl()
     with Copier(control) as copier:
         before = cached(on_disk / "model")
         assert before > 0

@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker.client import DockerEngine
-from aiidpd.components.containers.runtime import EngineSnapshot
+from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
@@ -42,7 +42,7 @@ class Watched:
     """A worker at work on the engine."""
 
     status: WorkerStatus
-    latest: Latest[EngineSnapshot]
+    latest: Latest[RuntimeSnapshot]
     said: list[tuple[float, Event]] = field(default_factory=list)
 
     def of(self, name: str) -> list[str]:
@@ -77,7 +77,7 @@ async def watching(
     watched = Watched(WorkerStatus("containers"), Latest(clock, 3600.0))
     bus.attach(events=lambda event: watched.said.append((time.time(), event)))
     worker = ContainersWorker(
-        DockerEngine(socket, call_timeout=call_timeout),
+        DockerRuntime(socket, call_timeout=call_timeout),
         ContainersPolicy(reconcile_interval=interval, reconnect_cap=0.5),
         latest=watched.latest,
         bus=bus,
@@ -243,7 +243,7 @@ async def test_a_slow_engine_is_only_slow(docker: RealDocker, proxy: DockerProxy
 async def test_a_quiet_engine_is_listed_and_not_read_again(docker: RealDocker, proxy: DockerProxy) -> None:
     for number in range(3):
         await docker.run(f"quiet{number}")
-    engine = DockerEngine(proxy.socket)
+    engine = DockerRuntime(proxy.socket)
     first = await engine.containers()
     assert sum("/containers/" in one and "/containers/json" not in one for one in proxy.requests) >= 3
     stopped = time.monotonic()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.thermal.governor.journal import NAME, Baseline, LeaseFile
+from aiidpd.components.thermal.governor.journal import NAME, Baseline, RestoreJournal
 from tests.fakes.nvml import FakeNvml, shape, uuid
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -48,7 +48,7 @@ class Site:
         (folder / "run").mkdir()
         self.config = folder / "aiidpd.toml"
         self.configure("on")
-        self.lease = LeaseFile(folder / "state" / NAME)
+        self.lease = RestoreJournal(folder / "state" / NAME)
         self.install(margin=27)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
         self.environment = clean | fake.env
@@ -65,7 +65,7 @@ class Site:
         """Leave a GPU behind as a governing daemon would that was killed."""
         self.install(margin=27)
         left = Baseline(0, "card", 290.0, clocks=True)
-        LeaseFile(self.lease.path, boot).write({uuid(0): left})
+        RestoreJournal(self.lease.path, boot).write({uuid(0): left})
         set_to = "".join(
             f"0.{name}=250000\n" for name in ("power_limit_milliwatts", "field.190", "field.192")
         )

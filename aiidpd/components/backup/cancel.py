@@ -5,11 +5,11 @@ from __future__ import annotations
 from aiidpd.components.backup.view import RunProgress
 
 
-class Stopped(BaseException):
+class Cancelled(BaseException):
     """The run was told to stop. Not an :class:`Exception`: no handler of errors may take it for one."""
 
 
-class Control:
+class RunControl:
     """Shared by a run's thread, which writes the figures, and its follower, who reads and cancels.
 
     ``steps`` grows with every sign of life. Plain attributes: each is written by one side only.
@@ -39,11 +39,11 @@ class Control:
         self.step()
 
     def step(self, count: int = 0) -> None:
-        """Count ``count`` bytes as done and go on; raises :class:`Stopped` where the run shall stop."""
+        """Count ``count`` bytes as done and go on; raises :class:`Cancelled` where the run shall stop."""
         self._bytes_done += count
         self.steps += 1
         if self.cancelled:
-            raise Stopped
+            raise Cancelled
 
     @property
     def at(self) -> str:

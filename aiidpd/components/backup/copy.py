@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Self
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.plan import Entry
 
@@ -63,7 +63,7 @@ class _Stage:
 class Copier:
     """Copies files one after the other; use it as a context manager in one thread."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: RunControl) -> None:
         self._control = control
         self._buffers = (memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK)))
         self._stages = (_Stage(), _Stage())

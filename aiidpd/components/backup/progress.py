@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import anyio
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.names import shown
 from aiidpd.components.backup.view import RunProgress
 from aiidpd.kernel.clock import Clock
@@ -21,7 +21,7 @@ LOOK = 0.25  # seconds between two looks at a run
 
 async def follow(
     call: Callable[[], T],
-    control: Control,
+    control: RunControl,
     moved: Callable[[RunProgress], None],
     *,
     clock: Clock,

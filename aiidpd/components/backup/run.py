@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.copy import Copier
 from aiidpd.components.backup.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.manifest import FILES, FileEntry, Manifest
@@ -39,7 +39,7 @@ class Prepared:
 class BackupRun:
     """A run from ``policy.source`` to ``policy.target``; ``now`` gives Unix seconds."""
 
-    def __init__(self, policy: BackupPolicy, control: Control, now: Callable[[], float]) -> None:
+    def __init__(self, policy: BackupPolicy, control: RunControl, now: Callable[[], float]) -> None:
         if policy.source is None or policy.target is None:
             keys = " and ".join(policy.missing_keys)
             raise Misconfigured(
@@ -71,7 +71,7 @@ class BackupRun:
                     self.store.publish(prepared.build, manifest, self._control)
                 except BaseException:
                     with contextlib.suppress(OSError):  # the next run removes what can't be removed now
-                        remove_tree(prepared.build, Control())
+                        remove_tree(prepared.build, RunControl())
                     raise
         except OSError as error:
             raise target_fault(str(error.filename or self.store.target), error) from error

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.faults import target_fault
 from aiidpd.components.backup.manifest import (
     FILES,
@@ -59,7 +59,7 @@ class Store:
             )
 
     @contextlib.contextmanager
-    def locked(self, control: Control) -> Iterator[None]:
+    def locked(self, control: RunControl) -> Iterator[None]:
         """Keep every other run, also of another daemon, off the target; raises :class:`Conflict`."""
         descriptor = os.open(self.target / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -80,7 +80,7 @@ class Store:
         finally:
             os.close(descriptor)
 
-    def clean(self, control: Control) -> int:
+    def clean(self, control: RunControl) -> int:
         """Remove what earlier runs left unfinished; return how many there were. Needs the lock."""
         leftovers = list(self.incomplete.iterdir()) if self.incomplete.is_dir() else []
         for leftover in leftovers:
@@ -99,7 +99,7 @@ class Store:
         (build / FILES).mkdir(parents=True)
         return build
 
-    def publish(self, build: Path, manifest: Manifest, control: Control) -> Path:
+    def publish(self, build: Path, manifest: Manifest, control: RunControl) -> Path:
         """Write the lists into ``build``, flush all of it, and make it a snapshot; return its folder."""
         listed = dump_manifest(manifest)
         write_atomic(build / MANIFEST, listed, mode=0o444)
@@ -187,7 +187,7 @@ def list_snapshots(target: Path) -> tuple[SnapshotInfo, ...]:
     return Store(target).all()
 
 
-def remove_tree(path: Path, control: Control) -> None:
+def remove_tree(path: Path, control: RunControl) -> None:
     """Remove ``path`` and all below it, showing life; links are removed, not followed."""
     if not path.is_symlink() and path.is_dir():
         for folder, folders, files in os.walk(path, topdown=False):

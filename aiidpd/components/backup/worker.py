@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.names import size_text
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.progress import follow
@@ -24,7 +24,7 @@ from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
-from aiidpd.platform.thread import Asker
+from aiidpd.platform.thread import ThreadProbe
 
 LOOK = 30.0  # seconds between two looks at the target
 
@@ -57,7 +57,7 @@ class BackupWorker:
         self._schedule = parse_schedule(policy.schedule) if policy.schedule else None
         self._store = Store(policy.target) if policy.target else None
         self._hanging = False
-        self._asker = Asker(clock, policy.stall_after)
+        self._asker = ThreadProbe(clock, policy.stall_after)
         missing = " and ".join(policy.missing_keys)
         self._view = BackupView(
             configured=not missing,
@@ -187,7 +187,7 @@ class BackupWorker:
             job.progress(message, progress.bytes_done, progress.bytes, "bytes")
             self._put(running=progress)
 
-        control = Control()
+        control = RunControl()
         run = BackupRun(self._policy, control, self._clock.time)
 
         def execute() -> SnapshotInfo:

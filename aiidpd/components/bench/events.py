@@ -15,7 +15,7 @@ _SOURCE: Final = "bench"
 _SERIES = ("ttft_seconds", "time_per_output_token_seconds", "output_tokens_per_second", "total_seconds")
 
 
-class Teller:
+class BenchPublisher:
     """Tells each probe once, as it ended."""
 
     def __init__(self, bus: EventBus, clock: Clock) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from aiidpd.components.bench.events import Teller
+from aiidpd.components.bench.events import BenchPublisher
 from aiidpd.components.bench.schedule import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.summary import figures
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.contracts.backoff import Asks
+from aiidpd.contracts.backoff import BackOffs
 from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.target import Target
 from aiidpd.kernel.bus import EventBus, Subscription
@@ -61,10 +61,10 @@ class BenchWorker:
         self._clock = clock
         self._nonce = nonce
         self._own = own or OwnProbes()
-        self._told = Teller(bus, clock)
+        self._told = BenchPublisher(bus, clock)
         self._view = BenchView()
         self._schedule = Schedule()
-        self._asks = Asks()
+        self._asks = BackOffs()
 
     @property
     def simulated(self) -> bool:

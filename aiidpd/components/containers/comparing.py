@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiidpd.components.containers import facts
-from aiidpd.components.containers.events import Teller
+from aiidpd.components.containers.events import ContainerPublisher
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.components.containers.state import NEVER, Known
 
@@ -23,7 +23,7 @@ def begun(reading: ContainerReading, now: float) -> Known:
     )
 
 
-def compare(teller: Teller, known: Known, reading: ContainerReading) -> Known:
+def compare(teller: ContainerPublisher, known: Known, reading: ContainerReading) -> Known:
     """Return ``known`` after ``reading``; what changed is said through ``teller``."""
     start, end = reading.started_at, reading.finished_at
     if start is not None and not _same_run(known, start):

@@ -9,7 +9,7 @@ from aiidpd.components.containers.state import ContainersPolicy, Known
 from aiidpd.kernel.events import Event
 
 
-class Teller:
+class ContainerPublisher:
     """One step at work: takes what changed, and collects what is said of it in ``effects``.
 
     ``via`` is how it came to be known: by an ``event`` or a ``reading``.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from aiidpd.components.containers.events import Teller
-from aiidpd.components.containers.runtime import EngineEvent
+from aiidpd.components.containers.events import ContainerPublisher
+from aiidpd.components.containers.runtime import RuntimeEvent
 from aiidpd.components.containers.state import Known
 
 _ENDING_SIGNALS = frozenset({"2", "3", "6", "9", "15"})  # others, such as SIGHUP, ask for something else
 
 
-def heard(teller: Teller, known: Known, event: EngineEvent) -> Known:
+def heard(teller: ContainerPublisher, known: Known, event: RuntimeEvent) -> Known:
     """Return ``known`` after ``event``, which its last reading did not show; ``teller`` says what changed."""
     at, action, detail = event.time, event.action, event.detail
     if action == "start" and not known.running and at > known.ended:

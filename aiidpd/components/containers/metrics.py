@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.containers.runtime import EngineSnapshot
+from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
 
 
@@ -18,7 +18,7 @@ class ContainersCollector(Collector):
     at about six a container.
     """
 
-    def __init__(self, latest: Latest[EngineSnapshot]) -> None:
+    def __init__(self, latest: Latest[RuntimeSnapshot]) -> None:
         self._latest = latest
 
     def describe(self) -> Iterable[Metric]:

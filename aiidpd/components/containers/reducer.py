@@ -20,17 +20,17 @@ from types import MappingProxyType
 
 from aiidpd.components.containers import facts
 from aiidpd.components.containers.comparing import begun, compare, described
-from aiidpd.components.containers.events import Teller
+from aiidpd.components.containers.events import ContainerPublisher
 from aiidpd.components.containers.hearing import heard
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
     Effects,
+    Inspected,
     Known,
-    Listed,
-    Looked,
     Observation,
+    Snapshot,
 )
 
 _OF_A_RUN = frozenset({"die", "oom", "kill", "health_status", "pause", "unpause"})
@@ -40,14 +40,14 @@ def step(
     state: ContainersState, observation: Observation, now: float, policy: ContainersPolicy
 ) -> tuple[ContainersState, Effects]:
     """Return the state after ``observation``, which was complete at ``now``, and what to publish."""
-    via = "event" if isinstance(observation, EngineEvent) else "reading"
+    via = "event" if isinstance(observation, RuntimeEvent) else "reading"
     book = _Book(state, now, policy, via)
     match observation:
-        case EngineEvent():
+        case RuntimeEvent():
             book.event(observation)
-        case Looked():
+        case Inspected():
             book.looked(observation.id, observation.reading)
-        case Listed():
+        case Snapshot():
             book.listed(observation)
     return book.close()
 
@@ -62,7 +62,7 @@ class _Book:
         self._listed = state.listed
         self._now = now
         self._policy = policy
-        self._teller = Teller(now, policy, via)
+        self._teller = ContainerPublisher(now, policy, via)
 
     def close(self) -> tuple[ContainersState, Effects]:
         state = ContainersState(
@@ -75,7 +75,7 @@ class _Book:
 
     # What the engine shows
 
-    def listed(self, listing: Listed) -> None:
+    def listed(self, listing: Snapshot) -> None:
         if not self._listed:
             self._begin(listing)
             return
@@ -89,7 +89,7 @@ class _Book:
                 self._teller.say(facts.loop_ended(known, self._now, self._policy.loop_window))
                 self._known[known.id] = replace(known, looping=False, deaths=())
 
-    def _begin(self, listing: Listed) -> None:
+    def _begin(self, listing: Snapshot) -> None:
         # What is true already is not news, except what is wrong.
         self._listed = True
         for reading in listing.readings:
@@ -115,7 +115,7 @@ class _Book:
 
     # What the engine says
 
-    def event(self, event: EngineEvent) -> None:
+    def event(self, event: RuntimeEvent) -> None:
         if not self._listed or event.id in self._removed:
             return
         known = self._known.get(event.id)

@@ -42,7 +42,7 @@ class ContainerReading:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineEvent:
+class RuntimeEvent:
     """Something the engine says it did. ``time`` in Unix seconds by the engine's clock.
 
     ``action`` is one of :data:`ACTIONS`; ``detail`` is the health status of ``health_status`` and
@@ -75,7 +75,7 @@ ACTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class EngineSnapshot:
+class RuntimeSnapshot:
     """Every container at one moment.
 
     ``unreadable`` names (id, name) those that exist but whose details the engine did not give in
@@ -88,20 +88,20 @@ class EngineSnapshot:
     unreadable: tuple[tuple[str, str], ...] = ()
 
 
-class Engine(Protocol):
+class ContainerRuntime(Protocol):
     """A container engine. Every method raises :class:`~aiidpd.kernel.errors.Unavailable` in bounded time."""
 
     @property
     def simulated(self) -> bool:
         """Whether the containers are made up."""
 
-    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
+    async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
         """Read all containers. Unless ``fresh``, one whose summary did not change is not read again."""
 
     async def container(self, identity: str) -> ContainerReading | None:
         """Read one container by its id; None where it does not exist (any more)."""
 
-    def events(self, since: float) -> AbstractAsyncContextManager[AsyncIterator[EngineEvent]]:
+    def events(self, since: float) -> AbstractAsyncContextManager[AsyncIterator[RuntimeEvent]]:
         """Follow events, those since ``since`` (Unix seconds) first.
 
         To enter means that the engine accepted. The iteration ends when the engine ends it and

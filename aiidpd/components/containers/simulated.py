@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.components.containers.simulated_life import PERIOD, STOPPED_CODE, Life, script
 from aiidpd.kernel.clock import Clock, wait_for
 
@@ -15,7 +15,7 @@ _IMAGES = ("vllm-openai", "llama.cpp-server", "text-embeddings")
 _UPTIME = 3600.0  # seconds for which every container has run when the simulation begins
 
 
-class SimulatedEngine:
+class SimulatedRuntime:
     """``count`` containers that follow a script by ``clock``; the same at every run."""
 
     def __init__(self, clock: Clock, count: int = 3) -> None:
@@ -29,19 +29,19 @@ class SimulatedEngine:
     def simulated(self) -> bool:
         return True
 
-    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:  # noqa: ARG002 -- always fresh
+    async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:  # noqa: ARG002 -- always fresh
         readings = tuple(self._reading(number) for number in range(len(self._lives)))
-        return EngineSnapshot(readings, "SIMULATED", simulated=True)
+        return RuntimeSnapshot(readings, "SIMULATED", simulated=True)
 
     async def container(self, identity: str) -> ContainerReading | None:
         number = self._number(identity)
         return None if number is None else self._reading(number)
 
     @asynccontextmanager
-    async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+    async def events(self, since: float) -> AsyncIterator[AsyncIterator[RuntimeEvent]]:
         yield self._follow(since)
 
-    async def _follow(self, since: float) -> AsyncIterator[EngineEvent]:
+    async def _follow(self, since: float) -> AsyncIterator[RuntimeEvent]:
         after = since - self._epoch
         inclusive = True
         while True:
@@ -82,7 +82,7 @@ class SimulatedEngine:
     def _elapsed(self) -> float:
         return self._clock.monotonic() - self._began
 
-    def _next(self, after: float, *, inclusive: bool) -> list[EngineEvent]:
+    def _next(self, after: float, *, inclusive: bool) -> list[RuntimeEvent]:
         """Return the events of the first moment after ``after`` (seconds since the begin)."""
         found = [
             (moment, number, line)
@@ -91,7 +91,7 @@ class SimulatedEngine:
         ]
         first = min((moment for moment, _, _ in found), default=0.0)
         return [
-            EngineEvent(
+            RuntimeEvent(
                 time=self._epoch + moment,
                 action=line.action,
                 id=_identity(number),

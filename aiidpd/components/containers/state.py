@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.kernel.events import Event
 
 NEVER: Final = float("-inf")
@@ -72,7 +72,7 @@ class ContainersState:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class Snapshot:
     """A reading of all containers; those in ``unreadable`` (ids) exist, but nothing is known of them."""
 
     readings: tuple[ContainerReading, ...]
@@ -80,12 +80,12 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Inspected:
     """A reading of one container; None where it does not exist."""
 
     id: str
     reading: ContainerReading | None
 
 
-Observation: TypeAlias = EngineEvent | Listed | Looked
+Observation: TypeAlias = RuntimeEvent | Snapshot | Inspected
 Effects: TypeAlias = tuple[Event, ...]

@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from aiidpd.components.containers.runtime import Engine
+from aiidpd.components.containers.runtime import ContainerRuntime
 from aiidpd.contracts.messages import EMERGENCY, named
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -64,7 +64,7 @@ class StopOrders:
             self.waiting.remove(order)
 
 
-class Stopper:
+class EmergencyStopper:
     """Carries out orders through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
 
     An engine that does not answer is asked again until it does. Each container is told of once: what was
@@ -73,7 +73,7 @@ class Stopper:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerRuntime,
         orders: StopOrders,
         bus: EventBus,
         clock: Clock,

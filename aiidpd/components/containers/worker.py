@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from aiidpd.components.containers.reducer import step
-from aiidpd.components.containers.runtime import Engine, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeEvent, RuntimeSnapshot
 from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
     Effects,
-    Listed,
-    Looked,
+    Inspected,
     Observation,
+    Snapshot,
 )
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
@@ -47,12 +47,12 @@ class _Inbox:
     """The events that came and were not yet looked at; how the stream ended, once it has."""
 
     def __init__(self) -> None:
-        self.events: deque[EngineEvent] = deque(maxlen=_INBOX)
+        self.events: deque[RuntimeEvent] = deque(maxlen=_INBOX)
         self.arrived = anyio.Event()
         self.ended: str | None = None
         self.lost = False
 
-    async def follow(self, stream: AsyncIterator[EngineEvent]) -> None:
+    async def follow(self, stream: AsyncIterator[RuntimeEvent]) -> None:
         # Nothing but appending happens here: an engine drops events for a listener that lags 100 ms.
         try:
             async for event in stream:
@@ -65,7 +65,7 @@ class _Inbox:
             self.ended = "the engine ended it"
         self.arrived.set()
 
-    def take(self, before: float = float("inf")) -> list[EngineEvent]:
+    def take(self, before: float = float("inf")) -> list[RuntimeEvent]:
         """Take the events from before ``before`` (Unix seconds)."""
         taken = [event for event in self.events if event.time < before]
         self.events = deque((event for event in self.events if event.time >= before), maxlen=_INBOX)
@@ -83,10 +83,10 @@ class ContainersWorker:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerRuntime,
         policy: ContainersPolicy,
         *,
-        latest: Latest[EngineSnapshot],
+        latest: Latest[RuntimeSnapshot],
         bus: EventBus,
         clock: Clock,
         memory: ContainersMemory | None = None,
@@ -175,7 +175,7 @@ class ContainersWorker:
                 self._step(event)
             self._version, self._unreadable = snapshot.version, snapshot.unreadable
             stuck = frozenset(key for key, _ in snapshot.unreadable)
-            found = self._step(Listed(snapshot.containers, stuck))
+            found = self._step(Snapshot(snapshot.containers, stuck))
             self._found = any(effect.kind != "container.restart_loop_ended" for effect in found)
             self._memory.seen = asked
             self._put()
@@ -192,7 +192,7 @@ class ContainersWorker:
                 )
         return answered
 
-    async def _absorb(self, events: list[EngineEvent], heartbeat: Heartbeat) -> bool:
+    async def _absorb(self, events: list[RuntimeEvent], heartbeat: Heartbeat) -> bool:
         """Step through ``events`` and read the containers that they are about; return whether that worked."""
         for event in events:
             self._step(event)
@@ -202,7 +202,7 @@ class ContainersWorker:
                 reading = await self._engine.container(identity)
             except Unavailable:
                 return False
-            self._step(Looked(identity, reading))
+            self._step(Inspected(identity, reading))
             heartbeat.beat()
         if events:
             self._put()
@@ -231,9 +231,9 @@ class ContainersWorker:
     def _put(self) -> None:
         known = sorted(self._memory.state.known.values(), key=lambda one: one.name)
         readings = tuple(one.reading for one in known if one.reading is not None)
-        self._latest.put(EngineSnapshot(readings, self._version, self.simulated, self._unreadable))
+        self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
 
-    def _sample(self, snapshot: EngineSnapshot) -> None:
+    def _sample(self, snapshot: RuntimeSnapshot) -> None:
         counts = {
             "running_containers": sum(one.running for one in snapshot.containers),
             "unhealthy_containers": sum(one.health == "unhealthy" for one in snapshot.containers),

@@ -15,7 +15,7 @@ from aiidpd.kernel.latest import Latest
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PolledEngine:
     """An endpoint whose engine is looked at."""
 
     name: str
@@ -24,7 +24,7 @@ class Asked:
     source: EngineSource
 
 
-class EngineReader:
+class EnginePoller:
     """Keeps ``latest`` as the engines of ``asked`` tell it; a task for each, so that none waits for another.
 
     ``probed`` gives when a probe of an endpoint last succeeded (monotonic seconds), None where none did. The
@@ -33,7 +33,7 @@ class EngineReader:
 
     def __init__(
         self,
-        asked: Sequence[Asked],
+        asked: Sequence[PolledEngine],
         policy: EnginePolicy,
         *,
         latest: Latest[EnginesView],
@@ -61,7 +61,7 @@ class EngineReader:
             for each in self._asked:
                 await each.source.aclose()
 
-    async def _follow(self, asked: Asked) -> None:
+    async def _follow(self, asked: PolledEngine) -> None:
         state = EngineState(asked.name, asked.model, asked.simulated)
         while True:
             wait = due(state, self._probed(asked.name), self._policy) - self._clock.monotonic()

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
-from aiidpd.components.thermal.signals.validate import SensorMemory, judge
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.signals.validate import SensorMemory, validate
 from aiidpd.contracts.messages import EMERGENCY, joined
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
@@ -29,7 +29,7 @@ class EmergencyPolicy:
     """
 
     containers: tuple[str, ...] = ()
-    alarms: AlarmPolicy = field(default_factory=AlarmPolicy)
+    alarms: AlertSettings = field(default_factory=AlertSettings)
     readings: int = 3
     spacing: float = 0.9
     longest_gap: float = 10.0
@@ -73,7 +73,7 @@ def step(
     for reading in snapshot.gpus:
         before = rows.get(reading.uuid, Row(seen=now))
         look = _look(before, reading, now, policy)
-        sensor, look, _ = judge(before.sensor, look, policy.alarms)
+        sensor, look, _ = validate(before.sensor, look, policy.alarms)
         after = replace(_next(before, look, policy), sensor=sensor, seen=now)
         rows[reading.uuid] = after
         if after.holds and not before.holds:
@@ -81,12 +81,12 @@ def step(
     return EmergencyState(MappingProxyType(rows)), tuple(began)
 
 
-def _look(before: Row, reading: GpuReading, now: float, policy: EmergencyPolicy) -> Look:
+def _look(before: Row, reading: GpuReading, now: float, policy: EmergencyPolicy) -> CheckedGpu:
     elapsed = now - before.seen if now - before.seen <= policy.alarms.longest_gap else 0.0
-    return Look(reading, now, elapsed, policy.alarms.for_gpu(reading.index, reading.uuid))
+    return CheckedGpu(reading, now, elapsed, policy.alarms.for_gpu(reading.index, reading.uuid))
 
 
-def _next(row: Row, look: Look, policy: EmergencyPolicy) -> Row:
+def _next(row: Row, look: CheckedGpu, policy: EmergencyPolicy) -> Row:
     limits, now = look.limits, look.now
     if look.temperature is None:
         return replace(row, count=0)
@@ -113,7 +113,7 @@ class EmergencyWatch:
         self._state = EmergencyState()
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.Observer`."""
+        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         policy = self._policy()
         if not policy.containers:
             self._state = EmergencyState()

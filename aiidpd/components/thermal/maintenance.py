@@ -7,7 +7,7 @@ import anyio
 from aiidpd.kernel.clock import Clock, wait_for
 
 
-class GpuHold:
+class DriverMaintenance:
     """Lets people take the driver away from the daemon, for an upgrade, and give it back.
 
     :meth:`release` and :meth:`resume` are called by the control API; the worker asks :meth:`released`

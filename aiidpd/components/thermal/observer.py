@@ -7,7 +7,7 @@ from typing import Protocol
 from aiidpd.components.thermal.gpu import GpuSnapshot
 
 
-class Observer(Protocol):
+class SnapshotListener(Protocol):
     """Sees every snapshot once, in order. It outlives the worker, and must neither block nor wait."""
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ThermalPolicy:
 
     interval: float = 1.0
     retry_interval: float = 2.0
-    alarms: AlarmPolicy = field(default_factory=AlarmPolicy)
+    alarms: AlertSettings = field(default_factory=AlertSettings)
 
     def __post_init__(self) -> None:
         if self.interval <= 0 or self.retry_interval <= 0:

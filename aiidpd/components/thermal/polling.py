@@ -10,7 +10,7 @@ from aiidpd.components.thermal.policy import ThermalPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Cadence:
+class PollSettings:
     """When a GPU is near a limit, and how often it is read then.
 
     A GPU is near from ``near_celsius`` degrees below any limit of the card, or the warning or critical
@@ -30,7 +30,7 @@ class Cadence:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PollRate:
     """What one reading leaves to the next: how long to wait for it (seconds), and whether it is a fast one.
 
     ``since_full`` is how many fast readings were made since the last full one.
@@ -57,13 +57,15 @@ def distances(reading: GpuReading, policy: ThermalPolicy) -> Iterator[float]:
         yield limits.critical_celsius - reading.temperature_celsius
 
 
-def follow(pace: Pace, snapshot: GpuSnapshot, policy: ThermalPolicy, cadence: Cadence) -> Pace:
+def next_rate(
+    pace: PollRate, snapshot: GpuSnapshot, policy: ThermalPolicy, cadence: PollSettings
+) -> PollRate:
     """Return the pace after ``snapshot``, which was read as ``pace`` asked for."""
     known = [left for gpu in snapshot.gpus for left in distances(gpu, policy)]
     within = cadence.near_celsius + (cadence.hysteresis_celsius if pace.near else 0.0)
     near = min(known) <= within if known else pace.near
     if not near or cadence.near_interval >= policy.interval:
-        return Pace(policy.interval, near)
+        return PollRate(policy.interval, near)
     since_full = pace.since_full + 1 if pace.fast else 0
     fast = (since_full + 1) * cadence.near_interval < policy.interval
-    return Pace(cadence.near_interval, near, fast, since_full)
+    return PollRate(cadence.near_interval, near, fast, since_full)

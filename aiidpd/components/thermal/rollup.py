@@ -34,7 +34,7 @@ _MINUTE = 60
 
 
 @dataclass(slots=True)
-class Spread:
+class MinMeanMax:
     """The least, the mean and the greatest of a figure."""
 
     low: float = math.inf
@@ -55,12 +55,12 @@ class Spread:
 
 
 @dataclass(slots=True)
-class Minute:
+class MinuteRollup:
     """One GPU in one minute of UTC. ``throttled`` is in seconds by reason."""
 
     minute: int
     reading: GpuReading
-    spreads: dict[str, Spread] = field(default_factory=dict)
+    spreads: dict[str, MinMeanMax] = field(default_factory=dict)
     throttled: dict[str, float] = field(default_factory=dict)
     readings: int = 0
 
@@ -73,7 +73,7 @@ class Minute:
             if value is not None:
                 spread = self.spreads.get(figure)
                 if spread is None:
-                    spread = self.spreads[figure] = Spread()
+                    spread = self.spreads[figure] = MinMeanMax()
                 spread.add(value)
         for reason, seconds in throttled.items():
             self.throttled[reason] = self.throttled.get(reason, 0.0) + seconds
@@ -147,7 +147,7 @@ def throttled(before: GpuReading | None, reading: GpuReading, elapsed: float) ->
 class _Gpu:
     reading: GpuReading
     now: float
-    minute: Minute
+    minute: MinuteRollup
     told: dict[str, float] = field(default_factory=dict)
 
 
@@ -159,7 +159,7 @@ class MinuteLog:
         self._gpus: dict[str, _Gpu] = {}
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.Observer`."""
+        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         minute = int(at // _MINUTE)
         for uuid, gone in list(self._gpus.items()):
             if gone.minute.minute != minute:
@@ -167,12 +167,12 @@ class MinuteLog:
                 if now - gone.now > _MINUTE:
                     del self._gpus[uuid]
                 else:
-                    gone.minute = Minute(minute, gone.reading)
+                    gone.minute = MinuteRollup(minute, gone.reading)
                     gone.told.clear()
         for reading in snapshot.gpus:
             known = self._gpus.get(reading.uuid)
             if known is None:
-                known = self._gpus[reading.uuid] = _Gpu(reading, now, Minute(minute, reading))
+                known = self._gpus[reading.uuid] = _Gpu(reading, now, MinuteRollup(minute, reading))
                 since: dict[str, float] = {}
             else:
                 since = throttled(known.reading, reading, now - known.now)
@@ -180,7 +180,7 @@ class MinuteLog:
             known.reading, known.now = reading, now
             self._sample(known, snapshot, at)
 
-    def _tell(self, uuid: str, minute: Minute, snapshot: GpuSnapshot, at: float) -> None:
+    def _tell(self, uuid: str, minute: MinuteRollup, snapshot: GpuSnapshot, at: float) -> None:
         if not minute.readings:
             return
         # Told at its own last second, so that it lies in the minute that it is about.

@@ -10,11 +10,11 @@ from typing import Final, NoReturn
 import anyio
 
 from aiidpd.components.thermal import xid
-from aiidpd.components.thermal.alerts.evaluator import GpuWatch
-from aiidpd.components.thermal.governor.controller import Governor
+from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator
+from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
-from aiidpd.components.thermal.maintenance import GpuHold
-from aiidpd.components.thermal.observer import Observer
+from aiidpd.components.thermal.maintenance import DriverMaintenance
+from aiidpd.components.thermal.observer import SnapshotListener
 from aiidpd.components.thermal.policy import (
     Effect,
     GpuAppeared,
@@ -23,7 +23,7 @@ from aiidpd.components.thermal.policy import (
     ThermalState,
     step,
 )
-from aiidpd.components.thermal.polling import Cadence, Pace, follow
+from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
@@ -69,12 +69,12 @@ class ThermalWorker:
         bus: EventBus,
         clock: Clock,
         *,
-        observers: Sequence[Observer] = (),
-        watch: GpuWatch | None = None,
-        cadence: Cadence | None = None,
-        hold: GpuHold | None = None,
+        observers: Sequence[SnapshotListener] = (),
+        watch: AlertEvaluator | None = None,
+        cadence: PollSettings | None = None,
+        hold: DriverMaintenance | None = None,
         ledger: xid.XidLedger | None = None,
-        governor: Governor | None = None,
+        governor: GovernorController | None = None,
     ) -> None:
         self._library = library
         self._policy = policy
@@ -83,8 +83,8 @@ class ThermalWorker:
         self._clock = clock
         self._observers = tuple(observers)
         self._watch = watch
-        self._cadence = cadence or Cadence()
-        self._hold = hold or GpuHold(clock)
+        self._cadence = cadence or PollSettings()
+        self._hold = hold or DriverMaintenance(clock)
         self._ledger = ledger or xid.XidLedger()
         self._governor = governor
 
@@ -95,7 +95,7 @@ class ThermalWorker:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Watch the GPUs until cancelled."""
         state = ThermalState()
-        pace = Pace(self._policy.interval)
+        pace = PollRate(self._policy.interval)
         try:
             while True:
                 started = self._clock.monotonic()
@@ -103,7 +103,7 @@ class ThermalWorker:
                 with heartbeat.working():
                     asked, pace = pace, replace(pace, fast=False)  # where it fails the next is a full one
                     snapshot = await self._read(fast=asked.fast)
-                    pace = follow(asked, snapshot, self._policy, self._cadence)
+                    pace = next_rate(asked, snapshot, self._policy, self._cadence)
                     interval = pace.interval
                     # Before anything is told: what then begins an incident has its own reading in it.
                     for observer in self._observers:

@@ -11,7 +11,7 @@ from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.signals import thresholds
 
 ROOT = Path(__file__).parents[3]
-RULES = rules.rules(thresholds.AlarmPolicy())
+RULES = rules.rules(thresholds.AlertSettings())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

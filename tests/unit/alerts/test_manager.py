@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-from aiidpd.alerts.manager import AlertBoard, AlertFeed
+from aiidpd.alerts.manager import AlertClient, AlertManager
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.rule import AlertRule
-from aiidpd.alerts.state import Condition, Observation, Stage
+from aiidpd.alerts.state import Observation, Stage, Status
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
 
-HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
+TRUE, BETWEEN, FALSE, UNKNOWN = Status
 HOT = AlertRule("Hot", Severity.ERROR, "it is hot.", "{name} is at {celsius:g} °C", "cool it", dwell=2.0)
 DUSTY = AlertRule("Dusty", Severity.WARNING, "it is dusty.", "{name} is dusty", "clean it")
 
@@ -21,11 +21,11 @@ class House:
         self.events: list[Event] = []
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Health(self.clock, bus)
-        self.board = AlertBoard(self.clock, bus, self.health)
-        self.feed: AlertFeed = self.board.feed("thermal", [HOT, DUSTY])
+        self.health = Conditions(self.clock, bus)
+        self.board = AlertManager(self.clock, bus, self.health)
+        self.feed: AlertClient = self.board.feed("thermal", [HOT, DUSTY])
 
-    def hot(self, condition: Condition, celsius: float = 91.0) -> Observation:
+    def hot(self, condition: Status, celsius: float = 91.0) -> Observation:
         return Observation("Hot", "GPU-0", condition, {"name": "GPU 0", "celsius": celsius})
 
     @property
@@ -41,14 +41,14 @@ class House:
 
 async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     house = House()
-    house.feed.observe([house.hot(CLEAR, 60.0)])
+    house.feed.observe([house.hot(FALSE, 60.0)])
     assert house.metrics == {
         "aiidpd_alert_firing Hot error GPU-0": 0,
         "aiidpd_alert_fired_total Hot": 0,
         "aiidpd_alert_fired_total Dusty": 0,
     }
     for _ in range(3):
-        house.feed.observe([house.hot(HOLDS)])
+        house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     [alert] = house.board.standing()
     assert (alert.name, alert.stage, alert.summary) == ("Hot", Stage.FIRING, "GPU 0 is at 91 °C")
@@ -59,7 +59,7 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
     assert house.metrics["aiidpd_alert_fired_total Hot"] == 1
 
-    house.feed.observe([house.hot(CLEAR, 60.0)])
+    house.feed.observe([house.hot(FALSE, 60.0)])
     assert house.health.findings() == ()
     assert house.board.standing() == ()
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 0
@@ -84,31 +84,31 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
 async def test_a_standing_alert_outlives_its_worker_and_its_new_worker_does_not_fire_it_again():
     house = House()
     for _ in range(3):
-        house.feed.observe([house.hot(HOLDS)])
+        house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     house.feed = house.board.feed("thermal", [HOT, DUSTY])
     [alert] = house.board.standing()
     assert (alert.stage, alert.condition) == (Stage.FIRING, "unknown")
-    house.feed.observe([house.hot(HOLDS)])
+    house.feed.observe([house.hot(TRUE)])
     assert [event.kind for event in house.events] == ["alert.pending", "alert.firing"]
 
 
 async def test_the_time_without_a_worker_is_no_dwell():
     house = House()
-    house.feed.observe([house.hot(HOLDS)])
+    house.feed.observe([house.hot(TRUE)])
     await house.clock.advance(60)
     house.feed = house.board.feed("thermal", [HOT, DUSTY])
-    house.feed.observe([house.hot(HOLDS)])
+    house.feed.observe([house.hot(TRUE)])
     assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
 
 
 async def test_what_is_not_known_has_no_series_unless_it_stands():
     house = House()
-    house.feed.observe([house.hot(CLEAR)])
+    house.feed.observe([house.hot(FALSE)])
     house.feed.observe([])
     assert "aiidpd_alert_firing Hot error GPU-0" not in house.metrics
     for _ in range(3):
-        house.feed.observe([house.hot(HOLDS)])
+        house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     house.feed.observe([])
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
@@ -122,7 +122,7 @@ async def test_what_is_not_known_has_no_series_unless_it_stands():
 async def test_a_rule_that_is_gone_takes_its_alerts_along():
     house = House()
     for _ in range(3):
-        house.feed.observe([house.hot(HOLDS)])
+        house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     house.board.feed("thermal", [DUSTY])
     assert house.board.standing() == ()
@@ -132,15 +132,15 @@ async def test_a_rule_that_is_gone_takes_its_alerts_along():
 def test_the_sources_do_not_know_each_other():
     house = House()
     other = house.board.feed("backup", [AlertRule("Late", Severity.WARNING, "", "late", "")])
-    other.observe([Observation("Late", "", HOLDS, {})])
+    other.observe([Observation("Late", "", TRUE, {})])
     house.feed.observe([])
-    other.observe([Observation("Late", "", HOLDS, {})])
+    other.observe([Observation("Late", "", TRUE, {})])
     assert [alert.source for alert in house.board.standing()] == ["backup"]
     assert [rule.name for rule in house.board.rules] == ["Hot", "Dusty", "Late"]
 
 
 def test_the_gravest_stands_first_and_what_is_pending_last():
     house = House()
-    dusty = Observation("Dusty", "GPU-0", HOLDS, {"name": "GPU 0"})
-    house.feed.observe([house.hot(HOLDS), dusty])
+    dusty = Observation("Dusty", "GPU-0", TRUE, {"name": "GPU 0"})
+    house.feed.observe([house.hot(TRUE), dusty])
     assert [alert.name for alert in house.board.standing()] == ["Dusty", "Hot"]

@@ -12,10 +12,10 @@ from aiidpd.alerts.rule import AlertRule, by_name, table
 from aiidpd.alerts.state import (
     Alert,
     Change,
-    Condition,
     Key,
     Observation,
     Stage,
+    Status,
     Transition,
     above,
     below,
@@ -23,19 +23,19 @@ from aiidpd.alerts.state import (
 )
 from aiidpd.kernel.events import Severity
 
-HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
+TRUE, BETWEEN, FALSE, UNKNOWN = Status
 
 RULE = AlertRule("Hot", Severity.WARNING, "it is hot.", "{what} is hot", "cool it", dwell=5.0)
 KEEPS = AlertRule("Lost", Severity.ERROR, "it is lost.", "{what} is lost", "find it", keep_firing=4.0)
-conditions = st.sampled_from(list(Condition))
+conditions = st.sampled_from(list(Status))
 
 
-def seen(condition: Condition, rule: AlertRule = RULE, subject: str = "x") -> Observation:
+def seen(condition: Status, rule: AlertRule = RULE, subject: str = "x") -> Observation:
     return Observation(rule.name, subject, condition, {"what": subject})
 
 
 def changes(
-    course: Iterable[Condition | None], rule: AlertRule = RULE, period: float = 1.0
+    course: Iterable[Status | None], rule: AlertRule = RULE, period: float = 1.0
 ) -> list[tuple[float, Change]]:
     """Let ``course`` be observed, one a ``period``; None is a pass in which nothing was said."""
     alerts: dict[Key, Alert] = {}
@@ -48,56 +48,56 @@ def changes(
 
 
 def test_a_condition_that_holds_is_pending_for_its_dwell_and_then_fires_until_it_is_clear():
-    course = [CLEAR, *[HOLDS] * 8, BETWEEN, CLEAR, CLEAR]
+    course = [FALSE, *[TRUE] * 8, BETWEEN, FALSE, FALSE]
     assert changes(course) == [(1, Change.PENDING), (6, Change.FIRING), (10, Change.RESOLVED)]
 
 
 def test_what_did_not_last_is_cancelled_and_begins_anew():
-    course = [*[HOLDS] * 5, CLEAR, *[HOLDS] * 6]
+    course = [*[TRUE] * 5, FALSE, *[TRUE] * 6]
     expected = [(0, Change.PENDING), (5, Change.CANCELLED), (6, Change.PENDING), (11, Change.FIRING)]
     assert changes(course) == expected
 
 
 def test_in_the_band_the_dwell_rests():
-    course = [HOLDS, HOLDS, *[BETWEEN] * 60, *[HOLDS] * 5]
+    course = [TRUE, TRUE, *[BETWEEN] * 60, *[TRUE] * 5]
     assert changes(course) == [(0, Change.PENDING), (66, Change.FIRING)]
 
 
 def test_what_nobody_knows_neither_fires_nor_resolves_nor_counts():
     unknown = [None, UNKNOWN] * 20
-    assert changes([HOLDS, HOLDS, *unknown, *[HOLDS] * 5]) == [(0, Change.PENDING), (46, Change.FIRING)]
-    assert changes([*[HOLDS] * 6, *unknown, CLEAR])[1:] == [(5, Change.FIRING), (46, Change.RESOLVED)]
+    assert changes([TRUE, TRUE, *unknown, *[TRUE] * 5]) == [(0, Change.PENDING), (46, Change.FIRING)]
+    assert changes([*[TRUE] * 6, *unknown, FALSE])[1:] == [(5, Change.FIRING), (46, Change.RESOLVED)]
 
 
 @pytest.mark.parametrize("silence", [None, UNKNOWN])
-def test_what_nobody_knows_for_long_expires_which_is_told_apart_from_resolved(silence: Condition | None):
-    assert changes([*[HOLDS] * 6, *[silence] * 400])[1:] == [(5, Change.FIRING), (305, Change.EXPIRED)]
-    assert changes([HOLDS, *[silence] * 400]) == [(0, Change.PENDING), (300, Change.CANCELLED)]
-    assert changes([CLEAR, *[silence] * 400]) == []
+def test_what_nobody_knows_for_long_expires_which_is_told_apart_from_resolved(silence: Status | None):
+    assert changes([*[TRUE] * 6, *[silence] * 400])[1:] == [(5, Change.FIRING), (305, Change.EXPIRED)]
+    assert changes([TRUE, *[silence] * 400]) == [(0, Change.PENDING), (300, Change.CANCELLED)]
+    assert changes([FALSE, *[silence] * 400]) == []
 
 
 def test_an_alert_keeps_firing_until_it_is_clear_for_long_enough():
-    course = [HOLDS, CLEAR, CLEAR, HOLDS, CLEAR, BETWEEN, CLEAR, CLEAR, None, *[CLEAR] * 6]
+    course = [TRUE, FALSE, FALSE, TRUE, FALSE, BETWEEN, FALSE, FALSE, None, *[FALSE] * 6]
     assert changes(course, KEEPS) == [(0, Change.FIRING), (13, Change.RESOLVED)]
 
 
 def test_each_subject_has_an_alert_of_its_own():
     rules = {RULE.name: RULE}
-    alerts, _ = step({}, [seen(HOLDS, subject="a"), seen(CLEAR, subject="b")], 0.0, rules)
+    alerts, _ = step({}, [seen(TRUE, subject="a"), seen(FALSE, subject="b")], 0.0, rules)
     assert {key[1]: alert.stage for key, alert in alerts.items()} == {"a": Stage.PENDING, "b": Stage.INACTIVE}
 
 
 def test_two_words_on_one_thing_and_words_on_no_alert_are_bugs():
     with pytest.raises(ValueError, match="twice"):
-        step({}, [seen(HOLDS), seen(CLEAR)], 0.0, {RULE.name: RULE})
+        step({}, [seen(TRUE), seen(FALSE)], 0.0, {RULE.name: RULE})
     with pytest.raises(ValueError, match="no alert"):
-        step({}, [seen(HOLDS)], 0.0, {})
+        step({}, [seen(TRUE)], 0.0, {})
     with pytest.raises(ValueError, match="two alerts"):
         by_name([RULE, RULE])
 
 
 def test_an_alert_whose_rule_is_gone_ends():
-    alerts, _ = step({}, [seen(HOLDS)], 0.0, {RULE.name: RULE})
+    alerts, _ = step({}, [seen(TRUE)], 0.0, {RULE.name: RULE})
     assert step(alerts, [], 1.0, {KEEPS.name: KEEPS}) == ({}, ())
 
 
@@ -116,10 +116,10 @@ def test_a_transition_says_what_happened():
 
 def test_above_and_below_have_a_band_and_know_what_is_not_known():
     assert [above(value, 85, 82) for value in (85.0, 84.9, 82.1, 82.0, None)] == [
-        HOLDS, BETWEEN, BETWEEN, CLEAR, UNKNOWN,
+        TRUE, BETWEEN, BETWEEN, FALSE, UNKNOWN,
     ]  # fmt: skip
     assert [below(value, 5, 8) for value in (5.0, 5.1, 7.9, 8.0, None)] == [
-        HOLDS, BETWEEN, BETWEEN, CLEAR, UNKNOWN,
+        TRUE, BETWEEN, BETWEEN, FALSE, UNKNOWN,
     ]  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_the_table_has_a_line_for_each_rule():
     st.sampled_from([0.0, 1.0, 3.5]),
     st.sampled_from([0.0, 2.0]),
 )
-def test_changes_chain(course: list[Condition | None], dwell: float, keep: float):
+def test_changes_chain(course: list[Status | None], dwell: float, keep: float):
     rule = AlertRule("R", Severity.INFO, "", "", "", dwell=dwell, keep_firing=keep, stale_after=10)
     told = [change for _, change in changes(course, rule)]
     ends = {Change.RESOLVED, Change.EXPIRED}
@@ -154,15 +154,15 @@ def test_changes_chain(course: list[Condition | None], dwell: float, keep: float
 
 @given(st.lists(conditions | st.none(), max_size=60), st.floats(0.5, 8))
 def test_pending_never_skips_its_dwell_and_fires_only_on_what_holds(
-    course: list[Condition | None], dwell: float
+    course: list[Status | None], dwell: float
 ):
     rule = AlertRule("R", Severity.INFO, "", "", "", dwell=dwell)
     for at, change in changes(course, rule):
         if change is Change.FIRING:
             now = int(at)
-            assert course[now] is HOLDS
-            since = max((n for n in range(now) if course[n] is CLEAR), default=-1) + 1
-            both = [n for n in range(since, now) if course[n] is HOLDS and course[n + 1] is HOLDS]
+            assert course[now] is TRUE
+            since = max((n for n in range(now) if course[n] is FALSE), default=-1) + 1
+            both = [n for n in range(since, now) if course[n] is TRUE and course[n + 1] is TRUE]
             assert len(both) >= dwell
 
 
@@ -182,9 +182,7 @@ def test_noise_within_the_hysteresis_fires_at_most_once(
 
 
 @given(st.lists(conditions, max_size=40), st.lists(st.none() | st.just(UNKNOWN), max_size=30))
-def test_silence_changes_nothing_before_it_is_too_long(
-    course: list[Condition], silence: list[Condition | None]
-):
+def test_silence_changes_nothing_before_it_is_too_long(course: list[Status], silence: list[Status | None]):
     told = changes([*course, *silence])
     assert told == changes(course)
 

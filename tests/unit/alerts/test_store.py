@@ -12,21 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.alerts.codec import LARGEST, decode, encode
-from aiidpd.alerts.manager import AlertBoard, AlertFeed
+from aiidpd.alerts.manager import AlertClient, AlertManager
 from aiidpd.alerts.metrics import AlertsCollector
-from aiidpd.alerts.record import KeptAlert
+from aiidpd.alerts.record import AlertRecord
 from aiidpd.alerts.rule import AlertRule
-from aiidpd.alerts.state import Condition, Observation, Stage
-from aiidpd.alerts.store import AlertKeeper
+from aiidpd.alerts.state import Observation, Stage, Status
+from aiidpd.alerts.store import AlertStore
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
-from aiidpd.platform.statefile import KeptFile
+from aiidpd.platform.statefile import JsonFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
 from tests.waiting import PATIENCE
 
-HOLDS, BETWEEN, CLEAR, UNKNOWN = Condition
+TRUE, BETWEEN, FALSE, UNKNOWN = Status
 HOT = AlertRule("Hot", Severity.ERROR, "it is hot.", "{name} is at {celsius:g} °C", "cool it", dwell=2.0)
 LOST = AlertRule("Lost", Severity.WARNING, "it is lost.", "{name} is lost", "find it", keep_firing=3.0)
 PAST = AlertRule("Past", Severity.ERROR, "it was.", "{name} was", "wait", looks_back=600.0)
@@ -34,7 +34,7 @@ RULES = (HOT, LOST, PAST)
 EVIDENCE: Mapping[str, str | float] = {"name": "GPU 0", "celsius": 91.0}
 
 
-class CountingFile(KeptFile):
+class CountingFile(JsonFile):
     """Counts how often it was to be written."""
 
     writes = 0
@@ -58,11 +58,11 @@ class House:
     def start(self, rules: Iterable[AlertRule] = RULES) -> None:
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Health(self.clock, bus)
+        self.health = Conditions(self.clock, bus)
         self.file = CountingFile(self.path)
-        keeper = AlertKeeper(self.file, self.clock, self.health, boot="boot-1")
-        self.board = AlertBoard(self.clock, bus, self.health, keeper)
-        self.feed: AlertFeed = self.board.feed("thermal", rules)
+        keeper = AlertStore(self.file, self.clock, self.health, boot="boot-1")
+        self.board = AlertManager(self.clock, bus, self.health, keeper)
+        self.feed: AlertClient = self.board.feed("thermal", rules)
 
     def restart(self, away: float = 0.0, rules: Iterable[AlertRule] = RULES, *, killed: bool = False) -> None:
         if killed:
@@ -72,7 +72,7 @@ class House:
         self.clock = FakeClock(self.clock.time() + away)
         self.start(rules)
 
-    async def see(self, condition: Condition | None, rule: AlertRule = HOT, seconds: int = 1) -> None:
+    async def see(self, condition: Status | None, rule: AlertRule = HOT, seconds: int = 1) -> None:
         for _ in range(seconds):
             seen = [] if condition is None else [Observation(rule.name, "GPU-0", condition, EVIDENCE)]
             self.feed.observe(seen)
@@ -89,7 +89,7 @@ class House:
 
 async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     [before] = house.board.standing()
     house.restart(away=60)
     [after] = house.board.standing()
@@ -101,10 +101,10 @@ async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_p
     labels = {"alert": "Hot", "severity": "error", "subject": "GPU-0"}
     assert registry.get_sample_value("aiidpd_alert_firing", labels) == 1
 
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     [after] = house.board.standing()
     assert (after.restored, after.condition, after.since) == (False, "holds", before.since)
-    await house.see(CLEAR)
+    await house.see(FALSE)
     assert house.told == ["pending", "firing", "restored", "resolved"]
     assert house.events[-1].evidence["lasted_seconds"] == 68
     assert house.codes == []
@@ -112,33 +112,33 @@ async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_p
 
 async def test_what_is_clear_after_the_restart_ends_as_it_always_does(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, LOST, 2)
+    await house.see(TRUE, LOST, 2)
     house.restart(away=500)
-    await house.see(CLEAR, LOST, 3)
+    await house.see(FALSE, LOST, 3)
     assert house.told == ["firing", "restored"]
-    await house.see(CLEAR, LOST)
+    await house.see(FALSE, LOST)
     assert house.told == ["firing", "restored", "resolved"]
 
 
 async def test_what_looks_back_is_not_called_off_by_a_daemon_that_remembers_nothing(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, PAST, 2)
+    await house.see(TRUE, PAST, 2)
     house.restart(away=100)
-    await house.see(CLEAR, PAST, 490)
+    await house.see(FALSE, PAST, 490)
     assert house.told == ["firing", "restored"]
     [alert] = house.board.standing()
     assert (alert.condition, alert.restored) == ("between", True)
-    await house.see(CLEAR, PAST, 20)
+    await house.see(FALSE, PAST, 20)
     assert house.told == ["firing", "restored", "resolved"]
 
 
 async def test_what_is_pending_waits_for_what_is_left_of_its_dwell(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=2)  # one second of its two held
+    await house.see(TRUE, seconds=2)  # one second of its two held
     house.restart(away=1000)
-    await house.see(HOLDS)
+    await house.see(TRUE)
     assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
-    await house.see(HOLDS)
+    await house.see(TRUE)
     assert house.told == ["pending", "restored", "firing"]
 
 
@@ -153,7 +153,7 @@ async def test_an_alert_without_its_rule_is_over_and_says_why(
     tmp_path: Path, rules: tuple[AlertRule, ...], why: str
 ) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     house.restart(away=10, rules=rules)
     assert house.told == ["pending", "firing", "resolved"]
     assert house.events[-1].reason == f"over after 13 s, because {why}; the last was: GPU 0 is at 91 °C"
@@ -165,17 +165,17 @@ async def test_an_alert_without_its_rule_is_over_and_says_why(
 
 async def test_a_rule_that_a_reload_takes_away_ends_its_alert_too(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     house.board.feed("thermal", [LOST])
     assert house.told == ["pending", "firing", "resolved"]
 
 
 async def test_a_reload_changes_nothing_else(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     [before] = house.board.standing()
     house.feed = house.board.feed("thermal", [replace(HOT, dwell=60.0), LOST])
-    await house.see(HOLDS, seconds=5)
+    await house.see(TRUE, seconds=5)
     assert house.told == ["pending", "firing"]
     assert house.board.standing()[0].since == before.since
 
@@ -189,10 +189,10 @@ async def test_what_was_not_looked_at_for_too_long_is_another_case(
 ) -> None:
     rules = (replace(HOT, stale_after=stale_after),)
     house = House(tmp_path, rules)
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     house.restart(away, rules)
     assert house.told == ["pending", "firing", expected]
-    await house.see(HOLDS)
+    await house.see(TRUE)
     assert house.told.count("firing") == 1
 
 
@@ -200,7 +200,7 @@ async def test_what_nobody_knows_after_the_restart_expires_and_the_time_away_doe
     tmp_path: Path,
 ) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     await house.see(None, seconds=100)
     house.restart(away=2000)
     await house.see(None, seconds=199)  # 300 s after it was known, as for a daemon that ran on
@@ -212,7 +212,7 @@ async def test_what_nobody_knows_after_the_restart_expires_and_the_time_away_doe
 async def test_what_is_made_up_and_what_is_real_have_no_alert_in_common(tmp_path: Path) -> None:
     house = House(tmp_path)
     for _ in range(4):
-        house.feed.observe([Observation("Hot", "GPU-0", HOLDS, EVIDENCE)], simulated=True)
+        house.feed.observe([Observation("Hot", "GPU-0", TRUE, EVIDENCE)], simulated=True)
         await house.clock.advance(1)
     house.restart()
     house.feed.observe([], simulated=False)
@@ -223,9 +223,9 @@ async def test_what_is_made_up_and_what_is_real_have_no_alert_in_common(tmp_path
 
 async def test_a_clock_that_was_set_back_makes_nothing_old(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     house.restart(away=-1_700_000_000)
-    await house.see(HOLDS)
+    await house.see(TRUE)
     [alert] = house.board.standing()
     assert alert.since == house.clock.time() - 1
     assert house.told == ["pending", "firing", "restored"]
@@ -254,7 +254,7 @@ async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
     assert house.codes == ["alert_state"]
     assert "alerts.json.unreadable" in house.health.findings()[0].reason
     assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
-    await house.see(CLEAR, seconds=10)
+    await house.see(FALSE, seconds=10)
     house.file.wait(PATIENCE)
     assert house.codes == []
     assert decode(house.path.read_bytes()) == ()
@@ -263,49 +263,49 @@ async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
 async def test_a_disk_that_refuses_is_a_finding_until_it_takes_it(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     house = House(folder)
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     house.file.wait(PATIENCE)
-    await house.see(HOLDS)
+    await house.see(TRUE)
     assert house.codes == ["Hot", "alert_state"]
     folder.mkdir()
-    await house.see(HOLDS, seconds=61)
+    await house.see(TRUE, seconds=61)
     house.file.wait(PATIENCE)
-    await house.see(HOLDS)
+    await house.see(TRUE)
     assert house.codes == ["Hot"]
     assert [each.alert for each in decode(house.path.read_bytes())] == ["Hot"]
 
 
 async def test_it_is_written_when_something_begins_or_ends_and_else_once_a_minute(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(CLEAR, seconds=1000)
+    await house.see(FALSE, seconds=1000)
     assert house.file.writes == 0
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     written = house.file.writes
     assert 1 <= written <= 2
-    await house.see(HOLDS, seconds=600)
+    await house.see(TRUE, seconds=600)
     assert house.file.writes <= written + 10
-    await house.see(CLEAR)
+    await house.see(FALSE)
     assert house.file.writes <= written + 11
 
 
 async def test_a_condition_that_comes_and_goes_is_not_a_write_each_time(tmp_path: Path) -> None:
     house = House(tmp_path)
     for _ in range(50):
-        await house.see(HOLDS)
-        await house.see(CLEAR)
+        await house.see(TRUE)
+        await house.see(FALSE)
     assert house.file.writes <= 21
 
 
 async def test_a_worker_that_is_late_finds_its_alerts_however_often_the_others_write(tmp_path: Path) -> None:
     house = House(tmp_path)
-    await house.see(HOLDS, seconds=4)
+    await house.see(TRUE, seconds=4)
     for _ in range(2):
         house.board.close(PATIENCE)
         house.clock = FakeClock(house.clock.time() + 1)
         bus = EventBus()
-        keeper = AlertKeeper(KeptFile(house.path), house.clock, house.health, boot="boot-1")
-        house.board = AlertBoard(house.clock, bus, house.health, keeper)
-        house.board.feed("other", [LOST]).observe([Observation("Lost", "", HOLDS, {"name": "it"})])
+        keeper = AlertStore(JsonFile(house.path), house.clock, house.health, boot="boot-1")
+        house.board = AlertManager(house.clock, bus, house.health, keeper)
+        house.board.feed("other", [LOST]).observe([Observation("Lost", "", TRUE, {"name": "it"})])
     house.feed = house.board.feed("thermal", RULES)
     assert [alert.name for alert in house.board.standing()] == ["Hot", "Lost"]
 
@@ -313,7 +313,7 @@ async def test_a_worker_that_is_late_finds_its_alerts_however_often_the_others_w
 # Whatever happens: a thousand files, and nothing here asks whether the power may fail after each.
 
 IN_MEMORY = next((path for path in ("/dev/shm",) if Path(path).is_dir()), None)
-conditions = st.sampled_from([*Condition, None])
+conditions = st.sampled_from([*Status, None])
 
 
 def transitions(house: House) -> list[tuple[str, object]]:
@@ -331,7 +331,7 @@ def transitions(house: House) -> list[tuple[str, object]]:
     st.sampled_from([HOT, LOST, replace(HOT, dwell=0.0), replace(LOST, stale_after=4.0)]),
 )
 async def test_restarts_at_any_point_change_no_transition(
-    course: list[tuple[Condition | None, bool]], away: float, rule: AlertRule
+    course: list[tuple[Status | None, bool]], away: float, rule: AlertRule
 ) -> None:
     # All restarts together are no longer than an alert outlives: nothing may be known between two of them.
     each_away = away / max(1, sum(restart for _, restart in course))
@@ -354,7 +354,7 @@ async def test_restarts_at_any_point_change_no_transition(
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(conditions, st.booleans()), max_size=40), st.sampled_from([HOT, LOST]))
 async def test_a_kill_at_any_point_never_tells_a_beginning_or_an_end_twice(
-    course: list[tuple[Condition | None, bool]], rule: AlertRule
+    course: list[tuple[Status | None, bool]], rule: AlertRule
 ) -> None:
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
         house = House(Path(folder), [rule])
@@ -373,7 +373,7 @@ scalars = (
 )
 times = st.floats(0, 1e10)
 alerts = st.builds(
-    KeptAlert,
+    AlertRecord,
     source=st.text(),
     alert=st.text(),
     subject=st.text(),
@@ -392,7 +392,7 @@ alerts = st.builds(
 
 
 @given(st.lists(alerts, max_size=6, unique_by=lambda each: (each.source, each.alert, each.subject)))
-def test_what_is_written_is_read(kept: list[KeptAlert]) -> None:
+def test_what_is_written_is_read(kept: list[AlertRecord]) -> None:
     found = decode(encode(kept))
     assert sorted(found, key=kept.index) == kept
 
@@ -404,7 +404,7 @@ def test_no_content_is_more_than_a_value_error(data: bytes) -> None:
 
 
 def test_what_is_too_much_for_the_file_leaves_out_what_is_missed_least() -> None:
-    one = KeptAlert(
+    one = AlertRecord(
         "s", "a", "", Stage.FIRING, 0.0, 0.0, 0.0, 0.0, Severity.ERROR, "x" * 1000, "", EVIDENCE, False, ""
     )  # fmt: skip
     many = [replace(one, subject=str(number), stage=Stage.PENDING) for number in range(2000)]

@@ -8,7 +8,7 @@ import pytest
 from aiidpd.api import hold as hold_module
 from aiidpd.api.client import RequestFailed
 from aiidpd.api.hold import ReleaseRequest, release
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.kernel.errors import Unavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.control import ControlDaemon, control_daemon
@@ -49,7 +49,7 @@ async def test_a_time_that_can_not_be_is_refused(
 
 
 async def test_a_driver_that_is_not_free_in_time_is_told(clock: FakeClock) -> None:
-    class Impatient(GpuHold):
+    class Impatient(DriverMaintenance):
         """A hold whose driver some process keeps."""
 
         async def wait_free(self, seconds: float) -> bool:

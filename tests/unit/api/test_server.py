@@ -18,7 +18,7 @@ from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, Sn
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.pause.memory import PauseView
-from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.engines.target import EngineTimings
@@ -103,7 +103,7 @@ async def test_a_figure_that_is_no_number_is_null(daemon: ControlDaemon, asker: 
 
 async def test_containers(daemon: ControlDaemon, asker: Asker) -> None:
     container = ContainerReading("abc", "web", "nginx", "running", "healthy", started_at=5.0)
-    daemon.views["containers"].put(EngineSnapshot((container,), "20.10", False, (("def", "stuck"),)))
+    daemon.views["containers"].put(RuntimeSnapshot((container,), "20.10", False, (("def", "stuck"),)))
     document = await asker.get("/v1/containers")
     assert document["version"] == "20.10"
     shown = {each.name: getattr(container, each.name) for each in fields(container)}
@@ -116,7 +116,7 @@ async def test_a_container_that_the_daemon_has_paused_says_why_and_until_when(
 ) -> None:
     paused = ContainerReading("abc", "web", "nginx", "paused", started_at=5.0)
     other = replace(paused, id="def", name="other")
-    daemon.views["containers"].put(EngineSnapshot((paused, other), "20.10"))
+    daemon.views["containers"].put(RuntimeSnapshot((paused, other), "20.10"))
     daemon.pauses.append(PauseView("abc", "web", "GPU 0", "it is hot", since=6.0, until=7.0))
     first, second = (await asker.get("/v1/containers"))["containers"]
     assert first["pause"] == {"gpu": "GPU 0", "reason": "it is hot", "since": 6.0, "until": 7.0}
@@ -266,7 +266,7 @@ async def test_a_handler_that_fails_is_on_record_and_tells_the_client_nothing(tm
         (event,) = await daemon.events("control.failed")
         assert event.reason == "RuntimeError: the secret is 42"
         assert event.severity is Severity.ERROR
-        assert "test_api.py" in str(event.evidence["where"])
+        assert "test_server.py" in str(event.evidence["where"])
         assert event.subject == "GET /v1/broken/{what}"
         assert len(str(event.evidence["request"])) < 600
         await daemon.history.flush()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.incidents.incident import IncidentPolicy, Trigger, identity_of, name_of, thin
-from aiidpd.incidents.recorder import FlightRecorder
+from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.incidents.requests import RequestCount, RequestTrack
 from aiidpd.incidents.store import COLUMNS, IncidentStore
 from aiidpd.kernel.bus import EventBus
@@ -35,7 +35,7 @@ class Flown:
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
         self.store = IncidentStore(folder)
-        self.recorder = FlightRecorder(
+        self.recorder = IncidentRecorder(
             self.store,
             self.bus,
             clock,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.incidents.ring_buffer import FIGURES, ROW_BYTES, Recorder, Ring
+from aiidpd.incidents.ring_buffer import FIGURES, ROW_BYTES, RingBuffer, RingBuffers
 
 temperatures = st.one_of(st.none(), st.integers(20, 110).map(float))
 
@@ -22,7 +22,7 @@ def reading(temperature: float | None = 60.0, *, uuid: str = "GPU-0", bits: int 
 def test_a_ring_and_its_copy_hold_what_a_queue_would(
     capacity: int, given_: list[float | None], since: int, room: int
 ) -> None:
-    ring, model = Ring(capacity), deque[tuple[float, float | None]](maxlen=capacity)
+    ring, model = RingBuffer(capacity), deque[tuple[float, float | None]](maxlen=capacity)
     for at, temperature in enumerate(given_):
         ring.add(float(at), reading(temperature))
         model.append((float(at), temperature))
@@ -38,7 +38,7 @@ def test_a_ring_and_its_copy_hold_what_a_queue_would(
 
 
 def test_sixteen_gpus_at_full_rate_take_a_bounded_memory_from_the_start() -> None:
-    recorder = Recorder()
+    recorder = RingBuffers()
     gpus = [reading(uuid=f"GPU-{index}") for index in range(16)]
     recorder.add(0.0, gpus)
     first = recorder.nbytes
@@ -49,7 +49,7 @@ def test_sixteen_gpus_at_full_rate_take_a_bounded_memory_from_the_start() -> Non
 
 
 def test_what_is_not_known_or_can_not_be_held_is_none_and_never_zero() -> None:
-    ring = Ring(4)
+    ring = RingBuffer(4)
     ring.add(
         0.0, GpuReading(0, "u", "n", power_watts=math.inf, power_limit_watts=1e39, clock_event_bits=None)
     )
@@ -62,14 +62,14 @@ def test_what_is_not_known_or_can_not_be_held_is_none_and_never_zero() -> None:
 
 
 def test_the_gpu_that_was_read_longest_ago_gives_way_to_a_new_one() -> None:
-    recorder = Recorder(gpus=2)
+    recorder = RingBuffers(gpus=2)
     for at, uuid in enumerate(("a", "b", "a", "c")):
         recorder.add(float(at), [reading(uuid=uuid)])
     assert set(recorder.uuids) == {"a", "c"}
 
 
 def test_freezing_leaves_out_a_gpu_that_is_long_gone() -> None:
-    recorder = Recorder(keep=600.0)
+    recorder = RingBuffers(keep=600.0)
     recorder.add(0.0, [reading(uuid="gone"), reading(uuid="here")])
     recorder.add(700.0, [reading(uuid="here")])
     frozen = recorder.freeze(700.0, room=1)

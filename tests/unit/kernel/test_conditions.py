@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
 from tests.fakes.clock import FakeClock
 
 
-def board(clock: FakeClock) -> tuple[Health, list[Event]]:
+def board(clock: FakeClock) -> tuple[Conditions, list[Event]]:
     bus, seen = EventBus(), []
     bus.attach(events=seen.append)
-    return Health(clock, bus), seen
+    return Conditions(clock, bus), seen
 
 
 async def test_a_finding_keeps_its_beginning_and_takes_the_newest_reason(clock: FakeClock):

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, NotFound, Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.supervisor import Supervisor
-from aiidpd.kernel.task import Heartbeat, WorkerSpec, WorkerState, WorkerStatus
+from aiidpd.kernel.task import Heartbeat, Task, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 
 Body = Callable[[Heartbeat], Awaitable[None]]
@@ -44,12 +44,9 @@ class House:
         self.built = dict.fromkeys(bodies, 0)
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Health(clock, bus)
+        self.health = Conditions(clock, bus)
         self.supervisor = Supervisor(
-            [
-                WorkerSpec(name, self._factory(name, body), deadline=lambda: 10)
-                for name, body in bodies.items()
-            ],
+            [Task(name, self._factory(name, body), deadline=lambda: 10) for name, body in bodies.items()],
             clock=clock,
             bus=bus,
             health=self.health,
@@ -251,10 +248,10 @@ async def test_a_factory_that_fails_is_a_failed_run(clock: FakeClock):
         raise ValueError("no such part")
 
     supervisor = Supervisor(
-        [WorkerSpec("bad", build, deadline=lambda: 10)],
+        [Task("bad", build, deadline=lambda: 10)],
         clock=clock,
         bus=bus,
-        health=Health(clock, bus),
+        health=Conditions(clock, bus),
         uniform=lambda: 0.5,
     )
     async with anyio.create_task_group() as group:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.telemetry import lines
-from aiidpd.telemetry.log_writer import Outlet
+from aiidpd.telemetry.log_writer import LogWriter
 from aiidpd.telemetry.logging import configure, log_event, set_level
 from tests.waiting import PATIENCE
 
@@ -184,7 +184,7 @@ def test_a_broken_clock_does_not_break_the_log(moment: float) -> None:
     assert len(logged(lambda: log_event(Event(moment, "s", "k", "r")))) == 1
 
 
-def stalled(outlet: Outlet) -> None:
+def stalled(outlet: LogWriter) -> None:
     """Write until the reader's buffer and the queue are full."""
     deadline = time.monotonic() + PATIENCE
     while outlet.lost < 5:
@@ -195,7 +195,7 @@ def stalled(outlet: Outlet) -> None:
 def test_a_reader_who_does_not_read_stalls_nobody() -> None:
     ours, reader = socket.socketpair()
     with ours, ours.makefile("w") as stream:
-        outlet = Outlet(stream, lambda count: f"{count} lost", limit=10)
+        outlet = LogWriter(stream, lambda count: f"{count} lost", limit=10)
         stalled(outlet)
         began = time.monotonic()
         for _ in range(10_000):
@@ -210,7 +210,7 @@ def test_a_reader_who_does_not_read_stalls_nobody() -> None:
 def test_what_was_lost_is_told_when_reading_goes_on() -> None:
     ours, reader = socket.socketpair()
     with ours, reader, ours.makefile("w") as stream:
-        outlet = Outlet(stream, lambda count: f"{count} lost", limit=10)
+        outlet = LogWriter(stream, lambda count: f"{count} lost", limit=10)
         stalled(outlet)
         reader.settimeout(PATIENCE)
         data, told = b"", 0
@@ -224,7 +224,7 @@ def test_a_reader_who_left_is_no_error() -> None:
     ours, reader = socket.socketpair()
     with ours, ours.makefile("w") as stream:
         reader.close()
-        outlet = Outlet(stream, str)
+        outlet = LogWriter(stream, str)
         outlet.write("x")
         outlet.write("y")
         assert outlet.close(PATIENCE)

@@ -14,7 +14,7 @@ from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersColl
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import HistoryStats
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.telemetry.exposition import render
@@ -49,7 +49,7 @@ class Given(Collector):
 
 
 def everything(clock: FakeClock, **more: Collector) -> CollectorRegistry:
-    health = Health(clock, EventBus())
+    health = Conditions(clock, EventBus())
     health.report("disk", "a", severity=Severity.ERROR, reason="full")
     collectors = {
         "build": BuildCollector("1.2.3"),

@@ -9,7 +9,7 @@ import pytest
 from aiidpd.api.record_schema import IncidentContainers, IncidentRequests
 from aiidpd.components.bench.stats import Trust, measure
 from aiidpd.components.bench.view import BenchView, EndpointView
-from aiidpd.components.containers.runtime import EngineSnapshot
+from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.components.engines.state import EngineState, EnginesView
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
@@ -28,7 +28,7 @@ SAMPLE = measure(
 
 class House:
     def __init__(self, clock: FakeClock) -> None:
-        self.containers: Latest[EngineSnapshot] = Latest(clock, 100.0)
+        self.containers: Latest[RuntimeSnapshot] = Latest(clock, 100.0)
         self.bench: Latest[BenchView] = Latest(clock, 100.0)
         self.engines: Latest[EnginesView] = Latest(clock, 100.0)
         self.looks = Looks(self.containers, self.bench, self.engines)

@@ -16,7 +16,7 @@ import anyio
 
 from aiidpd.components.containers.docker import payload
 from aiidpd.components.containers.docker.faults import Faults
-from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, EngineEvent, EngineSnapshot
+from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.kernel.errors import Unavailable
 
 _NOT_FOUND = 404
@@ -26,7 +26,7 @@ _OTHER_STATE = re.compile(r"\bis (already paused|not paused|not running|restarti
 _LONGEST_EVENT = 1 << 20  # bytes; an event carries all labels of its container
 
 
-class DockerEngine:
+class DockerRuntime:
     """Reads the engine behind the Unix socket ``socket``.
 
     Every call has a deadline of ``call_timeout`` seconds; at most ``concurrency`` containers are
@@ -46,7 +46,7 @@ class DockerEngine:
     def simulated(self) -> bool:
         return False
 
-    async def containers(self, *, fresh: bool = False) -> EngineSnapshot:
+    async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
         try:
             async with self._calling("list the containers of") as client:
                 listed = await client.containers.list(all=True)
@@ -73,7 +73,7 @@ class DockerEngine:
             await self._drop()
             raise broken or self._faults.hung("read the containers of")
         ordered = tuple(readings[key] for key in summaries if key in readings)
-        return EngineSnapshot(ordered, self._version, unreadable=unreadable)
+        return RuntimeSnapshot(ordered, self._version, unreadable=unreadable)
 
     async def _inspect(
         self, identities: list[str], into: dict[str, ContainerReading]
@@ -138,7 +138,7 @@ class DockerEngine:
             return False
 
     @asynccontextmanager
-    async def events(self, since: float) -> AsyncIterator[AsyncIterator[EngineEvent]]:
+    async def events(self, since: float) -> AsyncIterator[AsyncIterator[RuntimeEvent]]:
         # Not aiodocker.DockerEvents: it does not tell when the engine has accepted, so a hung engine
         # looks like a quiet one; its queue is unbounded; and it swallows a broken connection. Its
         # session is public, and the engine's stream is one JSON object a line. A client of its own
@@ -168,7 +168,7 @@ class DockerEngine:
             with anyio.CancelScope(shield=True):
                 await client.close()
 
-    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[EngineEvent]:
+    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[RuntimeEvent]:
         while True:
             with self._translated("follow events of"):
                 line = await response.content.readline()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, EngineEvent
+from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d))", re.ASCII
@@ -82,7 +82,7 @@ def _wants_gpu(host: Mapping[str, Any]) -> bool:
     return asked or host.get("Runtime") == "nvidia"
 
 
-def event(data: Mapping[str, Any]) -> EngineEvent | None:
+def event(data: Mapping[str, Any]) -> RuntimeEvent | None:
     """Return an event from one line of ``GET /events``; None for one that this room does not use."""
     try:
         action, _, detail = str(data["Action"]).partition(":")
@@ -91,7 +91,7 @@ def event(data: Mapping[str, Any]) -> EngineEvent | None:
         actor = data["Actor"]
         attributes = actor.get("Attributes") or {}
         code = attributes.get("exitCode")
-        return EngineEvent(
+        return RuntimeEvent(
             time=int(data["timeNano"]) / 1e9,
             action=action,
             id=str(actor["ID"]),

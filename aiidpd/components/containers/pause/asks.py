@@ -11,7 +11,7 @@ from aiidpd.kernel.events import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class BackOffRequest:
     """One GPU's ask to the containers of ``names``; it holds until the monotonic second ``until``.
 
     ``gpu`` is how people call it, such as ``GPU 0``. ``simulated`` is whether its heat is made up.
@@ -25,28 +25,28 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Asks:
+class BackOffRequests:
     """The last ask about each GPU, by its UUID."""
 
-    by_gpu: Mapping[str, Ask] = field(default_factory=lambda: MappingProxyType({}))
+    by_gpu: Mapping[str, BackOffRequest] = field(default_factory=lambda: MappingProxyType({}))
 
-    def hear(self, event: Event, now: float) -> Asks:
+    def hear(self, event: Event, now: float) -> BackOffRequests:
         """Return the asks after ``event``; one that is about something else changes nothing."""
         if event.kind not in (BACK_OFF, BACK_OFF_ENDED):
             return self
         asks = {uuid: ask for uuid, ask in self.by_gpu.items() if uuid != event.subject}
         if event.kind == BACK_OFF:
             index = event.evidence.get("gpu")
-            asks[event.subject] = Ask(
+            asks[event.subject] = BackOffRequest(
                 gpu=f"GPU {event.subject if index is None else index}",
                 names=named(event),
                 reason=event.reason,
                 until=now + hold_seconds(event),
                 simulated=event.simulated,
             )
-        return Asks(MappingProxyType(asks))
+        return BackOffRequests(MappingProxyType(asks))
 
-    def standing(self, now: float, *, simulated: bool) -> tuple[Ask, ...]:
+    def standing(self, now: float, *, simulated: bool) -> tuple[BackOffRequest, ...]:
         """Return the asks that hold and name somebody.
 
         Heat that is made up is no reason to pause what is not: it counts where the containers are

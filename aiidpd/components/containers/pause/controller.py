@@ -8,22 +8,22 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.containers.pause import answers
-from aiidpd.components.containers.pause.asks import Ask
+from aiidpd.components.containers.pause.asks import BackOffRequest
 from aiidpd.components.containers.pause.decide import step
-from aiidpd.components.containers.pause.events import PauseTeller
-from aiidpd.components.containers.pause.journal import LeaseUnusable, PauseLease
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import JournalUnusable, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.state import (
-    Begin,
     Effect,
     Held,
-    LetGoOn,
-    Look,
+    Observed,
     Pause,
     PausePolicy,
-    Said,
+    Report,
+    StartPause,
+    Unpause,
 )
-from aiidpd.components.containers.runtime import ContainerReading, Engine
+from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
 
@@ -33,7 +33,7 @@ _SOON = 0.05
 _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
 
 
-class Pauser:
+class PauseController:
     """Works through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
 
     ``asks`` and ``memory`` outlive it. However :meth:`run` ends, what it paused goes on, or is in ``lease``.
@@ -41,12 +41,12 @@ class Pauser:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ContainerRuntime,
         asks: BackOffAsks,
-        lease: PauseLease,
+        lease: PauseJournal,
         *,
         memory: PauseMemory,
-        teller: PauseTeller,
+        teller: PausePublisher,
         clock: Clock,
         policy: PausePolicy | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Pauser:
     async def put_back(self) -> bool:
         """Have what the lease names go on, and nothing else; return whether all of it does.
 
-        Bounded by ``closing`` of the policy. Raises :class:`LeaseUnusable`.
+        Bounded by ``closing`` of the policy. Raises :class:`JournalUnusable`.
         """
         try:
             self._take_over(await anyio.to_thread.run_sync(self._lease.read))
@@ -87,7 +87,7 @@ class Pauser:
     async def _let_all_go_on(self, why: str) -> bool:
         with anyio.move_on_after(self._policy.closing):
             while self._resumed:
-                await self._step(Look(held=await self._readings()), closing=why or "aiidpd has ended")
+                await self._step(Observed(held=await self._readings()), closing=why or "aiidpd has ended")
                 if not self._memory.state.held and not self._written:
                     return True
                 await self._clock.sleep(_SOON)
@@ -99,7 +99,7 @@ class Pauser:
             try:
                 left = await anyio.to_thread.run_sync(self._lease.read, abandon_on_cancel=True)
                 self._take_over(left)
-            except LeaseUnusable as error:
+            except JournalUnusable as error:
                 self._teller.lease_failed(str(self._lease.path), error.reason, error.remedy)
                 await self._clock.sleep(self._policy.retry)
         self._teller.lease_works(str(self._lease.path))
@@ -117,16 +117,16 @@ class Pauser:
         self._teller.show()
 
     async def _pass(self) -> None:
-        await self._step(Look(held=await self._readings()))
+        await self._step(Observed(held=await self._readings()))
         state = self._memory.state
         asked = {name for ask in self._standing() for name in ask.names}
         if asked - {held.pause.name for held in state.held.values()} - set(state.alone.values()):
             await self._step(await self._names())
 
-    def _standing(self) -> tuple[Ask, ...]:
+    def _standing(self) -> tuple[BackOffRequest, ...]:
         return self._asks.standing(simulated=self._engine.simulated)
 
-    async def _step(self, look: Look, closing: str = "") -> None:
+    async def _step(self, look: Observed, closing: str = "") -> None:
         now = self._clock.monotonic()
         self._memory.state, effects = step(
             self._memory.state, look, self._standing(), now, self._policy, closing=closing
@@ -136,9 +136,9 @@ class Pauser:
 
     async def _do(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
-            if isinstance(effect, Said):
+            if isinstance(effect, Report):
                 self._teller.say(effect)
-        begun = [effect.held for effect in effects if isinstance(effect, Begin)]
+        begun = [effect.held for effect in effects if isinstance(effect, StartPause)]
         if not await self._write():
             for held in begun:
                 identity, now = held.pause.id, self._clock.monotonic()
@@ -148,7 +148,7 @@ class Pauser:
             for held in begun:
                 group.start_soon(self._pause, held)
             for effect in effects:
-                if isinstance(effect, LetGoOn):
+                if isinstance(effect, Unpause):
                     group.start_soon(self._unpause, effect.held)
         await self._write()
 
@@ -184,7 +184,7 @@ class Pauser:
         self._memory.state, said = answers.failed(self._memory.state, identity, problem, now, self._policy)
         self._tell(said)
 
-    def _tell(self, said: tuple[Said, ...]) -> None:
+    def _tell(self, said: tuple[Report, ...]) -> None:
         for each in said:
             self._teller.say(each)
 
@@ -206,14 +206,14 @@ class Pauser:
                     group.start_soon(read, identity)
         return found
 
-    async def _names(self) -> Look:
+    async def _names(self) -> Observed:
         try:
             snapshot = await self._engine.containers()
         except Unavailable:
-            return Look()  # the worker's own readings tell of it
+            return Observed()  # the worker's own readings tell of it
         unread: dict[str, ContainerReading | None] = {name: None for _, name in snapshot.unreadable}
         named = unread | {reading.name: reading for reading in snapshot.containers}
-        return Look(named=named, simulated=self._engine.simulated)
+        return Observed(named=named, simulated=self._engine.simulated)
 
     async def _write(self) -> bool:
         """Have the lease name all that is held; return whether it does."""

@@ -18,32 +18,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from aiidpd.components.containers.pause.asks import Ask
+from aiidpd.components.containers.pause.asks import BackOffRequest
 from aiidpd.components.containers.pause.state import (
-    Begin,
     Effect,
     Held,
-    Holding,
-    LetGoOn,
-    Look,
+    Observed,
+    Outcome,
     Pause,
     PausePolicy,
+    PauseState,
     Phase,
-    Said,
-    Word,
+    Report,
+    StartPause,
+    Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
 
 
 def step(
-    state: Holding, look: Look, asks: Sequence[Ask], now: float, policy: PausePolicy, *, closing: str = ""
-) -> tuple[Holding, tuple[Effect, ...]]:
+    state: PauseState,
+    look: Observed,
+    asks: Sequence[BackOffRequest],
+    now: float,
+    policy: PausePolicy,
+    *,
+    closing: str = "",
+) -> tuple[PauseState, tuple[Effect, ...]]:
     """Return the state after ``look``, taken at monotonic second ``now``, and what is to be done.
 
     ``asks`` are those that stand. ``closing`` is why everything goes on now and nothing is paused any more.
     What became of an effect is told by the functions of :mod:`.answers`, before the next step.
     """
-    turn = _Turn(state, look, asks, now, policy)
+    turn = _Decision(state, look, asks, now, policy)
     turn.closing = closing
     for held in state.held.values():
         turn.follow(held)
@@ -53,11 +59,16 @@ def step(
     return turn.close()
 
 
-class _Turn:
+class _Decision:
     """One step at work: mutable only inside :func:`step`."""
 
     def __init__(
-        self, state: Holding, look: Look, asks: Sequence[Ask], now: float, policy: PausePolicy
+        self,
+        state: PauseState,
+        look: Observed,
+        asks: Sequence[BackOffRequest],
+        now: float,
+        policy: PausePolicy,
     ) -> None:
         self.closing = ""
         self._asked = {name: ask for ask in reversed(asks) for name in ask.names}
@@ -70,8 +81,8 @@ class _Turn:
         self._missing = state.missing & self._asked.keys()
         self._effects: list[Effect] = []
 
-    def close(self) -> tuple[Holding, tuple[Effect, ...]]:
-        state = Holding(
+    def close(self) -> tuple[PauseState, tuple[Effect, ...]]:
+        state = PauseState(
             MappingProxyType(self._held),
             MappingProxyType(self._rested),
             MappingProxyType(self._alone),
@@ -92,11 +103,11 @@ class _Turn:
             return
         reading = self._look.held[held.pause.id]
         if reading is None:
-            self._drop(held, Word.LOST, "it was removed while it was paused")
+            self._drop(held, Outcome.LOST, "it was removed while it was paused")
         elif held.pause.lost and (reading.state == "paused" or self._now < held.settled):
             self._lost(held, reading)
         elif not _same_run(held.pause, reading):
-            self._drop(held, Word.LOST, "that run of it has ended while it was paused")
+            self._drop(held, Outcome.LOST, "that run of it has ended while it was paused")
         elif reading.state == "paused":
             self._paused(held)
         else:
@@ -110,26 +121,28 @@ class _Turn:
     def _paused(self, held: Held) -> None:
         if held.phase is Phase.ASKED:
             held = replace(held, phase=Phase.PAUSED)
-            self._effects.append(Said(Word.PAUSED, held.pause, held.pause.reason))
+            self._effects.append(Report(Outcome.PAUSED, held.pause, held.pause.reason))
         self._held[held.pause.id] = held = replace(held, pause=replace(held.pause, lost=False), seen=True)
         if held.phase is Phase.RELEASING:
-            self._effects.append(LetGoOn(held))
+            self._effects.append(Unpause(held))
 
     def _runs(self, held: Held) -> None:
         if held.phase is Phase.PAUSED:
-            self._drop(held, Word.UNPAUSED, "somebody else let it go on; it is left alone until the ask ends")
+            self._drop(
+                held, Outcome.UNPAUSED, "somebody else let it go on; it is left alone until the ask ends"
+            )
             self._alone[held.pause.id] = held.pause.name
         elif held.seen:
-            self._drop(held, Word.UNPAUSED, held.over)
+            self._drop(held, Outcome.UNPAUSED, held.over)
         elif self._now >= held.settled:
             self._drop(held)
 
-    def _drop(self, held: Held, word: Word | None = None, reason: str = "") -> None:
+    def _drop(self, held: Held, word: Outcome | None = None, reason: str = "") -> None:
         del self._held[held.pause.id]
         if held.asked:
             self._rested[held.pause.id] = self._now + self._policy.rest
         if word is not None and held.seen:
-            self._effects.append(Said(word, held.pause, reason, self._now - held.since))
+            self._effects.append(Report(word, held.pause, reason, self._now - held.since))
 
     def _over(self, held: Held) -> str:
         if self.closing:
@@ -140,13 +153,13 @@ class _Turn:
             )
         return "" if held.pause.name in self._asked else "nobody asks for it any more"
 
-    def obey(self, ask: Ask, named: Mapping[str, ContainerReading | None]) -> None:
+    def obey(self, ask: BackOffRequest, named: Mapping[str, ContainerReading | None]) -> None:
         """Begin to pause what ``ask`` names and may be paused now."""
         for name in ask.names:
             if name not in named:
                 if name not in self._missing:
                     self._missing |= {name}
-                    self._effects.append(Said(Word.MISSING, Pause("", name, 0.0, ask.gpu, ask.reason)))
+                    self._effects.append(Report(Outcome.MISSING, Pause("", name, 0.0, ask.gpu, ask.reason)))
                 continue
             reading = named[name]
             if reading is None or reading.state != "running" or reading.started_at is None:
@@ -157,7 +170,7 @@ class _Turn:
             pause = Pause(reading.id, name, started, ask.gpu, ask.reason, simulated)
             until = self._now + self._policy.longest
             self._held[reading.id] = Held(pause, since=self._now, until=until)
-            self._effects.append(Begin(self._held[reading.id]))
+            self._effects.append(StartPause(self._held[reading.id]))
 
 
 def _same_run(pause: Pause, reading: ContainerReading) -> bool:

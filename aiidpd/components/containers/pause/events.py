@@ -6,10 +6,10 @@ import time
 from typing import Final
 
 from aiidpd.components.containers.pause.memory import PauseMemory
-from aiidpd.components.containers.pause.state import Held, Pause, Said, Word
+from aiidpd.components.containers.pause.state import Held, Outcome, Pause, Report
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
 
@@ -23,11 +23,11 @@ STUCK_FINDING: Final = "container_unpause"
 LEASE_FINDING: Final = "container_pause_lease"
 
 
-class PauseTeller:
+class PausePublisher:
     """Publishes what happens to pauses, keeps findings of those that hold, and counts them in ``memory``."""
 
     def __init__(
-        self, memory: PauseMemory, bus: EventBus, health: Health, clock: Clock, *, simulated: bool
+        self, memory: PauseMemory, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
     ) -> None:
         self._memory = memory
         self._bus = bus
@@ -35,29 +35,29 @@ class PauseTeller:
         self._clock = clock
         self._simulated = simulated
 
-    def say(self, said: Said) -> None:
+    def say(self, said: Report) -> None:
         """Tell of one thing that happened."""
         pause, tally = said.pause, self._memory.tally
         match said.word:
-            case Word.PAUSED:
+            case Outcome.PAUSED:
                 tally.pauses[pause.name] += 1
                 reason = f"aiidpd paused it because {pause.gpu} is hot; requests to it wait ({pause.reason})"
                 self._publish(PAUSED, pause, reason, Severity.WARNING)
-            case Word.UNPAUSED | Word.LOST:
+            case Outcome.UNPAUSED | Outcome.LOST:
                 tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + said.seconds
-                how = "it goes on" if said.word is Word.UNPAUSED else "it is no longer paused by aiidpd"
+                how = "it goes on" if said.word is Outcome.UNPAUSED else "it is no longer paused by aiidpd"
                 reason = f"{how} after {said.seconds:.0f} s: {said.reason}"
                 self._publish(UNPAUSED, pause, reason, paused_seconds=round(said.seconds, 3))
-            case Word.MISSING:
+            case Outcome.MISSING:
                 reason = (
                     "cannot pause it: there is no container of this name; correct "
                     "gpu.governor_back_off_containers"
                 )
                 self._publish(PAUSE_FAILED, pause, reason, Severity.WARNING)
-            case Word.NOT_PAUSED:
+            case Outcome.NOT_PAUSED:
                 tally.failures[pause.name] += 1
                 self._publish(PAUSE_FAILED, pause, f"cannot pause it: {said.reason}", Severity.WARNING)
-            case Word.NOT_UNPAUSED:
+            case Outcome.NOT_UNPAUSED:
                 tally.failures[pause.name] += 1
                 reason = f"cannot let it go on: {said.reason}; it is tried again"
                 self._publish(UNPAUSE_FAILED, pause, reason, Severity.ERROR)

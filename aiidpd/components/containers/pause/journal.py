@@ -13,25 +13,25 @@ from typing import Any, Final
 
 from aiidpd.components.containers.pause.state import Pause
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.platform.lease import LeaseStore
+from aiidpd.platform.lease import JournalStore
 
 NAME: Final = "pauses.lease.json"
 _VERSION = 1
 
 
-class LeaseUnusable(AiidpdError):
+class JournalUnusable(AiidpdError):
     """There is a lease, and it can't be read or makes no sense: which containers we paused is not known."""
 
 
-class PauseLease:
+class PauseJournal:
     """The lease at ``path``. :meth:`read` blocks on the disk, and so does what :meth:`writing` returns."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._store = LeaseStore(path)
+        self._store = JournalStore(path)
 
     def read(self) -> tuple[Pause, ...]:
-        """Return the pauses that it names, none where there is no file. Raises :class:`LeaseUnusable`."""
+        """Return the pauses that it names, none where there is no file. Raises :class:`JournalUnusable`."""
         try:
             content = self._store.read()
             return () if content is None else _decode(content)
@@ -57,9 +57,9 @@ class PauseLease:
         }
         return self._store.writing(json.dumps(content, indent=1).encode() + b"\n")
 
-    def unusable(self, reason: str) -> LeaseUnusable:
+    def unusable(self, reason: str) -> JournalUnusable:
         """Return the error that says why the lease can't be used, and the way out."""
-        return LeaseUnusable(
+        return JournalUnusable(
             "use",
             str(self.path),
             reason=reason,

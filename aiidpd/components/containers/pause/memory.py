@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aiidpd.components.containers.pause.asks import Ask, Asks
-from aiidpd.components.containers.pause.state import Holding
+from aiidpd.components.containers.pause.asks import BackOffRequest, BackOffRequests
+from aiidpd.components.containers.pause.state import PauseState
 from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -21,7 +21,7 @@ class BackOffAsks:
 
     def __init__(self, bus: EventBus, clock: Clock) -> None:
         self._clock = clock
-        self._asks = Asks()
+        self._asks = BackOffRequests()
         self.changed = anyio.Event()
         bus.attach(events=self._heard)
 
@@ -30,7 +30,7 @@ class BackOffAsks:
             self._asks = self._asks.hear(event, self._clock.monotonic())
             self.changed.set()
 
-    def standing(self, *, simulated: bool) -> tuple[Ask, ...]:
+    def standing(self, *, simulated: bool) -> tuple[BackOffRequest, ...]:
         """Return the asks that hold now, to containers that are or are not ``simulated``."""
         return self._asks.standing(self._clock.monotonic(), simulated=simulated)
 
@@ -61,7 +61,7 @@ class PauseMemory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.state = Holding()
+        self.state = PauseState()
         self.tally = PauseTally()
 
     def holds(self, identity: str) -> bool:

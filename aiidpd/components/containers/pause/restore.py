@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiidpd.components.containers.pause.controller import Pauser
-from aiidpd.components.containers.pause.events import PauseTeller
-from aiidpd.components.containers.pause.journal import PauseLease
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
-from aiidpd.components.containers.runtime import Engine
+from aiidpd.components.containers.runtime import ContainerRuntime
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 
 _DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
 
 
-async def put_back(engine: Engine, lease: PauseLease, *, within: float, say: Callable[[str], None]) -> bool:
+async def put_back(
+    engine: ContainerRuntime, lease: PauseJournal, *, within: float, say: Callable[[str], None]
+) -> bool:
     """Have the containers of ``lease`` go on within seconds, and close ``engine``; return whether all do.
 
     What happens is told through ``say``, a line each. What does not go on stays in the lease. Raises
-    :class:`~aiidpd.components.containers.pause.journal.LeaseUnusable`.
+    :class:`~aiidpd.components.containers.pause.journal.JournalUnusable`.
     """
     clock, bus = SystemClock(), EventBus()
 
@@ -32,8 +34,8 @@ async def put_back(engine: Engine, lease: PauseLease, *, within: float, say: Cal
 
     bus.attach(events=tell)
     memory = PauseMemory(clock)
-    teller = PauseTeller(memory, bus, Health(clock, bus), clock, simulated=engine.simulated)
+    teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=engine.simulated)
     policy = PausePolicy(doubt=_DOUBT, closing=within)
     asks = BackOffAsks(bus, clock)
-    pauser = Pauser(engine, asks, lease, memory=memory, teller=teller, clock=clock, policy=policy)
+    pauser = PauseController(engine, asks, lease, memory=memory, teller=teller, clock=clock, policy=policy)
     return await pauser.put_back()

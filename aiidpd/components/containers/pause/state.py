@@ -80,7 +80,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class PauseState:
     """Everything that is remembered, by container id.
 
     ``rested``: until when one may not be paused again. ``alone``: the names of those that somebody else let
@@ -94,7 +94,7 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observed:
     """What the engine shows.
 
     ``held`` has the readings, by id, of what is held: None where it does not exist, and nothing where the
@@ -107,7 +107,7 @@ class Look:
     simulated: bool = False
 
 
-class Word(StrEnum):
+class Outcome(StrEnum):
     """What is told of a pause."""
 
     PAUSED = "paused"
@@ -119,27 +119,27 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
+class StartPause:
     """Write down what is held, then pause this."""
 
     held: Held
 
 
 @dataclass(frozen=True, slots=True)
-class LetGoOn:
+class Unpause:
     """Unpause this."""
 
     held: Held
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Report:
     """Tell of ``pause``; ``seconds`` is how long it lasted."""
 
-    word: Word
+    word: Outcome
     pause: Pause
     reason: str = ""
     seconds: float = 0.0
 
 
-Effect: TypeAlias = Begin | LetGoOn | Said
+Effect: TypeAlias = StartPause | Unpause | Report

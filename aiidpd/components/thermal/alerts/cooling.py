@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aiidpd.alerts.state import Condition, Observation, above
+from aiidpd.alerts.state import Observation, Status, above
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.forecast.forecast import Foresight, GpuCourse
-from aiidpd.components.thermal.signals.checked import Look
+from aiidpd.components.thermal.forecast.forecast import Forecast, GpuCourse
+from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import spread
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _NOT_HEATING = 0.2  # of the rate that is too much
 
 
 def cooling(
-    course: GpuCourse, foresight: Foresight | None, look: Look, policy: AlarmPolicy
+    course: GpuCourse, foresight: Forecast | None, look: CheckedGpu, policy: AlertSettings
 ) -> Iterator[Observation]:
     """Yield how the alerts about fans and resistance stand; nothing where the figures aren't known."""
     yield from _fan(course, look, policy)
@@ -31,7 +31,7 @@ def cooling(
         )
 
 
-def _fan(course: GpuCourse, look: Look, policy: AlarmPolicy) -> Iterator[Observation]:
+def _fan(course: GpuCourse, look: CheckedGpu, policy: AlertSettings) -> Iterator[Observation]:
     fan = look.reading.fan_ratio
     stretches = course.steps.last(policy.fan_steady)
     if fan is None or look.temperature is None or look.reading.power_watts is None or not stretches:
@@ -41,11 +41,11 @@ def _fan(course: GpuCourse, look: Look, policy: AlarmPolicy) -> Iterator[Observa
     rate = course.heat.slope()
     if rate is None:
         return
-    condition = Condition.BETWEEN
+    condition = Status.BETWEEN
     if steady and rate >= policy.fan_heating_rate and fan >= policy.fan_asked_ratio:
-        condition = Condition.HOLDS
+        condition = Status.TRUE
     elif steady and rate <= _NOT_HEATING * policy.fan_heating_rate:
-        condition = Condition.CLEAR
+        condition = Status.FALSE
     yield look.says(
         rules.FAN_INEFFECTIVE,
         condition,

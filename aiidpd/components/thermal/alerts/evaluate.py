@@ -10,15 +10,15 @@ from aiidpd.alerts.state import Observation
 from aiidpd.components.thermal.alerts import xid
 from aiidpd.components.thermal.alerts.cooling import cooling
 from aiidpd.components.thermal.alerts.presence import PresenceMemory, absent, present
-from aiidpd.components.thermal.alerts.temperature import HeatMemory, heat
+from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.alerts.throttling import ThrottleMemory, throttle
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
 from aiidpd.components.thermal.forecast.baseline import Baselines
-from aiidpd.components.thermal.forecast.forecast import Foresight, ForesightPolicy, GpuCourse, foresee
+from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
-from aiidpd.components.thermal.signals.validate import SensorMemory, judge
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.signals.validate import SensorMemory, validate
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
 
@@ -31,7 +31,7 @@ class GpuMemory:
 
     at: float
     sensor: SensorMemory = field(default_factory=SensorMemory)
-    heat: HeatMemory = field(default_factory=HeatMemory)
+    heat: TemperatureMemory = field(default_factory=TemperatureMemory)
     throttle: ThrottleMemory = field(default_factory=ThrottleMemory)
     course: GpuCourse = field(default_factory=GpuCourse)
 
@@ -51,13 +51,13 @@ class Memory:
 class Policies:
     """Both policies."""
 
-    alarms: AlarmPolicy = field(default_factory=AlarmPolicy)
-    foresight: ForesightPolicy = field(default_factory=ForesightPolicy)
+    alarms: AlertSettings = field(default_factory=AlertSettings)
+    foresight: ForecastPolicy = field(default_factory=ForecastPolicy)
 
 
 def look(
     memory: Memory, snapshot: GpuSnapshot, now: float, policies: Policies
-) -> tuple[Memory, tuple[Observation, ...], tuple[Foresight, ...]]:
+) -> tuple[Memory, tuple[Observation, ...], tuple[Forecast, ...]]:
     """Return what is remembered after ``snapshot``, how the alerts stand, and what is foreseen.
 
     GPUs that are made up and real ones have nothing to do with each other: a change between them begins
@@ -97,21 +97,23 @@ def miss(
     return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 
-def _look(before: GpuMemory, reading: GpuReading, now: float, policy: AlarmPolicy, *, refused: bool) -> Look:
+def _look(
+    before: GpuMemory, reading: GpuReading, now: float, policy: AlertSettings, *, refused: bool
+) -> CheckedGpu:
     elapsed = now - before.at
     if elapsed > policy.longest_gap:
         elapsed = 0.0
     limits = policy.for_gpu(reading.index, reading.uuid)
-    return Look(reading, now, elapsed, limits, refused=refused)
+    return CheckedGpu(reading, now, elapsed, limits, refused=refused)
 
 
 def _look_at(
-    before: GpuMemory, known: Baselines, seen: Look, policies: Policies
-) -> tuple[GpuMemory, Baselines, list[Observation], Foresight]:
-    sensor, seen, about_sensor = judge(before.sensor, seen, policies.alarms)
+    before: GpuMemory, known: Baselines, seen: CheckedGpu, policies: Policies
+) -> tuple[GpuMemory, Baselines, list[Observation], Forecast]:
+    sensor, seen, about_sensor = validate(before.sensor, seen, policies.alarms)
     warm, about_heat = heat(before.heat, seen, policies.alarms)
     throttled, about_throttling = throttle(before.throttle, seen, policies.alarms)
-    course, known, foresight = foresee(before.course, known, seen, policies.foresight)
+    course, known, foresight = forecast(before.course, known, seen, policies.foresight)
     about_cooling = cooling(course, foresight, seen, policies.alarms)
     after = GpuMemory(seen.now, sensor, warm, throttled, course)
     return after, known, [*about_sensor, *about_heat, *about_throttling, *about_cooling], foresight

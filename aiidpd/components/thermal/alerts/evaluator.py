@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from aiidpd.alerts.manager import AlertFeed
+from aiidpd.alerts.manager import AlertClient
 from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
 from aiidpd.components.thermal.alerts.restored import remembered, vanished
 from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
-from aiidpd.components.thermal.forecast.forecast import Foresight
+from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.bus import EventBus
@@ -22,10 +22,10 @@ _SAVE_EVERY = 600.0  # seconds: as much may be lost of what is learnt over days
 
 
 @dataclass(slots=True)
-class WatchMemory:
+class EvaluatorMemory:
     """What outlives the worker: made once, handed to each watch in turn."""
 
-    foreseen: Latest[tuple[Foresight, ...]]
+    foreseen: Latest[tuple[Forecast, ...]]
     file: BaselineFile
     memory: Memory = field(default_factory=Memory)
     loaded: bool = False
@@ -33,11 +33,11 @@ class WatchMemory:
     told: str = ""
 
 
-class GpuWatch:
+class AlertEvaluator:
     """Made with each worker, from the configuration as it then is. It neither blocks nor waits."""
 
     def __init__(
-        self, policies: Policies, memory: WatchMemory, *, feed: AlertFeed, bus: EventBus, clock: Clock
+        self, policies: Policies, memory: EvaluatorMemory, *, feed: AlertClient, bus: EventBus, clock: Clock
     ) -> None:
         self._policies = policies
         self._kept = memory

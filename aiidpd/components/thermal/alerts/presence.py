@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from aiidpd.alerts.state import Condition, Observation
+from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Scalar
 
@@ -36,7 +36,7 @@ class PresenceMemory:
 
 
 def present(
-    memory: PresenceMemory, snapshot: GpuSnapshot, policy: AlarmPolicy
+    memory: PresenceMemory, snapshot: GpuSnapshot, policy: AlertSettings
 ) -> tuple[PresenceMemory, tuple[Observation, ...]]:
     """Return what is remembered after a reading that told of at least one GPU, and who is missing."""
     read = {gpu.uuid: Known(gpu.index, gpu.name) for gpu in snapshot.gpus}
@@ -44,23 +44,23 @@ def present(
     faults = {each.index: str(each) for each in snapshot.faults if each.index not in (None, *indexes)}
     gpus = {**memory.gpus, **read}
     lost = {uuid: known for uuid, known in gpus.items() if uuid not in read}
-    told = [_lost(uuid, known, Condition.CLEAR, "it is read") for uuid, known in read.items()]
+    told = [_lost(uuid, known, Status.FALSE, "it is read") for uuid, known in read.items()]
     for uuid, known in lost.items():
         reason = faults.get(known.index, "the driver no longer lists it")
-        told.append(_lost(uuid, known, Condition.HOLDS, reason))
+        told.append(_lost(uuid, known, Status.TRUE, reason))
     strangers = {index for index in faults if index not in {known.index for known in lost.values()}}
     nameless = memory.nameless | {index for index in strangers if index is not None}
     for index in sorted(nameless):
-        condition = Condition.HOLDS if index in strangers else Condition.CLEAR
+        condition = Status.TRUE if index in strangers else Status.FALSE
         known = Known(index, "never read")
         told.append(_lost(f"{_NAMELESS}{index}", known, condition, faults.get(index, "it is read or gone")))
     count = len(read) + len(faults)
     first = count if memory.first_count is None else memory.first_count
     expected = policy.expected_gpus or first
-    wrong = Condition.CLEAR if count == expected else Condition.HOLDS
+    wrong = Status.FALSE if count == expected else Status.TRUE
     told.append(Observation(rules.COUNT_CHANGED, DRIVER, wrong, {"count": count, "expected": expected}))
     told.append(
-        Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.CLEAR, {"reason": "there was an answer"})
+        Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Status.FALSE, {"reason": "there was an answer"})
     )
     memory = replace(memory, gpus=MappingProxyType(gpus), nameless=frozenset(nameless), first_count=first)
     return memory, tuple(told)
@@ -72,9 +72,9 @@ def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...
     Where the error is about one GPU, none of the others could be read either.
     """
     if memory.gpus and error.subject.startswith(_ONE_GPU):
-        return tuple(_lost(uuid, known, Condition.HOLDS, error.reason) for uuid, known in memory.gpus.items())
+        return tuple(_lost(uuid, known, Status.TRUE, error.reason) for uuid, known in memory.gpus.items())
     evidence = {"reason": error.reason}
-    return (Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Condition.HOLDS, evidence),)
+    return (Observation(rules.DRIVER_UNAVAILABLE, DRIVER, Status.TRUE, evidence),)
 
 
 def index_of(subject: str) -> int | None:
@@ -83,6 +83,6 @@ def index_of(subject: str) -> int | None:
     return int(index) if index != subject and index.isdecimal() else None
 
 
-def _lost(subject: str, known: Known, condition: Condition, reason: str) -> Observation:
+def _lost(subject: str, known: Known, condition: Status, reason: str) -> Observation:
     evidence: dict[str, Scalar] = {"gpu": known.index, "name": known.name, "reason": reason}
     return Observation(rules.LOST, subject, condition, evidence)

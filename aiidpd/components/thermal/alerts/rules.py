@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.alerts.rule import AlertRule
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.kernel.events import Severity
 
 TEMPERATURE_WARNING: Final = "GpuTemperatureWarning"
@@ -32,7 +32,7 @@ _GPU = "GPU {gpu} ({name})"
 _WEEK = 7 * 86400.0
 
 
-def rules(policy: AlarmPolicy) -> tuple[AlertRule, ...]:
+def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
     """Return the rules, as patient as ``policy`` says."""
     return (
         AlertRule(

@@ -8,30 +8,32 @@ from dataclasses import dataclass, field
 from aiidpd.alerts.state import Observation, above, below
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.gpu import Limit, degrees_left
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.rolling import Sum
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.rolling import RollingSum
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _STILL_HOT = 0.8  # of the seconds that are too long: below that a GPU is no longer hot too long
 
 
 @dataclass(frozen=True, slots=True)
-class HeatMemory:
+class TemperatureMemory:
     """For how long a GPU was hot lately."""
 
-    hot: Sum = field(default_factory=Sum)
+    hot: RollingSum = field(default_factory=RollingSum)
 
 
-def heat(memory: HeatMemory, look: Look, policy: AlarmPolicy) -> tuple[HeatMemory, tuple[Observation, ...]]:
+def heat(
+    memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings
+) -> tuple[TemperatureMemory, tuple[Observation, ...]]:
     """Return what is remembered after ``look``, and how the alerts about heat stand."""
     temperature = look.temperature
     if temperature is not None:
         hot = look.elapsed if temperature >= look.limits.warning_celsius else 0.0
-        memory = HeatMemory(memory.hot.add(look.now, hot, policy.hot_window))
+        memory = TemperatureMemory(memory.hot.add(look.now, hot, policy.hot_window))
     return memory, (*_core(memory, look, policy), *_margin(look), *_memory_chips(look))
 
 
-def _core(memory: HeatMemory, look: Look, policy: AlarmPolicy) -> Iterator[Observation]:
+def _core(memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings) -> Iterator[Observation]:
     temperature, limits = look.temperature, look.limits
     if temperature is None:
         return
@@ -52,7 +54,7 @@ def _core(memory: HeatMemory, look: Look, policy: AlarmPolicy) -> Iterator[Obser
     )
 
 
-def _margin(look: Look) -> Iterator[Observation]:
+def _margin(look: CheckedGpu) -> Iterator[Observation]:
     left = None if look.doubted else degrees_left(look.reading, Limit.SLOWDOWN)
     if left is not None:
         margin = look.limits.slowdown_margin_celsius
@@ -60,7 +62,7 @@ def _margin(look: Look) -> Iterator[Observation]:
         yield look.says(rules.NEAR_SLOWDOWN, condition, left_celsius=left, margin_celsius=margin)
 
 
-def _memory_chips(look: Look) -> Iterator[Observation]:
+def _memory_chips(look: CheckedGpu) -> Iterator[Observation]:
     temperature = look.reading.memory_temperature_celsius
     if temperature is None:
         return

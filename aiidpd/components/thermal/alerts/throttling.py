@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from aiidpd.alerts.state import Observation, above
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.rolling import Sum
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.rolling import RollingSum
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _CLEAR = 0.2  # of the seconds that are too much
 
@@ -45,7 +45,7 @@ class Count:
 
     value: float | None
     at: float
-    grown: Sum = field(default_factory=Sum)
+    grown: RollingSum = field(default_factory=RollingSum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def growth(before: float | None, value: float, elapsed: float) -> float:
 
 
 def throttle(
-    memory: ThrottleMemory, look: Look, policy: AlarmPolicy
+    memory: ThrottleMemory, look: CheckedGpu, policy: AlertSettings
 ) -> tuple[ThrottleMemory, tuple[Observation, ...]]:
     """Return what is remembered after ``look``, and how the alerts about throttling stand."""
     counts: dict[str, Count] = {}
@@ -83,7 +83,7 @@ def throttle(
             if before:
                 counts[brake.counter] = before
             continue
-        sums = (before.grown if before else Sum()).add(look.now, grown, policy.throttle_window)
+        sums = (before.grown if before else RollingSum()).add(look.now, grown, policy.throttle_window)
         counts[brake.counter] = Count(value, look.now, sums)
         much: float = getattr(policy, brake.limit)
         total = min(sums.total, policy.throttle_window)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from aiidpd.alerts.state import Condition, Observation
+from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.presence import Known
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.xid import XidClass, XidEvent, meaning
 from aiidpd.kernel.events import Scalar
 
@@ -49,7 +49,7 @@ def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemor
 
 
 def about(
-    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, policy: AlarmPolicy
+    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, policy: AlertSettings
 ) -> Iterator[Observation]:
     """Yield how the alerts about Xid events stand for ``gpus`` (UUIDs) and for every GPU that had one.
 
@@ -68,4 +68,4 @@ def about(
                 "meaning": meaning(seen.code).text if seen else "none so far",
                 "xid_count": seen.count if seen else 0,
             }
-            yield Observation(alert, uuid, Condition.HOLDS if lately else Condition.CLEAR, evidence)
+            yield Observation(alert, uuid, Status.TRUE if lately else Status.FALSE, evidence)

@@ -21,7 +21,7 @@ from aiidpd.components.thermal.gpu import (
     XidCount,
     clock_event_names,
 )
-from aiidpd.components.thermal.signals.bounds import sift
+from aiidpd.components.thermal.signals.bounds import drop_implausible
 from aiidpd.components.thermal.xid import XidEvent, XidLedger
 from aiidpd.kernel.errors import Unavailable, describe
 
@@ -92,7 +92,9 @@ def _snapshot(answer: dict[str, Any]) -> GpuSnapshot:
 def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> GpuReading:
     index = _count(gpu["index"])
     bits = gpu.get("clock_event_bits")
-    figures, lies = sift(index, {figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu})
+    figures, lies = drop_implausible(
+        index, {figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu}
+    )
     faults += lies
     processes = gpu.get("processes")
     known: dict[str, Any] = {**figures, **{flag: _flag(gpu[flag]) for flag in FLAGS if flag in gpu}}

@@ -27,7 +27,7 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class EnergyCounter:
     """The energy of one GPU in joules, since it was first read; ``at`` and ``power`` are of the last reading.
 
     ``joules`` is the sum of what the card counted and what was added up from its power. For ``unknown``
@@ -64,8 +64,8 @@ class Meter:
 
 
 def advance(
-    meter: Meter, reading: GpuReading, at: float, *, longest_gap: float = 10.0
-) -> tuple[Meter, float]:
+    meter: EnergyCounter, reading: GpuReading, at: float, *, longest_gap: float = 10.0
+) -> tuple[EnergyCounter, float]:
     """Return the meter after ``reading``, made at ``at`` (seconds), and the joules since the one before.
 
     Where the card counts, what it counted is taken, over any gap; a counter that fell began anew with the
@@ -93,7 +93,7 @@ def advance(
     return replace(after, integrated=meter.integrated + joules, bridged=bridged), joules
 
 
-def _grown(meter: Meter, reading: GpuReading, at: float) -> tuple[float, int] | None:
+def _grown(meter: EnergyCounter, reading: GpuReading, at: float) -> tuple[float, int] | None:
     """Return by how much the card's counter grew and whether it began anew, None where it tells nothing."""
     before, now = meter.counter, reading.energy_joules
     if before is None or now is None or not _is_count(now):

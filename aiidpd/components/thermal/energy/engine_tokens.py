@@ -40,7 +40,7 @@ class TokenCount:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Reading:
     """A count with the sums of joules up to it: of ``all`` time, ``sure`` and ``possible`` of working time.
 
     ``cut`` is how far off ``all`` can be here, ``edges`` the sum of that wherever work began or ended.
@@ -59,7 +59,7 @@ class TokenWindow:
     """The looks at one engine in the last hour; after a restart, or long out of sight, it begins anew."""
 
     def __init__(self) -> None:
-        self._looks: deque[_Look] = deque(maxlen=_MOST)
+        self._looks: deque[_Reading] = deque(maxlen=_MOST)
 
     @property
     def newest(self) -> float | None:
@@ -76,7 +76,7 @@ class TokenWindow:
             self._looks.clear()
             last = None
         if last is None:
-            self._looks.append(_Look(count, joules, cut))
+            self._looks.append(_Reading(count, joules, cut))
             return
         if count.at <= last.count.at:
             return
@@ -85,7 +85,7 @@ class TokenWindow:
         spent = joules - last.all
         turned = worked != last.worked or worked != sure
         self._looks.append(
-            _Look(
+            _Reading(
                 count,
                 joules,
                 cut,
@@ -110,7 +110,7 @@ class TokenWindow:
         return min(known, key=lambda each: (each.high - each.low) / each.joules, default=None)
 
 
-def _between(first: _Look, last: _Look, accuracy: float) -> TokenEnergy | None:
+def _between(first: _Reading, last: _Reading, accuracy: float) -> TokenEnergy | None:
     tokens = last.count.tokens - first.count.tokens
     least, most = tokens - (first.count.uncounted or 0), tokens + (last.count.uncounted or 0)
     error = last.edges - first.edges + first.cut + last.cut

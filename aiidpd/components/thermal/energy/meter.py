@@ -13,7 +13,13 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.thermal.energy.attribution import Shares, bounded, share_out
-from aiidpd.components.thermal.energy.counter import CARD_ACCURACY, POWER_ACCURACY, Meter, Method, advance
+from aiidpd.components.thermal.energy.counter import (
+    CARD_ACCURACY,
+    POWER_ACCURACY,
+    EnergyCounter,
+    Method,
+    advance,
+)
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy
 from aiidpd.components.thermal.energy.state import GpuEnergy, decode, encode
@@ -76,7 +82,7 @@ class EnergyMeter:
         return EnergyView(self._since, gpus, self._shares, self._tokens.figures())
 
     def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.Observer`."""
+        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         if any(gpu.simulated != snapshot.simulated for gpu in self._gpus.values()):
             self._begin_anew()  # what is made up and what is real have no common account
         present = frozenset(gpu.uuid for gpu in snapshot.gpus)
@@ -127,7 +133,7 @@ class EnergyMeter:
         if known is None:
             if len(self._gpus) >= _MOST_GPUS:
                 del self._gpus[min(self._gpus, key=lambda uuid: self._gpus[uuid].meter.at or 0.0)]
-            known = GpuEnergy(reading.uuid, reading.index, reading.name, Meter(), simulated)
+            known = GpuEnergy(reading.uuid, reading.index, reading.name, EnergyCounter(), simulated)
         elapsed = now - (now if known.meter.at is None else known.meter.at)
         meter, joules = advance(known.meter, reading, now, longest_gap=_LONGEST_GAP)
         if meter.unknown > known.meter.unknown and known.meter.method is not None:

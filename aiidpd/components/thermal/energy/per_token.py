@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from aiidpd.components.thermal.energy.counter import CARD_ACCURACY
-from aiidpd.components.thermal.energy.series import Trace
+from aiidpd.components.thermal.energy.series import CumulativeSeries
 
 _JOULES_PER_KWH = 3.6e6
 
@@ -54,7 +54,9 @@ def cost_of_million(joules: float, price_per_kwh: float) -> float:
     return joules * 1e6 / _JOULES_PER_KWH * price_per_kwh
 
 
-def per_token(generation: Generation, trace: Trace, accuracy: float = CARD_ACCURACY) -> TokenEnergy | None:
+def per_token(
+    generation: Generation, trace: CumulativeSeries, accuracy: float = CARD_ACCURACY
+) -> TokenEnergy | None:
     """Return what a token of ``generation`` took; None where the energy of that time is not known.
 
     ``accuracy`` is how far off the energy itself may be.

@@ -10,7 +10,7 @@ from typing import Final
 _MOST: Final = 3600  # points: a quarter of an hour at four readings a second
 
 
-class Trace:
+class CumulativeSeries:
     """Remembers ``points`` as (Unix seconds, joules), and those that are added."""
 
     def __init__(self, points: Iterable[tuple[float, float]] = ()) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aiidpd.components.thermal.energy.attribution import Share, Shares, Sharing
-from aiidpd.components.thermal.energy.counter import Meter
+from aiidpd.components.thermal.energy.counter import EnergyCounter
 
 FORMAT: Final = 1
 
@@ -22,12 +22,12 @@ class GpuEnergy:
     uuid: str
     index: int
     name: str
-    meter: Meter
+    meter: EnergyCounter
     simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class EnergyState:
     """What is kept; ``since`` is when the account began, in Unix seconds."""
 
     since: float
@@ -55,7 +55,7 @@ def encode(since: float, gpus: Iterable[GpuEnergy], shares: Shares, time: float,
     return json.dumps(document, allow_nan=False).encode()
 
 
-def decode(data: bytes, time: float, now: float) -> Kept:
+def decode(data: bytes, time: float, now: float) -> EnergyState:
     """Return what :func:`encode` was given, in this process's seconds.
 
     Raises :class:`ValueError`, :class:`TypeError`, :class:`LookupError` or :class:`AttributeError` for what
@@ -65,7 +65,7 @@ def decode(data: bytes, time: float, now: float) -> Kept:
     if document["format"] != FORMAT:
         raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
     away = max(0.0, time - float(document["saved_at"]))
-    return Kept(
+    return EnergyState(
         float(document["since"]),
         tuple(_gpu(gpu, now - away) for gpu in document["gpus"]),
         MappingProxyType(
@@ -85,11 +85,11 @@ def decode(data: bytes, time: float, now: float) -> Kept:
 def _gpu(gpu: Mapping[str, Any], saved: float) -> GpuEnergy:
     numbers = {
         each.name: gpu["meter"][each.name]
-        for each in fields(Meter)
+        for each in fields(EnergyCounter)
         if each.name not in ("power", "at", "counter_at")
     }
     meter = replace(
-        Meter(**{name: _number(value) for name, value in numbers.items()}),  # type: ignore[arg-type]
+        EnergyCounter(**{name: _number(value) for name, value in numbers.items()}),  # type: ignore[arg-type]
         at=saved - float(gpu["age"]),
         counter_at=saved - float(gpu["counter_age"]),
     )

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiidpd.components.thermal.energy.engine_tokens import LONGEST_GAP, TokenCount, TokenWindow
 from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy, per_token
-from aiidpd.components.thermal.energy.series import Trace
+from aiidpd.components.thermal.energy.series import CumulativeSeries
 
 _ASK_EVERY: Final = 5.0  # seconds
 _MOST_SOURCES: Final = 64
@@ -23,7 +23,7 @@ class TokenMeter:
     ) -> None:
         self._generations = generations
         self._counts = counts
-        self._trace = Trace()
+        self._trace = CumulativeSeries()
         self._windows: dict[str, TokenWindow] = {}
         self._probed: dict[str, TokenEnergy] = {}
         self._asked = -math.inf

@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
 from aiidpd.kernel.errors import describe
-from aiidpd.platform.statefile import KeptFile
+from aiidpd.platform.statefile import JsonFile
 
 VERSION: Final = 2
 _LARGEST = 1 << 20
@@ -27,7 +27,7 @@ class BaselineFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = KeptFile(path, largest=_LARGEST)
+        self._file = JsonFile(path, largest=_LARGEST)
         self._unread = ""
 
     @property

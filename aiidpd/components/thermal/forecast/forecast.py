@@ -19,27 +19,27 @@ from aiidpd.components.thermal.forecast.steady_state import (
     STRETCH,
     STRETCHES,
     Reference,
-    SettlingPolicy,
+    SteadyStatePolicy,
     cooling,
     idle,
     loaded,
 )
-from aiidpd.components.thermal.forecast.time_to_threshold import HeadingPolicy, ahead
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.rolling import Means
+from aiidpd.components.thermal.forecast.time_to_threshold import TimeToThresholdPolicy, ahead
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.rolling import BucketedMeans
 
 _IDLE = "idle"
 _ASSUMED = "assumed"
-_NO_HEAT = Means(2.0, 15)
-_NO_STEPS = Means(STRETCH, STRETCHES)
+_NO_HEAT = BucketedMeans(2.0, 15)
+_NO_STEPS = BucketedMeans(STRETCH, STRETCHES)
 
 
 @dataclass(frozen=True, slots=True)
-class ForesightPolicy:
+class ForecastPolicy:
     """How foresight judges."""
 
-    heading: HeadingPolicy = field(default_factory=HeadingPolicy)
-    settling: SettlingPolicy = field(default_factory=SettlingPolicy)
+    heading: TimeToThresholdPolicy = field(default_factory=TimeToThresholdPolicy)
+    settling: SteadyStatePolicy = field(default_factory=SteadyStatePolicy)
     learning: LearningPolicy = field(default_factory=LearningPolicy)
 
 
@@ -52,13 +52,13 @@ class GpuCourse:
     more no resistance. ``idle`` is when the GPU last idled, and how warm it was.
     """
 
-    heat: Means = _NO_HEAT
-    steps: Means = _NO_STEPS
+    heat: BucketedMeans = _NO_HEAT
+    steps: BucketedMeans = _NO_STEPS
     idle: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
+class Forecast:
     """What is foreseen for one GPU; None is "not known" or, for the time to a threshold, "not heating".
 
     ``threshold`` names the one that is next. Resistance and baseline are in Celsius per watt. ``drift_error``
@@ -76,12 +76,12 @@ class Foresight:
     drift_error: float = 0.0
 
 
-def foresee(
-    course: GpuCourse, known: Baselines, look: Look, policy: ForesightPolicy
-) -> tuple[GpuCourse, Baselines, Foresight]:
+def forecast(
+    course: GpuCourse, known: Baselines, look: CheckedGpu, policy: ForecastPolicy
+) -> tuple[GpuCourse, Baselines, Forecast]:
     """Return what is remembered after ``look``, what is known for good, and what is foreseen."""
     reading, temperature = look.reading, look.temperature
-    foresight = Foresight(reading.index, reading.uuid)
+    foresight = Forecast(reading.index, reading.uuid)
     if temperature is None:
         return course, known, foresight
     course = replace(course, heat=course.heat.add(look.now, temperature))
@@ -107,12 +107,12 @@ def foresee(
 def _measure(
     course: GpuCourse,
     known: Baselines,
-    look: Look,
-    foresight: Foresight,
-    policy: ForesightPolicy,
+    look: CheckedGpu,
+    foresight: Forecast,
+    policy: ForecastPolicy,
     *,
     fresh: bool,
-) -> tuple[GpuCourse, Baselines, Foresight]:
+) -> tuple[GpuCourse, Baselines, Forecast]:
     settling, learning = policy.settling, policy.learning
     reference, source, error = course.idle, _IDLE, 0.0
     if reference is None or look.now - reference.at > settling.reference_age:

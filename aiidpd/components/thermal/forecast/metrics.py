@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.thermal.forecast.forecast import Foresight
+from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.kernel.latest import Latest
 
 _GPU = ("gpu", "uuid")
@@ -35,10 +35,10 @@ _GAUGES = (
 )
 
 
-class ForesightCollector(Collector):
+class ForecastCollector(Collector):
     """Builds the families from ``latest`` at each scrape; what is not known is left out."""
 
-    def __init__(self, latest: Latest[tuple[Foresight, ...]]) -> None:
+    def __init__(self, latest: Latest[tuple[Forecast, ...]]) -> None:
         self._latest = latest
 
     def describe(self) -> Iterable[Metric]:

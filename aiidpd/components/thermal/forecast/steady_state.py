@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiidpd.components.thermal.forecast.resistance import Operation
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.signals.rolling import Means, spread
+from aiidpd.components.thermal.signals.rolling import BucketedMeans, spread
 
 STRETCH = 10.0  # seconds
 STRETCHES = 30
@@ -20,7 +20,7 @@ _NEWEST = 6  # stretches: of an idle GPU that still cools the end counts
 
 
 @dataclass(frozen=True, slots=True)
-class SettlingPolicy:
+class SteadyStatePolicy:
     """When a GPU has settled. Temperatures in Celsius, times in seconds.
 
     Under load where for ``settle`` its temperature stayed within ``settled_celsius``, its power within
@@ -52,7 +52,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class SteadyState:
     """The stretches in which a GPU may have settled, figure by figure."""
 
     temperatures: tuple[float, ...]
@@ -60,15 +60,17 @@ class Settling:
     fans: tuple[float, ...]
 
     @classmethod
-    def of(cls, steps: Means, seconds: float) -> Settling | None:
+    def of(cls, steps: BucketedMeans, seconds: float) -> SteadyState | None:
         """Return those of the last ``seconds``, None where they are not all there."""
         stretches = steps.last(seconds)
         return cls(*zip(*(figures for _, figures in stretches), strict=True)) if stretches else None
 
 
-def idle(steps: Means, reading: GpuReading, now: float, policy: SettlingPolicy) -> Reference | None:
+def idle(
+    steps: BucketedMeans, reading: GpuReading, now: float, policy: SteadyStatePolicy
+) -> Reference | None:
     """Return what a GPU that idles is a reference for, None where it does not or has not settled."""
-    means = Settling.of(steps, policy.idle)
+    means = SteadyState.of(steps, policy.idle)
     if means is None:
         return None
     limit = reading.power_limit_watts or _UNLIMITED
@@ -81,10 +83,10 @@ def idle(steps: Means, reading: GpuReading, now: float, policy: SettlingPolicy) 
 
 
 def loaded(
-    steps: Means, reading: GpuReading, reference: Reference, policy: SettlingPolicy
+    steps: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
 ) -> Operation | None:
     """Return at what a GPU works that has settled; None where it has not, or is as cold as ``reference``."""
-    means = Settling.of(steps, policy.settle)
+    means = SteadyState.of(steps, policy.settle)
     if means is None:
         return None
     power = _mean(means.powers)
@@ -101,7 +103,7 @@ def loaded(
 
 
 def cooling(
-    steps: Means, reading: GpuReading, reference: Reference, policy: SettlingPolicy
+    steps: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
 ) -> Operation | None:
     """Return how a GPU cools whose load has ended, None where it does not, or is nearly at ``reference``.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiidpd.components.thermal.gpu import Limit, degrees_left
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.rolling import Means
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.rolling import BucketedMeans
 
 
 @dataclass(frozen=True, slots=True)
-class HeadingPolicy:
+class TimeToThresholdPolicy:
     """When a GPU heats. Temperatures in Celsius, times in seconds.
 
     ``windows`` has (seconds, degrees): a GPU heats where it gained so much in that time; the first that says
@@ -26,7 +26,11 @@ class HeadingPolicy:
 
 
 def ahead(
-    heat: Means, steps: Means, look: Look, temperature: float, policy: HeadingPolicy
+    heat: BucketedMeans,
+    steps: BucketedMeans,
+    look: CheckedGpu,
+    temperature: float,
+    policy: TimeToThresholdPolicy,
 ) -> tuple[float | None, str]:
     """Return in how many seconds the next threshold can be reached, and its name; None where not foreseen.
 
@@ -50,7 +54,7 @@ def ahead(
     return (seconds, name) if seconds <= policy.horizon else (None, "")
 
 
-def _rate(heat: Means, steps: Means, policy: HeadingPolicy) -> float | None:
+def _rate(heat: BucketedMeans, steps: BucketedMeans, policy: TimeToThresholdPolicy) -> float | None:
     """Return by how much a GPU heats a second, None where not: by the shortest window that is sure."""
     for seconds, rise in policy.windows:
         means = heat if seconds <= heat.width * heat.most else steps

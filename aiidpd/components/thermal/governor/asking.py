@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from aiidpd.components.thermal.governor.events import GovernorTeller
+from aiidpd.components.thermal.governor.events import GovernorPublisher
 from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED, joined
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Scalar, Severity
@@ -14,10 +14,10 @@ BACK_OFF_SECONDS: Final = 600.0
 """How long an ask holds unless it is said again: so none outlives a daemon that can't take it back."""
 
 
-class BackOffAsker:
+class BackOffRequester:
     """Says each ask again at half of its time. ``containers`` are those that are named in it."""
 
-    def __init__(self, teller: GovernorTeller, clock: Clock, containers: tuple[str, ...]) -> None:
+    def __init__(self, teller: GovernorPublisher, clock: Clock, containers: tuple[str, ...]) -> None:
         self._teller = teller
         self._clock = clock
         self._containers = joined(containers)

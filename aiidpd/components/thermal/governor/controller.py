@@ -9,11 +9,11 @@ import anyio
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import NO_ANSWER, GpuFault
-from aiidpd.components.thermal.governor.asking import BackOffAsker
+from aiidpd.components.thermal.governor.asking import BackOffRequester
 from aiidpd.components.thermal.governor.decide import step
-from aiidpd.components.thermal.governor.events import GovernorTeller
-from aiidpd.components.thermal.governor.journal import Baseline, LeaseFile
-from aiidpd.components.thermal.governor.leasing import LeaseKeeper
+from aiidpd.components.thermal.governor.events import GovernorPublisher
+from aiidpd.components.thermal.governor.journal import Baseline, RestoreJournal
+from aiidpd.components.thermal.governor.leasing import JournalWriter
 from aiidpd.components.thermal.governor.refusals import NO_LEASE, refused
 from aiidpd.components.thermal.governor.restore import restore
 from aiidpd.components.thermal.governor.state import (
@@ -31,13 +31,13 @@ from aiidpd.components.thermal.governor.view import GovernanceView, GpuGovernanc
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.latest import Latest
 
 _APPLY_WITHIN = 2.0
 
 
-class Governor:
+class GovernorController:
     """Governs the GPUs of ``library``, for one run of the worker.
 
     :meth:`act` is called after each reading, :meth:`restore` before the library is closed or let go.
@@ -48,12 +48,12 @@ class Governor:
         self,
         library: GpuLibrary,
         policy: GovernorPolicy,
-        lease: LeaseFile,
+        lease: RestoreJournal,
         *,
         latest: Latest[GovernanceView],
         tally: Tally,
         bus: EventBus,
-        health: Health,
+        health: Conditions,
         clock: Clock,
         containers: tuple[str, ...] = (),
     ) -> None:
@@ -61,9 +61,9 @@ class Governor:
         self._policy = policy
         self._latest = latest
         self._clock = clock
-        self._teller = GovernorTeller(tally, bus, health, clock, simulated=library.simulated)
-        self._asker = BackOffAsker(self._teller, clock, containers)
-        self._lease = LeaseKeeper(lease, self._teller)
+        self._teller = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
+        self._asker = BackOffRequester(self._teller, clock, containers)
+        self._lease = JournalWriter(lease, self._teller)
         self._state = GovernorState()
         self._left: frozenset[str] = frozenset()  # in the lease from before this run, not restored yet
         self._retry_at = 0.0

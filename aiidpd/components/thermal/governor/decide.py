@@ -15,11 +15,11 @@ from aiidpd.components.thermal.governor.state import (
     Effect,
     GovernorPolicy,
     GovernorState,
-    Held,
+    GpuState,
     Mode,
 )
-from aiidpd.components.thermal.governor.trend import Forecast
-from aiidpd.components.thermal.governor.turn import Turn, laddered, to, watched
+from aiidpd.components.thermal.governor.trend import TrendForecast
+from aiidpd.components.thermal.governor.turn import Decision, laddered, to, watched
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
 
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
@@ -52,14 +52,14 @@ def step(
     dry = policy.mode is Mode.DRY_RUN or not state.permitted
     gpus = {}
     for reading in snapshot.gpus:
-        held = state.gpus.get(reading.uuid) or Held(reading.index, reading.name)
+        held = state.gpus.get(reading.uuid) or GpuState(reading.index, reading.name)
         if (held.number, held.name) != (reading.index, reading.name):
             held = held._replace(number=reading.index, name=reading.name)
-        gpus[reading.uuid] = _step(held, Turn(reading, now, policy, dry, effects))
+        gpus[reading.uuid] = _step(held, Decision(reading, now, policy, dry, effects))
     return state.having(gpus), tuple(effects)
 
 
-def _step(held: Held, turn: Turn) -> Held:
+def _step(held: GpuState, turn: Decision) -> GpuState:
     if held.touched:
         held = watched(held, turn)
     else:
@@ -74,7 +74,7 @@ def _step(held: Held, turn: Turn) -> Held:
     return held if over is None else _governed(held, over, turn)
 
 
-def _governed(held: Held, over: float, turn: Turn) -> Held:
+def _governed(held: GpuState, over: float, turn: Decision) -> GpuState:
     reading, now, policy = turn.reading, turn.now, turn.policy
     held = held._replace(
         trend=held.trend.add(now, over),
@@ -102,14 +102,14 @@ def _governed(held: Held, over: float, turn: Turn) -> Held:
     return held
 
 
-def _lapsed(held: Held, now: float, policy: GovernorPolicy) -> Held:
+def _lapsed(held: GpuState, now: float, policy: GovernorPolicy) -> GpuState:
     """Count a relapse: it went up, and that made it hot again."""
     if now - held.raised < policy.relapse:
         return held._replace(lapses=held.lapses + 1, raised=-math.inf)
     return held
 
 
-def _sighted(held: Held, over: float | None, turn: Turn) -> Held:
+def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
     """Tell once that a GPU can't be governed, and once that it can again."""
     reading, reason = turn.reading, ""
     if over is None and reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
@@ -122,7 +122,7 @@ def _sighted(held: Held, over: float | None, turn: Turn) -> Held:
     return held._replace(blind=reason)
 
 
-def _why_down(over: float, forecast: Forecast, throttling: list[str], policy: GovernorPolicy) -> str:
+def _why_down(over: float, forecast: TrendForecast, throttling: list[str], policy: GovernorPolicy) -> str:
     if throttling:
         return f"the driver throttles already ({', '.join(throttling)})"
     if forecast.now >= 0:
@@ -133,7 +133,7 @@ def _why_down(over: float, forecast: Forecast, throttling: list[str], policy: Go
     )
 
 
-def _evidence(reading: GpuReading, over: float, forecast: Forecast) -> dict[str, float]:
+def _evidence(reading: GpuReading, over: float, forecast: TrendForecast) -> dict[str, float]:
     evidence = {
         "over_target_celsius": round(over, 3),
         "rate_celsius_per_second": round(forecast.rate, 4),

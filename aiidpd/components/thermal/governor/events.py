@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.thermal.governor.journal import Baseline, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.governor.journal import Baseline, JournalUnusable, RestoreJournal
 from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import RIGHTS, Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Yielded
 from aiidpd.components.thermal.governor.view import Tally, count
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
 
@@ -25,10 +25,12 @@ _RESTORE = "gpu_governor_restore"
 _LEASE = "gpu_governor_lease"
 
 
-class GovernorTeller:
+class GovernorPublisher:
     """Publishes what the governor does, reports what keeps it from doing it, and counts in ``tally``."""
 
-    def __init__(self, tally: Tally, bus: EventBus, health: Health, clock: Clock, *, simulated: bool) -> None:
+    def __init__(
+        self, tally: Tally, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
+    ) -> None:
         self._tally = tally
         self._bus = bus
         self._health = health
@@ -120,7 +122,7 @@ class GovernorTeller:
         reason = f"the lease on GPU {baseline.index} ({baseline.name}) is void: {why}"
         self.publish("gpu.governor_lease_void", uuid, reason, {"gpu": baseline.index})
 
-    def lease_unusable(self, file: LeaseFile, error: LeaseUnusable) -> None:
+    def lease_unusable(self, file: RestoreJournal, error: JournalUnusable) -> None:
         """Tell that no GPU is governed, since the lease can't be read."""
         self._health.report(
             _LEASE,
@@ -130,7 +132,7 @@ class GovernorTeller:
             remedy=error.remedy,
         )
 
-    def cannot_write(self, file: LeaseFile, error: OSError) -> None:
+    def cannot_write(self, file: RestoreJournal, error: OSError) -> None:
         """Tell that the lease can't be written."""
         self._health.report(
             _LEASE,
@@ -140,7 +142,7 @@ class GovernorTeller:
             remedy="see that the disk has room and that daemon.state_directory can be written to",
         )
 
-    def lease_works(self, file: LeaseFile) -> None:
+    def lease_works(self, file: RestoreJournal) -> None:
         """Withdraw what the two above reported."""
         self._health.clear(_LEASE, file.path.name)
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiidpd.components.thermal.commands import Command, ResetClocks, SetPowerLimit
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.platform.lease import LeaseStore
+from aiidpd.platform.lease import JournalStore
 
 NAME: Final = "governor.lease.json"
 _VERSION = 1
@@ -25,7 +25,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_WATTS = 100_000.0
 
 
-class LeaseUnusable(AiidpdError):
+class JournalUnusable(AiidpdError):
     """There is a lease, and it can't be read or makes no sense: what the GPUs were like is not known."""
 
 
@@ -54,7 +54,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class JournalEntry:
     """The GPUs, by UUID, that may not be at their baseline; from which boot, by whom, since when (Unix)."""
 
     boot_id: str
@@ -63,7 +63,7 @@ class Lease:
     gpus: Mapping[str, Baseline]
 
 
-_NONE = Lease("", 0, 0.0, MappingProxyType({}))
+_NONE = JournalEntry("", 0, 0.0, MappingProxyType({}))
 
 
 def current_boot() -> str:
@@ -74,16 +74,16 @@ def current_boot() -> str:
         return ""
 
 
-class LeaseFile:
+class RestoreJournal:
     """The lease at ``path``. :meth:`read` and :meth:`write` block on the disk."""
 
     def __init__(self, path: Path, boot_id: str | None = None) -> None:
         self.path = path
         self.boot_id = current_boot() if boot_id is None else boot_id
-        self._store = LeaseStore(path)
+        self._store = JournalStore(path)
 
-    def read(self) -> Lease:
-        """Return the lease, an empty one where there is no file. Raises :class:`LeaseUnusable`."""
+    def read(self) -> JournalEntry:
+        """Return the lease, an empty one where there is no file. Raises :class:`JournalUnusable`."""
         try:
             content = self._store.read()
             return _NONE if content is None else _decode(content)
@@ -92,7 +92,7 @@ class LeaseFile:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise self._unusable(describe(error)) from error
 
-    def stale(self, lease: Lease) -> bool:
+    def stale(self, lease: JournalEntry) -> bool:
         """Whether ``lease`` is from another boot: the driver has forgotten what was set then."""
         return lease.boot_id != self.boot_id
 
@@ -113,8 +113,8 @@ class LeaseFile:
         }
         return self._store.writing(json.dumps(content, indent=1).encode() + b"\n")
 
-    def _unusable(self, reason: str) -> LeaseUnusable:
-        return LeaseUnusable(
+    def _unusable(self, reason: str) -> JournalUnusable:
+        return JournalUnusable(
             "use",
             str(self.path),
             reason=reason,
@@ -124,13 +124,13 @@ class LeaseFile:
         )
 
 
-def _decode(content: bytes) -> Lease:
+def _decode(content: bytes) -> JournalEntry:
     lease = json.loads(content)
     if lease["version"] != _VERSION:
         raise ValueError(f"it has version {lease['version']!r}, not {_VERSION}")
     gpus = {_text(uuid): _baseline(baseline) for uuid, baseline in lease["gpus"].items()}
     written_at = float(lease["written_at"])
-    return Lease(_text(lease["boot_id"]), int(lease["pid"]), written_at, MappingProxyType(gpus))
+    return JournalEntry(_text(lease["boot_id"]), int(lease["pid"]), written_at, MappingProxyType(gpus))
 
 
 def _baseline(baseline: dict[str, Any]) -> Baseline:

@@ -14,7 +14,7 @@ _MEGAHERTZ = 1_000_000.0
 _LEAST_STEP = 1.0  # watts
 
 
-class Lever(StrEnum):
+class Actuator(StrEnum):
     """What a card lets us turn."""
 
     POWER = "power limit"
@@ -68,7 +68,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Step:
     """The settings of one level; None is "as we found it". ``back_off`` asks others to leave the GPU be."""
 
     power_watts: float | None = None
@@ -86,16 +86,16 @@ class Rung:
         return ", ".join(words) or "nothing"
 
 
-Ladder: TypeAlias = tuple[Rung, ...]
+Ladder: TypeAlias = tuple[Step, ...]
 """Level 0 is the baseline; each level takes at least as much as the one before it, of every lever."""
 
 
-def build(facts: Facts, policy: LadderPolicy, without: frozenset[Lever] = frozenset()) -> Ladder:
+def build(facts: Facts, policy: LadderPolicy, without: frozenset[Actuator] = frozenset()) -> Ladder:
     """Return the ladder of a card; a lever that it does not have, or that is in ``without``, is left out."""
-    powers = [] if Lever.POWER in without else _powers(facts, policy)
-    clocks = [] if Lever.CLOCKS in without or not policy.lock_clocks else _clocks(facts, policy)
-    rungs = [Rung(facts.limit if powers else None)]
-    rungs += [Rung(watts) for watts in powers]
+    powers = [] if Actuator.POWER in without else _powers(facts, policy)
+    clocks = [] if Actuator.CLOCKS in without or not policy.lock_clocks else _clocks(facts, policy)
+    rungs = [Step(facts.limit if powers else None)]
+    rungs += [Step(watts) for watts in powers]
     rungs += [replace(rungs[-1], clock_hertz=hertz) for hertz in clocks]
     rungs.append(replace(rungs[-1], back_off=True))
     return tuple(rungs)
@@ -132,7 +132,7 @@ def _clocks(facts: Facts, policy: LadderPolicy) -> list[float]:
     return list(dict.fromkeys(hertz))
 
 
-def commands(uuid: str, before: Rung | None, after: Rung, *, clocks_touched: bool) -> tuple[Command, ...]:
+def commands(uuid: str, before: Step | None, after: Step, *, clocks_touched: bool) -> tuple[Command, ...]:
     """Return what leads from ``before`` (None: nobody knows) to ``after``, the gentler lever first.
 
     Clocks that were never locked by us are never unlocked by us either: somebody else may have locked

@@ -8,16 +8,16 @@ from types import MappingProxyType
 
 import anyio.to_thread
 
-from aiidpd.components.thermal.governor.events import GovernorTeller
-from aiidpd.components.thermal.governor.journal import Baseline, LeaseFile, LeaseUnusable
+from aiidpd.components.thermal.governor.events import GovernorPublisher
+from aiidpd.components.thermal.governor.journal import Baseline, JournalUnusable, RestoreJournal
 
 _NOTHING: Mapping[str, Baseline] = MappingProxyType({})
 
 
-class LeaseKeeper:
+class JournalWriter:
     """The lease of one run; ``gpus`` is what ``file`` names, or may name where a write was cut short."""
 
-    def __init__(self, file: LeaseFile, teller: GovernorTeller) -> None:
+    def __init__(self, file: RestoreJournal, teller: GovernorPublisher) -> None:
         self._file = file
         self._teller = teller
         self.known = False
@@ -27,7 +27,7 @@ class LeaseKeeper:
         """Read what an earlier run left, but for what ended without us; return whether that is known now."""
         try:
             found = await anyio.to_thread.run_sync(self._file.read, abandon_on_cancel=True)
-        except LeaseUnusable as error:
+        except JournalUnusable as error:
             self._teller.lease_unusable(self._file, error)
             return False
         self.gpus, self.known = dict(found.gpus), True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aiidpd.components.thermal.governor.ladder import Rung
-from aiidpd.components.thermal.governor.state import GovernorPolicy, Held
-from aiidpd.components.thermal.governor.trend import Forecast
+from aiidpd.components.thermal.governor.ladder import Step
+from aiidpd.components.thermal.governor.state import GovernorPolicy, GpuState
+from aiidpd.components.thermal.governor.trend import TrendForecast
 from aiidpd.components.thermal.gpu import GpuReading
 
 _DEGREES_PER_RUNG = 1.0  # of a card whose power nobody knows
@@ -13,7 +13,9 @@ _HALFWAY = 0.5  # of the way up to where a GPU would settle too close to the tar
 _IDLE_STRIDE = 0.05  # of the power at the baseline: how much comes back at once where there is no hurry
 
 
-def must_fall(held: Held, forecast: Forecast, now: float, policy: GovernorPolicy, *, throttled: bool) -> bool:
+def must_fall(
+    held: GpuState, forecast: TrendForecast, now: float, policy: GovernorPolicy, *, throttled: bool
+) -> bool:
     """Return whether the GPU must burn less from now on.
 
     Far below the target only what is sure counts; close to it what is likely: there is no time for more,
@@ -29,7 +31,7 @@ def must_fall(held: Held, forecast: Forecast, now: float, policy: GovernorPolicy
     return forecast.rate > 0 and forecast.later - confidence * forecast.error >= 0
 
 
-def level_below(held: Held, forecast: Forecast, drawn: float | None, policy: GovernorPolicy) -> int:
+def level_below(held: GpuState, forecast: TrendForecast, drawn: float | None, policy: GovernorPolicy) -> int:
     """Return the level to go down to, at least one below where that is possible.
 
     A body of ``policy.heat_capacity`` that shall lie lower by so many degrees at the end of the horizon
@@ -54,7 +56,7 @@ def level_below(held: Held, forecast: Forecast, drawn: float | None, policy: Gov
     return min(level + policy.most_rungs, last - 1)
 
 
-def burnt_less(held: Held, level: int, drawn: float | None) -> float:
+def burnt_less(held: GpuState, level: int, drawn: float | None) -> float:
     """Return how many watts less than now the card burns at ``level``; negative is more."""
     here, there = _burns(held.rung, held), _burns(held.ladder[level], held)
     if here is None or there is None:
@@ -64,7 +66,7 @@ def burnt_less(held: Held, level: int, drawn: float | None) -> float:
     return max(0.0, drawn - there * max(1.0, drawn / here))
 
 
-def may_rise(held: Held, forecast: Forecast, now: float, policy: GovernorPolicy) -> bool:
+def may_rise(held: GpuState, forecast: TrendForecast, now: float, policy: GovernorPolicy) -> bool:
     """Return whether the GPU may have one rung back."""
     if held.level == 0:
         return False
@@ -76,7 +78,7 @@ def may_rise(held: Held, forecast: Forecast, now: float, policy: GovernorPolicy)
     return now - held.changed >= wait and not near and forecast.later < -policy.hysteresis
 
 
-def level_above(held: Held, forecast: Forecast, reading: GpuReading, policy: GovernorPolicy) -> int:
+def level_above(held: GpuState, forecast: TrendForecast, reading: GpuReading, policy: GovernorPolicy) -> int:
     """Return the level to go up to, at least one above.
 
     The GPU has settled, so its heat over its power is its thermal resistance, and that says how many watts
@@ -99,7 +101,7 @@ def level_above(held: Held, forecast: Forecast, reading: GpuReading, policy: Gov
     return above
 
 
-def _burns(rung: Rung, held: Held) -> float | None:
+def _burns(rung: Step, held: GpuState) -> float | None:
     """Return about how many watts a card burns at most on ``rung``; None where nobody can tell."""
     watts = held.facts.limit if rung.power_watts is None else rung.power_watts
     if watts is None or rung.clock_hertz is None or not held.facts.top_clock:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aiidpd.components.thermal.commands import Command, SetPowerLimit
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.governor.ladder import Ladder, Lever, Rung
+from aiidpd.components.thermal.governor.ladder import Actuator, Ladder, Step
 from aiidpd.components.thermal.governor.state import GovernorState, Move, Refused
 
 NO_PERMISSION = "NO_PERMISSION"
@@ -34,15 +34,15 @@ def refused(
     ``retry_at``. Commands after the refused one count as not sent.
     """
     held = state.gpus[move.uuid]
-    lever = Lever.POWER if isinstance(command, SetPowerLimit) else Lever.CLOCKS
+    lever = Actuator.POWER if isinstance(command, SetPowerLimit) else Actuator.CLOCKS
     # What NVML answered is certain; a child that hung or died may have set it all the same.
     untouched = fault.name in _REFUSALS and not move.touched_before and command is move.commands[0]
-    absent = fault.name in ABSENT and (untouched or lever is Lever.CLOCKS)
+    absent = fault.name in ABSENT and (untouched or lever is Actuator.CLOCKS)
     without = held.without | {lever} if absent else held.without
     # Up: the gentler level is still what is wanted. Down: the GPU stands where it stood.
     held = held._replace(without=without, level=min(move.before, move.after), retry_at=retry_at)
     if untouched:
-        held = held._replace(ladder=(), level=0, applied=Rung(), touched=False, clocks_touched=False)
+        held = held._replace(ladder=(), level=0, applied=Step(), touched=False, clocks_touched=False)
     else:
         ladder = _without_clocks(held.ladder) if absent else held.ladder
         held = held._replace(ladder=ladder, level=min(held.level, len(ladder) - 1), applied=None)

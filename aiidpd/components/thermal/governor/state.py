@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.governor.ladder import Facts, Ladder, LadderPolicy, Lever, Rung
+from aiidpd.components.thermal.governor.ladder import Actuator, Facts, Ladder, LadderPolicy, Step
 from aiidpd.components.thermal.governor.trend import Trend
 
 
@@ -75,7 +75,7 @@ class GovernorPolicy:
             raise ValueError("recovery_cap must not be less than recovery_dwell")
 
 
-class Held(NamedTuple):
+class GpuState(NamedTuple):
     """What is remembered of one GPU; a tuple, since each reading makes a new one. ``number`` is its index.
 
     ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
@@ -90,10 +90,10 @@ class Held(NamedTuple):
     trend: Trend = Trend()
     ladder: Ladder = ()
     level: int = 0
-    applied: Rung | None = Rung()
+    applied: Step | None = Step()
     touched: bool = False
     clocks_touched: bool = False
-    without: frozenset[Lever] = frozenset()
+    without: frozenset[Actuator] = frozenset()
     changed: float = -math.inf
     raised: float = -math.inf
     lapses: int = 0
@@ -104,23 +104,23 @@ class Held(NamedTuple):
     blind: str = ""
 
     @property
-    def rung(self) -> Rung:
+    def rung(self) -> Step:
         """Where the GPU is meant to stand."""
-        return self.ladder[self.level] if self.ladder else Rung()
+        return self.ladder[self.level] if self.ladder else Step()
 
 
 @dataclass(frozen=True, slots=True)
 class GovernorState:
     """What one pass leaves to the next: the GPUs by UUID, and whether the driver lets us set anything."""
 
-    gpus: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
+    gpus: Mapping[str, GpuState] = field(default_factory=lambda: MappingProxyType({}))
     permitted: bool = True
 
-    def put(self, uuid: str, held: Held) -> GovernorState:
+    def put(self, uuid: str, held: GpuState) -> GovernorState:
         """Return the state with ``held`` for ``uuid``."""
         return self.having({uuid: held})
 
-    def having(self, gpus: Mapping[str, Held]) -> GovernorState:
+    def having(self, gpus: Mapping[str, GpuState]) -> GovernorState:
         """Return the state with ``gpus`` for those that it had of them."""
         return GovernorState(MappingProxyType({**self.gpus, **gpus}), self.permitted)
 
@@ -138,7 +138,7 @@ class Move:
     name: str
     before: int
     after: int
-    rung: Rung
+    rung: Step
     baseline_watts: float | None
     touched_before: bool
     clocks_touched: bool
@@ -194,7 +194,7 @@ class Refused:
 
     index: int
     uuid: str
-    lever: Lever
+    lever: Actuator
     fault: GpuFault
     final: bool
 

@@ -12,7 +12,7 @@ _STRANGER = 0.25  # the variance of a rate of which nothing is known yet
 _WANDER = 0.0015  # by how much the variance of the rate grows a second: what a fan or a load may do to it
 
 
-class Forecast(NamedTuple):
+class TrendForecast(NamedTuple):
     """``now`` is the fitted value, ``rate`` its change a second, ``later`` the value after the horizon.
 
     ``error`` is the standard error of ``later``.
@@ -77,9 +77,9 @@ class Trend(NamedTuple):
         """Return the trend after something changed its rate by ``by``, give or take ``error``."""
         return self._replace(rate=self.rate + by, rate_variance=self.rate_variance + error * error)
 
-    def forecast(self, horizon: float) -> Forecast:
+    def forecast(self, horizon: float) -> TrendForecast:
         """Return what is expected ``horizon`` seconds after the last sample."""
         variance = self.value_variance + horizon * (2 * self.covariance + horizon * self.rate_variance)
-        return Forecast(
+        return TrendForecast(
             self.value, self.rate, self.value + self.rate * horizon, math.sqrt(max(0.0, variance))
         )

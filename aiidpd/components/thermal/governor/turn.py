@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiidpd.components.thermal.governor.ladder import Facts, Rung, build, commands
+from aiidpd.components.thermal.governor.ladder import Facts, Step, build, commands
 from aiidpd.components.thermal.governor.levels import burnt_less
 from aiidpd.components.thermal.governor.state import (
     BackOff,
     Effect,
     GovernorPolicy,
-    Held,
+    GpuState,
     Move,
     Settled,
     Yielded,
@@ -23,7 +23,7 @@ _UNSURE = 2.0  # times what a body of the policy's heat capacity would do: a lig
 
 
 @dataclass(slots=True)
-class Turn:
+class Decision:
     """One GPU's part of one pass: what is decided about it, and all that the decision needs."""
 
     reading: GpuReading
@@ -34,7 +34,7 @@ class Turn:
     evidence: Mapping[str, float] = field(default_factory=dict)
 
 
-def laddered(held: Held, policy: GovernorPolicy) -> Held:
+def laddered(held: GpuState, policy: GovernorPolicy) -> GpuState:
     """Return ``held`` with a ladder; at an untouched baseline it is made anew, from what is known now."""
     if held.level > 0 or held.touched:
         return held
@@ -42,7 +42,7 @@ def laddered(held: Held, policy: GovernorPolicy) -> Held:
     return held._replace(ladder=ladder, applied=ladder[0])
 
 
-def to(held: Held, level: int, reason: str, turn: Turn) -> Held:
+def to(held: GpuState, level: int, reason: str, turn: Decision) -> GpuState:
     """Return ``held`` on ``level``, and add what brings it there to the turn's effects."""
     if not held.ladder or (level == held.level and held.applied == held.rung):
         return held
@@ -82,7 +82,7 @@ def to(held: Held, level: int, reason: str, turn: Turn) -> Held:
     )
 
 
-def watched(held: Held, turn: Turn) -> Held:
+def watched(held: GpuState, turn: Decision) -> GpuState:
     """Compare what the card says with what was set: it holds, it is restored, it is lost, or not ours."""
     asked, found = held.rung.power_watts, turn.reading.power_limit_set_watts
     if held.applied is None or turn.now <= held.changed or (asked is not None and found is None):
@@ -99,7 +99,7 @@ def watched(held: Held, turn: Turn) -> Held:
     return _yielded(held, asked, found, turn)
 
 
-def _yielded(held: Held, asked: float, found: float, turn: Turn) -> Held:
+def _yielded(held: GpuState, asked: float, found: float, turn: Decision) -> GpuState:
     why = f"its power limit is {found:g} W where {asked:g} W was set: somebody else set it"
     reason = f"GPU {held.number} ({held.name}): {why}"
     turn.effects.append(Yielded(held.number, turn.reading.uuid, reason, found))
@@ -109,18 +109,18 @@ def _yielded(held: Held, asked: float, found: float, turn: Turn) -> Held:
         )
     # Their limit is the baseline from now on; clocks that we locked stay ours to unlock.
     return held._replace(
-        ladder=(Rung(found),), level=0, applied=None, strange=0, facts=Facts().learn(turn.reading)
+        ladder=(Step(found),), level=0, applied=None, strange=0, facts=Facts().learn(turn.reading)
     )
 
 
-def _settled(held: Held, turn: Turn) -> Held:
+def _settled(held: GpuState, turn: Decision) -> GpuState:
     """Return ``held`` as one that was never touched."""
     watts = held.rung.power_watts
     turn.effects.append(Settled(held.number, turn.reading.uuid, held.name, watts))
     return held._replace(
         facts=Facts().learn(turn.reading),
         ladder=(),
-        applied=Rung(),
+        applied=Step(),
         touched=False,
         clocks_touched=False,
         strange=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aiidpd.components.thermal.governor.ladder import Rung
+from aiidpd.components.thermal.governor.ladder import Step
 from aiidpd.components.thermal.governor.state import Mode
 
 
@@ -16,7 +16,7 @@ class GpuGovernance:
     uuid: str
     level: int
     levels: int
-    rung: Rung
+    rung: Step
 
 
 @dataclass(frozen=True, slots=True)

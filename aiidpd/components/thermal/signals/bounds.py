@@ -47,7 +47,7 @@ def bounds(figure: str) -> tuple[float, float]:
 _BOUNDS = MappingProxyType({figure: bounds(figure) for figure in FIGURES})
 
 
-def sift(index: int, figures: Mapping[str, float]) -> tuple[dict[str, float], list[GpuFault]]:
+def drop_implausible(index: int, figures: Mapping[str, float]) -> tuple[dict[str, float], list[GpuFault]]:
     """Return the ``figures`` of GPU ``index`` that can be true, and a fault for each that can't."""
     true: dict[str, float] = {}
     faults: list[GpuFault] = []

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiidpd.alerts.state import Condition, Observation
+from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.signals.thresholds import GpuLimits
 from aiidpd.kernel.events import Scalar
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CheckedGpu:
     """One GPU now. ``temperature`` is None where it isn't known, or isn't believed, which is ``doubted``.
 
     ``refused`` says that the temperature was out of all bounds already where it was read.
@@ -26,7 +26,7 @@ class Look:
     doubted: bool = False
     refused: bool = False
 
-    def says(self, alert: str, condition: Condition, **evidence: Scalar) -> Observation:
+    def says(self, alert: str, condition: Status, **evidence: Scalar) -> Observation:
         """Return the observation that the condition of ``alert`` stands so for this GPU."""
         about: dict[str, Scalar] = {"gpu": self.reading.index, "name": self.reading.name}
         return Observation(alert, self.reading.uuid, condition, about | evidence)

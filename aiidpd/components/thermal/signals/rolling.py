@@ -12,22 +12,22 @@ _FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class RollingSum:
     """A sum over a sliding window, in at most 61 pieces: right to a sixtieth of the window."""
 
     pieces: tuple[tuple[float, float], ...] = ()
 
-    def add(self, now: float, amount: float, window: float) -> Sum:
+    def add(self, now: float, amount: float, window: float) -> RollingSum:
         """Return the sum with ``amount`` more; what is older than ``window`` is dropped."""
         pieces = self.pieces
         if pieces and pieces[0][0] <= now - window:
             pieces = tuple(piece for piece in pieces if piece[0] > now - window)
         if not amount:
-            return self if pieces is self.pieces else Sum(pieces)
+            return self if pieces is self.pieces else RollingSum(pieces)
         if pieces and now - pieces[-1][0] < window / _PIECES:
             start, before = pieces[-1]
-            return Sum((*pieces[:-1], (start, before + amount)))
-        return Sum((*pieces, (now, amount)))
+            return RollingSum((*pieces[:-1], (start, before + amount)))
+        return RollingSum((*pieces, (now, amount)))
 
     @property
     def total(self) -> float:
@@ -36,7 +36,7 @@ class Sum:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class BucketedMeans:
     """The means of some figures over the last ``most`` stretches of ``width`` seconds each.
 
     ``done`` has (middle of the stretch, its means); what is not a full stretch yet is in the open sums.
@@ -49,18 +49,18 @@ class Means:
     count: int = 0
     sums: tuple[float, ...] = ()
 
-    def add(self, now: float, *figures: float) -> Means:
+    def add(self, now: float, *figures: float) -> BucketedMeans:
         """Return the means with one reading of each figure more."""
         if self.count and now - self.start < self.width:
             sums = tuple(before + figure for before, figure in zip(self.sums, figures, strict=True))
-            return Means(self.width, self.most, self.done, self.start, self.count + 1, sums)
+            return BucketedMeans(self.width, self.most, self.done, self.start, self.count + 1, sums)
         done = self.done
         if self.count:
             means = tuple(total / self.count for total in self.sums)
             done = (*done[-self.most + 1 :], (self.start + self.width / 2, means))
             if now - self.start > 3 * self.width:
                 done = ()  # nobody knows what was in between
-        return Means(self.width, self.most, done, now, 1, figures)
+        return BucketedMeans(self.width, self.most, done, now, 1, figures)
 
     def last(self, seconds: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
         """Return the stretches of the last ``seconds``; none unless they are all there."""

@@ -30,7 +30,7 @@ class GpuLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class AlarmPolicy:
+class AlertSettings:
     """When to speak. Seconds, unless a name says otherwise; dwell and more patience stand in the rules.
 
     Heat: ``overrides`` has limits for single GPUs by UUID (or its beginning) or index. A GPU that is at its

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from aiidpd.alerts.state import Condition, Observation
+from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.rolling import Means, Sum
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.rolling import BucketedMeans, RollingSum
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _ABOVE_SHUTDOWN = 10.0  # degrees: a card that hot has turned itself off
 _SAME_LEVEL = 10.0  # degrees within which suspicious readings confirm each other
@@ -26,7 +26,7 @@ _FASTEST = 10.0  # degrees a second: what a core without any cooling rises by
 _BUSY_RATIO = 0.2  # of the power limit: an idle GPU burns less
 _LEAST_WATTS = 40.0
 _UNLIMITED = 160.0  # watts, for a card that does not tell its limit
-_NO_EFFORT = Means(15.0, 1)  # averaged over 15 s: shorter peaks don't move a heatsink
+_NO_EFFORT = BucketedMeans(15.0, 1)  # averaged over 15 s: shorter peaks don't move a heatsink
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,17 @@ class SensorMemory:
     agreed_since: float = 0.0
     agreed: int = 0
     judged_at: float = 0.0
-    implausible: Sum = field(default_factory=Sum)
+    implausible: RollingSum = field(default_factory=RollingSum)
     still: float | None = None
     still_since: float = 0.0
-    effort: Means = _NO_EFFORT
+    effort: BucketedMeans = _NO_EFFORT
     effort_low: float | None = None
     effort_high: float | None = None
 
 
-def judge(
-    memory: SensorMemory, look: Look, policy: AlarmPolicy
-) -> tuple[SensorMemory, Look, tuple[Observation, ...]]:
+def validate(
+    memory: SensorMemory, look: CheckedGpu, policy: AlertSettings
+) -> tuple[SensorMemory, CheckedGpu, tuple[Observation, ...]]:
     """Return ``look`` with the temperature that is believed, and what there is to say about the sensor."""
     value = look.reading.temperature_celsius
     if value is None:
@@ -70,7 +70,7 @@ def judge(
     memory = replace(memory, implausible=memory.implausible.add(look.now, count, policy.implausible_window))
     memory = _still(memory, value, look)
     frozen = _frozen(memory, look, policy)
-    trusted = good and frozen is not Condition.HOLDS
+    trusted = good and frozen is not Status.TRUE
     unchanged = round(look.now - memory.still_since, 3)
     told = (
         _believable(memory, look, policy),
@@ -79,17 +79,17 @@ def judge(
     return memory, replace(look, temperature=value if trusted else None, doubted=not trusted), told
 
 
-def _believable(memory: SensorMemory, look: Look, policy: AlarmPolicy) -> Observation:
+def _believable(memory: SensorMemory, look: CheckedGpu, policy: AlertSettings) -> Observation:
     count = memory.implausible.total
-    condition = Condition.BETWEEN if count else Condition.CLEAR
+    condition = Status.BETWEEN if count else Status.FALSE
     if count >= policy.implausible_count:
-        condition = Condition.HOLDS
+        condition = Status.TRUE
     window = policy.implausible_window
     return look.says(rules.IMPLAUSIBLE, condition, implausible_count=count, window_seconds=window)
 
 
 def _plausible(
-    memory: SensorMemory, value: float, look: Look, policy: AlarmPolicy
+    memory: SensorMemory, value: float, look: CheckedGpu, policy: AlertSettings
 ) -> tuple[SensorMemory, bool]:
     top = policy.plausible_max
     if look.reading.shutdown_celsius is not None and look.reading.shutdown_celsius > policy.plausible_min:
@@ -109,7 +109,7 @@ def _plausible(
     return memory, False
 
 
-def _suspect(memory: SensorMemory, value: float, look: Look, elapsed: float) -> SensorMemory:
+def _suspect(memory: SensorMemory, value: float, look: CheckedGpu, elapsed: float) -> SensorMemory:
     """Return the memory with ``value`` as its suspect, which goes on or begins."""
     now, before = look.now, memory.suspect
     after = replace(memory, suspect=value)
@@ -121,7 +121,7 @@ def _suspect(memory: SensorMemory, value: float, look: Look, elapsed: float) -> 
     return replace(after, agreed_since=now, agreed=1)
 
 
-def _is_heat(memory: SensorMemory, value: float, look: Look, policy: AlarmPolicy) -> bool:
+def _is_heat(memory: SensorMemory, value: float, look: CheckedGpu, policy: AlertSettings) -> bool:
     """Return whether ``value`` is a jump upwards which the readings since then confirm."""
     return (
         memory.believed is not None
@@ -138,7 +138,7 @@ def _busy(reading: GpuReading) -> bool:
     return reading.power_watts is not None and reading.power_watts >= least
 
 
-def _still(memory: SensorMemory, value: float, look: Look) -> SensorMemory:
+def _still(memory: SensorMemory, value: float, look: CheckedGpu) -> SensorMemory:
     if memory.still is None or value != memory.still or not look.elapsed:
         return replace(
             memory,
@@ -164,11 +164,11 @@ def _effort(reading: GpuReading) -> float | None:
     return reading.utilisation_ratio if reading.power_watts is None else reading.power_watts
 
 
-def _frozen(memory: SensorMemory, look: Look, policy: AlarmPolicy) -> Condition:
+def _frozen(memory: SensorMemory, look: CheckedGpu, policy: AlertSettings) -> Status:
     if look.now == memory.still_since:
-        return Condition.CLEAR
+        return Status.FALSE
     if memory.effort_low is None or memory.effort_high is None:
-        return Condition.BETWEEN
+        return Status.BETWEEN
     if look.reading.power_watts is None:
         much = policy.frozen_load_ratio
     else:
@@ -177,4 +177,4 @@ def _frozen(memory: SensorMemory, look: Look, policy: AlarmPolicy) -> Condition:
         look.now - memory.still_since >= policy.frozen_after
         and memory.effort_high - memory.effort_low >= much
     )
-    return Condition.HOLDS if frozen else Condition.BETWEEN
+    return Status.TRUE if frozen else Status.BETWEEN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.view import SnapshotInfo
@@ -25,8 +25,8 @@ class Site:
     def policy(self) -> BackupPolicy:
         return BackupPolicy(self.source, self.target, reserve_bytes=0)
 
-    def run(self, control: Control | None = None) -> BackupRun:
-        return BackupRun(self.policy, control or Control(), lambda: self.now)
+    def run(self, control: RunControl | None = None) -> BackupRun:
+        return BackupRun(self.policy, control or RunControl(), lambda: self.now)
 
     def backup(self) -> SnapshotInfo:
         self.now += 60

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.cancel import Control, Stopped
+from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.copy import BLOCK, WINDOW, Copier
 from aiidpd.components.backup.faults import SourceChanged
 from aiidpd.components.backup.plan import Entry, Kind
@@ -18,7 +18,7 @@ from aiidpd.components.backup.scan import look, scan
 from aiidpd.kernel.errors import Unavailable
 
 
-class Meddling(Control):
+class Meddling(RunControl):
     """Does something once, after the first block."""
 
     def __init__(self, action: Callable[[], object]) -> None:
@@ -50,7 +50,7 @@ def test_the_copy_is_the_same_bytes_with_its_digest_time_and_a_read_only_mode(so
     data = fill(source / "model", size)
     (source / "model").chmod(0o664)
     os.utime(source / "model", ns=(1, 1_234_567_891_234_567_891))
-    control = Control()
+    control = RunControl()
     with Copier(control) as copier:
         digest = copier.copy(source, look(source, "model"), source.parent / "copy")
         assert copier.digest(source.parent / "copy", "model") == (digest, size)
@@ -67,7 +67,7 @@ def test_a_file_that_is_flushed_on_the_way_is_whole(source: Path):
         file.truncate(WINDOW + BLOCK + 1)  # a hole costs no time to write
         file.seek(WINDOW - 5)
         file.write(b"not zero at all")
-    with Copier(Control()) as copier:
+    with Copier(RunControl()) as copier:
         copied = copier.copy(source, look(source, "model"), source.parent / "copy")
         assert copier.digest(source / "model", "model")[0] == copied
 
@@ -133,7 +133,7 @@ def test_what_is_not_the_file_that_was_listed_is_not_copied(source: Path, kind: 
             model.symlink_to("/etc/passwd")
         elif kind == "pipe":
             os.mkfifo(model)
-    with Copier(Control()) as copier, pytest.raises((SourceChanged, Unavailable)):
+    with Copier(RunControl()) as copier, pytest.raises((SourceChanged, Unavailable)):
         copier.copy(source, entry, source.parent / "copy")
     assert not (source.parent / "copy").exists()
 
@@ -145,7 +145,7 @@ def test_it_stops_between_two_blocks_and_leaves_nothing(source: Path):
         control.cancelled = True
 
     control = Meddling(cancel)
-    with Copier(control) as copier, pytest.raises(Stopped):
+    with Copier(control) as copier, pytest.raises(Cancelled):
         copier.copy(source, look(source, "model"), source.parent / "copy")
     assert not (source.parent / "copy").exists()
     assert control.progress.bytes_done == 2 * BLOCK
@@ -154,7 +154,7 @@ def test_it_stops_between_two_blocks_and_leaves_nothing(source: Path):
 def test_it_never_overwrites(source: Path):
     fill(source / "model", 10)
     (source.parent / "copy").write_bytes(b"precious")
-    with Copier(Control()) as copier, pytest.raises(Unavailable, match="File exists"):
+    with Copier(RunControl()) as copier, pytest.raises(Unavailable, match="File exists"):
         copier.copy(source, look(source, "model"), source.parent / "copy")
     assert (source.parent / "copy").read_bytes() == b"precious"
 
@@ -162,7 +162,7 @@ def test_it_never_overwrites(source: Path):
 def test_errors_name_the_file_and_the_side(source: Path):
     fill(source / "model", 10)
     entry = look(source, "model")
-    with Copier(Control()) as copier:
+    with Copier(RunControl()) as copier:
         with pytest.raises(Unavailable, match=r"cannot use the target model: No such file .*mounted"):
             copier.copy(source, entry, source / "no" / "folder")
         with pytest.raises(Unavailable, match=r"cannot read the source folder: Not a directory"):
@@ -175,7 +175,7 @@ def test_errors_name_the_file_and_the_side(source: Path):
 def test_its_threads_end_with_it(source: Path):
     fill(source / "model", 10)
     before = set(threading.enumerate())
-    with Copier(Control()) as copier:
+    with Copier(RunControl()) as copier:
         copier.copy(source, look(source, "model"), source.parent / "copy")
         mine = set(threading.enumerate()) - before
         assert all(thread.daemon for thread in mine)

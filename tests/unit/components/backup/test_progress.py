@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from aiidpd.components.backup.cancel import Control, Stopped
+from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.view import RunProgress
 from aiidpd.kernel.errors import NotFound, Unavailable
-from aiidpd.platform.thread import Asker, in_daemon_thread
+from aiidpd.platform.thread import ThreadProbe, in_daemon_thread
 from tests.fakes.clock import FakeClock, settle
 from tests.waiting import PATIENCE, until
 
@@ -63,7 +63,7 @@ def test_a_thread_outlives_the_loop_that_asked_without_a_word(gate: threading.Ev
 
 async def test_follow_hands_on_the_result_the_error_and_the_progress(clock: FakeClock, gate: threading.Event):
     seen: list[RunProgress] = []
-    control = Control()
+    control = RunControl()
 
     def work() -> str:
         control.enter("copying", files=2, total=10)
@@ -90,13 +90,13 @@ async def test_follow_hands_on_the_result_the_error_and_the_progress(clock: Fake
         raise NotFound("find", "it", reason="it is not there")
 
     with pytest.raises(NotFound):
-        await follow(fail, Control(), seen.append, clock=clock, stall_after=90)
+        await follow(fail, RunControl(), seen.append, clock=clock, stall_after=90)
 
 
 async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
     clock: FakeClock, gate: threading.Event
 ):
-    control = Control()
+    control = RunControl()
     moved: list[RunProgress] = []
     ended = threading.Event()
 
@@ -105,7 +105,7 @@ async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
         gate.wait()
         try:
             control.step()
-        except Stopped:
+        except Cancelled:
             ended.set()
 
     async with anyio.create_task_group() as group:
@@ -132,7 +132,7 @@ async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
 
 
 async def test_a_question_without_answer_is_asked_once(clock: FakeClock, gate: threading.Event):
-    asker = Asker(clock, 90)
+    asker = ThreadProbe(clock, 90)
     assert await asker.ask(lambda: 7, "the target", "/x") == 7
     asked: list[int] = []
 
@@ -173,7 +173,7 @@ class LateClock(FakeClock):
 
 
 async def test_an_answer_in_the_moment_that_the_time_is_up_is_no_answer_and_no_bug():
-    asker = Asker(LateClock(), 90)
+    asker = ThreadProbe(LateClock(), 90)
     with pytest.raises(Unavailable, match=r"cannot look at the target /x: it has not answered for 90 s"):
         await asker.ask(lambda: 7, "the target", "/x")
     asker.check("the target", "/x")  # the thread has ended: it may be asked again
@@ -184,4 +184,4 @@ async def test_an_error_of_the_question_is_passed_on(clock: FakeClock):
         raise NotFound("find", "it", reason="it is not there")
 
     with pytest.raises(NotFound):
-        await Asker(clock, 90).ask(fail, "the target", "/x")
+        await ThreadProbe(clock, 90).ask(fail, "the target", "/x")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.cancel import Control, Stopped
+from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.copy import Copier
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
@@ -18,7 +18,7 @@ from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
 from tests.unit.components.backup.conftest import Site
 
 
-class AtPhase(Control):
+class AtPhase(RunControl):
     """Does something once, at the begin of a phase."""
 
     def __init__(self, phase: str, action: Callable[[], object]) -> None:
@@ -143,7 +143,7 @@ def test_two_runs_within_a_second_make_two_snapshots(site: Site):
 def test_a_flipped_bit_between_copy_and_verification_is_found_and_published_by_nobody(site: Site):
     run = site.run()
     prepared = run.prepare()
-    with Copier(Control()) as copier:
+    with Copier(RunControl()) as copier:
         manifest = run.copy(prepared, copier)
         damaged = prepared.build / "files/hub/blobs/abc"
         damaged.chmod(0o644)
@@ -241,7 +241,7 @@ def test_overlapping_folders_are_refused(site: Site, relation: str):
 
 
 def test_too_little_room_is_told_before_anything_is_written(site: Site):
-    run = BackupRun(replace(site.policy, reserve_bytes=2**60), Control(), lambda: 1.8e9)
+    run = BackupRun(replace(site.policy, reserve_bytes=2**60), RunControl(), lambda: 1.8e9)
     with pytest.raises(
         Unavailable, match=r"1048576\.0 TiB are needed with the reserve, .* are free; free space"
     ):
@@ -261,12 +261,12 @@ def test_leftovers_of_a_crash_are_removed(site: Site):
 
 
 def test_a_run_that_is_told_to_stop_leaves_nothing(site: Site):
-    control = Control()
+    control = RunControl()
     control.cancelled = True
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         site.run(control).execute()
     later = AtPhase("verifying", lambda: setattr(later, "cancelled", True))
-    with pytest.raises(Stopped):
+    with pytest.raises(Cancelled):
         site.run(later).execute()
     assert site.snapshots() == site.leftovers() == []
 
@@ -274,11 +274,11 @@ def test_a_run_that_is_told_to_stop_leaves_nothing(site: Site):
 def test_two_runs_do_not_interleave(site: Site):
     first, second = Store(site.target), Store(site.target, patience=0.1)
     refused = pytest.raises(Conflict, match=r"lock .* another backup runs on it")
-    with first.locked(Control()), refused, second.locked(Control()):
+    with first.locked(RunControl()), refused, second.locked(RunControl()):
         pytest.fail("both hold the lock")
     assert site.backup().files == 3
 
 
 def test_a_run_needs_both_folders():
     with pytest.raises(Misconfigured, match=r"backup\.source and backup\.target not set"):
-        BackupRun(BackupPolicy(), Control(), lambda: 0.0)
+        BackupRun(BackupPolicy(), RunControl(), lambda: 0.0)

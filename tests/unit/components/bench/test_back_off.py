@@ -7,7 +7,7 @@ import pytest
 
 from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.contracts.backoff import Asks
+from aiidpd.contracts.backoff import BackOffs
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Scalar
@@ -22,14 +22,14 @@ def event(kind: str, subject: str = "GPU-0", **evidence: Scalar) -> Event:
 
 
 def test_an_ask_holds_until_it_ends_or_runs_out() -> None:
-    asks = Asks().hear(event("gpu.back_off", hold_seconds=60.0), 100.0)
+    asks = BackOffs().hear(event("gpu.back_off", hold_seconds=60.0), 100.0)
     assert asks.hold(159.9)
     assert not asks.hold(160.0)
     assert not asks.hear(event("gpu.back_off_ended"), 101.0).hold(102.0)
 
 
 def test_each_gpu_asks_for_itself() -> None:
-    asks = Asks().hear(event("gpu.back_off", "GPU-0", hold_seconds=60.0), 0.0)
+    asks = BackOffs().hear(event("gpu.back_off", "GPU-0", hold_seconds=60.0), 0.0)
     asks = asks.hear(event("gpu.back_off", "GPU-1", hold_seconds=60.0), 0.0)
 
     assert asks.hear(event("gpu.back_off_ended", "GPU-0"), 1.0).hold(2.0)
@@ -37,14 +37,14 @@ def test_each_gpu_asks_for_itself() -> None:
 
 @pytest.mark.parametrize("seconds", [None, "long", 1e9, True])
 def test_no_ask_holds_for_ever(seconds: Scalar) -> None:
-    asks = Asks().hear(event("gpu.back_off", hold_seconds=seconds), 0.0)
+    asks = BackOffs().hear(event("gpu.back_off", hold_seconds=seconds), 0.0)
 
     assert asks.hold(1.0)
     assert not asks.hold(3600.0)
 
 
 def test_other_events_change_nothing() -> None:
-    assert Asks().hear(event("gpu.appeared"), 0.0) == Asks()
+    assert BackOffs().hear(event("gpu.appeared"), 0.0) == BackOffs()
 
 
 async def test_what_is_due_waits_and_what_somebody_asks_for_does_not(clock: FakeClock) -> None:

@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from aiidpd.components.containers.metrics import ContainersCollector
-from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock
 
@@ -14,7 +14,7 @@ RUNNING = ContainerReading(
 ENDED = ContainerReading("c2", "llama", "llama:1", "exited", exit_code=137, oom_killed=True, finished_at=1.0)
 
 
-def scraped(latest: Latest[EngineSnapshot]) -> list[str]:
+def scraped(latest: Latest[RuntimeSnapshot]) -> list[str]:
     registry = CollectorRegistry()
     registry.register(ContainersCollector(latest))
     lines = generate_latest(registry).decode().splitlines()
@@ -22,8 +22,8 @@ def scraped(latest: Latest[EngineSnapshot]) -> list[str]:
 
 
 def test_what_is_known_is_shown_and_nothing_else(clock: FakeClock) -> None:
-    latest: Latest[EngineSnapshot] = Latest(clock, 90.0)
-    latest.put(EngineSnapshot((RUNNING, ENDED), "20.10"))
+    latest: Latest[RuntimeSnapshot] = Latest(clock, 90.0)
+    latest.put(RuntimeSnapshot((RUNNING, ENDED), "20.10"))
     assert scraped(latest) == [
         'aiidpd_container_engine_info{version="20.10"} 1.0',
         'aiidpd_container_info{container="vllm",gpu="true",image="vllm:1",project="",service=""} 1.0',
@@ -41,8 +41,8 @@ def test_what_is_known_is_shown_and_nothing_else(clock: FakeClock) -> None:
 
 
 async def test_no_current_reading_is_no_series(clock: FakeClock) -> None:
-    latest: Latest[EngineSnapshot] = Latest(clock, 90.0)
+    latest: Latest[RuntimeSnapshot] = Latest(clock, 90.0)
     assert scraped(latest) == []
-    latest.put(EngineSnapshot((RUNNING,), "20.10"))
+    latest.put(RuntimeSnapshot((RUNNING,), "20.10"))
     await clock.advance(91)
     assert scraped(latest) == []

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.reducer import step
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.components.containers.state import (
     ContainersPolicy,
     ContainersState,
-    Listed,
-    Looked,
+    Inspected,
     Observation,
+    Snapshot,
 )
 from aiidpd.kernel.events import Event, Severity
 
@@ -31,8 +31,8 @@ def run(*observed: tuple[float, Observation]) -> tuple[ContainersState, list[Eve
     return state, said
 
 
-def heard(seconds: float, action: str, **more: object) -> tuple[float, EngineEvent]:
-    return seconds, EngineEvent(T0 + seconds, action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
+def heard(seconds: float, action: str, **more: object) -> tuple[float, RuntimeEvent]:
+    return seconds, RuntimeEvent(T0 + seconds, action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
 
 
 def kinds(said: list[Event]) -> list[str]:
@@ -41,7 +41,7 @@ def kinds(said: list[Event]) -> list[str]:
 
 def test_the_first_reading_is_no_news_except_what_is_sick() -> None:
     sick = replace(UP, id="c2", name="llama", health="unhealthy")
-    _, said = run((1, Listed((UP, sick))))
+    _, said = run((1, Snapshot((UP, sick))))
     assert kinds(said) == ["watching", "unhealthy"]
     assert said[0].reason == "watching 2 containers: 2 running; 1 unhealthy"
     assert said[1].subject == "llama"
@@ -50,11 +50,11 @@ def test_the_first_reading_is_no_news_except_what_is_sick() -> None:
 def test_a_death_is_told_from_the_event_once_with_its_code() -> None:
     dead = replace(UP, state="exited", exit_code=137, finished_at=T0 + 9.9, health=None)
     _, said = run(
-        (1, Listed((UP,))),
+        (1, Snapshot((UP,))),
         heard(10, "die", exit_code=137),
-        (10.01, Looked("c1", dead)),
+        (10.01, Inspected("c1", dead)),
         heard(10, "die", exit_code=137),
-        (40, Listed((dead,))),
+        (40, Snapshot((dead,))),
     )
     assert kinds(said) == ["watching", "died"]
     assert said[1].evidence["exit_code"] == 137
@@ -64,7 +64,7 @@ def test_a_death_is_told_from_the_event_once_with_its_code() -> None:
 
 
 def test_a_death_that_was_asked_for_is_no_warning_and_docker_s_memory_claim_is_named() -> None:
-    base = (1, Listed((UP,)))
+    base = (1, Snapshot((UP,)))
     _, asked = run(base, heard(9, "kill", detail="15"), heard(10, "die", exit_code=143))
     assert asked[-1].severity is Severity.INFO
     assert "asked to send signal 15" in asked[-1].reason
@@ -77,7 +77,7 @@ def test_a_death_that_was_asked_for_is_no_warning_and_docker_s_memory_claim_is_n
 
 def test_a_restart_between_two_readings_is_told_as_end_and_start() -> None:
     again = replace(UP, started_at=T0 + 20, finished_at=T0 + 15, restart_count=1)
-    _, said = run((1, Listed((UP,))), (30, Listed((again,))))
+    _, said = run((1, Snapshot((UP,))), (30, Snapshot((again,))))
     assert kinds(said) == ["watching", "died", "started", "healthy"]
     assert said[1].evidence["exit_code"] is None
     assert said[1].time == T0 + 15
@@ -87,8 +87,8 @@ def test_a_restart_between_two_readings_is_told_as_end_and_start() -> None:
 def test_an_event_on_its_way_while_a_reading_was_made_says_nothing_again() -> None:
     again = replace(UP, started_at=T0 + 20, finished_at=T0 + 15, restart_count=1)
     state, said = run(
-        (1, Listed((UP,))),
-        (30, Listed((again,))),
+        (1, Snapshot((UP,))),
+        (30, Snapshot((again,))),
         heard(15.01, "die", exit_code=1),
         heard(20.01, "start"),
     )
@@ -98,12 +98,12 @@ def test_an_event_on_its_way_while_a_reading_was_made_says_nothing_again() -> No
 
 def test_a_container_that_comes_and_goes_between_readings_is_known_from_events() -> None:
     state, said = run(
-        (1, Listed(())),
+        (1, Snapshot(())),
         heard(2, "create"),
         heard(2.1, "start"),
         heard(2.2, "die", exit_code=0),
         heard(2.3, "destroy"),
-        (2.4, Looked("c1", None)),
+        (2.4, Inspected("c1", None)),
         heard(2.2, "die", exit_code=0),
     )
     assert kinds(said) == ["watching", "appeared", "started", "died", "removed"]
@@ -112,7 +112,7 @@ def test_a_container_that_comes_and_goes_between_readings_is_known_from_events()
 
 
 def test_one_that_can_not_be_read_is_not_taken_for_removed() -> None:
-    state, said = run((1, Listed((UP,))), (30, Listed((), frozenset({"c1"}))))
+    state, said = run((1, Snapshot((UP,))), (30, Snapshot((), frozenset({"c1"}))))
     assert kinds(said) == ["watching"]
     assert "c1" in state.known
 
@@ -121,17 +121,20 @@ def test_a_pause_is_told_and_does_not_make_sick() -> None:
     paused = replace(UP, state="paused", health=None)
     unknown = replace(UP, health=None)
     _, said = run(
-        (1, Listed((UP,))), (2, Looked("c1", paused)), (3, Looked("c1", unknown)), (4, Looked("c1", UP))
+        (1, Snapshot((UP,))),
+        (2, Inspected("c1", paused)),
+        (3, Inspected("c1", unknown)),
+        (4, Inspected("c1", UP)),
     )
     assert kinds(said) == ["watching", "paused", "unpaused"]
 
 
 def test_a_restart_loop_is_told_once_and_so_is_its_end() -> None:
-    observed: list[tuple[float, Observation]] = [(1, Listed((UP,)))]
+    observed: list[tuple[float, Observation]] = [(1, Snapshot((UP,)))]
     for turn in range(5):
         observed += [heard(10 + 60 * turn, "die", exit_code=1), heard(11 + 60 * turn, "start")]
     last = replace(UP, started_at=T0 + 250.9)
-    observed += [(300, Listed((last,))), (249 + 600, Listed((last,))), (251 + 600, Listed((last,)))]
+    observed += [(300, Snapshot((last,))), (249 + 600, Snapshot((last,))), (251 + 600, Snapshot((last,)))]
     _, said = run(*observed)
     assert kinds(said).count("restart_loop") == 1
     assert kinds(said)[-1] == "restart_loop_ended"
@@ -142,12 +145,12 @@ def test_a_restart_loop_is_told_once_and_so_is_its_end() -> None:
 
 def test_unseen_restarts_count_towards_a_loop() -> None:
     after = replace(UP, started_at=T0 + 25, finished_at=T0 + 24, restart_count=3)
-    _, said = run((1, Listed((UP,))), (30, Listed((after,))))
+    _, said = run((1, Snapshot((UP,))), (30, Snapshot((after,))))
     assert "restart_loop" in kinds(said)
 
 
 def test_restarts_that_were_asked_for_are_no_loop() -> None:
-    observed: list[tuple[float, Observation]] = [(1, Listed((UP,)))]
+    observed: list[tuple[float, Observation]] = [(1, Snapshot((UP,)))]
     for turn in range(5):
         observed += [
             heard(9 + 60 * turn, "kill", detail="15"),
@@ -159,14 +162,14 @@ def test_restarts_that_were_asked_for_are_no_loop() -> None:
 
 
 def test_a_reading_wins_over_an_event_from_a_clock_that_was_set_back() -> None:
-    state, said = run((1, Listed((UP,))), heard(10, "die", exit_code=1), (11, Looked("c1", UP)))
+    state, said = run((1, Snapshot((UP,))), heard(10, "die", exit_code=1), (11, Inspected("c1", UP)))
     assert kinds(said) == ["watching", "died", "started", "healthy"]
     assert state.known["c1"].running
 
 
 def test_an_end_before_the_present_run_is_of_an_earlier_one_whatever_our_own_clock_says() -> None:
     ahead = replace(UP, started_at=T0 + 20)  # the engine's clock is ahead of ours
-    _, said = run((1, Listed((ahead,))), heard(19, "die", exit_code=1), heard(20.01, "start"))
+    _, said = run((1, Snapshot((ahead,))), heard(19, "die", exit_code=1), heard(20.01, "start"))
     assert kinds(said) == ["watching"]
 
 
@@ -188,7 +191,7 @@ class Truth:
     finished: float | None = None
     runs: int = 0
     happened: list[str] = field(default_factory=list)
-    events: list[EngineEvent] = field(default_factory=list)
+    events: list[RuntimeEvent] = field(default_factory=list)
 
     def act(self, choice: int, seconds: float) -> None:
         self.at += seconds
@@ -221,7 +224,7 @@ class Truth:
 
     def _log(self, action: str, kind: str, **more: object) -> None:
         self.happened.append(kind)
-        self.events.append(EngineEvent(self.at, action, "c1", "vllm", "vllm:1", **more))  # type: ignore[arg-type]
+        self.events.append(RuntimeEvent(self.at, action, "c1", "vllm", "vllm:1", **more))  # type: ignore[arg-type]
 
     def reading(self) -> ContainerReading | None:
         if not self.exists:
@@ -239,9 +242,9 @@ class Truth:
             finished_at=self.finished,
         )
 
-    def listing(self) -> Listed:
+    def listing(self) -> Snapshot:
         reading = self.reading()
-        return Listed(() if reading is None else (reading,))
+        return Snapshot(() if reading is None else (reading,))
 
 
 def is_subsequence(part: list[str], whole: list[str]) -> bool:
@@ -277,7 +280,7 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
         if move == "hear" and truth.events:  # any event, at any time, any number of times, or never
             observation = truth.events[choice % len(truth.events)]
         elif move == "look":
-            observation = Looked("c1", truth.reading())
+            observation = Inspected("c1", truth.reading())
         else:
             observation = truth.listing()
         state, effects = step(state, observation, truth.at, POLICY)
@@ -319,7 +322,7 @@ def test_a_stream_without_loss_tells_everything_in_order(
             state, effects = step(state, event, truth.at, POLICY)
             said.extend(effects)
         if data.draw(st.booleans()):
-            state, effects = step(state, Looked("c1", truth.reading()), truth.at, POLICY)
+            state, effects = step(state, Inspected("c1", truth.reading()), truth.at, POLICY)
             said.extend(effects)
     assert [kind for kind in kinds(said) if kind != "restart_loop"] == truth.happened
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.stop import StopOrders, Stopper
+from aiidpd.components.containers.stop import EmergencyStopper, StopOrders
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
@@ -42,7 +42,7 @@ class House:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stopper = Stopper(self.engine, self.orders, self.bus, self.clock)
+        stopper = EmergencyStopper(self.engine, self.orders, self.bus, self.clock)
         async with anyio.create_task_group() as group:
             group.start_soon(stopper.run)
             await settle(100)

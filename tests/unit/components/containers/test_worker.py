@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from aiidpd.components.containers.runtime import ContainerReading, EngineEvent, EngineSnapshot
-from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
+from aiidpd.components.containers.simulated import SimulatedRuntime
 from aiidpd.components.containers.simulated_life import PERIOD
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
@@ -28,7 +28,7 @@ class Watched:
 
     heartbeat: Heartbeat
     status: WorkerStatus
-    latest: Latest[EngineSnapshot]
+    latest: Latest[RuntimeSnapshot]
     said: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -43,7 +43,7 @@ class Watched:
 
 @asynccontextmanager
 async def working(
-    engine: ScriptedEngine | SimulatedEngine, clock: FakeClock, memory: ContainersMemory | None = None
+    engine: ScriptedEngine | SimulatedRuntime, clock: FakeClock, memory: ContainersMemory | None = None
 ) -> AsyncIterator[Watched]:
     status = WorkerStatus("containers")
     heartbeat = Heartbeat(clock, status, anyio.Event())
@@ -66,8 +66,8 @@ def vllm(clock: FakeClock) -> ContainerReading:
     )
 
 
-def event(clock: FakeClock, action: str, **more: object) -> EngineEvent:
-    return EngineEvent(clock.time(), action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
+def event(clock: FakeClock, action: str, **more: object) -> RuntimeEvent:
+    return RuntimeEvent(clock.time(), action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
 
 
 async def test_a_first_pass_shows_what_is_there(clock: FakeClock) -> None:
@@ -223,7 +223,7 @@ async def test_the_worker_beats_while_nothing_happens(clock: FakeClock) -> None:
 
 
 async def test_the_simulated_engine_says_so_and_its_story_is_told(clock: FakeClock) -> None:
-    async with working(SimulatedEngine(clock), clock) as watched:
+    async with working(SimulatedRuntime(clock), clock) as watched:
         await clock.advance(PERIOD - 1)
         assert watched.kinds() == ["watching", "unhealthy", "healthy", "died", "started", "healthy"]
         assert all(one.simulated for one in watched.said)

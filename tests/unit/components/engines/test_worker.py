@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
-from aiidpd.components.engines.worker import Asked, EngineReader
+from aiidpd.components.engines.worker import EnginePoller, PolledEngine
 from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
 from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
@@ -57,8 +57,8 @@ class Room:
         self.latest: Latest[EnginesView] = Latest(clock, float("inf"))
         self.probed: dict[str, float] = {}
         self.own = OwnProbes()
-        self.reader = EngineReader(
-            [Asked(name, "m", False, source) for name, source in sources.items()],
+        self.reader = EnginePoller(
+            [PolledEngine(name, "m", False, source) for name, source in sources.items()],
             POLICY,
             latest=self.latest,
             probed=self.probed.get,

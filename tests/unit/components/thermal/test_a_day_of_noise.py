@@ -19,14 +19,14 @@ from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, step
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.evaluate import Policies
-from aiidpd.components.thermal.alerts.temperature import HeatMemory, heat
+from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.governor import decide
 from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.policy import ThermalPolicy
-from aiidpd.components.thermal.polling import Cadence, Pace, follow
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
@@ -50,10 +50,10 @@ def tells(middle: float) -> dict[float, float]:
 
 def pause(readings: list[GpuReading]) -> float:
     """Return how long the worker waits between ``readings``; where that depends, the shortest."""
-    looks, near = ThermalPolicy(), Pace(1.0)
+    looks, near = ThermalPolicy(), PollRate(1.0)
     for gpu in readings:
-        near = follow(near, snapshot(gpu), looks, Cadence())
-    return min(follow(near, snapshot(gpu), looks, Cadence()).interval for gpu in readings)
+        near = next_rate(near, snapshot(gpu), looks, PollSettings())
+    return min(next_rate(near, snapshot(gpu), looks, PollSettings()).interval for gpu in readings)
 
 
 # Alerts
@@ -73,7 +73,7 @@ class Hover:
 
     @property
     def policies(self) -> Policies:
-        return Policies(AlarmPolicy(limits=self.limits))
+        return Policies(AlertSettings(limits=self.limits))
 
     def gpu(self, core: float, memory: float) -> GpuReading:
         return replace(
@@ -158,9 +158,9 @@ def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, .
     policy, count = hover.policies.alarms, 0
     known = {name: rule for name, rule in by_name(rules.rules(policy)).items() if name in ABOUT_HEAT}
     alerts: Mapping[Key, Alert] = {}
-    memory, before, told = HeatMemory(), 0.0, dict[str, tuple[Change, ...]]()
+    memory, before, told = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
     for now, gpu in hover.readings(seed, None, seconds):
-        look = Look(gpu, now, now - before, hover.limits, gpu.temperature_celsius)
+        look = CheckedGpu(gpu, now, now - before, hover.limits, gpu.temperature_celsius)
         memory, observed = heat(memory, look, policy)
         alerts, transitions = step(alerts, observed, now, known)
         for each in transitions:

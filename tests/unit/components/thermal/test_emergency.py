@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 
@@ -79,7 +79,7 @@ def test_readings_far_apart_are_no_row() -> None:
 
 
 def test_each_gpu_has_its_own_limit_and_its_own_row() -> None:
-    own = AlarmPolicy(overrides={"GPU-1": GpuLimits(warning_celsius=70, critical_celsius=80)})
+    own = AlertSettings(overrides={"GPU-1": GpuLimits(warning_celsius=70, critical_celsius=80)})
     policy = EmergencyPolicy(("vllm",), own)
     state, found = EmergencyState(), []
     for second in range(6):

@@ -4,19 +4,19 @@ import math
 
 import anyio
 
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from tests.fakes.clock import FakeClock, settle
 
 
 def test_nothing_is_released_at_first(clock: FakeClock) -> None:
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
 
     assert not hold.released
     assert hold.seconds_left is None
 
 
 async def test_a_release_lasts_until_resumed(clock: FakeClock) -> None:
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
     hold.release()
     await clock.advance(1e6)
     assert hold.released
@@ -27,7 +27,7 @@ async def test_a_release_lasts_until_resumed(clock: FakeClock) -> None:
 
 
 async def test_a_release_for_a_while_ends_by_itself(clock: FakeClock) -> None:
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
     hold.release(60.0)
     await clock.advance(59.0)
     assert hold.seconds_left == 1.0
@@ -37,7 +37,7 @@ async def test_a_release_for_a_while_ends_by_itself(clock: FakeClock) -> None:
 
 
 async def test_whoever_released_waits_until_the_worker_let_go(clock: FakeClock) -> None:
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
     free: list[bool] = []
 
     async def wait() -> None:
@@ -61,7 +61,7 @@ async def test_whoever_released_waits_until_the_worker_let_go(clock: FakeClock) 
 
 
 async def test_a_release_and_a_resume_wake_the_worker_at_once_even_before_it_sleeps(clock: FakeClock) -> None:
-    hold = GpuHold(clock)
+    hold = DriverMaintenance(clock)
     hold.release()
     await hold.nap(1000.0)
     woke: list[float] = []

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
-from aiidpd.components.thermal.polling import Cadence, Pace, follow
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 
 POLICY = ThermalPolicy()
-CADENCE = Cadence()
+CADENCE = PollSettings()
 
 
 def snapshot(*readings: dict[str, float | None]) -> GpuSnapshot:
@@ -18,11 +18,11 @@ def snapshot(*readings: dict[str, float | None]) -> GpuSnapshot:
     return GpuSnapshot(gpus, "580", simulated=False)
 
 
-def paces(*temperatures: float | None, policy: ThermalPolicy = POLICY) -> list[Pace]:
-    pace = Pace(policy.interval)
+def paces(*temperatures: float | None, policy: ThermalPolicy = POLICY) -> list[PollRate]:
+    pace = PollRate(policy.interval)
     told = []
     for temperature in temperatures:
-        pace = follow(pace, snapshot({"temperature_celsius": temperature}), policy, CADENCE)
+        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}), policy, CADENCE)
         told.append(pace)
     return told
 
@@ -56,7 +56,7 @@ def test_it_slows_down_only_two_degrees_further_away() -> None:
 def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None]) -> None:
     cool = {"temperature_celsius": 40.0, "slowdown_celsius": 92.0}
 
-    assert follow(Pace(1.0), snapshot(cool, figures), POLICY, CADENCE).near
+    assert next_rate(PollRate(1.0), snapshot(cool, figures), POLICY, CADENCE).near
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,14 @@ def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None
     ids=["UUID", "index", "another GPU's", "none"],
 )
 def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
-    policy = ThermalPolicy(alarms=AlarmPolicy(overrides=own))
+    policy = ThermalPolicy(alarms=AlertSettings(overrides=own))
     seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0})
 
-    assert follow(Pace(1.0), seen, policy, CADENCE).near is near
+    assert next_rate(PollRate(1.0), seen, policy, CADENCE).near is near
 
 
 def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
-    own = AlarmPolicy(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
+    own = AlertSettings(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
 
     assert {pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own))} == {False}
     assert paces(90.0, policy=ThermalPolicy(alarms=own))[0].near
@@ -91,7 +91,7 @@ def test_an_offset_is_no_ceiling() -> None:
         "slowdown_margin_celsius": -2.0,
     }
 
-    assert not follow(Pace(1.0), snapshot(figures), POLICY, CADENCE).near
+    assert not next_rate(PollRate(1.0), snapshot(figures), POLICY, CADENCE).near
 
 
 def test_a_temperature_that_is_not_known_changes_nothing() -> None:
@@ -120,4 +120,4 @@ def test_a_full_reading_is_never_further_away_than_the_policys_interval(
 )
 def test_a_cadence_that_can_not_be_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
-        Cadence(**wrong)
+        PollSettings(**wrong)

@@ -9,7 +9,7 @@ import pytest
 
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.maintenance import GpuHold
+from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidEvent
@@ -70,7 +70,7 @@ class House:
         self.samples: list[Sample] = []
         bus = EventBus()
         bus.attach(events=self.events.append, samples=self.samples.append)
-        self.hold = GpuHold(clock)
+        self.hold = DriverMaintenance(clock)
         self.worker = ThermalWorker(self.library, ThermalPolicy(), self.latest, bus, clock, hold=self.hold)
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from aiidpd.components.thermal.driver.nvml.notes import Notes
 from aiidpd.components.thermal.driver.nvml.processes import read_processes
 
 
-class Turn(Enum):
+class Rotation(Enum):
     """How often a call is made."""
 
     FAST = 1  # in each reading
@@ -32,21 +32,21 @@ class Call(NamedTuple):
     """
 
     name: str
-    turn: Turn
+    turn: Rotation
     read: Callable[[Handle, Notes], tuple[Json, list[Json]]]
     instead: str | None = None
 
 
 def _one(
     name: str,
-    turn: Turn,
+    turn: Rotation,
     function: Callable[[Handle], Json],
     instead: str | None = None,
 ) -> Call:
     return Call(name, turn, lambda handle, _: (function(handle), []), instead)
 
 
-def _batch(turn: Turn, numbers: tuple[fields.Field, ...]) -> Call:
+def _batch(turn: Rotation, numbers: tuple[fields.Field, ...]) -> Call:
     return Call(fields.CALL, turn, lambda handle, notes: fields.read(numbers, handle, notes.lacks))
 
 
@@ -54,17 +54,17 @@ def _clock(figure: str, kind: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetClockInfo(handle, kind) * 1_000_000}
 
-    return _one("nvmlDeviceGetClockInfo", Turn.STEADY, read)
+    return _one("nvmlDeviceGetClockInfo", Rotation.STEADY, read)
 
 
 def _top_clock(figure: str, kind: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetMaxClockInfo(handle, kind) * 1_000_000}
 
-    return _one("nvmlDeviceGetMaxClockInfo", Turn.ONCE, read)
+    return _one("nvmlDeviceGetMaxClockInfo", Rotation.ONCE, read)
 
 
-def _threshold(figure: str, kind: int, turn: Turn = Turn.ONCE) -> Call:
+def _threshold(figure: str, kind: int, turn: Rotation = Rotation.ONCE) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: signed(pynvml.nvmlDeviceGetTemperatureThreshold(handle, kind))}
 
@@ -93,11 +93,11 @@ def _throughput(figure: str, counter: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetPcieThroughput(handle, counter) * 1024}
 
-    return _one("nvmlDeviceGetPcieThroughput", Turn.STEADY, read)
+    return _one("nvmlDeviceGetPcieThroughput", Rotation.STEADY, read)
 
 
 def _plain(
-    name: str, turn: Turn, figure: str, divisor: float = 1, *, instead: bool = False, sign: bool = False
+    name: str, turn: Rotation, figure: str, divisor: float = 1, *, instead: bool = False, sign: bool = False
 ) -> Call:
     """Return a call that gives one number."""
     function = getattr(pynvml, name)
@@ -114,7 +114,7 @@ def _temperature(handle: Handle) -> Json:
     return {"temperature_celsius": signed(celsius)}
 
 
-def _sensor(figure: str, sensor: int, turn: Turn, instead: str | None = None) -> Call:
+def _sensor(figure: str, sensor: int, turn: Rotation, instead: str | None = None) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetTemperatureV(handle, sensor)}
 
@@ -123,62 +123,62 @@ def _sensor(figure: str, sensor: int, turn: Turn, instead: str | None = None) ->
 
 CALLS = (
     # First, because what a card lacks depends on it: a change while the rest is asked then shows next time.
-    Call("nvmlDeviceGetMigMode", Turn.SLOW, read_mig),
+    Call("nvmlDeviceGetMigMode", Rotation.SLOW, read_mig),
     # The four of a fast reading; where the older of two names is gone, the newer takes its place.
-    _batch(Turn.FAST, fields.FAST),
-    _one("nvmlDeviceGetTemperature", Turn.FAST, _temperature),
-    _sensor("temperature_celsius", pynvml.NVML_TEMPERATURE_GPU, Turn.FAST, "temperature_celsius"),
-    _plain("nvmlDeviceGetMarginTemperature", Turn.FAST, "temperature_margin_celsius"),
+    _batch(Rotation.FAST, fields.FAST),
+    _one("nvmlDeviceGetTemperature", Rotation.FAST, _temperature),
+    _sensor("temperature_celsius", pynvml.NVML_TEMPERATURE_GPU, Rotation.FAST, "temperature_celsius"),
+    _plain("nvmlDeviceGetMarginTemperature", Rotation.FAST, "temperature_margin_celsius"),
     _one(
         "nvmlDeviceGetCurrentClocksThrottleReasons",
-        Turn.FAST,
+        Rotation.FAST,
         lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)},
     ),
     _one(
         "nvmlDeviceGetCurrentClocksEventReasons",
-        Turn.FAST,
+        Rotation.FAST,
         lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)},
         "clock_event_bits",
     ),
     # Once a second.
-    _plain("nvmlDeviceGetPowerUsage", Turn.STEADY, "power_watts", 1000, instead=True),
-    _plain("nvmlDeviceGetEnforcedPowerLimit", Turn.STEADY, "power_limit_watts", 1000, instead=True),
-    _plain("nvmlDeviceGetPowerManagementLimit", Turn.STEADY, "power_limit_set_watts", 1000, instead=True),
-    _one("nvmlDeviceGetUtilizationRates", Turn.STEADY, _utilisation),
-    _one("nvmlDeviceGetMemoryInfo", Turn.STEADY, _memory),
+    _plain("nvmlDeviceGetPowerUsage", Rotation.STEADY, "power_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetEnforcedPowerLimit", Rotation.STEADY, "power_limit_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetPowerManagementLimit", Rotation.STEADY, "power_limit_set_watts", 1000, instead=True),
+    _one("nvmlDeviceGetUtilizationRates", Rotation.STEADY, _utilisation),
+    _one("nvmlDeviceGetMemoryInfo", Rotation.STEADY, _memory),
     _clock("graphics_clock_hertz", pynvml.NVML_CLOCK_GRAPHICS),
     _clock("sm_clock_hertz", pynvml.NVML_CLOCK_SM),
     _clock("memory_clock_hertz", pynvml.NVML_CLOCK_MEM),
     _clock("video_clock_hertz", pynvml.NVML_CLOCK_VIDEO),
-    _sensor("hotspot_temperature_celsius", pynvml.NVML_TEMPERATURE_GPU_MAX, Turn.STEADY),
-    Call("nvmlDeviceGetFanSpeed_v2", Turn.STEADY, read_fans),
-    _plain("nvmlDeviceGetFanSpeed", Turn.STEADY, "fan_ratio", 100, instead=True),
+    _sensor("hotspot_temperature_celsius", pynvml.NVML_TEMPERATURE_GPU_MAX, Rotation.STEADY),
+    Call("nvmlDeviceGetFanSpeed_v2", Rotation.STEADY, read_fans),
+    _plain("nvmlDeviceGetFanSpeed", Rotation.STEADY, "fan_ratio", 100, instead=True),
     # About every ten seconds.
-    _batch(Turn.SLOW, fields.SLOW),
-    _one("nvmlDeviceGetPowerManagementLimitConstraints", Turn.SLOW, _limits, "power_limit_min_watts"),
+    _batch(Rotation.SLOW, fields.SLOW),
+    _one("nvmlDeviceGetPowerManagementLimitConstraints", Rotation.SLOW, _limits, "power_limit_min_watts"),
     _plain(
         "nvmlDeviceGetPowerManagementDefaultLimit",
-        Turn.SLOW,
+        Rotation.SLOW,
         "power_limit_default_watts",
         1000,
         instead=True,
     ),
-    _plain("nvmlDeviceGetPcieReplayCounter", Turn.SLOW, "pcie_replay_count", instead=True),
-    _plain("nvmlDeviceGetCurrPcieLinkGeneration", Turn.SLOW, "pcie_generation"),
-    _plain("nvmlDeviceGetCurrPcieLinkWidth", Turn.SLOW, "pcie_width_lanes"),
-    _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Turn.SLOW),
-    Call("nvmlDeviceGetComputeRunningProcesses", Turn.SLOW, read_processes),
+    _plain("nvmlDeviceGetPcieReplayCounter", Rotation.SLOW, "pcie_replay_count", instead=True),
+    _plain("nvmlDeviceGetCurrPcieLinkGeneration", Rotation.SLOW, "pcie_generation"),
+    _plain("nvmlDeviceGetCurrPcieLinkWidth", Rotation.SLOW, "pcie_width_lanes"),
+    _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Rotation.SLOW),
+    Call("nvmlDeviceGetComputeRunningProcesses", Rotation.SLOW, read_processes),
     # What never changes while a GPU is there.
-    _batch(Turn.ONCE, fields.OFFSETS),
+    _batch(Rotation.ONCE, fields.OFFSETS),
     _threshold("slowdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
     _threshold("shutdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
     _threshold("memory_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX),
     _threshold("gpu_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX),
     _top_clock("graphics_clock_max_hertz", pynvml.NVML_CLOCK_GRAPHICS),
     _top_clock("memory_clock_max_hertz", pynvml.NVML_CLOCK_MEM),
-    _plain("nvmlDeviceGetMemoryBusWidth", Turn.ONCE, "memory_bus_width_bits"),
-    _plain("nvmlDeviceGetMaxPcieLinkGeneration", Turn.ONCE, "pcie_generation_max"),
-    _plain("nvmlDeviceGetMaxPcieLinkWidth", Turn.ONCE, "pcie_width_max_lanes"),
+    _plain("nvmlDeviceGetMemoryBusWidth", Rotation.ONCE, "memory_bus_width_bits"),
+    _plain("nvmlDeviceGetMaxPcieLinkGeneration", Rotation.ONCE, "pcie_generation_max"),
+    _plain("nvmlDeviceGetMaxPcieLinkWidth", Rotation.ONCE, "pcie_width_max_lanes"),
 )
 
 THROUGHPUT = (

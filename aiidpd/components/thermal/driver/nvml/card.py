@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiidpd.components.thermal.driver.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
-from aiidpd.components.thermal.driver.nvml.calls import Call, Turn
+from aiidpd.components.thermal.driver.nvml.calls import Call, Rotation
 from aiidpd.components.thermal.driver.nvml.notes import Notes
 
 SLOW_EVERY = 10
@@ -50,13 +50,13 @@ class Card:
     def _due(self, call: Call, *, fast: bool) -> bool:
         if call in self._absent:
             return False
-        if call.turn is Turn.FAST:
+        if call.turn is Rotation.FAST:
             return True
         if fast:
             return False
         news = call not in self._said or call in self._failed
         slot = self._turns[call] == self._pass % SLOW_EVERY
-        return call.turn is Turn.STEADY or news or (call.turn is Turn.SLOW and slot)
+        return call.turn is Rotation.STEADY or news or (call.turn is Rotation.SLOW and slot)
 
     def _given_by_another(self, call: Call) -> bool:
         return call.instead is not None and any(

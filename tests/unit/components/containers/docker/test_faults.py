@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.containers.docker.client import DockerEngine
+from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.kernel.errors import Unavailable
 from tests.waiting import PATIENCE
 
@@ -58,7 +58,7 @@ async def answering(path: Path, *answers: bytes | None) -> AsyncIterator[None]:
 
 async def errors(path: Path, call_timeout: float = PATIENCE) -> tuple[str, str]:
     """Return how reading and following fail."""
-    engine = DockerEngine(path, call_timeout=call_timeout)
+    engine = DockerRuntime(path, call_timeout=call_timeout)
     with pytest.raises(Unavailable) as reading:
         await engine.containers()
     with pytest.raises(Unavailable) as following:
@@ -92,7 +92,7 @@ def read_as_nobody(path: Path, result: Connection) -> None:
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    engine = DockerEngine(path, call_timeout=PATIENCE)
+    engine = DockerRuntime(path, call_timeout=PATIENCE)
     try:
         anyio.run(engine.containers)
     except Unavailable as error:
@@ -161,7 +161,7 @@ async def test_an_engine_in_trouble_and_one_that_denies(path: Path) -> None:
             assert "it denies the request: driver failed; allow this call" in text
 
 
-async def follow_to_the_end(engine: DockerEngine) -> None:
+async def follow_to_the_end(engine: DockerRuntime) -> None:
     async with engine.events(0.0) as stream:
         async for _ in stream:
             pass
@@ -171,7 +171,7 @@ async def test_garbage_in_the_event_stream_ends_it_with_an_error(path: Path) -> 
     version = JSON + b'{"ApiVersion": "1.41", "Version": "20.10"}'
     async with answering(path, version, JSON + b'{"Type": "container", "Action": "start"}\n'):
         with pytest.raises(Unavailable, match="not as a Docker Engine does"):
-            await follow_to_the_end(DockerEngine(path))
+            await follow_to_the_end(DockerRuntime(path))
 
 
 VERSION = JSON + b'{"Version": "27.0", "ApiVersion": "1.47"}'
@@ -190,14 +190,14 @@ def refusal(status: bytes, message: bytes) -> bytes:
 async def test_a_container_in_another_state_is_not_paused_by_us(
     path: Path, status: bytes, state: bytes
 ) -> None:
-    engine = DockerEngine(path, call_timeout=PATIENCE)
+    engine = DockerRuntime(path, call_timeout=PATIENCE)
     async with answering(path, VERSION, VERSION, refusal(status, b"Container abc is " + state)):
         assert await engine.pause("abc") is False
         await engine.aclose()
 
 
 async def test_an_engine_that_can_t_pause_says_why(path: Path) -> None:
-    engine = DockerEngine(path, call_timeout=PATIENCE)
+    engine = DockerRuntime(path, call_timeout=PATIENCE)
     cannot = refusal(b"500 Internal Server Error", b"Cannot pause container abc: no cgroup freezer")
     denied = refusal(b"403 Forbidden", b"authorization denied by plugin")
     async with answering(path, VERSION, VERSION, cannot, denied):

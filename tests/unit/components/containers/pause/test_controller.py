@@ -13,19 +13,19 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from aiidpd.components.containers.pause.controller import Pauser
-from aiidpd.components.containers.pause.events import PauseTeller
-from aiidpd.components.containers.pause.journal import NAME, LeaseUnusable, PauseLease
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import NAME, JournalUnusable, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.containers.pause.state import Pause, PausePolicy
-from aiidpd.components.containers.runtime import ContainerReading, EngineSnapshot
-from aiidpd.components.containers.simulated import SimulatedEngine
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
+from aiidpd.components.containers.simulated import SimulatedRuntime
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Finding, Health
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
@@ -52,7 +52,7 @@ class House:
         self.bus = EventBus()
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
-        self.health = Health(clock, self.bus)
+        self.health = Conditions(clock, self.bus)
         self.asks = BackOffAsks(self.bus, clock)
         self.policy = POLICY
         self.memory = PauseMemory(clock)
@@ -65,7 +65,7 @@ class House:
         return [each["name"] for each in json.loads(self.path.read_text())["pauses"]]
 
     def leave(self, *pauses: Pause) -> None:
-        PauseLease(self.path).writing(pauses)()
+        PauseJournal(self.path).writing(pauses)()
 
     def ask(self, containers: str = "vllm", *, seconds: float = 600.0, **more: Any) -> None:
         evidence = {"gpu": 0, "hold_seconds": seconds, "containers": containers}
@@ -75,12 +75,12 @@ class House:
     def end_ask(self) -> None:
         self.bus.publish(Event(self.clock.time(), "thermal", "gpu.back_off_ended", "it is cool", "GPU-a"))
 
-    def made(self) -> Pauser:
-        teller = PauseTeller(self.memory, self.bus, self.health, self.clock, simulated=False)
-        return Pauser(
+    def made(self) -> PauseController:
+        teller = PausePublisher(self.memory, self.bus, self.health, self.clock, simulated=False)
+        return PauseController(
             self.engine,
             self.asks,
-            PauseLease(self.path),
+            PauseJournal(self.path),
             memory=self.memory,
             teller=teller,
             clock=self.clock,
@@ -113,7 +113,7 @@ class House:
     def told(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == f"container.{kind}"]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Condition]:
         return [each for each in self.health.findings() if each.code.startswith("container_")]
 
 
@@ -300,7 +300,7 @@ async def test_a_damaged_lease_pauses_nothing_and_is_kept(house: House, content:
 
 
 def test_a_lease_is_read_as_it_was_written(tmp_path: Path) -> None:
-    lease = PauseLease(tmp_path / NAME)
+    lease = PauseJournal(tmp_path / NAME)
     assert lease.read() == ()
     pauses = (LEFT, replace(LEFT, id="c", started_at=1.0000001, lost=True, simulated=True))
     lease.writing(pauses)()
@@ -313,8 +313,8 @@ def test_a_lease_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_lease_that_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = tmp_path / NAME
     path.write_text(json.dumps({"version": 1, "pauses": [asdict(LEFT) | wrong]}))
-    with pytest.raises(LeaseUnusable):
-        PauseLease(path).read()
+    with pytest.raises(JournalUnusable):
+        PauseJournal(path).read()
 
 
 async def test_heat_that_is_made_up_pauses_no_real_container(house: House) -> None:
@@ -345,7 +345,7 @@ async def test_the_command_lets_go_on_what_a_lease_names(house: House) -> None:
     said: list[str] = []
     house.leave(LEFT)
     house.show(state="paused")
-    assert await put_back(house.engine, PauseLease(house.path), within=PATIENCE, say=said.append)
+    assert await put_back(house.engine, PauseJournal(house.path), within=PATIENCE, say=said.append)
     assert house.state() == "running"
     assert not house.path.exists()
     assert len(said) == 1
@@ -357,7 +357,7 @@ async def test_the_command_says_what_it_can_t_let_go_on_and_keeps_the_lease(hous
     house.leave(LEFT)
     house.show(state="paused")
     house.engine.refuses = DOWN
-    assert not await put_back(house.engine, PauseLease(house.path), within=0.2, say=said.append)
+    assert not await put_back(house.engine, PauseJournal(house.path), within=0.2, say=said.append)
     assert "nothing listens" in said[0]
     assert house.lease() == ["vllm"]
 
@@ -371,12 +371,12 @@ async def test_the_command_waits_for_a_call_that_a_killed_daemon_has_left_on_its
 
     async with anyio.create_task_group() as group:
         group.start_soon(late)
-        assert await put_back(house.engine, PauseLease(house.path), within=PATIENCE, say=lambda _: None)
+        assert await put_back(house.engine, PauseJournal(house.path), within=PATIENCE, say=lambda _: None)
     assert house.state() == "running"
 
 
 async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House) -> None:
-    latest: Latest[EngineSnapshot] = Latest(house.clock, 90.0)
+    latest: Latest[RuntimeSnapshot] = Latest(house.clock, 90.0)
     worker = ContainersWorker(
         house.engine,
         ContainersPolicy(reconcile_interval=1.0),
@@ -427,7 +427,7 @@ async def test_metrics_say_what_is_paused_and_what_was(house: House) -> None:
 
 
 async def test_a_made_up_container_stands_still_while_it_is_paused(clock: FakeClock) -> None:
-    engine = SimulatedEngine(clock)
+    engine = SimulatedRuntime(clock)
     victim = f"{1:064x}"  # it dies after 93 s
     await clock.advance(50)
     assert await engine.pause(victim)

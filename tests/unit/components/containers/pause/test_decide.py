@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.pause import answers
-from aiidpd.components.containers.pause.asks import Ask, Asks
+from aiidpd.components.containers.pause.asks import BackOffRequest, BackOffRequests
 from aiidpd.components.containers.pause.decide import step
 from aiidpd.components.containers.pause.state import (
-    Begin,
     Effect,
-    Holding,
-    LetGoOn,
-    Look,
+    Observed,
+    Outcome,
     Pause,
     PausePolicy,
+    PauseState,
     Phase,
-    Said,
-    Word,
+    Report,
+    StartPause,
+    Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.kernel.events import Event
@@ -31,8 +31,8 @@ TICK = 1.0
 NAMES = ("vllm", "llama")
 
 
-def ask(*names: str, until: float = 1e9) -> Ask:
-    return Ask("GPU 0", names or ("vllm",), "it is hot", until)
+def ask(*names: str, until: float = 1e9) -> BackOffRequest:
+    return BackOffRequest("GPU 0", names or ("vllm",), "it is hot", until)
 
 
 @dataclass
@@ -58,10 +58,10 @@ class World:
     policy: PausePolicy = POLICY
     now: float = 100.0
     real: dict[str, Real] = field(default_factory=lambda: {n: Real(f"{n}-1", n) for n in NAMES})
-    asks: tuple[Ask, ...] = ()
-    state: Holding = field(default_factory=Holding)
+    asks: tuple[BackOffRequest, ...] = ()
+    state: PauseState = field(default_factory=PauseState)
     lease: tuple[Pause, ...] = ()
-    said: list[Said] = field(default_factory=list)
+    said: list[Report] = field(default_factory=list)
     answers: bool = True  # whether the engine shows anything
     refuses: bool = False  # it answers calls with an error
     loses: bool = False  # it carries calls out, and its answer is lost
@@ -77,30 +77,30 @@ class World:
             self.late_calls_arrive()
         self.step(self.look(), closing)
         if self.asks and not closing and self.answers:
-            self.step(Look(named={one.name: one.reading() for one in self.real.values()}))
+            self.step(Observed(named={one.name: one.reading() for one in self.real.values()}))
 
-    def look(self) -> Look:
+    def look(self) -> Observed:
         if not self.answers:
-            return Look()
+            return Observed()
         by_id = {one.id: one.reading() for one in self.real.values()}
-        return Look(held={key: by_id.get(key) for key, held in self.state.held.items() if held.asked})
+        return Observed(held={key: by_id.get(key) for key, held in self.state.held.items() if held.asked})
 
-    def step(self, look: Look, closing: str = "") -> None:
+    def step(self, look: Observed, closing: str = "") -> None:
         standing = tuple(one for one in self.asks if self.now < one.until)
         self.state, effects = step(self.state, look, standing, self.now, self.policy, closing=closing)
-        self.said += [effect for effect in effects if isinstance(effect, Said)]
+        self.said += [effect for effect in effects if isinstance(effect, Report)]
         self.lease = tuple(held.pause for held in self.state.held.values())
         for effect in effects:
             self.do(effect)
         self.lease = tuple(held.pause for held in self.state.held.values())
 
     def do(self, effect: Effect) -> None:
-        if isinstance(effect, Begin):
+        if isinstance(effect, StartPause):
             identity = effect.held.pause.id
             assert effect.held.pause in self.lease, "it must be written down first"
             self.state = answers.asking(self.state, identity, self.now, self.policy)
             self.call("pause", identity)
-        elif isinstance(effect, LetGoOn):
+        elif isinstance(effect, Unpause):
             self.call("unpause", effect.held.pause.id)
 
     def call(self, action: str, identity: str) -> None:
@@ -170,12 +170,12 @@ class World:
     def crash(self) -> None:
         """Kill -9, and the next start."""
         self.killed = bool(self.slow)
-        self.state = answers.resumed(Holding(), self.lease, self.now, self.policy)
+        self.state = answers.resumed(PauseState(), self.lease, self.now, self.policy)
 
     def ours(self) -> list[str]:
         return [one.name for one in self.real.values() if one.by == "us"]
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[Outcome]:
         return [one.word for one in self.said]
 
 
@@ -189,7 +189,7 @@ def test_what_is_asked_for_is_paused_and_goes_on_when_the_ask_ends() -> None:
     world.passes()
     assert world.ours() == []
     assert world.lease == ()
-    assert world.words() == [Word.PAUSED, Word.UNPAUSED]
+    assert world.words() == [Outcome.PAUSED, Outcome.UNPAUSED]
     assert (world.said[1].reason, world.said[1].seconds) == ("nobody asks for it any more", 2.0)
 
 
@@ -210,7 +210,7 @@ def test_however_long_it_is_hot_a_pause_ends_and_the_clients_get_their_time() ->
         world.passes()
         paused += bool(world.ours())
     assert 0.6 < paused / 300 <= 20 / 30 + 0.01
-    assert world.words().count(Word.PAUSED) == 10
+    assert world.words().count(Outcome.PAUSED) == 10
     assert "the longest" in world.said[1].reason
 
 
@@ -229,7 +229,7 @@ def test_one_that_the_user_pauses_at_the_same_moment_is_his() -> None:
     world = World(asks=(ask("vllm"),))
     before = {"vllm": world.real["vllm"].reading()}
     world.user("pause", "vllm")
-    world.step(Look(named=before))
+    world.step(Observed(named=before))
     assert world.real["vllm"].by == "user"
     assert world.state.held == {}
     assert world.said == []
@@ -242,7 +242,7 @@ def test_one_that_the_user_let_go_on_is_left_alone_until_the_ask_ends() -> None:
     for _ in range(100):
         world.passes()
         assert world.ours() == []
-    assert world.words() == [Word.PAUSED, Word.UNPAUSED]
+    assert world.words() == [Outcome.PAUSED, Outcome.UNPAUSED]
     assert "somebody else" in world.said[1].reason
     world.asks = ()
     world.passes()
@@ -258,7 +258,7 @@ def test_one_that_was_removed_or_restarted_is_ours_no_longer() -> None:
         world.user(what, "vllm")
         world.passes()
         assert world.state.held == {}
-        assert world.words()[:2] == [Word.PAUSED, Word.LOST]
+        assert world.words()[:2] == [Outcome.PAUSED, Outcome.LOST]
 
 
 def test_another_run_that_the_user_paused_is_not_let_go_on() -> None:
@@ -275,9 +275,9 @@ def test_another_run_that_the_user_paused_is_not_let_go_on() -> None:
 def test_a_call_whose_answer_was_lost_is_found_out() -> None:
     world = World(asks=(ask("vllm"),), loses=True)
     world.passes()
-    assert world.words() == [Word.NOT_PAUSED]
+    assert world.words() == [Outcome.NOT_PAUSED]
     world.passes()
-    assert world.words() == [Word.NOT_PAUSED, Word.PAUSED]
+    assert world.words() == [Outcome.NOT_PAUSED, Outcome.PAUSED]
     world.asks = ()
     world.passes()
     world.passes()
@@ -302,11 +302,11 @@ def test_one_that_can_t_be_paused_is_told_once_and_tried_again_after_a_rest() ->
     world = World(asks=(ask("vllm"),), refuses=True)
     for _ in range(14):
         world.passes()
-    assert world.words() == [Word.NOT_PAUSED]
+    assert world.words() == [Outcome.NOT_PAUSED]
     assert world.state.held == {}
     for _ in range(2):
         world.passes()
-    assert world.words() == [Word.NOT_PAUSED] * 2
+    assert world.words() == [Outcome.NOT_PAUSED] * 2
 
 
 def test_one_that_does_not_go_on_is_told_once_and_tried_until_it_does() -> None:
@@ -315,7 +315,7 @@ def test_one_that_does_not_go_on_is_told_once_and_tried_until_it_does() -> None:
     world.asks, world.refuses = (), True
     for _ in range(50):
         world.passes()
-    assert world.words() == [Word.PAUSED, Word.NOT_UNPAUSED]
+    assert world.words() == [Outcome.PAUSED, Outcome.NOT_UNPAUSED]
     assert world.lease
     world.refuses = False
     world.passes()
@@ -338,29 +338,29 @@ def test_a_name_that_no_container_has_is_told_once_an_ask() -> None:
     world = World(asks=(ask("nobody"),))
     for _ in range(5):
         world.passes()
-    assert world.words() == [Word.MISSING]
+    assert world.words() == [Outcome.MISSING]
     world.asks = ()
     world.passes()
     world.asks = (ask("nobody"),)
     world.passes()
-    assert world.words() == [Word.MISSING] * 2
+    assert world.words() == [Outcome.MISSING] * 2
 
 
 def test_what_could_not_be_written_down_is_not_begun() -> None:
-    look = Look(named={"vllm": Real("vllm-1", "vllm").reading()})
-    state, _ = step(Holding(), look, (ask("vllm"),), 0.0, POLICY)
+    look = Observed(named={"vllm": Real("vllm-1", "vllm").reading()})
+    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, POLICY)
     state = answers.not_written(state, "vllm-1", 0.0, POLICY)
     assert not state.held
     assert not step(state, look, (ask("vllm"),), 1.0, POLICY)[1]
     _, effects = step(state, look, (ask("vllm"),), POLICY.retry, POLICY)
-    assert isinstance(effects[0], Begin)
+    assert isinstance(effects[0], StartPause)
 
 
 def test_one_that_was_not_asked_for_yet_is_given_up_at_once() -> None:
-    look = Look(named={"vllm": Real("vllm-1", "vllm").reading()})
-    state, _ = step(Holding(), look, (ask("vllm"),), 0.0, POLICY)
+    look = Observed(named={"vllm": Real("vllm-1", "vllm").reading()})
+    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, POLICY)
     assert state.held["vllm-1"].phase is Phase.BEGINNING
-    state, effects = step(state, Look(), (ask("vllm"),), 0.0, POLICY, closing="the end")
+    state, effects = step(state, Observed(), (ask("vllm"),), 0.0, POLICY, closing="the end")
     assert not state.held
     assert not effects
 
@@ -452,8 +452,8 @@ def test_as_many_are_told_to_go_on_as_were_told_to_be_paused(asked: list[tuple[s
             world.user("unpause", name)
     world.asks = ()
     world.passes(POLICY.rest)
-    assert world.words().count(Word.PAUSED) == world.words().count(Word.UNPAUSED)
-    assert set(world.words()) <= {Word.PAUSED, Word.UNPAUSED}
+    assert world.words().count(Outcome.PAUSED) == world.words().count(Outcome.UNPAUSED)
+    assert set(world.words()) <= {Outcome.PAUSED, Outcome.UNPAUSED}
 
 
 def heard(kind: str, uuid: str = "GPU-a", **evidence: Any) -> Event:
@@ -461,7 +461,9 @@ def heard(kind: str, uuid: str = "GPU-a", **evidence: Any) -> Event:
 
 
 def test_an_ask_names_its_containers_and_holds_for_its_time() -> None:
-    asks = Asks().hear(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers="vllm, llama"), 100.0)
+    asks = BackOffRequests().hear(
+        heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers="vllm, llama"), 100.0
+    )
     (one,) = asks.standing(159.0, simulated=False)
     assert (one.gpu, one.names, one.reason) == ("GPU 0", ("vllm", "llama"), "it is hot")
     assert not asks.standing(160.0, simulated=False)
@@ -475,9 +477,9 @@ def test_an_ask_names_its_containers_and_holds_for_its_time() -> None:
 
 
 def test_an_ask_that_names_nobody_and_one_about_made_up_heat_pause_nothing() -> None:
-    asks = Asks().hear(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers=""), 0.0)
+    asks = BackOffRequests().hear(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers=""), 0.0)
     assert not asks.standing(1.0, simulated=True)
     event = replace(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers="vllm"), simulated=True)
-    asks = Asks().hear(event, 0.0)
+    asks = BackOffRequests().hear(event, 0.0)
     assert not asks.standing(1.0, simulated=False)
     assert asks.standing(1.0, simulated=True)

@@ -11,7 +11,7 @@ from aiidpd.alerts.state import Alert, Change, Key, Stage, Transition, step
 from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.forecast.forecast import Foresight
+from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
@@ -42,7 +42,7 @@ class Bench:
         self.memory = Memory()
         self.alerts: Mapping[Key, Alert] = {}
         self.told: list[tuple[float, Transition]] = []
-        self.foreseen: tuple[Foresight, ...] = ()
+        self.foreseen: tuple[Forecast, ...] = ()
 
     def see(self, *gpus: GpuReading, faults: Iterable[GpuFault] = (), xids: Iterable[XidEvent] = ()) -> None:
         """Take one reading of ``gpus``."""

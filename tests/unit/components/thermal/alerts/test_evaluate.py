@@ -15,7 +15,7 @@ from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.alerts.throttling import growth
 from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy, GpuLimits
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
@@ -72,7 +72,7 @@ def test_a_margin_of_the_cards_own_is_never_taken_for_a_temperature():
 
 
 def test_the_limits_of_one_gpu_can_be_its_own():
-    own = AlarmPolicy(
+    own = AlertSettings(
         overrides={"GPU-b": GpuLimits(warning_celsius=70.0), "0": GpuLimits(warning_celsius=60.0)},
     )
     bench = Bench(Policies(own))
@@ -408,7 +408,7 @@ def test_another_card_in_the_same_place_is_a_lost_one():
 
 
 def test_how_many_there_must_be_can_be_said():
-    bench = Bench(Policies(AlarmPolicy(expected_gpus=2)))
+    bench = Bench(Policies(AlertSettings(expected_gpus=2)))
     bench.see(COOL)
     assert bench.firing == {rules.COUNT_CHANGED}
 

@@ -8,25 +8,25 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.alerts.manager import AlertBoard
-from aiidpd.alerts.store import AlertKeeper
+from aiidpd.alerts.manager import AlertManager
+from aiidpd.alerts.store import AlertStore
 from aiidpd.components.thermal.alerts.evaluate import Policies
-from aiidpd.components.thermal.alerts.evaluator import GpuWatch, WatchMemory
+from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator, EvaluatorMemory
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
-from aiidpd.components.thermal.forecast.metrics import ForesightCollector
+from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Health
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
-from aiidpd.platform.statefile import KeptFile
+from aiidpd.platform.statefile import JsonFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock, settle
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID
@@ -60,18 +60,18 @@ class House:
         self.events: list[Event] = []
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
-        health = Health(clock, self.bus)
-        keeper = AlertKeeper(KeptFile(folder / "alerts.json"), clock, health, boot=boot)
-        self.board = AlertBoard(clock, self.bus, health, keeper)
+        health = Conditions(clock, self.bus)
+        keeper = AlertStore(JsonFile(folder / "alerts.json"), clock, health, boot=boot)
+        self.board = AlertManager(clock, self.bus, health, keeper)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
         self.file = BaselineFile(folder / "baselines.json")
-        self.memory = WatchMemory(Latest(clock, max_age=3.0), self.file)
+        self.memory = EvaluatorMemory(Latest(clock, max_age=3.0), self.file)
 
     def worker(self) -> ThermalWorker:
         """Build a worker as the supervisor has it built."""
         policies = Policies()
         feed = self.board.feed("thermal", rules(policies.alarms))
-        watch = GpuWatch(policies, self.memory, feed=feed, bus=self.bus, clock=self.clock)
+        watch = AlertEvaluator(policies, self.memory, feed=feed, bus=self.bus, clock=self.clock)
         return ThermalWorker(self.library, ThermalPolicy(), self.latest, self.bus, self.clock, watch=watch)
 
     async def run(self, seconds: float) -> None:
@@ -214,7 +214,7 @@ async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) ->
     house.memory.memory = replace(house.memory.memory, baselines=known)
     house.memory.loaded = True
     await house.run(200)
-    registry = build_registry({"foresight": ForesightCollector(house.memory.foreseen)})
+    registry = build_registry({"foresight": ForecastCollector(house.memory.foreseen)})
 
     def served() -> dict[str, float]:
         return {

@@ -19,10 +19,10 @@ from aiidpd.components.thermal.energy.attribution import (
     bounded,
     share_out,
 )
-from aiidpd.components.thermal.energy.counter import Meter, Method, advance
+from aiidpd.components.thermal.energy.counter import EnergyCounter, Method, advance
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, cost_of_million, per_token
-from aiidpd.components.thermal.energy.series import Trace
+from aiidpd.components.thermal.energy.series import CumulativeSeries
 from aiidpd.components.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
@@ -45,8 +45,8 @@ def process(pid: int, memory: float | None, container: str | None) -> GpuProcess
     return GpuProcess(pid, "compute", "python", memory, container)
 
 
-def run(steps: list[tuple[float, float | None, float | None]]) -> tuple[Meter, float]:
-    meter, total = Meter(), 0.0
+def run(steps: list[tuple[float, float | None, float | None]]) -> tuple[EnergyCounter, float]:
+    meter, total = EnergyCounter(), 0.0
     for at, counter, power in steps:
         meter, joules = advance(meter, reading(counter, power), at)
         total += joules
@@ -67,7 +67,7 @@ steps = st.lists(
 def test_energy_never_falls_and_never_exceeds_what_a_card_can_draw(
     given_: list[tuple[float, float | None, float | None]],
 ) -> None:
-    meter, at, before = Meter(), 0.0, 0.0
+    meter, at, before = EnergyCounter(), 0.0, 0.0
     for elapsed, counter, power in given_:
         at += elapsed
         meter, joules = advance(meter, reading(counter, power), at)
@@ -184,7 +184,7 @@ def generation(start: float, end: float, tokens: int) -> Generation:
 
 
 def test_a_token_s_energy_and_its_cost_with_honest_bounds() -> None:
-    trace = Trace(tuple((float(second), second * 200.0) for second in range(11)))  # a steady 200 W
+    trace = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))  # a steady 200 W
     found = per_token(generation(2.0, 7.0, 100), trace)
     assert found is not None
     assert found.joules == pytest.approx(10.0)
@@ -203,7 +203,7 @@ def test_the_bounds_hold_whatever_happened_between_two_readings(
         total += power
         points.append((float(second), total))
     end = min(12.0, start + split * 2 + 0.01)
-    found = Trace(tuple(points)).between(start, end)
+    found = CumulativeSeries(tuple(points)).between(start, end)
     assert found is not None
     joules, error = found
     for early in (True, False):
@@ -222,7 +222,7 @@ def test_the_bounds_hold_whatever_happened_between_two_readings(
     ("start", "end", "tokens"), [(-1.0, 2.0, 5), (2.0, 11.0, 5), (3.0, 3.0, 5), (2.0, 3.0, 0)]
 )
 def test_what_is_not_on_record_has_no_figure(start: float, end: float, tokens: int) -> None:
-    trace = Trace(tuple((float(second), second * 200.0) for second in range(11)))
+    trace = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))
     assert per_token(generation(start, end, tokens), trace) is None
 
 

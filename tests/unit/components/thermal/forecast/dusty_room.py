@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from aiidpd.components.thermal.forecast.baseline import Baselines, LearningPolicy
-from aiidpd.components.thermal.forecast.forecast import Foresight, ForesightPolicy, GpuCourse, foresee
+from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.signals.checked import Look
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from tests.unit.components.thermal.alerts.evaluating import COOL
 
 HOUR = 3600.0
@@ -27,8 +27,8 @@ class Room:
     def __init__(self, card: Card, seed: int = 4) -> None:
         self.clean = self.card = card
         self.rng = random.Random(seed)
-        self.policy = ForesightPolicy(learning=LearningPolicy(young=NEW))
-        self.alarms = AlarmPolicy()
+        self.policy = ForecastPolicy(learning=LearningPolicy(young=NEW))
+        self.alarms = AlertSettings()
         self.now = 0.0
         self.season = 0.0
         self.state = CardState(40.0)
@@ -69,13 +69,13 @@ class Room:
         if foresight.drift_ratio is not None:
             self.shown.append(foresight.drift_ratio)
 
-    def _foresee(self, temperature: float) -> Foresight:
+    def _foresee(self, temperature: float) -> Forecast:
         reading = replace(
             COOL,
             temperature_celsius=temperature,
             power_watts=self.state.power_watts + self.rng.uniform(-3, 3),
             fan_ratio=round(self.state.fan_ratio, 2),
         )
-        look = Look(reading, self.now, _STEP, self.alarms.limits, temperature=temperature)
-        self.course, self.known, foresight = foresee(self.course, self.known, look, self.policy)
+        look = CheckedGpu(reading, self.now, _STEP, self.alarms.limits, temperature=temperature)
+        self.course, self.known, foresight = forecast(self.course, self.known, look, self.policy)
         return foresight

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.forecast.baseline import LearningPolicy, learn
-from aiidpd.components.thermal.forecast.forecast import Foresight, ForesightPolicy
+from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation, expect, fit
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.signals.thresholds import AlarmPolicy
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
 
 HOUR = 3600.0
@@ -34,7 +34,7 @@ class Rig:
         self.rng = random.Random(11)
 
     @property
-    def foreseen(self) -> Foresight:
+    def foreseen(self) -> Forecast:
         return self.bench.foreseen[0]
 
     def reading(self, load: float) -> GpuReading:
@@ -173,7 +173,7 @@ def days(rig: Rig, course: Iterable[Callable[[Card], Card]]) -> float | None:
 def slow_bench() -> Bench:
     # A card that is known after 3 hours of settled work, where it would be a day: that much less to simulate.
     policies = Policies(
-        AlarmPolicy(longest_gap=20.0), ForesightPolicy(learning=LearningPolicy(young=3 * HOUR))
+        AlertSettings(longest_gap=20.0), ForecastPolicy(learning=LearningPolicy(young=3 * HOUR))
     )
     return Bench(policies, period=10.0)
 

@@ -13,13 +13,13 @@ from aiidpd.components.thermal.governor.decide import step
 from aiidpd.components.thermal.governor.state import Effect, GovernorPolicy, GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
-from aiidpd.components.thermal.polling import Cadence, Pace, follow
+from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
 
 UUID = "GPU-0"
 TOP_HERTZ = 2.6e9
 ON = GovernorPolicy(mode=Mode.ON)
-_LOOKS, _CADENCE = ThermalPolicy(), Cadence()
+_LOOKS, _CADENCE = ThermalPolicy(), PollSettings()
 
 
 def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
@@ -88,7 +88,7 @@ class Rig:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._at = CardState(self.temperature)
-        self._pace = Pace(self.seconds or _LOOKS.interval)
+        self._pace = PollRate(self.seconds or _LOOKS.interval)
         self._set = self.card, 0.0, 0.0, self.card
         self._coming: list[tuple[float, Command]] = []
 
@@ -117,7 +117,7 @@ class Rig:
         celsius, watts = float(round(at.temperature_celsius + noise)), float(round(at.power_watts))
         seen = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
         if not self.seconds:
-            self._pace = follow(self._pace, seen, _LOOKS, _CADENCE)
+            self._pace = next_rate(self._pace, seen, _LOOKS, _CADENCE)
         self.state, effects = step(self.state, seen, self.now, self.policy)
         self.effects += effects
         for effect in effects:

@@ -12,14 +12,14 @@ import pytest
 
 from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
-from aiidpd.components.thermal.governor.controller import Governor
-from aiidpd.components.thermal.governor.journal import NAME, Baseline, LeaseFile
+from aiidpd.components.thermal.governor.controller import GovernorController
+from aiidpd.components.thermal.governor.journal import NAME, Baseline, RestoreJournal
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
 from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Finding, Health
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
@@ -81,14 +81,14 @@ class House:
         self.latest: Latest[GovernanceView] = Latest(clock, 5.0)
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
-        self.health = Health(clock, self.bus)
+        self.health = Conditions(clock, self.bus)
         self.governor = self.made(ON)
 
-    def made(self, policy: GovernorPolicy) -> Governor:
-        return Governor(
+    def made(self, policy: GovernorPolicy) -> GovernorController:
+        return GovernorController(
             self.gpus,
             policy,
-            LeaseFile(self.path, boot_id="this boot"),
+            RestoreJournal(self.path, boot_id="this boot"),
             latest=self.latest,
             tally=self.tally,
             bus=self.bus,
@@ -107,7 +107,7 @@ class House:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Condition]:
         return [finding for finding in self.health.findings() if finding.code.startswith("gpu_governor")]
 
     def limit(self, uuid: str = UUID) -> float | None:
@@ -117,7 +117,7 @@ class House:
         return dict(json.loads(self.path.read_text())["gpus"]) if self.path.exists() else {}
 
     def leave(self, boot: str = "this boot", **gpus: Baseline) -> None:
-        LeaseFile(self.path, boot_id=boot).write(gpus)
+        RestoreJournal(self.path, boot_id=boot).write(gpus)
 
 
 @pytest.fixture
@@ -458,7 +458,7 @@ async def test_prometheus_sees_level_limit_and_counts(house: House) -> None:
 
 
 def test_a_write_that_was_overtaken_does_not_bring_a_lease_back(tmp_path: Path) -> None:
-    file = LeaseFile(tmp_path / NAME)
+    file = RestoreJournal(tmp_path / NAME)
     late = file.writing({UUID: CARD})
     file.write({})
     late()
@@ -468,11 +468,11 @@ def test_a_write_that_was_overtaken_does_not_bring_a_lease_back(tmp_path: Path) 
 
 
 def test_a_lease_reads_as_it_was_written(tmp_path: Path) -> None:
-    file = LeaseFile(tmp_path / NAME)
+    file = RestoreJournal(tmp_path / NAME)
     gpus = {UUID: CARD, OTHER: Baseline(1, "Karte „zwei“", None)}
     file.write(gpus)
 
     assert file.read().gpus == gpus
     assert not file.stale(file.read())
-    assert LeaseFile(tmp_path / NAME, boot_id="another").stale(file.read())
+    assert RestoreJournal(tmp_path / NAME, boot_id="another").stale(file.read())
     assert list(tmp_path.iterdir()) == [file.path]

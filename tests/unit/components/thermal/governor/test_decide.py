@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
 from aiidpd.components.thermal.governor.decide import over_target, step
-from aiidpd.components.thermal.governor.ladder import LadderPolicy, Lever
+from aiidpd.components.thermal.governor.ladder import Actuator, LadderPolicy
 from aiidpd.components.thermal.governor.refusals import refused
 from aiidpd.components.thermal.governor.state import (
     BackOff,
@@ -327,7 +327,7 @@ def test_without_the_right_it_goes_on_as_a_dry_run_and_nothing_counts_as_touched
 def test_a_lever_that_the_card_does_not_have_is_left_out_at_once() -> None:
     state, move = hot_move()
     state, refusal = refused(state, move, move.commands[0], fault("NOT_SUPPORTED", 3), retry_at=10.0)
-    assert refusal.lever is Lever.POWER
+    assert refusal.lever is Actuator.POWER
     state, move = hot_move(state, 5.0)
 
     assert [type(command) for command in move.commands] == [LockClocks]
