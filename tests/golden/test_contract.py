@@ -1,0 +1,106 @@
+"""What scripts, dashboards and people rely on, as it is written out: a change of it is seen in a diff."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aiidpd.api import openapi
+from aiidpd.api.routes import ROUTES
+from aiidpd.cli.main import main
+from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.config.load import describe, load
+from aiidpd.wiring.alarms import alarm_policies
+from tests.golden.golden import as_text, equals_golden, rows
+
+PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
+LOADED = load(None, {}, default_path=Path("/nonexistent"))
+KIND = re.compile(
+    r"(alert|backup|bench|config|container|control|daemon|engine|finding|gpu|history|incident|metrics|worker)"
+    r"\.([a-z_]+|\{\})"
+)
+FILES = ("json", "sock", "toml", "log", "md", "lock")
+
+
+def test_the_description_of_the_api() -> None:
+    equals_golden(as_text(openapi.describe(ROUTES, "1.2.3")), "openapi.json")
+
+
+def test_the_alerts_by_the_default_configuration() -> None:
+    found = rules(alarm_policies(LOADED.settings.gpu).alarms)
+    head = ("name", "severity", "dwell", "keep_firing", "stale_after", "looks_back", "runbook")
+    figures = [
+        (
+            rule.name,
+            rule.severity.name.lower(),
+            *(f"{getattr(rule, name):g}" for name in head[2:6]),
+            rule.runbook,
+        )
+        for rule in found
+    ]
+    words = [
+        line
+        for rule in found
+        for line in (
+            (),
+            (rule.name,),
+            ("meaning", rule.meaning),
+            ("summary", rule.summary),
+            ("remedy", rule.remedy),
+        )
+    ]
+    equals_golden(rows(head, *figures, *words), "alert_rules.txt")
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts in ``tree``; what a text fills in stands as ``{}``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+
+
+def test_every_kind_of_event_that_the_source_names() -> None:
+    settings = {key for key, _, _ in describe(LOADED)}
+    texts = {text for file in PACKAGE.rglob("*.py") for text in _texts(ast.parse(file.read_text()))}
+    kinds = {
+        text for text in texts - settings if KIND.fullmatch(text) and text.partition(".")[2] not in FILES
+    }
+    equals_golden(rows(*((kind,) for kind in sorted(kinds))), "event_kinds.txt")
+
+
+def _help(*command: str) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as ended:
+        main([*command, "--help"])
+    assert ended.value.code == 0
+    return said.getvalue()
+
+
+def _commands(text: str) -> list[str]:
+    """Return the commands that a help text lists."""
+    _, found, listed = text.partition("\ncommands:\n")
+    return re.findall(r"^    (\w+)", listed, re.MULTILINE) if found else []
+
+
+def _helps(*command: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    text = _help(*command)
+    yield command, text
+    for name in _commands(text):
+        yield from _helps(*command, name)
+
+
+def test_the_help_of_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("AIIDPCTL_SOCKET", raising=False)
+    found = list(_helps())
+    assert len(found) > 20
+    text = "\n".join(f"$ {' '.join(('aiidpctl', *command))} --help\n{said}" for command, said in found)
+    equals_golden(text, "help.txt")
