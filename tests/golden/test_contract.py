@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from aiidpd.alerts.state import Change
 from aiidpd.api import openapi
 from aiidpd.api.routes import ROUTES
 from aiidpd.cli.main import main
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.config.load import describe, load
+from aiidpd.kernel.supervisor import Ending
 from aiidpd.wiring.alarms import alarm_policies
 from tests.golden.golden import as_text, equals_golden, rows
 
@@ -67,12 +69,28 @@ def _texts(tree: ast.AST) -> Iterator[str]:
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
 
 
+def _words(tree: ast.AST) -> Iterator[str]:
+    """Yield the single words that functions in ``tree`` are called with; a class is none."""
+    for node in ast.walk(tree):
+        called = isinstance(node, ast.Call) and not ast.unparse(node.func)[0].isupper()
+        for value in node.args if called and isinstance(node, ast.Call) else ():
+            if isinstance(value, ast.Constant) and re.fullmatch(r"[a-z_]+", str(value.value)):
+                yield str(value.value)
+
+
 def test_every_kind_of_event_that_the_source_names() -> None:
     settings = {key for key, _, _ in describe(LOADED)}
-    texts = {text for file in PACKAGE.rglob("*.py") for text in _texts(ast.parse(file.read_text()))}
-    kinds = {
-        text for text in texts - settings if KIND.fullmatch(text) and text.partition(".")[2] not in FILES
-    }
+    kinds = {f"alert.{change}" for change in Change} | {f"worker.{ending}" for ending in Ending}
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        named = {
+            text
+            for text in set(_texts(tree)) - settings
+            if KIND.fullmatch(text) and text.partition(".")[2] not in FILES
+        }
+        kinds |= named
+        if "container.{}" in named:
+            kinds |= {f"container.{word}" for word in _words(tree)}
     equals_golden(rows(*((kind,) for kind in sorted(kinds))), "event_kinds.txt")
 
 

@@ -1,0 +1,124 @@
+"""A state directory that an earlier daemon wrote is read, written back equal, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from aiidpd.alerts import codec as alerts
+from aiidpd.components.containers.pause.journal import PauseJournal
+from aiidpd.components.thermal.energy import state as energy
+from aiidpd.components.thermal.forecast import baseline_file as baselines
+from aiidpd.components.thermal.governor.journal import RestoreJournal, current_boot
+from aiidpd.incidents.store import IncidentStore
+from aiidpd.kernel.events import Severity
+from tests.golden.golden import as_text, equals_golden
+from tests.golden.observed import BOOT, ENDED, LEARNT, steady
+from tests.golden.simulated import BEGAN, CONFIG, simulated
+
+AWAY = 30.0  # seconds
+
+
+def same(path: Path, written: bytes) -> None:
+    """Fail where ``written`` says something else than the file, but for who wrote it and when."""
+    clean = steady(Path("/nonexistent"))
+    assert clean(written.decode()) == clean(path.read_bytes().decode())
+
+
+def test_the_alerts_are_read_and_written_back(state: Path) -> None:
+    found = alerts.decode((state / "alerts.json").read_bytes())
+    assert {each.alert for each in found} == {"GpuTemperatureWarning", "GpuTemperatureCritical"}
+    same(state / "alerts.json", alerts.encode(found))
+
+
+def test_the_account_of_energy_is_read_and_written_back(state: Path) -> None:
+    data = (state / "energy.json").read_bytes()
+    time = json.loads(data)["saved_at"]
+    found = energy.decode(data, time, 1000.0)
+    assert [gpu.uuid for gpu in found.gpus] == ["GPU-SIMULATED-0", "GPU-SIMULATED-1"]
+    assert found.shares
+    written = json.loads(energy.encode(found.since, found.gpus, found.shares, time, 1000.0))
+    before = json.loads(data)
+    for gpu in (*written["gpus"], *before["gpus"]):
+        # Of this process: which second its clock showed, and the power just then.
+        for name in ("at", "counter_at", "power"):
+            del gpu["meter"][name]
+        for name in ("age", "counter_age"):
+            gpu[name] = round(gpu[name], 6)
+    assert written == before
+
+
+def test_the_baselines_are_read_and_written_back(state: Path) -> None:
+    data = (state / "gpu-baselines.json").read_bytes()
+    found = baselines.decode(data)
+    assert found == LEARNT
+    assert baselines.encode(found) == data
+
+
+def test_the_lease_of_the_governor_is_read_and_written_back(state: Path, tmp_path: Path) -> None:
+    name = "governor.lease.json"
+    found = RestoreJournal(state / name, BOOT).read()
+    assert (found.boot_id, found.pid) == (BOOT, 1)
+    assert {gpu.power_limit_watts for gpu in found.gpus.values()} == {300.0}
+    RestoreJournal(tmp_path / name, BOOT).write(found.gpus)
+    same(state / name, (tmp_path / name).read_bytes())
+
+
+def test_the_lease_of_pauses_is_read_and_written_back(state: Path, tmp_path: Path) -> None:
+    name = "pauses.lease.json"
+    found = PauseJournal(state / name).read()
+    assert [pause.name for pause in found] == ["SIMULATED-vllm-openai-0"]
+    PauseJournal(tmp_path / name).writing(found)()
+    same(state / name, (tmp_path / name).read_bytes())
+
+
+def test_the_incidents_are_read(state: Path) -> None:
+    store = IncidentStore(state / "incidents")
+    assert [each["state"] for each in store.summaries()] == ["complete", "recording"]
+    for identity in store.identities():
+        document = store.read(identity, 10_000)
+        assert document["triggers"][0]["kind"] == "gpu.emergency"
+        for gpu in document["gpus"]:
+            assert gpu["columns"][:2] == ["time", "temperature_celsius"]
+            assert len(gpu["data"]) > 80
+            assert all(len(row) == len(gpu["columns"]) for row in gpu["data"])
+
+
+async def test_a_daemon_goes_on_where_the_last_one_was_killed(state: Path, tmp_path: Path) -> None:
+    shutil.copytree(state, tmp_path / "state")
+    (tmp_path / "state" / "lock").write_text("1\n")
+    for name in ("alerts.json", "governor.lease.json"):  # it is the same boot
+        file = tmp_path / "state" / name
+        file.write_text(file.read_text().replace(BOOT, current_boot()))
+    alerted = {
+        (each.alert, each.subject): each.since for each in alerts.decode((state / "alerts.json").read_bytes())
+    }
+    spent = {
+        gpu.uuid: gpu.meter.joules
+        for gpu in energy.decode((state / "energy.json").read_bytes(), ENDED, 0.0).gpus
+    }
+    # New simulated cards are cool: by these limits what was too hot still is.
+    config = CONFIG.replace("= 55", "= 30").replace("= 62", "= 35")
+    async with simulated(tmp_path, ENDED + AWAY, config) as daemon:
+        standing = (await daemon.get("/v1/alerts"))["alerts"]
+        incidents = (await daemon.get("/v1/incidents"))["incidents"]
+        events = (await daemon.get("/v1/events", limit=1000))["events"]
+        history = await daemon.lines("/v1/gpus/history", gpu="0", since=ENDED - 60, until=ENDED)
+        await daemon.advance(5.0)
+        later = await daemon.get("/v1/gpus/energy")
+        leases = sorted(file.name for file in daemon.state.glob("*.lease.json"))
+    assert (
+        alerted.items() <= {(alert["name"], alert["subject"]): alert["since"] for alert in standing}.items()
+    )
+    assert all(gpu["joules"] > spent[gpu["uuid"]] for gpu in later["gpus"])
+    assert later["since"] == BEGAN
+    assert [each["state"] for each in incidents][:2] == ["complete", "interrupted"]
+    kinds = [event["kind"] for event in events]
+    assert kinds.count("daemon.starting") == 2
+    assert "alert.restored" in kinds
+    assert kinds.count("gpu.governor_lease_void") == 2
+    assert [event["id"] for event in events] == sorted({event["id"] for event in events})
+    assert {event["severity"] for event in events} <= {each.name.lower() for each in Severity}
+    assert leases == []
+    equals_golden(as_text(history[-5:]), "documents/gpus_history.json")
