@@ -121,7 +121,7 @@ class Simulated:
 
     async def metrics(self) -> str:
         """Return the page for Prometheus."""
-        page: Any = Scraped.exposition
+        page: Any = Scraped.exposition  # which reads the socket in ``folder``, whoever's that is
         return str(await anyio.to_thread.run_sync(page, self))
 
     async def _quiet(self) -> None:
