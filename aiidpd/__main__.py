@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give every GPU its default power limit and unlocked clocks, whatever it had before",
     )
+    restore.add_argument(
+        "--state-directory",
+        type=Path,
+        metavar="DIR",
+        help="where the leases are; default: daemon.state_directory, also of a configuration that is broken",
+    )
     restore.set_defaults(command=_restore_gpus)
     about = "run the daemon in a folder, on what this machine has; what is missing is SIMULATED"
     demo = commands.add_parser("demo", help=about, description=about)
@@ -86,7 +92,9 @@ def _run(options: argparse.Namespace) -> int:
 def _restore_gpus(options: argparse.Namespace) -> int:
     from aiidpd.daemon.restore import restore_gpus
 
-    return restore_gpus(options.config, os.environ, to_default=options.to_default)
+    return restore_gpus(
+        options.config, os.environ, state_directory=options.state_directory, to_default=options.to_default
+    )
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -2,30 +2,33 @@
 
 And it lets the containers go on that were paused for a GPU's sake. systemd runs it after each end of the
 service (ExecStopPost=): after a clean one there is nothing to do, and that is found without touching the
-driver or the Docker Engine.
+driver or the Docker Engine. It needs no valid configuration: what it needs is in the leases, and where they
+are is read from what is left of the configuration.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import anyio
 
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
+from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.journal import JournalUnusable as PausesUnusable
-from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.client import NvmlLibrary
-from aiidpd.components.thermal.governor.journal import NAME, JournalUnusable, RestoreJournal
+from aiidpd.components.thermal.governor.journal import NAME, JournalEntry, JournalUnusable, RestoreJournal
 from aiidpd.components.thermal.governor.restore import default_outcome, restore
 from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.config.load import load
 from aiidpd.config.model import Settings
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.config.salvage import salvage
+from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.platform.lock import StateLock
 
 DONE: Final = 0
@@ -34,26 +37,45 @@ _START_WITHIN = 8.0  # seconds: systemd gives a stop ten
 _ENGINE_WITHIN = 6.0
 
 
-def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default: bool = False) -> int:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What of the configuration restoring needs: where the leases are, and what they may not say themselves.
+
+    ``broken`` is what is wrong with the configuration, empty where nothing is.
+    """
+
+    state: Path
+    gpu_call_timeout: float
+    engine: EngineAddress
+    broken: str = ""
+
+
+def restore_gpus(
+    config: Path | None,
+    environ: Mapping[str, str],
+    *,
+    state_directory: Path | None = None,
+    to_default: bool = False,
+) -> int:
     """Restore what the leases name; return the exit code: 0 nothing is left, 1 something is.
 
     GPUs get their limits and clocks back, and containers that were paused go on, side by side: what holds up
-    one does not hold up the other. With ``to_default`` every GPU gets its default power limit and unlocked
-    clocks, whatever the lease says.
+    one does not hold up the other. The leases are in ``state_directory``, else where the configuration says;
+    one that can't be used is told, and no reason not to restore. With ``to_default`` every GPU gets its
+    default power limit and unlocked clocks, whatever the lease says.
 
-    Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the configuration can't be used or a daemon
+    Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the state folder can't be used or a daemon
     runs on it: that one restores by itself.
     """
-    settings = load(config, environ).settings
-    state = settings.daemon.state_directory
-    gpus, pauses = RestoreJournal(state / NAME), PauseJournal(state / PAUSES)
+    means = find_means(config, environ, state_directory)
+    gpus, pauses = RestoreJournal(means.state / NAME), PauseJournal(means.state / PAUSES)
     codes: list[int] = []
 
     async def restore_gpus_of_lease() -> None:
-        codes.append(await gpus_back(gpus, settings, _say, to_default=to_default))
+        codes.append(await gpus_back(gpus, means.gpu_call_timeout, _say, to_default=to_default))
 
     async def containers_back() -> None:
-        codes.append(await _containers(pauses, settings))
+        codes.append(await _containers(pauses.path, means.engine))
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
@@ -62,19 +84,53 @@ def restore_gpus(config: Path | None, environ: Mapping[str, str], *, to_default:
             if pauses.path.exists():
                 group.start_soon(containers_back)
 
-    if not to_default and not gpus.path.exists() and not pauses.path.exists():
+    nothing = not to_default and not gpus.path.exists() and not pauses.path.exists()
+    if means.broken:
+        _say(means.broken)
+        found = "there is nothing to put back" if nothing else "putting back needs no more than the leases"
+        _say(f"{found} in {means.state}")
+    if nothing:
         return DONE
-    with StateLock.acquire(state):
+    with StateLock.acquire(means.state):
         anyio.run(run)
     return max(codes, default=DONE)
 
 
-async def _containers(lease: PauseJournal, settings: Settings) -> int:
+def find_means(config: Path | None, environ: Mapping[str, str], state_directory: Path | None) -> Means:
+    """Return the means that the configuration gives, as far as it can be read."""
+    try:
+        settings = load(config, environ).settings
+    except Misconfigured as error:
+        broken = str(error)
+    else:
+        containers = settings.containers
+        engine = EngineAddress(containers.socket, containers.call_timeout)
+        return Means(state_directory or settings.daemon.state_directory, settings.gpu.call_timeout, engine)
+    left, default = salvage(config, environ), Settings.model_construct()
+    folders = [state_directory] if state_directory else left.values("daemon", "state_directory")
+    # Where several say so, by a mistake or one over the other, it is where something was left.
+    holding = [folder for folder in folders if any((folder / name).exists() for name in (NAME, PAUSES))]
+    sockets = left.values("containers", "socket") or [default.containers.socket]
+    timeouts = left.values("containers", "call_timeout") or [default.containers.call_timeout]
+    gpu_timeouts = left.values("gpu", "call_timeout") or [default.gpu.call_timeout]
+    return Means(
+        state=[*holding, *folders, default.daemon.state_directory][0],
+        gpu_call_timeout=gpu_timeouts[0],
+        engine=EngineAddress(sockets[0], timeouts[0]),
+        broken=broken,
+    )
+
+
+async def _containers(path: Path, configured: EngineAddress) -> int:
     from aiidpd.components.containers.docker.client import DockerRuntime  # noqa: PLC0415 -- costs 0.2 s
 
-    timeout = min(settings.containers.call_timeout, _ENGINE_WITHIN / 2)
-    engine = DockerRuntime(settings.containers.socket, call_timeout=timeout)
     try:
+        said = PauseJournal(path).read_engine()
+        # Whoever paused them lets them go on, unless its socket has moved.
+        address = said if said and said.socket.exists() else configured
+        timeout = min(address.call_timeout, _ENGINE_WITHIN / 2)
+        engine = DockerRuntime(address.socket, call_timeout=timeout)
+        lease = PauseJournal(path, said or configured)
         return DONE if await put_back(engine, lease, within=_ENGINE_WITHIN, say=_say) else FAILED
     except PausesUnusable as error:
         _say(str(error))
@@ -82,12 +138,25 @@ async def _containers(lease: PauseJournal, settings: Settings) -> int:
 
 
 async def gpus_back(
-    lease: RestoreJournal, settings: Settings, say: Callable[[str], None], *, to_default: bool = False
+    lease: RestoreJournal, call_timeout: float, say: Callable[[str], None], *, to_default: bool = False
 ) -> int:
-    """Put back the GPUs of ``lease``, and tell it line by line; return the exit code."""
-    library = NvmlLibrary(call_timeout=settings.gpu.call_timeout, start_timeout=_START_WITHIN)
+    """Put back the GPUs of ``lease``, and tell it line by line; return the exit code.
+
+    A call to the driver may take ``call_timeout`` seconds, unless the lease says how long.
+    """
+    found: JournalEntry | None = None
     try:
-        return await (_to_default(lease, library, say) if to_default else _from(lease, library, say))
+        found = lease.read()
+        lease.call_timeout = found.call_timeout
+    except JournalUnusable as error:
+        if not to_default:
+            say(str(error))
+            return FAILED
+    library = NvmlLibrary(call_timeout=lease.call_timeout or call_timeout, start_timeout=_START_WITHIN)
+    try:
+        if to_default or found is None:
+            return await _to_default(lease, library, say)
+        return await _from(lease, found, library, say)
     except OSError as error:
         say(f"cannot write {lease.path}: {error.strerror or error}")
         return FAILED
@@ -95,12 +164,9 @@ async def gpus_back(
         await library.aclose()
 
 
-async def _from(file: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
-    try:
-        lease = file.read()
-    except JournalUnusable as error:
-        say(str(error))
-        return FAILED
+async def _from(
+    file: RestoreJournal, lease: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
+) -> int:
     if file.stale(lease):
         say("the lease is from before the machine was booted: the driver has forgotten what was set")
         file.write({})

@@ -6,6 +6,7 @@ something may not be as we found it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 _LARGEST: Final = 1 << 20
+_LONGEST: Final = 600.0  # seconds
 
 
 class JournalStore:
@@ -58,3 +60,13 @@ class JournalStore:
             fsync_directory(self.path.parent)
         else:
             write_atomic(self.path, content)
+
+
+def duration(value: object) -> float | None:
+    """Return ``value`` as seconds that a call may take, None where it makes no sense as that.
+
+    What is to be put back does not hang on it: there is a default.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and 0 < value <= _LONGEST else None

@@ -24,7 +24,7 @@ from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
-from aiidpd.components.containers.pause.journal import PauseJournal
+from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.state import PausePolicy
@@ -185,7 +185,7 @@ class Parts:
         return GovernorController(
             library,
             policy,
-            RestoreJournal(self.settings.daemon.state_directory / LEASE),
+            RestoreJournal(self.settings.daemon.state_directory / LEASE, call_timeout=gpu.call_timeout),
             latest=self.governance,
             tally=self._governor_tally,
             bus=self._bus,
@@ -232,7 +232,10 @@ class Parts:
         return PauseController(
             engine,
             self._back_off_asks,
-            PauseJournal(self.settings.daemon.state_directory / PAUSES),
+            PauseJournal(
+                self.settings.daemon.state_directory / PAUSES,
+                EngineAddress(containers.socket, containers.call_timeout),
+            ),
             memory=self.pauses,
             teller=teller,
             clock=self._clock,

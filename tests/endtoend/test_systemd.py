@@ -202,6 +202,19 @@ def test_a_wrong_configuration_ends_the_start_for_good(service: Service) -> None
     service.said("libary")
 
 
+def test_a_start_with_a_wrong_configuration_still_puts_back_what_stands(service: Service) -> None:
+    lease = "/var/lib/aiidpd/governor.lease.json"
+    left = {"version": 1, "boot_id": "another", "pid": 1, "written_at": 0, "gpus": {}}
+    service.machine.shell("install -d -o aiidpd -g aiidpd -m 750 /var/lib/aiidpd")
+    service.machine.write(lease, json.dumps(left))
+    service.machine.shell(f"chown aiidpd:aiidpd {lease}")
+    service.configure('[gpu]\nlibary = "nvml"\n')
+    assert service.machine.run("systemctl", "start", "aiidpd", check=False).returncode != 0
+    service.said("the lease is from before the machine was booted")
+    service.machine.shell(f"test ! -e {lease}")
+    assert service.show("ExecMainStatus") == "2"
+
+
 def test_root_and_members_may_look_and_strangers_may_not(service: Service) -> None:
     service.start()
     service.ctl("status")

@@ -32,8 +32,6 @@ from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.worker import ThermalWorker
-from aiidpd.config.model import Settings
-from aiidpd.config.tables.gpu import Gpu
 from aiidpd.daemon.restore import gpus_back
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
@@ -134,7 +132,6 @@ class Lane:
         self.fake = FakeNvml(folder, library)
         os.environ.update(self.fake.env)
         self.lease = folder / NAME
-        self.settings = Settings(gpu=Gpu.model_validate({"call_timeout": f"{CALL_TIMEOUT}s"}))
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
         # Orphans (the NVML child of a daemon that was killed) become ours, so that their end can be awaited.
@@ -222,7 +219,7 @@ class Lane:
     def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
         if self.lease.exists():
-            anyio.run(gpus_back, RestoreJournal(self.lease), self.settings, lambda _: None)
+            anyio.run(gpus_back, RestoreJournal(self.lease), CALL_TIMEOUT, lambda _: None)
 
     def wait_for_a_moment(self, watts: int) -> None:
         if self.random.random() < 0.1:  # some in the middle of a start

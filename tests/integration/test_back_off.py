@@ -99,8 +99,8 @@ class Site:
                 await anyio.sleep(0.05)
         assert await self.state(self.bystander) == "paused"
 
-    async def command(self) -> subprocess.CompletedProcess[str]:
-        arguments = ["restore-gpus", "--config", str(self.folder / "aiidpd.toml")]
+    async def command(self, *options: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["restore-gpus", "--config", str(self.folder / "aiidpd.toml"), *options]
 
         def run() -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "aiidpd", *arguments]
@@ -174,6 +174,31 @@ async def test_after_kill_9_the_command_lets_it_go_on(site: Site) -> None:
     assert f"container {site.victim}: it goes on" in done.stderr
     await site.all_is_as_it_was()
     assert (await site.command()).stderr == ""
+
+
+async def test_after_kill_9_it_goes_on_with_a_broken_configuration_too(site: Site) -> None:
+    kill(await site.hot())
+    config = site.folder / "aiidpd.toml"
+    broken = config.read_text().replace(f'socket = "{site.socket}"', "socket = nowhere")
+    config.write_text(broken)
+    done = await site.command()
+    assert done.returncode == 0, done.stderr
+    assert str(config) in done.stderr
+    assert f"container {site.victim}: it goes on" in done.stderr
+    await site.all_is_as_it_was()
+
+
+async def test_without_any_configuration_the_lease_says_where_the_engine_is(
+    site: Site, proxy: DockerProxy
+) -> None:
+    site.socket = proxy.socket
+    kill(await site.hot())
+    (site.folder / "aiidpd.toml").unlink()
+    proxy.requests.clear()
+    done = await site.command("--state-directory", str(site.folder / "state"))
+    assert done.returncode == 0, done.stderr
+    assert any("/unpause" in request for request in proxy.requests)
+    await site.all_is_as_it_was()
 
 
 async def test_after_kill_9_the_next_start_lets_it_go_on_with_the_governor_off_too(site: Site) -> None:

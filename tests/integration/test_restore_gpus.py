@@ -179,6 +179,62 @@ def test_a_damaged_lease_is_kept_and_the_way_out_works(site: Site) -> None:
     assert not site.lease.path.exists()
 
 
+def test_after_kill_9_a_broken_configuration_keeps_nothing_from_being_put_back(site: Site) -> None:
+    daemon = governed(site)
+    daemon.kill()
+    daemon.wait()
+    site.config.write_text(site.config.read_text() + '[nothing]\nof = "ours"\n')
+    assert site.start().wait(PATIENCE) == 2
+    assert not site.baseline
+
+    done = site.command()
+    assert done.returncode == 0, done.stderr
+    assert "nothing" in done.stderr
+    assert "is back at its baseline" in done.stderr
+    assert site.baseline
+
+
+@pytest.mark.parametrize("broken", ["[gpu\n", "call_timeout = 1s\n", "\x00", "[[[\n"])
+def test_a_file_that_is_no_toml_still_says_where_the_leases_are(site: Site, broken: str) -> None:
+    site.leave()
+    site.config.write_text(site.config.read_text() + broken)
+    done = site.command()
+
+    assert done.returncode == 0, done.stderr
+    assert str(site.config) in done.stderr
+    assert site.baseline
+
+
+def test_without_any_configuration_the_state_folder_can_be_named(site: Site) -> None:
+    site.leave()
+    site.config.unlink()
+    done = site.command("--state-directory", str(site.folder / "state"))
+
+    assert done.returncode == 0, done.stderr
+    assert "does not exist" in done.stderr
+    assert site.baseline
+
+
+def test_a_broken_configuration_and_nothing_left_behind_is_told_and_no_failure(site: Site) -> None:
+    site.config.write_text(site.config.read_text() + "[gpu\n")
+    done = site.command()
+
+    assert done.returncode == 0
+    assert str(site.config) in done.stderr
+    assert "nothing to put back" in done.stderr
+
+
+def test_what_can_not_be_put_back_is_1_with_a_broken_configuration_too(site: Site) -> None:
+    site.leave()
+    site.config.write_text("[gpu\n" + site.config.read_text())
+    site.fake.set({SET: 4})
+    done = site.command()
+
+    assert done.returncode == 1
+    assert "cannot restore GPU 0 (card)" in done.stderr
+    assert site.lease.path.exists()
+
+
 def test_beside_a_daemon_that_runs_it_does_nothing(site: Site) -> None:
     site.leave()
     site.fake.set({SET: 999})  # so that the daemon can't restore it first

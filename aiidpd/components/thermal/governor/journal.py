@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from aiidpd.components.thermal.commands import Command, ResetClocks, SetPowerLimit
 from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.platform.lease import JournalStore
+from aiidpd.platform.lease import JournalStore, duration
 
 NAME: Final = "governor.lease.json"
 _VERSION = 1
@@ -55,12 +55,17 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """The GPUs, by UUID, that may not be at their baseline; from which boot, by whom, since when (Unix)."""
+    """The GPUs, by UUID, that may not be at their baseline; from which boot, by whom, since when (Unix).
+
+    ``call_timeout`` is how many seconds a call to the driver may take: what restoring needs of the
+    configuration. None where the lease does not say, as those of earlier versions.
+    """
 
     boot_id: str
     pid: int
     written_at: float
     gpus: Mapping[str, Baseline]
+    call_timeout: float | None = None
 
 
 _NONE = JournalEntry("", 0, 0.0, MappingProxyType({}))
@@ -75,10 +80,14 @@ def current_boot() -> str:
 
 
 class RestoreJournal:
-    """The lease at ``path``. :meth:`read` and :meth:`write` block on the disk."""
+    """The lease at ``path``. :meth:`read` and :meth:`write` block on the disk.
 
-    def __init__(self, path: Path, boot_id: str | None = None) -> None:
+    ``call_timeout`` is written down with it.
+    """
+
+    def __init__(self, path: Path, boot_id: str | None = None, call_timeout: float | None = None) -> None:
         self.path = path
+        self.call_timeout = call_timeout
         self.boot_id = current_boot() if boot_id is None else boot_id
         self._store = JournalStore(path)
 
@@ -104,13 +113,15 @@ class RestoreJournal:
         """Return a :meth:`write` for a thread to carry out; one that is overtaken does nothing."""
         if not gpus:
             return self._store.writing(None)
-        content = {
+        content: dict[str, Any] = {
             "version": _VERSION,
             "boot_id": self.boot_id,
             "pid": os.getpid(),
             "written_at": round(time.time(), 3),
             "gpus": {uuid: asdict(baseline) for uuid, baseline in gpus.items()},
         }
+        if self.call_timeout is not None:
+            content["call_timeout"] = self.call_timeout
         return self._store.writing(json.dumps(content, indent=1).encode() + b"\n")
 
     def _unusable(self, reason: str) -> JournalUnusable:
@@ -130,7 +141,8 @@ def _decode(content: bytes) -> JournalEntry:
         raise ValueError(f"it has version {lease['version']!r}, not {_VERSION}")
     gpus = {_text(uuid): _baseline(baseline) for uuid, baseline in lease["gpus"].items()}
     written_at = float(lease["written_at"])
-    return JournalEntry(_text(lease["boot_id"]), int(lease["pid"]), written_at, MappingProxyType(gpus))
+    boot_id, pid, timeout = _text(lease["boot_id"]), int(lease["pid"]), duration(lease.get("call_timeout"))
+    return JournalEntry(boot_id, pid, written_at, MappingProxyType(gpus), timeout)
 
 
 def _baseline(baseline: dict[str, Any]) -> Baseline:

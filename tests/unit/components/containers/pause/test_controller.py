@@ -15,7 +15,7 @@ import pytest
 
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
-from aiidpd.components.containers.pause.journal import NAME, JournalUnusable, PauseJournal
+from aiidpd.components.containers.pause.journal import NAME, EngineAddress, JournalUnusable, PauseJournal
 from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.restore import put_back
@@ -307,6 +307,31 @@ def test_a_lease_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert lease.read() == pauses
     lease.writing(())()
     assert not lease.path.exists()
+
+
+def test_a_lease_says_how_the_engine_is_reached(tmp_path: Path) -> None:
+    engine = EngineAddress(Path("/run/other.sock"), 2.5)
+    PauseJournal(tmp_path / NAME, engine).writing([LEFT])()
+    lease = PauseJournal(tmp_path / NAME)
+    assert (lease.read(), lease.read_engine()) == ((LEFT,), engine)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        None,
+        {},
+        1,
+        {"socket": "/s"},
+        {"socket": "s", "call_timeout": 1},
+        {"socket": "/s\0", "call_timeout": 1},
+    ],
+)
+def test_a_lease_that_does_not_say_it_is_read_as_ever(tmp_path: Path, engine: object) -> None:
+    path = tmp_path / NAME
+    said = {} if engine is None else {"engine": engine}
+    path.write_text(json.dumps({"version": 1, "pauses": [asdict(LEFT)], **said}))
+    assert (PauseJournal(path).read(), PauseJournal(path).read_engine()) == ((LEFT,), None)
 
 
 @pytest.mark.parametrize("wrong", [{"started_at": "nan"}, {"id": ""}, {"name": 1}, {"lost": 1}])

@@ -476,3 +476,18 @@ def test_a_lease_reads_as_it_was_written(tmp_path: Path) -> None:
     assert not file.stale(file.read())
     assert RestoreJournal(tmp_path / NAME, boot_id="another").stale(file.read())
     assert list(tmp_path.iterdir()) == [file.path]
+
+
+def test_a_lease_says_how_long_a_call_may_take_and_an_old_one_reads_as_ever(tmp_path: Path) -> None:
+    file = RestoreJournal(tmp_path / NAME, call_timeout=2.5)
+    file.write({UUID: CARD})
+    assert RestoreJournal(tmp_path / NAME).read().call_timeout == 2.5
+
+    lease = json.loads(file.path.read_text())
+    for old in ({}, {"call_timeout": "soon"}, {"call_timeout": True}, {"call_timeout": -1}):
+        del lease["call_timeout"]
+        lease |= old
+        file.path.write_text(json.dumps(lease))
+        assert file.read().gpus == {UUID: CARD}
+        assert file.read().call_timeout is None
+        lease.setdefault("call_timeout", None)
