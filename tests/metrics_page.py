@@ -32,6 +32,8 @@ HEAD = """\
 Served on `metrics.sock` and on `telemetry.listen`, as text or OpenMetrics. Units are base units and stand in
 the names. What is not known has no series: a card that lacks a sensor, a reading that is too old, an endpoint
 that was not measured. `aiidpd_worker_up` and `aiidpd_worker_last_success_timestamp_seconds` then say why.
+A label's value longer than 256 bytes is cut and a control character in it replaced; such a value ends with an
+ellipsis and a digest of the whole.
 
 Written by `python -m tests.metrics_page`; a test compares it with a running daemon.
 """
@@ -110,7 +112,7 @@ def named() -> dict[str, Family]:
 
 
 def _family(call: ast.Call, constants: dict[str, ast.expr]) -> Family | None:
-    kind = getattr(call.func, "id", "").removesuffix("MetricFamily").lower()
+    kind = getattr(call.func, "id", "").removesuffix("Family").lower()
     texts = [arg.value for arg in call.args if isinstance(arg, ast.Constant)][:2]
     if kind not in ("gauge", "counter") or len(texts) != 2 or not str(texts[0]).startswith("aiidpd_"):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from aiidpd.alerts import events
@@ -127,8 +127,15 @@ class AlertManager:
             stands(name, mine.rules[key], subject, alert, self._wall, simulated=mine.simulated)
             for name, mine in self._sources.items()
             for (key, subject), alert in mine.alerts.items()
-            if alert.stage is not Stage.INACTIVE or alert.condition is not Status.UNKNOWN
+            if _known(alert)
         )
+
+    def stages(self) -> Iterator[tuple[AlertRule, str, Stage]]:
+        """Yield rule, subject and stage of the alerts that :meth:`all` returns: a scrape needs no words."""
+        for mine in self._sources.values():
+            for (name, subject), alert in mine.alerts.items():
+                if _known(alert):
+                    yield mine.rules[name], subject, alert.stage
 
     def close(self, seconds: float = 1.0) -> None:
         """Have what stands written for the next daemon, in at most ``seconds``. Blocks."""
@@ -223,3 +230,7 @@ def _ended(
     ends: Mapping[Stage, Change] = _ENDS,
 ) -> Transition:
     return Transition(rule, subject, ends[alert.stage], now - alert.since, alert.evidence, why)
+
+
+def _known(alert: Alert) -> bool:
+    return alert.stage is not Stage.INACTIVE or alert.condition is not Status.UNKNOWN

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.state import Stage
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 _LABELS = ("alert", "severity", "subject")
 
@@ -28,24 +29,22 @@ class AlertsCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        firing = GaugeMetricFamily(
+        firing = GaugeFamily(
             "aiidpd_alert_firing",
             "Whether the alert fires (1) or its condition is known not to.",
             labels=_LABELS,
         )
-        pending = GaugeMetricFamily(
+        pending = GaugeFamily(
             "aiidpd_alert_pending",
             "1 while the alert waits for its dwell to end; no series otherwise.",
             labels=_LABELS,
         )
-        for alert in self._board.all():
-            labels = (alert.name, alert.severity.name.lower(), alert.subject)
-            firing.add_metric(labels, alert.stage is Stage.FIRING)
-            if alert.stage is Stage.PENDING:
+        for rule, subject, stage in self._board.stages():
+            labels = (rule.name, rule.severity.name.lower(), subject)
+            firing.add_metric(labels, stage is Stage.FIRING)
+            if stage is Stage.PENDING:
                 pending.add_metric(labels, 1)
-        fired = CounterMetricFamily(
-            "aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"]
-        )
+        fired = CounterFamily("aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"])
         for name, count in self._board.fired.items():
             fired.add_metric([name], count)
         yield firing

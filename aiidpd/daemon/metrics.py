@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Sequence
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState, WorkerStatus
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 
 class WorkersCollector(Collector):
@@ -40,13 +41,13 @@ class WorkersCollector(Collector):
             statuses,
             lambda s: s.last_duration,
         )
-        passes = CounterMetricFamily(
+        passes = CounterFamily(
             "aiidpd_worker_passes", "Passes of the worker's loop that ended.", labels=["worker", "outcome"]
         )
-        restarts = CounterMetricFamily(
+        restarts = CounterFamily(
             "aiidpd_worker_restarts", "How often the supervisor started the worker anew.", labels=["worker"]
         )
-        state = GaugeMetricFamily(
+        state = GaugeFamily(
             "aiidpd_worker_state", "1 for the state that the worker is in.", labels=["worker", "state"]
         )
         for status in statuses:
@@ -73,7 +74,7 @@ class FindingsCollector(Collector):
         counts = dict.fromkeys(Severity, 0)
         for finding in self._findings():
             counts[finding.severity] += 1
-        family = GaugeMetricFamily("aiidpd_findings", "Findings that stand now.", labels=["severity"])
+        family = GaugeFamily("aiidpd_findings", "Findings that stand now.", labels=["severity"])
         for severity, count in counts.items():
             family.add_metric([severity.name.lower()], count)
         yield family
@@ -89,7 +90,7 @@ class BuildCollector(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(
+        family = GaugeFamily(
             "aiidpd_build_info", "1, with the versions as labels.", labels=list(self._labels)
         )
         family.add_metric(list(self._labels.values()), 1)
@@ -102,7 +103,7 @@ def _gauge(
     statuses: Sequence[WorkerStatus],
     value: Callable[[WorkerStatus], float | None],
 ) -> Metric:
-    family = GaugeMetricFamily(f"aiidpd_worker_{name}", documentation, labels=["worker"])
+    family = GaugeFamily(f"aiidpd_worker_{name}", documentation, labels=["worker"])
     for status in statuses:
         number = value(status)
         if number is not None:

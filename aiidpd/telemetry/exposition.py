@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import CollectorRegistry
+
+from aiidpd.telemetry.registry import Registry
 
 _OPENMETRICS = "application/openmetrics-text"
+_TYPES = ("text/plain; version=0.0.4; charset=utf-8", f"{_OPENMETRICS}; version=1.0.0; charset=utf-8")
 _INDEX = b"""<!doctype html><meta charset="utf-8"><title>aiidpd</title>
 <h1>aiidpd</h1><p>The on-call engineer of this machine. <a href="/metrics">Metrics</a></p>
 """
@@ -16,7 +17,7 @@ _INDEX = b"""<!doctype html><meta charset="utf-8"><title>aiidpd</title>
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def render(registry: CollectorRegistry, accept: str = "") -> tuple[str, bytes]:
+def render(registry: Registry, accept: str = "") -> tuple[str, bytes]:
     """Return content type and page. OpenMetrics 1.0.0 where ``accept`` names it, text 0.0.4 otherwise.
 
     Never fails because of ``accept``: what a client sends there is only looked at for that name, as our
@@ -24,12 +25,11 @@ def render(registry: CollectorRegistry, accept: str = "") -> tuple[str, bytes]:
     listeners are on this machine, and compressing would cost more than all else here.
     """
     types = (part.partition(";")[0].strip().lower() for part in accept.split(","))
-    wanted = f"{_OPENMETRICS}; version=1.0.0" if _OPENMETRICS in types else ""
-    encode, content_type = choose_encoder(wanted)
-    return content_type, encode(registry)
+    openmetrics = _OPENMETRICS in types
+    return _TYPES[openmetrics], registry.page(openmetrics=openmetrics)
 
 
-def metrics_handler(registry: CollectorRegistry) -> Handler:
+def metrics_handler(registry: Registry) -> Handler:
     """Return a handler for ``GET /metrics``. It works from memory and never waits."""
 
     async def metrics(request: web.Request) -> web.StreamResponse:
@@ -43,7 +43,7 @@ async def _index(_request: web.Request) -> web.StreamResponse:
     return web.Response(body=_INDEX, content_type="text/html", charset="utf-8")
 
 
-def metrics_app(registry: CollectorRegistry) -> web.Application:
+def metrics_app(registry: Registry) -> web.Application:
     """Return the application for the metrics listeners: ``/metrics``, and ``/`` that leads there."""
     app = web.Application(client_max_size=1)  # nothing here takes a body
     app.router.add_get("/metrics", metrics_handler(registry))

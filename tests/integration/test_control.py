@@ -14,13 +14,14 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import Gauge
 
 from aiidpd.api.client import ControlClient
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_tcp, listen_unix
 from aiidpd.platform.web import WebServer
 from aiidpd.telemetry.exposition import metrics_app
+from aiidpd.telemetry.registry import build_registry
 from tests.fakes.control import control_daemon, until
 from tests.fakes.hostile import HOSTILE
 from tests.waiting import PATIENCE
@@ -99,9 +100,11 @@ async def test_a_thousand_bad_requests_leave_the_control_socket_serving(tmp_path
 
 
 async def test_bad_requests_leave_the_metrics_sockets_serving(tmp_path: Path) -> None:
-    registry = CollectorRegistry()
-    for number in range(200):
-        Gauge(f"aiidpd_test_{number}", "What fills a page.", registry=registry).set(number)
+    gauges = {
+        str(number): Gauge(f"aiidpd_test_{number}", "What fills a page.", registry=None)
+        for number in range(200)
+    }
+    registry = build_registry(gauges)
     failures: list[Exception] = []
     unix, tcp = listen_unix(tmp_path / "metrics.sock", mode=0o666), listen_tcp("127.0.0.1", 0)
     port = tcp.getsockname()[1]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.backup.view import BackupView, RunResult
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import GaugeFamily
 
 _PREFIX = "aiidpd_backup_"
 
@@ -31,7 +32,7 @@ class BackupCollector(Collector):
         if not view.configured:
             return
         yield _gauge("running", "Whether a backup runs now (1) or not (0).", view.running is not None)
-        counts = GaugeMetricFamily(
+        counts = GaugeFamily(
             _PREFIX + "snapshots", "Snapshots on the target, whole and broken.", labels=["state"]
         )
         broken = sum(bool(snapshot.broken) for snapshot in view.snapshots)
@@ -67,5 +68,5 @@ def _last_run(last: RunResult) -> Iterator[Metric]:
         yield _gauge("last_run_linked_bytes", "Bytes in files that the last run linked.", last.linked_bytes)
 
 
-def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, documentation, value=float(value))
+def _gauge(name: str, documentation: str, value: float) -> GaugeFamily:
+    return GaugeFamily(_PREFIX + name, documentation, value=float(value))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.bench.stats import BenchSample
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 _LABELS = ("endpoint", "model")
 
@@ -116,7 +117,7 @@ def _gauge(
     endpoints: Iterable[EndpointView],
     value: Callable[[EndpointView], float | None],
 ) -> Metric:
-    family = GaugeMetricFamily(f"aiidpd_bench_{name}", text, labels=_LABELS)
+    family = GaugeFamily(f"aiidpd_bench_{name}", text, labels=_LABELS)
     for each in endpoints:
         known = value(each)
         if known is not None:
@@ -126,7 +127,7 @@ def _gauge(
 
 def _gaps(endpoints: Iterable[EndpointView]) -> Metric:
     text = "Time between chunks of the last answer; a chunk is not a token."
-    family = GaugeMetricFamily("aiidpd_bench_chunk_gap_seconds", text, labels=(*_LABELS, "statistic"))
+    family = GaugeFamily("aiidpd_bench_chunk_gap_seconds", text, labels=(*_LABELS, "statistic"))
     for each in endpoints:
         for statistic, figure in _GAPS:
             known = _of(figure)(each)
@@ -138,7 +139,7 @@ def _gaps(endpoints: Iterable[EndpointView]) -> Metric:
 def _counter(
     name: str, text: str, endpoints: Iterable[EndpointView], value: Callable[[EndpointView], int]
 ) -> Metric:
-    family = CounterMetricFamily(f"aiidpd_bench_{name}", text, labels=_LABELS)
+    family = CounterFamily(f"aiidpd_bench_{name}", text, labels=_LABELS)
     for each in endpoints:
         family.add_metric((each.name, each.model), value(each))
     return family

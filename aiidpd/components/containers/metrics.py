@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 
 class ContainersCollector(Collector):
@@ -28,42 +29,42 @@ class ContainersCollector(Collector):
         reading = self._latest.get()
         if reading is None:
             return
-        info = GaugeMetricFamily(
+        info = GaugeFamily(
             "aiidpd_container_info",
             "What a container is, as labels; always 1.",
             labels=["container", "image", "project", "service", "gpu"],
         )
-        state = GaugeMetricFamily(
+        state = GaugeFamily(
             "aiidpd_container_state",
             "The state that a container is in, as Docker names it; always 1.",
             labels=["container", "state"],
         )
-        health = GaugeMetricFamily(
+        health = GaugeFamily(
             "aiidpd_container_health",
             "What the health check of a running container says (healthy, unhealthy, starting); always 1.",
             labels=["container", "health"],
         )
-        restarts = CounterMetricFamily(
+        restarts = CounterFamily(
             "aiidpd_container_restarts",
             "Restarts by Docker's own restart policy since the container was last started by hand.",
             labels=["container"],
         )
-        started = GaugeMetricFamily(
+        started = GaugeFamily(
             "aiidpd_container_start_time_seconds",
             "When the present run of a container started, in Unix seconds.",
             labels=["container"],
         )
-        code = GaugeMetricFamily(
+        code = GaugeFamily(
             "aiidpd_container_exit_code",
             "The exit code of the last run of a container that does not run now.",
             labels=["container"],
         )
-        oom = GaugeMetricFamily(
+        oom = GaugeFamily(
             "aiidpd_container_oom_claimed",
             "1 where Docker says that the kernel killed a process of the last run for memory.",
             labels=["container"],
         )
-        engine = GaugeMetricFamily(
+        engine = GaugeFamily(
             "aiidpd_container_engine_info",
             "The version of the container engine; always 1.",
             labels=["version"],

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.engines.state import EnginesView
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 _LABELS = ("endpoint", "model", "engine")
 
@@ -28,23 +29,23 @@ class EnginesCollector(Collector):
         reading = self._latest.get()
         if reading is None:
             return
-        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
-            "requests_running": GaugeMetricFamily(
+        families: dict[str, GaugeFamily | CounterFamily] = {
+            "requests_running": GaugeFamily(
                 "aiidpd_bench_engine_requests_running",
                 "Requests that the engine works on, by its own count; a probe of ours is one of them.",
                 labels=_LABELS,
             ),
-            "requests_waiting": GaugeMetricFamily(
+            "requests_waiting": GaugeFamily(
                 "aiidpd_bench_engine_requests_waiting",
                 "Requests that wait for the engine, by its own count.",
                 labels=_LABELS,
             ),
-            "generated_tokens": CounterMetricFamily(
+            "generated_tokens": CounterFamily(
                 "aiidpd_bench_engine_generated_tokens",
                 "Tokens generated since the engine's start, by its own count (llama.cpp: of ended requests).",
                 labels=_LABELS,
             ),
-            "prompt_tokens": CounterMetricFamily(
+            "prompt_tokens": CounterFamily(
                 "aiidpd_bench_engine_prompt_tokens",
                 "Tokens of prompts since the engine's start, by its own count.",
                 labels=_LABELS,
@@ -55,4 +56,4 @@ class EnginesCollector(Collector):
                 known = getattr(engine, figure)
                 if known is not None:
                     family.add_metric((engine.name, engine.model, engine.engine), known)
-        yield from (family for family in families.values() if family.samples)
+        yield from (family for family in families.values() if family.points)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -12,6 +11,7 @@ from aiidpd.components.thermal import xid
 from aiidpd.components.thermal.figures import COUNTERS, FLAGS, GAUGES, THROTTLE_SECONDS
 from aiidpd.components.thermal.gpu import CLOCK_EVENTS, GpuReading, GpuSnapshot
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import CounterFamily, Family, GaugeFamily, InfoFamily
 
 _GPU = ("gpu", "uuid")
 
@@ -36,21 +36,22 @@ class ThermalCollector(Collector):
         reading = self._latest.get()
         if reading is not None:
             for family in _families(reading.value):
-                if family.samples:
+                if family.points:
                     yield family
         xids = _xids(self._ledger)
-        if xids.samples:
+        if xids.points:
             yield xids
 
 
-def _families(snapshot: GpuSnapshot) -> Iterator[Metric]:
+def _families(snapshot: GpuSnapshot) -> Iterator[Family]:
     gpus = snapshot.gpus
+    labelled = [(_labels(gpu), gpu) for gpu in gpus]
     for name, figure, text in GAUGES:
-        yield _filled(GaugeMetricFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), gpus, figure)
+        yield _filled(GaugeFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), labelled, figure)
     for name, figure, text in COUNTERS:
-        yield _filled(CounterMetricFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), gpus, figure)
+        yield _filled(CounterFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), labelled, figure)
     for name, figure, text in FLAGS:
-        yield _filled(GaugeMetricFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), gpus, figure)
+        yield _filled(GaugeFamily(f"aiidpd_gpu_{name}", text, labels=_GPU), labelled, figure)
     yield _throttling(gpus)
     yield _clock_events(gpus)
     yield from _fans(gpus)
@@ -59,54 +60,53 @@ def _families(snapshot: GpuSnapshot) -> Iterator[Metric]:
     yield _info(snapshot)
 
 
-def _filled(family: _Family, gpus: Iterable[GpuReading], figure: str) -> Metric:
-    for gpu in gpus:
+def _filled(family: Family, gpus: Iterable[tuple[tuple[str, str], GpuReading]], figure: str) -> Family:
+    for labels, gpu in gpus:
         value = getattr(gpu, figure)
         if value is not None:
-            family.add_metric(_labels(gpu), float(value))
+            family.add_metric(labels, value)
     return family
-
-
-_Family = GaugeMetricFamily | CounterMetricFamily
 
 
 def _labels(gpu: GpuReading) -> tuple[str, str]:
     return str(gpu.index), gpu.uuid
 
 
-def _throttling(gpus: Iterable[GpuReading]) -> Metric:
-    family = CounterMetricFamily(
+def _throttling(gpus: Iterable[GpuReading]) -> Family:
+    family = CounterFamily(
         "aiidpd_gpu_throttled_seconds",
         "Time for which this reason held the clocks down, since the driver was loaded.",
         labels=(*_GPU, "reason"),
     )
     for gpu in gpus:
+        labels = _labels(gpu)
         for reason, figure in THROTTLE_SECONDS:
             value = getattr(gpu, figure)
             if value is not None:
-                family.add_metric((*_labels(gpu), reason), value)
+                family.add_metric((*labels, reason), value)
     return family
 
 
-def _clock_events(gpus: Iterable[GpuReading]) -> Metric:
-    family = GaugeMetricFamily(
+def _clock_events(gpus: Iterable[GpuReading]) -> Family:
+    family = GaugeFamily(
         "aiidpd_gpu_clock_event_active",
         "Whether this reason holds the clocks down now (1) or not (0); sw_power_cap is normal under load.",
         labels=(*_GPU, "reason"),
     )
     for gpu in gpus:
         if gpu.clock_events is not None:
+            labels = _labels(gpu)
             for reason in CLOCK_EVENTS.values():
-                family.add_metric((*_labels(gpu), reason), float(reason in gpu.clock_events))
+                family.add_metric((*labels, reason), reason in gpu.clock_events)
     return family
 
 
-def _fans(gpus: Iterable[GpuReading]) -> Iterator[Metric]:
+def _fans(gpus: Iterable[GpuReading]) -> Iterator[Family]:
     labels = (*_GPU, "fan")
-    ratio = GaugeMetricFamily(
+    ratio = GaugeFamily(
         "aiidpd_gpu_fan_intended_ratio", "Intended speed of each fan; 1 is the full speed.", labels=labels
     )
-    turns = GaugeMetricFamily(
+    turns = GaugeFamily(
         "aiidpd_gpu_fan_intended_rpm", "Intended speed of each fan in turns a minute.", labels=labels
     )
     for gpu in gpus:
@@ -118,9 +118,9 @@ def _fans(gpus: Iterable[GpuReading]) -> Iterator[Metric]:
     yield turns
 
 
-def _process_memory(gpus: Iterable[GpuReading]) -> Metric:
+def _process_memory(gpus: Iterable[GpuReading]) -> Family:
     # By container: pids would be labels without bound. What runs outside of containers has an empty one.
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "aiidpd_gpu_container_memory_bytes",
         "GPU memory that the processes of a container hold; container is the short id, empty for the host.",
         labels=(*_GPU, "container"),
@@ -136,14 +136,10 @@ def _process_memory(gpus: Iterable[GpuReading]) -> Metric:
     return family
 
 
-def _parts(gpus: Iterable[GpuReading]) -> Iterator[Metric]:
+def _parts(gpus: Iterable[GpuReading]) -> Iterator[Family]:
     labels = (*_GPU, "mig_uuid", "gpu_instance", "compute_instance")
-    used = GaugeMetricFamily(
-        "aiidpd_gpu_mig_memory_used_bytes", "Memory in use of a MIG part.", labels=labels
-    )
-    total = GaugeMetricFamily(
-        "aiidpd_gpu_mig_memory_total_bytes", "Memory that a MIG part has.", labels=labels
-    )
+    used = GaugeFamily("aiidpd_gpu_mig_memory_used_bytes", "Memory in use of a MIG part.", labels=labels)
+    total = GaugeFamily("aiidpd_gpu_mig_memory_total_bytes", "Memory that a MIG part has.", labels=labels)
     for gpu in gpus:
         for part in gpu.mig_instances:
             values = (*_labels(gpu), part.uuid, str(part.gpu_instance), str(part.compute_instance))
@@ -154,8 +150,8 @@ def _parts(gpus: Iterable[GpuReading]) -> Iterator[Metric]:
     yield total
 
 
-def _xids(ledger: xid.XidLedger) -> Metric:
-    family = CounterMetricFamily(
+def _xids(ledger: xid.XidLedger) -> Family:
+    family = CounterFamily(
         "aiidpd_gpu_xid_events",
         "Xid events since the daemon's start; class is what to look into first: "
         "application, driver, hardware or unknown.",
@@ -167,13 +163,13 @@ def _xids(ledger: xid.XidLedger) -> Metric:
     return family
 
 
-def _info(snapshot: GpuSnapshot) -> Metric:
-    family = InfoMetricFamily("aiidpd_gpu", "What each GPU is, and whether it is simulated.", labels=_GPU)
+def _info(snapshot: GpuSnapshot) -> Family:
+    family = InfoFamily(
+        "aiidpd_gpu",
+        "What each GPU is, and whether it is simulated.",
+        labels=(*_GPU, "name", "driver_version", "simulated"),
+    )
+    simulated = "true" if snapshot.simulated else "false"
     for gpu in snapshot.gpus:
-        values = {
-            "name": gpu.name,
-            "driver_version": snapshot.driver_version,
-            "simulated": "true" if snapshot.simulated else "false",
-        }
-        family.add_metric(_labels(gpu), values)
+        family.add_metric((*_labels(gpu), gpu.name, snapshot.driver_version, simulated), 1)
     return family

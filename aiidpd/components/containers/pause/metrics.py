@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.containers.pause.memory import PauseMemory
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 
 class PausesCollector(Collector):
@@ -23,7 +23,7 @@ class PausesCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         tally, holding = self._memory.tally, self._memory.state.held
-        held = GaugeMetricFamily(
+        held = GaugeFamily(
             "aiidpd_container_backing_off",
             "1 for a container that aiidpd has paused because a GPU is too hot.",
             labels=["container"],
@@ -31,7 +31,7 @@ class PausesCollector(Collector):
         for view in self._memory.standing():
             held.add_metric([view.name], 1)
         yield held
-        yield GaugeMetricFamily(
+        yield GaugeFamily(
             "aiidpd_container_leased_pauses",
             "Containers that may be paused by aiidpd now.",
             value=len(holding),
@@ -49,7 +49,7 @@ class PausesCollector(Collector):
                 tally.failures,
             ),
         ):
-            family = CounterMetricFamily(f"aiidpd_container_back_off_{name}", text, labels=["container"])
+            family = CounterFamily(f"aiidpd_container_back_off_{name}", text, labels=["container"])
             for container, value in counts.items():
                 family.add_metric([container], value)
             yield family

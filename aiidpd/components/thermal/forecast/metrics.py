@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import GaugeFamily
 
 _GPU = ("gpu", "uuid")
 _GAUGES = (
@@ -49,7 +50,7 @@ class ForecastCollector(Collector):
         reading = self._latest.get()
         if reading is None:
             return
-        seconds = GaugeMetricFamily(
+        seconds = GaugeFamily(
             "aiidpd_gpu_predicted_seconds_to_threshold",
             "Seconds until the next threshold at the present heating rate; absent while it does not heat.",
             labels=(*_GPU, "threshold"),
@@ -57,13 +58,13 @@ class ForecastCollector(Collector):
         for gpu in reading.value:
             if gpu.seconds_to_threshold is not None:
                 seconds.add_metric((str(gpu.index), gpu.uuid, gpu.threshold), gpu.seconds_to_threshold)
-        if seconds.samples:
+        if seconds.points:
             yield seconds
         for name, figure, text in _GAUGES:
-            family = GaugeMetricFamily(f"aiidpd_gpu_{name}", text, labels=_GPU)
+            family = GaugeFamily(f"aiidpd_gpu_{name}", text, labels=_GPU)
             for gpu in reading.value:
                 value = getattr(gpu, figure)
                 if value is not None:
                     family.add_metric((str(gpu.index), gpu.uuid), value)
-            if family.samples:
+            if family.points:
                 yield family

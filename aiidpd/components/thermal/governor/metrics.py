@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.thermal.governor.state import Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.kernel.latest import Latest
+from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 _GPU = ("gpu", "uuid")
 _PREFIX = "aiidpd_gpu_governor"
@@ -31,9 +31,7 @@ class GovernorCollector(Collector):
         reading = self._latest.get()
         if reading is not None:
             yield from _view(reading.value)
-        moves = CounterMetricFamily(
-            f"{_PREFIX}_moves", "Steps that were carried out.", labels=(*_GPU, "direction")
-        )
+        moves = CounterFamily(f"{_PREFIX}_moves", "Steps that were carried out.", labels=(*_GPU, "direction"))
         for direction, counts in (("down", self._tally.lowered), ("up", self._tally.raised)):
             for (index, uuid), value in counts.items():
                 moves.add_metric((str(index), uuid, direction), value)
@@ -42,26 +40,26 @@ class GovernorCollector(Collector):
             ("restores", "Times that the GPU was read back at its baseline.", self._tally.restored),
             ("refusals", "Settings that the driver did not take.", self._tally.refused),
         ):
-            family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=_GPU)
+            family = CounterFamily(f"{_PREFIX}_{name}", text, labels=_GPU)
             for (index, uuid), value in counts.items():
                 family.add_metric((str(index), uuid), value)
             yield family
 
 
 def _view(view: GovernanceView) -> Iterator[Metric]:
-    mode = GaugeMetricFamily(
+    mode = GaugeFamily(
         f"{_PREFIX}_mode", "1 for what the governor does now: off, dry-run or on.", labels=("mode",)
     )
     for each in Mode:
         mode.add_metric((each.value,), float(each is view.mode))
     yield mode
-    yield GaugeMetricFamily(
+    yield GaugeFamily(
         f"{_PREFIX}_leased_gpus", "GPUs that may not be at their baseline now.", value=view.unrestored
     )
-    level = GaugeMetricFamily(f"{_PREFIX}_level", "Rungs below the baseline; 0 is the baseline.", labels=_GPU)
-    power = GaugeMetricFamily(f"{_PREFIX}_power_limit_watts", "Power limit that is asked for.", labels=_GPU)
-    clock = GaugeMetricFamily(f"{_PREFIX}_clock_limit_hertz", "Graphics clock that is locked.", labels=_GPU)
-    asked = GaugeMetricFamily(
+    level = GaugeFamily(f"{_PREFIX}_level", "Rungs below the baseline; 0 is the baseline.", labels=_GPU)
+    power = GaugeFamily(f"{_PREFIX}_power_limit_watts", "Power limit that is asked for.", labels=_GPU)
+    clock = GaugeFamily(f"{_PREFIX}_clock_limit_hertz", "Graphics clock that is locked.", labels=_GPU)
+    asked = GaugeFamily(
         f"{_PREFIX}_back_off", "Whether others are asked to leave the GPU alone.", labels=_GPU
     )
     for gpu in view.gpus:
@@ -72,4 +70,4 @@ def _view(view: GovernanceView) -> Iterator[Metric]:
             power.add_metric(labels, gpu.rung.power_watts)
         if gpu.rung.clock_hertz is not None:
             clock.add_metric(labels, gpu.rung.clock_hertz)
-    yield from (family for family in (level, power, clock, asked) if family.samples)
+    yield from (family for family in (level, power, clock, asked) if family.points)
