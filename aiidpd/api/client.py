@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
-from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import quote, urlencode
+
+from aiidpd.api.wire import Answer, request, target
+
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Any, Self, TypeVar
+
+    _T = TypeVar("_T")
 
 DEFAULT_SOCKET = "/run/aiidpd/control.sock"
 SILENCE = 10.0  # seconds: a stream says something every 2
 
-_PIECE = 65536  # bytes
-_T = TypeVar("_T")
+_BAD_REQUEST, _FORBIDDEN = 400, 403
 
 
 class ControlError(Exception):
@@ -50,19 +53,6 @@ class _RequestDenied(RequestFailed, AccessDenied):
     """The daemon itself said no."""
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP to the Unix socket at ``path``."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
 class ControlClient:
     """Talks to the daemon at the Unix socket ``path``; a context manager. Not for two threads at once.
 
@@ -74,7 +64,8 @@ class ControlClient:
     def __init__(self, path: str = DEFAULT_SOCKET, *, timeout: float = 30.0) -> None:
         self._path = path
         self._timeout = timeout
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: socket.socket | None = None
+        self._answer: Answer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -88,11 +79,11 @@ class ControlClient:
         """Let go of the connection; the next request opens one again."""
         if self._connection is not None:
             self._connection.close()
-            self._connection = None
+            self._connection = self._answer = None
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the document at ``path``."""
-        return self._document("GET", _target(path, query))
+        return self._document("GET", target(path, query))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask for the change at ``path``; return the document that the daemon answers with."""
@@ -109,10 +100,9 @@ class ControlClient:
     def lines(self, path: str, **query: Any) -> Iterator[Any]:
         """Yield the documents of a ``path`` whose every answer is a stream; see :meth:`stream`."""
         with ControlClient(self._path, timeout=SILENCE) as own:  # a stream has its connection to itself
-            response = own._ask("GET", _target(path, query))
-            # Not readline(): at the end it can't tell a stream that has ended from one that broke off.
+            pieces = own._ask("GET", target(path, query)).pieces()
             begun = b""
-            while piece := own._guarded(lambda: response.read1(_PIECE)):
+            while piece := own._guarded(lambda: next(pieces, b"")):
                 *lines, begun = (begun + piece).split(b"\n")
                 for line in lines:
                     document = own._guarded(partial(json.loads, line))
@@ -120,41 +110,45 @@ class ControlClient:
                         yield document
 
     def _document(self, method: str, target: str, body: bytes | None = None) -> Any:
-        response = self._ask(method, target, body)
-        return self._guarded(lambda: json.loads(response.read()))
+        answer = self._ask(method, target, body)
+        return self._guarded(lambda: json.loads(answer.read()))
 
-    def _ask(self, method: str, target: str, body: bytes | None = None) -> http.client.HTTPResponse:
-        if method != "GET":
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> Answer:
+        if method != "GET" or (self._answer is not None and not self._answer.reusable):
             self.close()  # a change is sent once: on a connection that can't have been closed while idle
         reused = self._connection is not None
         try:
-            response = self._guarded(lambda: self._send(method, target, body))
+            answer = self._guarded(lambda: self._send(method, target, body))
         except _Hangup:
             if not reused:
                 raise
             # The daemon may close a connection that was idle; nothing of this request was done then.
-            response = self._guarded(lambda: self._send(method, target, body))
-        if response.status >= http.client.BAD_REQUEST:
-            raise self._problem(response)
-        return response
+            answer = self._guarded(lambda: self._send(method, target, body))
+        if answer.status >= _BAD_REQUEST:
+            raise self._problem(answer)
+        return answer
 
-    def _send(self, method: str, target: str, body: bytes | None) -> http.client.HTTPResponse:
+    def _send(self, method: str, target: str, body: bytes | None) -> Answer:
+        given = request(method, target, body)
         if self._connection is None:
-            self._connection = _UnixConnection(self._path, self._timeout)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        # It may close before it has read all: what it said first is there, or the answer fails.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.request(method, target, body, headers)
-        return self._connection.getresponse()
+            self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._connection.settimeout(self._timeout)
+            self._connection.connect(self._path)
+        try:  # noqa: SIM105 -- contextlib would have to be loaded
+            self._connection.sendall(given)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it may close before it has read all: what it said first is there, or the answer fails
+        self._answer = Answer(self._connection.recv)
+        return self._answer
 
-    def _problem(self, response: http.client.HTTPResponse) -> RequestFailed:
-        raw = self._guarded(response.read)
+    def _problem(self, answer: Answer) -> RequestFailed:
+        raw = self._guarded(answer.read)
         try:
             problem = json.loads(raw)
         except ValueError:
             problem = {}
-        kind = _RequestDenied if response.status == http.client.FORBIDDEN else RequestFailed
-        return kind(response.status, problem if isinstance(problem, dict) else {})
+        kind = _RequestDenied if answer.status == _FORBIDDEN else RequestFailed
+        return kind(answer.status, problem if isinstance(problem, dict) else {})
 
     def _guarded(self, step: Callable[[], _T]) -> _T:
         """Return what ``step`` does, its errors told as ours."""
@@ -173,9 +167,9 @@ class ControlClient:
         except TimeoutError:
             reason = f"it did not answer within {self._timeout:g} s"
             raise self._end(DaemonUnreachable(f"{where}: {reason}")) from None
-        except (ConnectionError, http.client.RemoteDisconnected) as error:
+        except ConnectionError as error:
             raise self._end(_Hangup(f"{where}: it closed the connection")) from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             raise self._end(DaemonUnreachable(f"{where}: {error or type(error).__name__}")) from error
 
     def _end(self, error: ControlError) -> ControlError:
@@ -185,12 +179,3 @@ class ControlClient:
 
 class _Hangup(DaemonUnreachable):
     """The daemon closed the connection."""
-
-
-def _target(path: str, query: Mapping[str, Any]) -> str:
-    given = {
-        name: str(value).lower() if isinstance(value, bool) else value
-        for name, value in query.items()
-        if value is not None
-    }
-    return f"{quote(path)}?{urlencode(given)}" if given else quote(path)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since
+
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def requests(engine: Mapping[str, Any] | None) -> str:

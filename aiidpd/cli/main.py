@@ -7,10 +7,15 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aiidpd.api.client import DEFAULT_SOCKET, ControlClient, ControlError
 from aiidpd.cli.session import INTERRUPTED, PIPE_CLOSED, Session
 from aiidpd.cli.text import Paint
+
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from typing import Any
 
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 
@@ -30,6 +35,7 @@ COMMANDS = {
 }
 """Each command's module and help. A module is named as a string: only the one that is called is imported."""
 
+_COLUMNS = 80  # where there is no terminal
 _JSON = "print the API's own documents"
 _EXIT_CODES = """\
 exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 daemon not reachable, 4 denied, 130 interrupted
@@ -63,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser for ``arguments``: of commands that these don't name it knows only the name."""
     default = os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="aiidpctl",
         description="Look at and control aiidpd.",
         epilog=_EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_TopFormatter,
     )
     top.add_argument(
         "--socket",
@@ -77,14 +83,50 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     )
     top.add_argument("--json", action="store_true", help=_JSON)
     # The same once more after the command, where most people write it; unset there it changes nothing.
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=top.prog)
     for name, (module, about) in COMMANDS.items():
+        if name not in arguments:
+            commands.add_parser(name, help=about, named=False)
+            continue
         command = commands.add_parser(name, help=about, description=about, parents=[common])
-        if name in arguments:
-            importlib.import_module(module).add(command, common)
+        importlib.import_module(module).add(command, common)
     return top
+
+
+class _Formatter(argparse.HelpFormatter):
+    """As wide as the terminal: to learn that, the one that it inherits from loads ``shutil``."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
+
+
+class _TopFormatter(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of the epilog as they are."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that is not ``named`` only has its place in a list: it parses nothing, and takes no time."""
+
+    def __init__(self, *, named: bool = True, **options: Any) -> None:
+        if named:
+            super().__init__(**{"formatter_class": _Formatter} | options)
+
+
+@lru_cache(maxsize=1)
+def _columns() -> int:
+    """Return the width of the terminal, as ``shutil.get_terminal_size`` does."""
+    try:
+        columns = int(os.environ.get("COLUMNS", "0"))
+    except ValueError:
+        columns = 0
+    if columns <= 0:
+        try:
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+        except (AttributeError, ValueError, OSError):
+            columns = 0
+    return columns or _COLUMNS
 
 
 if __name__ == "__main__":

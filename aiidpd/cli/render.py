@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from aiidpd.cli.engine_text import requests
 from aiidpd.cli.text import UNKNOWN, Paint, cut, moment, number, plain, since, size, span, table
 
-Document = Mapping[str, Any]
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from typing import Any
+
+    Document = Mapping[str, Any]
+else:
+    Document = Mapping
 
 SIMULATED = "SIMULATED"
 _MANY = 12  # containers and snapshots that the overview lists before it only counts

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, TextIO
 
 from aiidpd.api.client import ControlClient
 from aiidpd.cli.text import Paint, plain
 
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from typing import Any, TextIO
+
 DONE, FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
 
 
-@dataclass(frozen=True)
 class Session:
     """``out`` takes data, ``err`` words. ``json`` asks for the API's own documents instead of text."""
 
-    client: ControlClient
-    json: bool
-    out: TextIO
-    err: TextIO
-    paint: Paint
+    def __init__(self, client: ControlClient, json: bool, out: TextIO, err: TextIO, paint: Paint) -> None:
+        self.client = client
+        self.json = json
+        self.out = out
+        self.err = err
+        self.paint = paint
 
     def data(self, lines: str | Iterable[str]) -> None:
         """Write ``lines`` of data, at once."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 UNKNOWN = "-"
 
@@ -16,11 +15,13 @@ _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
 
 
-@dataclass(frozen=True, slots=True)
 class Paint:
-    """Colours, where they are wanted."""
+    """Colours, where they are wanted. No dataclass: loading ``dataclasses`` takes longer than all this."""
 
-    colour: bool = False
+    __slots__ = ("colour",)
+
+    def __init__(self, colour: bool = False) -> None:
+        self.colour = colour
 
     def bold(self, text: str) -> str:
         return self._wrap(text, _BOLD)

@@ -225,4 +225,15 @@ def test_a_command_loads_its_own_group_and_nothing_of_the_daemon() -> None:
         "aiidpd.cli.text",
         "aiidpd.api",
         "aiidpd.api.client",
+        "aiidpd.api.wire",
     }
+
+
+def test_a_command_does_not_load_what_takes_longer_than_its_work() -> None:
+    script = (
+        "import sys, aiidpd.cli.main as m; m.parser(['status']).parse_args(['status']);"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    slow = {"dataclasses", "email", "http", "inspect", "shutil", "ssl", "typing", "urllib"}
+    assert set(found.stdout.split()) & slow == set()
