@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from aiidpd.api.services import Services
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
 from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.platform.connection import Connection
+from aiidpd.platform.peercred import Peer
 from aiidpd.platform.web import connection_of
 
 HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; clients count on 2
@@ -34,7 +36,8 @@ _Asked = TypeVar("_Asked", bound=Question)
 class ControlApi:
     """Answers the requests of ``routes``. ``policy`` may be replaced while it runs (a reload does).
 
-    At most ``streams`` streams are open at once, so that they can't take every connection.
+    At most ``streams`` streams are open at once, so that they can't take every connection, and at most
+    ``streams_per_user`` of them are of one user, so that one can't take every stream.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ControlApi:
         policy: AccessPolicy,
         *,
         streams: int = 32,
+        streams_per_user: int = 8,
         routes: Sequence[Route] = ROUTES,
         heartbeat: float = HEARTBEAT,
     ) -> None:
@@ -50,7 +54,8 @@ class ControlApi:
         self._services = services
         self._routes = tuple(routes)
         self._most_streams = streams
-        self._streams = 0
+        self._most_per_user = streams_per_user
+        self._streams: Counter[int | None] = Counter()
         self._heartbeat = heartbeat
         self._openapi: bytes | None = None
 
@@ -116,19 +121,34 @@ class ControlApi:
     async def _stream(
         self, request: web.Request, connection: Connection, lines: Stream
     ) -> web.StreamResponse:
+        peer = connection.peer
+        user = None if peer is None else peer.uid
         async with aclosing(lines):
-            if self._streams >= self._most_streams:
-                reason = f"{self._streams} streams are open, as many as there may be"
-                raise Unavailable("open a stream of", request.path, reason=reason, remedy="end one of them")
-            self._streams += 1
+            crowded = self._crowded(user)
+            if crowded:
+                raise Unavailable("open a stream of", request.path, reason=crowded, remedy="end one of them")
+            self._streams[user] += 1
             try:
                 headers = {"Content-Type": openapi.NDJSON, "Cache-Control": "no-store"}
                 response = web.StreamResponse(headers=headers)
                 await response.prepare(request)
                 await self._pump(response, connection, lines)
             finally:
-                self._streams -= 1
+                self._streams[user] -= 1
+                self._streams += Counter()  # without users that have none left
+                if connection.dropped:
+                    reason = f"a stream was ended: {connection.dropped}"
+                    self._publish(request, "control.dropped", Severity.INFO, reason, peer=peer)
         return response
+
+    def _crowded(self, user: int | None) -> str:
+        """Return why ``user`` gets no further stream; empty where it does."""
+        own, every = self._streams[user], self._streams.total()
+        if every >= self._most_streams:
+            return f"{every} streams are open, as many as there may be"
+        if own >= self._most_per_user:
+            return f"{own} streams of user {user} are open, as many as one user may have"
+        return ""
 
     async def _pump(self, response: web.StreamResponse, connection: Connection, lines: Stream) -> None:
         """Write ``lines`` until they end or the client is gone, and heartbeats while there is none."""
@@ -163,11 +183,18 @@ class ControlApi:
             group.cancel_scope.cancel()
 
     def _publish(
-        self, request: web.Request, kind: str, severity: Severity, reason: str, **evidence: Scalar
+        self,
+        request: web.Request,
+        kind: str,
+        severity: Severity,
+        reason: str,
+        *,
+        peer: Peer | None = None,
+        **evidence: Scalar,
     ) -> None:
         transport = request.transport
         connection = transport.get_protocol() if transport else None
-        peer = connection.peer if isinstance(connection, Connection) else None
+        peer = connection.peer if isinstance(connection, Connection) else peer
         who: dict[str, Scalar] = {"uid": peer.uid, "pid": peer.pid} if peer else {}
         event = Event(
             time=self._services.clock.time(),

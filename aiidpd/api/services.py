@@ -36,11 +36,24 @@ class EventHistory(Protocol):
         kinds: str = "",
         min_severity: Severity = Severity.DEBUG,
         subject: str | None = None,
+        forward: bool = False,
     ) -> list[Event]:
         """Return events by id: the first ``limit`` after ``after_id``, or without one the newest ``limit``.
 
-        ``kinds`` is a prefix. Raises :class:`~aiidpd.kernel.errors.Unavailable`.
+        ``forward`` asks for the first ones after an ``after_id`` of 0 too. ``kinds`` is a prefix. Raises
+        :class:`~aiidpd.kernel.errors.Unavailable`.
         """
+
+    async def event_ids(
+        self,
+        limit: int,
+        *,
+        since: float | None = None,
+        kinds: str = "",
+        min_severity: Severity = Severity.DEBUG,
+        subject: str | None = None,
+    ) -> list[int]:
+        """Return the ids of the newest ``limit`` events, newest last; raises likewise."""
 
 
 class GpuRecord(Protocol):

@@ -19,8 +19,9 @@ class EventQuery:
     """Which events are asked for; all conditions hold together.
 
     ``after_id`` above 0 asks for the first ``limit`` that follow it, so that a caller who asks again
-    with the last number gets every event once; otherwise the newest ``limit`` are meant. ``since`` in Unix
-    seconds; ``kinds`` is a prefix of the kind (``container.``); ``subject`` must be equal.
+    with the last number gets every event once, and so does ``forward``; otherwise the newest ``limit`` are
+    meant. ``since`` in Unix seconds; ``kinds`` is a prefix of the kind (``container.``); ``subject`` must
+    be equal.
     """
 
     after_id: int = 0
@@ -29,6 +30,12 @@ class EventQuery:
     kinds: str = ""
     min_severity: Severity = Severity.DEBUG
     subject: str | None = None
+    forward: bool = False
+
+    @property
+    def oldest_first(self) -> bool:
+        """Whether the first ``limit`` after ``after_id`` are meant, not the newest."""
+        return self.forward or self.after_id > 0
 
     def matches(self, event: Event) -> bool:
         """Return whether ``event`` fulfils every condition but the limit."""
@@ -44,14 +51,26 @@ class EventQuery:
         """Return those of ``events`` that are asked for, by number, each once."""
         matching = {event.id: event for event in events if self.matches(event)}
         ordered = [matching[number] for number in sorted(matching)]
-        return ordered[: self.limit] if self.after_id > 0 else ordered[max(0, len(ordered) - self.limit) :]
+        return ordered[: self.limit] if self.oldest_first else ordered[max(0, len(ordered) - self.limit) :]
 
 
 def events(path: Path, query: EventQuery) -> list[Event]:
     """Return the events on disk that ``query`` asks for, newest last."""
-    order = "ASC" if query.after_id > 0 else "DESC"
+    with _reading(path) as connection:
+        found = [rows.event_from(row) for row in _select(connection, rows.EVENT_COLUMNS, query)]
+    return query.cut(found)
+
+
+def event_ids(path: Path, query: EventQuery) -> list[int]:
+    """Return the numbers of the events on disk that ``query`` asks for, in no order."""
+    with _reading(path) as connection:
+        return [number for (number,) in _select(connection, "id", query)]
+
+
+def _select(connection: sqlite3.Connection, columns: str, query: EventQuery) -> Iterable[rows.Row]:
+    order = "ASC" if query.oldest_first else "DESC"
     statement = (
-        f"SELECT {rows.EVENT_COLUMNS} FROM event WHERE id > :after_id AND severity >= :severity"  # noqa: S608
+        f"SELECT {columns} FROM event WHERE id > :after_id AND severity >= :severity"  # noqa: S608
         " AND (:since IS NULL OR time >= :since) AND substr(kind, 1, length(:kinds)) = :kinds"
         f" AND (:subject IS NULL OR subject = :subject) ORDER BY id {order} LIMIT :limit"
     )
@@ -63,9 +82,7 @@ def events(path: Path, query: EventQuery) -> list[Event]:
         "subject": query.subject,
         "limit": max(0, query.limit),
     }
-    with _reading(path) as connection:
-        found = [rows.event_from(row) for row in connection.execute(statement, values)]
-    return query.cut(found)
+    return connection.execute(statement, values)
 
 
 @dataclass(frozen=True, slots=True)

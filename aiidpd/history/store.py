@@ -213,15 +213,34 @@ class History:
         kinds: str = "",
         min_severity: Severity = Severity.DEBUG,
         subject: str | None = None,
+        forward: bool = False,
     ) -> list[Event]:
         """Return events, newest last, those included that are not yet on disk; see :class:`EventQuery`.
 
         Raises :class:`Unavailable`.
         """
-        query = EventQuery(after_id, limit, since, kinds, min_severity, subject)
+        query = EventQuery(after_id, limit, since, kinds, min_severity, subject, forward)
         waiting = self._writer.pending_events()  # before the disk is read, so that none falls between
         kept = await self._read(lambda: reader.events(self._path, query))
         return query.cut([*kept, *waiting])
+
+    async def event_ids(
+        self,
+        limit: int,
+        *,
+        since: float | None = None,
+        kinds: str = "",
+        min_severity: Severity = Severity.DEBUG,
+        subject: str | None = None,
+    ) -> list[int]:
+        """Return the ids of the newest ``limit`` events, newest last: what :meth:`events` would give.
+
+        Raises :class:`Unavailable`.
+        """
+        query = EventQuery(0, limit, since, kinds, min_severity, subject)
+        waiting = {event.id for event in self._writer.pending_events() if query.matches(event)}
+        kept = await self._read(lambda: reader.event_ids(self._path, query))
+        return sorted(waiting.union(kept))[-limit:]
 
     async def samples(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,9 @@ class Limits:
     ``head``: to send a request's first line and headers, from its first byte, or from connecting.
     ``body``: to send its body, of at most ``body_bytes``. ``idle``: between requests. ``write``: a
     client for which more than ``buffer_bytes`` wait (and about twice as much in the kernel) must
-    read as much in this time, or is dropped. ``connections``: how many are held at once; for
+    read as much in this time, or is dropped. ``user_bytes``: a user for whom so much waits unread, on all
+    connections together, gets 503 for an answer that would add to it; so does everyone at four times as
+    much in all. ``connections``: how many are held at once; for
     one more another that we wait for is dropped, and where there is none the new one gets 503.
     """
 
@@ -32,6 +35,7 @@ class Limits:
     idle: float = 75.0
     write: float = 10.0
     buffer_bytes: int = 64 * 1024
+    user_bytes: int = 4 * 1024 * 1024
 
 
 class Phase(Enum):
@@ -58,7 +62,8 @@ class Book(Protocol):
 class Connection(asyncio.Protocol):
     """Passes everything on to ``inner`` and keeps the time.
 
-    ``gone`` is set when the client has left or the server closes: whatever streams ends then.
+    ``gone`` is set when the client has left or the server closes: whatever streams ends then. ``dropped``
+    says why the connection was ended from this side, where it was.
     """
 
     def __init__(
@@ -75,6 +80,8 @@ class Connection(asyncio.Protocol):
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
         self._unread = 0
+        self._ended = False
+        self.dropped = ""
         self.since = 0.0
         self.peer: Peer | None = None
         self.gone = asyncio.Event()
@@ -83,6 +90,11 @@ class Connection(asyncio.Protocol):
     def waited_for(self) -> bool:
         """Whether the next step is the client's: to send, or to read."""
         return self._phase is not Phase.SERVING or self._stalled_since is not None
+
+    @property
+    def unread(self) -> int:
+        """The bytes that wait in this process for the client to read them."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def claim(self) -> tuple[bool, float]:
@@ -109,9 +121,12 @@ class Connection(asyncio.Protocol):
         if reason is None or not self._warned:
             self._warned = reason is not None
         elif self._phase is Phase.HEAD and self._heard and self._closing_since is None:
-            self.refuse(HTTPStatus.REQUEST_TIMEOUT, reason)
+            status = HTTPStatus.BAD_REQUEST if self._ended else HTTPStatus.REQUEST_TIMEOUT
+            self.refuse(status, reason)
+        elif self._ended and self._phase is Phase.IDLE and self._stalled_since is None:
+            self.end()
         else:
-            self.drop()
+            self.drop(reason)
 
     def _overstayed(self, now: float) -> str | None:
         limits = self._book.limits
@@ -121,7 +136,10 @@ class Connection(asyncio.Protocol):
         # Once it is closing, what was written last still waits to be read.
         blocked_since = self._stalled_since if self._closing_since is None else self._closing_since
         if blocked_since is not None:
-            return "the answer is not read" if now - blocked_since > limits.write else None
+            late = now - blocked_since > limits.write
+            return f"for {limits.write:g} s it read too little of the answer" if late else None
+        if self._ended and self._phase in (Phase.HEAD, Phase.IDLE):
+            return "the request is cut short: the client ended it before it was whole"
         if self._phase is Phase.HEAD and now - self.since > limits.head:
             return f"no whole request came within {limits.head:g} s"
         if self._phase is Phase.IDLE and now - self.since > limits.idle:
@@ -130,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def _note_progress(self, now: float) -> None:
         """Begin the time for reading anew where enough was read since it began."""
-        unread = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        unread = self.unread
         if unread > self._unread:
             self._unread = unread
         elif self._unread - unread >= self._book.limits.buffer_bytes:
@@ -144,8 +162,14 @@ class Connection(asyncio.Protocol):
             self._transport.write(raw_response(status, detail))
             self._transport.close()
 
-    def drop(self) -> None:
-        """End the connection at once; what was not read yet is lost."""
+    def end(self) -> None:
+        """Close the connection once what was written is read."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def drop(self, reason: str = "") -> None:
+        """End the connection at once because of ``reason``; what was not read yet is lost."""
+        self.dropped = reason
         self._book.forget(self)
         if self._transport is not None:
             self._transport.abort()
@@ -177,8 +201,15 @@ class Connection(asyncio.Protocol):
         if self._inner is not None:
             self._inner.data_received(data)
 
-    def eof_received(self) -> bool | None:
-        return None if self._inner is None else self._inner.eof_received()
+    def eof_received(self) -> bool:
+        """Keep a half-closed connection open (True): what was asked whole before is still answered."""
+        self._ended = True
+        if self._inner is None or self._transport is None:
+            return False
+        self._inner.eof_received()
+        hangup = select.poll()
+        hangup.register(self._transport.get_extra_info("socket"), 0)  # POLLHUP and POLLERR come unasked
+        return not hangup.poll(0)
 
     def pause_writing(self) -> None:
         self._stalled_since = self._loop.time()

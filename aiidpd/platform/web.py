@@ -19,7 +19,7 @@ from typing import Self
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from aiidpd.kernel.errors import AiidpdError
+from aiidpd.kernel.errors import AiidpdError, Unavailable
 from aiidpd.platform import problem
 from aiidpd.platform.connection import Connection, Limits, Phase
 
@@ -29,6 +29,7 @@ _SWEEP = 0.25  # seconds between two looks at the deadlines, while there are con
 # asyncio accepts as many at a turn of its loop as its backlog says. Few, so that what those before them
 # sent is looked at before newcomers take their place; in the kernel many may wait.
 _ACCEPT, _BACKLOG = 4, 128
+_USERS = 4  # users' worth of unread answers that may wait in all
 _LINGER = 1.0  # seconds that the rest of a refused body is read for, so that the answer is not lost
 _FAREWELL = 1.0  # seconds that requests in progress have to end when the server closes
 
@@ -174,6 +175,11 @@ class WebServer:
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         connection = connection_of(request)
+        if request.version.major != 1:
+            # Said by ourselves: aiohttp would answer in the version that was asked in.
+            version = f"HTTP/{request.version.major}.{request.version.minor}"
+            connection.refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"{version} is not spoken here")
+            raise ConnectionResetError("refused")
         connection.enter(Phase.BODY)
         try:
             return await self._answer(request, connection, handler)
@@ -186,7 +192,7 @@ class WebServer:
         try:
             await self._read_body(request)
             connection.enter(Phase.SERVING)
-            return await handler(request)
+            return self._with_room(request, connection, await handler(request))
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
                 raise
@@ -206,6 +212,26 @@ class WebServer:
         if not request.content.is_eof():
             response.force_close()
         return response
+
+    def _with_room(
+        self, request: web.Request, connection: Connection, answer: web.StreamResponse
+    ) -> web.StreamResponse:
+        """Return ``answer``; raises :class:`Unavailable` where too much waits unread for it to be added."""
+        size = len(answer.body) if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else 0
+        if size <= self.limits.buffer_bytes:
+            return answer
+        own = every = 0
+        user = None if connection.peer is None else connection.peer.uid
+        for each in self._connections:
+            every += each.unread
+            if user == (None if each.peer is None else each.peer.uid):
+                own += each.unread
+        for waiting, most in ((own, self.limits.user_bytes), (every, _USERS * self.limits.user_bytes)):
+            if waiting and waiting + size > most:
+                reason = f"answers of {waiting} bytes wait that nobody reads"
+                remedy = "read them, or close those connections"
+                raise Unavailable("answer", request.path, reason=reason, remedy=remedy)
+        return answer
 
     async def _read_body(self, request: web.Request) -> None:
         limit = self.limits.body_bytes

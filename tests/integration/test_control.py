@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import socket
 import statistics
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+import pytest
 from prometheus_client import Gauge
 
 from aiidpd.api.client import ControlClient
@@ -22,6 +24,7 @@ from aiidpd.platform.sockets import listen_tcp, listen_unix
 from aiidpd.platform.web import WebServer
 from aiidpd.telemetry.exposition import metrics_app
 from aiidpd.telemetry.registry import build_registry
+from tests import daemon as daemons
 from tests.fakes.control import control_daemon, until
 from tests.fakes.hostile import HOSTILE
 from tests.waiting import PATIENCE
@@ -77,6 +80,54 @@ async def bombard(addresses: list[str], path: Path, target: str, count: int) -> 
     assert len(well_behaved.took) > 10
     assert statistics.median(well_behaved.took) < 1  # one of them may have waited for a busy machine
     return Counter(json.loads(crowd.stdout))
+
+
+_MEBI = 2**20
+
+
+def resident(pid: int) -> int:
+    """Return the bytes of memory that process ``pid`` holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def ask(path: Path, request: bytes) -> socket.socket:
+    """Return a connection over which ``request`` was sent."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    connection.connect(str(path))
+    connection.sendall(request)
+    return connection
+
+
+@pytest.mark.parametrize("target", ["/v1/events?follow=true&limit=1000", "/v1/events?limit=1000"])
+def test_readers_that_do_not_read_take_bounded_memory_that_comes_back(tmp_path: Path, target: str) -> None:
+    with daemons.running(tmp_path) as daemon:
+        path = tmp_path / "run" / "control.sock"
+        daemon.wait_until_up()
+        body = b'{"endpoint": "%s"}' % (b"y" * 190)
+        refused = b"POST /v1/bench/runs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        with ask(path, b"") as connection, connection.makefile("rb") as answers:
+            for _ in range(600):  # each is two events of about a kilobyte
+                connection.sendall(refused)
+                lengths = [line for line in iter(answers.readline, b"\r\n") if b"Content-Length" in line]
+                assert b"no such endpoint" in answers.read(int(lengths[0].split()[1]))
+        before = resident(daemon.process.pid)
+        request = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        grown = []
+        for _ in range(3):
+            silent = [ask(path, request) for _ in range(40)]
+            for connection in silent:
+                begun = b""
+                while b'"evidence"' not in begun and b"HTTP/1.1 503" not in begun:  # it is being answered
+                    begun += connection.recv(500)
+            grown.append(resident(daemon.process.pid) - before)
+            for connection in silent:
+                connection.close()
+        with ControlClient(str(path)) as client:
+            assert client.get("/v1/status")["healthy"]
+        grown.append(resident(daemon.process.pid) - before)
+        assert max(grown) < 40 * _MEBI, grown
+        assert grown[-1] - grown[0] < 15 * _MEBI, grown  # what each crowd took, the next one took again
 
 
 async def until_quiet(server: WebServer, tasks: int) -> None:

@@ -28,6 +28,7 @@ class Site:
         self.failures: list[Exception] = []
         self.release = asyncio.Event()
         self.waiting = 0
+        self.served = 0
         self.server: WebServer
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -54,6 +55,7 @@ class Site:
         return web.Response(text="released")
 
     async def large(self, _request: web.Request) -> web.Response:
+        self.served += 1
         return web.Response(body=bytes(10_000_000))
 
     async def fail(self, _request: web.Request) -> web.Response:
@@ -257,6 +259,71 @@ async def test_what_clients_do_wrong_is_not_logged(tmp_path: Path, caplog: pytes
         await until(lambda: it.server.connections == 0)
         assert reader.exception() is None
     assert caplog.records == []
+
+
+async def test_a_half_closed_request_gets_its_answer(tmp_path: Path) -> None:
+    async with site(tmp_path, Limits(head=PATIENCE, idle=PATIENCE)) as it:
+        for request, answers in ((GET, 1), (GET * 20, 20), (GET.replace(b"hello", b"large"), 1)):
+            reader, writer = await it.connect()
+            writer.write(request)
+            writer.write_eof()
+            async with asyncio.timeout(PATIENCE):
+                answer = await reader.read()  # and then the connection ends
+            assert answer.count(b"HTTP/1.1 200 OK") == answers
+            writer.close()
+        assert len(answer) > 10_000_000
+
+
+async def test_a_half_closed_request_that_is_served_for_long_gets_its_answer(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        reader, writer = await it.connect()
+        writer.write(GET.replace(b"hello", b"wait"))
+        writer.write_eof()
+        await until(lambda: it.waiting == 1)
+        await asyncio.sleep(1)  # longer than any of the limits
+        it.release.set()
+        async with asyncio.timeout(PATIENCE):
+            assert (await reader.read()).endswith(b"released")
+        writer.close()
+
+
+async def test_a_half_closed_request_that_is_not_whole_gets_400(tmp_path: Path) -> None:
+    async with site(tmp_path, Limits(head=PATIENCE)) as it:
+        reader, writer = await it.connect()
+        writer.write(GET[:20])
+        writer.write_eof()
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"the request is cut short" in answer
+        writer.close()
+
+
+@pytest.mark.parametrize("version", [b"HTTP/2.0", b"HTTP/0.9", b"HTTP/3.0"])
+async def test_a_version_that_is_not_spoken_gets_an_error_and_the_connection_ends(
+    tmp_path: Path, version: bytes
+) -> None:
+    async with site(tmp_path) as it:
+        answer = await it.ask(GET.replace(b"HTTP/1.1", version))
+        assert answer.split(b" ")[1] in (b"400", b"505")
+        assert b"200 OK" not in answer
+
+
+async def test_answers_that_nobody_reads_are_bounded_by_user(tmp_path: Path) -> None:
+    limits = Limits(user_bytes=2**24)
+    async with site(tmp_path, limits) as it:
+        silent = [await it.connect() for _ in range(3)]
+        for number, (_, writer) in enumerate(silent):
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(GET.replace(b"hello", b"large"))
+            await until(lambda number=number: it.served > number)
+        assert b"200 OK" in await it.ask(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        for _, writer in silent:
+            writer.transport.resume_reading()  # type: ignore[attr-defined]
+        heads = [await reader.readuntil(b"\r\n") for reader, _ in silent]
+        assert [head.split()[1] for head in heads] == [b"200", b"503", b"503"]
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
