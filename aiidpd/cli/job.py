@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from aiidpd.cli import render
-from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session
+from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session, columns, draws
 from aiidpd.cli.text import cut
 
 _ERASE = "\r\x1b[K"
+Result: TypeAlias = Callable[[Session, Mapping[str, Any]], list[str]]
+"""Gives the lines that show what came of a job; none where it knows none."""
+
 _EVERY = 5.0  # seconds between lines about the same step, where a line can't be drawn again
 
 
@@ -19,11 +23,11 @@ def add_no_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="return as soon as the work is queued")
 
 
-def start(session: Session, path: str, body: dict[str, Any], *, wait: bool) -> int:
+def start(session: Session, path: str, body: dict[str, Any], result: Result, *, wait: bool) -> int:
     """Ask for the work at ``path`` and see it to its end; return the exit code."""
     job = session.client.post(path, body)
     if wait:
-        return follow(session, job["id"])
+        return follow(session, job["id"], {job["kind"]: result})
     if session.json:
         session.document(job)
     else:
@@ -31,8 +35,11 @@ def start(session: Session, path: str, body: dict[str, Any], *, wait: bool) -> i
     return DONE
 
 
-def follow(session: Session, identity: str) -> int:
-    """Show the progress of the job ``identity`` until it ends; return the exit code."""
+def follow(session: Session, identity: str, results: Mapping[str, Result]) -> int:
+    """Show the progress of the job ``identity`` until it ends; return the exit code.
+
+    What came of it is shown as ``results`` has it for its kind, a figure a line for others.
+    """
     progress = _Progress(session)
     job: dict[str, Any] = {"id": identity, "state": "queued"}
     try:
@@ -40,18 +47,19 @@ def follow(session: Session, identity: str) -> int:
             progress.show(job)
     except KeyboardInterrupt:
         progress.clear()
-        session.say(f"the work goes on in the daemon; to see it: aiidpctl jobs {identity}")
+        session.say(f"the work goes on in the daemon; to see it: aiidpctl jobs follow {identity}")
         return INTERRUPTED
     finally:
         progress.clear()
-    return _outcome(session, job)
+    return _outcome(session, job, results)
 
 
-def _outcome(session: Session, job: dict[str, Any]) -> int:
+def _outcome(session: Session, job: dict[str, Any], results: Mapping[str, Result]) -> int:
     if session.json:
         session.document(job)
     elif job["state"] in ("succeeded", "failed"):
-        session.data(render.job_result(job))
+        result = results.get(job["kind"])
+        session.data((result and result(session, job)) or render.job_result(job))
     if job["state"] == "succeeded":
         session.say(f"{job['id']} succeeded")
         return DONE
@@ -67,7 +75,7 @@ class _Progress:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._terminal = session.err.isatty()
+        self._terminal = draws(session.err)
         self._step = ""
         self._said_at = 0.0
         self._drawn = False
@@ -77,10 +85,7 @@ class _Progress:
             return
         line = render.job_progress(job)
         if self._terminal:
-            import shutil  # noqa: PLC0415 -- only here, and every import is a part of the start
-
-            width = shutil.get_terminal_size().columns
-            self._session.err.write(f"{_ERASE}{cut(line, width - 1)}")
+            self._session.err.write(f"{_ERASE}{cut(line, columns() - 1)}")
             self._session.err.flush()
             self._drawn = True
         elif job["message"] != self._step or time.monotonic() - self._said_at >= _EVERY:

@@ -7,15 +7,15 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
+from aiidpd import __version__
 from aiidpd.api.client import DEFAULT_SOCKET, ControlClient, ControlError
-from aiidpd.cli.session import INTERRUPTED, PIPE_CLOSED, Session
-from aiidpd.cli.text import Paint
+from aiidpd.cli.session import FAILED, INTERRUPTED, PIPE_CLOSED, Session, columns, paint_for
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TextIO
 
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 
@@ -35,7 +35,6 @@ COMMANDS = {
 }
 """Each command's module and help. A module is named as a string: only the one that is called is imported."""
 
-_COLUMNS = 80  # where there is no terminal
 _JSON = "print the API's own documents"
 _EXIT_CODES = """\
 exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 daemon not reachable, 4 denied, 130 interrupted
@@ -48,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(arguments).parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # whatever the terminal can't show
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     with ControlClient(options.socket) as client:
-        session = Session(client, options.json, sys.stdout, sys.stderr, Paint(colour))
+        session = Session(client, options.json, sys.stdout, sys.stderr, paint_for(sys.stdout))
         try:
             code: int = options.run(options, session)
             sys.stdout.flush()
@@ -60,10 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return INTERRUPTED
         except BrokenPipeError:
-            # Whoever read has enough. What is still buffered must not fail again when Python ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _give_up(sys.stdout)  # whoever read has enough
             return PIPE_CLOSED
+        except OSError as error:
+            _give_up(sys.stdout)
+            try:
+                session.say(f"aiidpctl: cannot write what was found: {error.strerror or error}")
+            except OSError:
+                _give_up(sys.stderr)
+            return FAILED
     return code
+
+
+def _give_up(stream: TextIO) -> None:
+    """Lead ``stream`` nowhere: what is still buffered must not fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -81,6 +90,7 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         default=default,
         help=f"the daemon's control socket (${SOCKET_VARIABLE}, or {DEFAULT_SOCKET})",
     )
+    top.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     top.add_argument("--json", action="store_true", help=_JSON)
     # The same once more after the command, where most people write it; unset there it changes nothing.
     common = _Parser(add_help=False)
@@ -93,6 +103,9 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about, parents=[common])
         importlib.import_module(module).add(command, common)
     return top
+
+
+_columns = cache(columns)
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -112,21 +125,6 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, *, named: bool = True, **options: Any) -> None:
         if named:
             super().__init__(**{"formatter_class": _Formatter} | options)
-
-
-@lru_cache(maxsize=1)
-def _columns() -> int:
-    """Return the width of the terminal, as ``shutil.get_terminal_size`` does."""
-    try:
-        columns = int(os.environ.get("COLUMNS", "0"))
-    except ValueError:
-        columns = 0
-    if columns <= 0:
-        try:
-            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
-        except (AttributeError, ValueError, OSError):
-            columns = 0
-    return columns or _COLUMNS
 
 
 if __name__ == "__main__":

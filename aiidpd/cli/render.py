@@ -27,15 +27,17 @@ def render_overview(
     backup: Document | None,
     bench: Document | None,
     *,
-    width: int = 0,
-    colour: bool = False,
+    paint: Paint,
+    fit: bool = False,
 ) -> str:
     """Return the whole daemon as a block of lines; a section whose document is None is left out.
 
-    Longer lines are cut at ``width`` columns, unless that is 0.
+    A reason is said once: with what is wrong, or else with the worker, or else with the section. With
+    ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables.
     """
-    paint = Paint(colour)
     now = status["now"]
+    told = [each["reason"] for each in (*status["findings"], *status["workers"])]
+    gpus, containers, backup, bench = (_untold(each, told) for each in (gpus, containers, backup, bench))
     blocks = [[headline(status, paint)], workers(status, paint)]
     if status["findings"]:
         blocks.append(findings(status, paint))
@@ -52,7 +54,7 @@ def render_overview(
         blocks.append([*_section("Backup", backup, paint), *backup_lines(backup, now)])
     if bench is not None:
         blocks.append([*_section("Bench", bench, paint), *bench_table(bench, now, paint)])
-    return "\n\n".join("\n".join(cut(line, width) for line in block) for block in blocks)
+    return "\n\n".join("\n".join(cut(line, paint.width if fit else 0) for line in block) for block in blocks)
 
 
 def headline(status: Document, paint: Paint) -> str:
@@ -66,7 +68,8 @@ def headline(status: Document, paint: Paint) -> str:
 
 
 def workers(status: Document, paint: Paint) -> list[str]:
-    """Return the table of workers; what is not up says why."""
+    """Return the table of workers; what is not up says why, unless a finding does."""
+    told = [finding["reason"] for finding in status["findings"]]
     rows = [
         (
             worker["name"],
@@ -76,7 +79,9 @@ def workers(status: Document, paint: Paint) -> list[str]:
             str(worker["passes"]),
             str(worker["failed_passes"]),
             str(worker["restarts"]),
-            "  ".join(filter(None, (SIMULATED if worker["simulated"] else "", worker["reason"]))),
+            "  ".join(
+                filter(None, (SIMULATED if worker["simulated"] else "", _once(worker["reason"], told)))
+            ),
         )
         for worker in status["workers"]
     ]
@@ -146,7 +151,7 @@ def container_table(document: Document, now: float, paint: Paint, *, most: int |
     head = ("CONTAINER", "STATE", "HEALTH", "SINCE", "RESTARTS", "GPU", "IMAGE")
     lines = table(head, rows, paint, right="llllr") if rows else []
     if len(order) > len(rows):
-        lines.append(paint.dim(f"and {len(order) - len(rows)} more: aiidpctl containers"))
+        lines.append(paint.dim(f"and {len(order) - len(rows)} more: aiidpctl containers list"))
     for each in order:
         if each.get("pause"):
             until = f"until {moment(each['pause']['until'])} at the latest"
@@ -302,6 +307,15 @@ def _section(title: str, document: Document, paint: Paint) -> list[str]:
     return lines
 
 
+def _once(reason: str, told: Iterable[str]) -> str:
+    """Return ``reason``, or nothing where one of those ``told`` says it."""
+    return "" if any(reason in each for each in told) else reason
+
+
+def _untold(document: Document | None, told: Iterable[str]) -> Document | None:
+    return None if document is None else {**document, "reason": _once(document["reason"], told)}
+
+
 def _calm(container: Document) -> bool:
     return container["state"] == "running" and container["health"] in (None, "healthy")
 
@@ -311,7 +325,10 @@ def _of(value: float | None, limit: float | None, unit: str) -> str:
 
 
 def _memory(used: float | None, total: float | None) -> str:
-    return size(used) if total is None else f"{size(used)}/{size(total)}"
+    if total is None:
+        return size(used)
+    value, _, unit = size(used).partition(" ")
+    return f"{value}/{size(total)}" if size(total).endswith(unit) else f"{size(used)}/{size(total)}"
 
 
 def _percent(ratio: float | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable
 
 from aiidpd.api.client import ControlClient
@@ -13,6 +15,34 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
 DONE, FAILED, USAGE, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+
+
+_COLUMNS = 80  # where there is no terminal
+
+
+def columns() -> int:
+    """Return the width of the terminal, as ``shutil.get_terminal_size`` does: that takes longer to load."""
+    try:
+        found = int(os.environ.get("COLUMNS", "0"))
+    except ValueError:
+        found = 0
+    if found <= 0:
+        try:
+            found = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+        except (AttributeError, ValueError, OSError):
+            found = 0
+    return found or _COLUMNS
+
+
+def draws(stream: TextIO) -> bool:
+    """Return whether ``stream`` is a terminal that can colour text and draw a line again."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint_for(stream: TextIO) -> Paint:
+    """Return how text is shown on ``stream``: plain and at full length where it is no terminal."""
+    colour = draws(stream) and not os.environ.get("NO_COLOR")  # https://no-color.org
+    return Paint(colour, columns() if stream.isatty() else 0)
 
 
 class Session:

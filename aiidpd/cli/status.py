@@ -21,5 +21,5 @@ def run(_options: argparse.Namespace, session: Session) -> int:
     else:
         sections = ("/v1/gpus", "/v1/containers", "/v1/backup/snapshots", "/v1/bench/results")
         documents = [session.client.get(path) for path in sections]
-        session.data(render_overview(status, *documents, colour=session.paint.colour))
+        session.data(render_overview(status, *documents, paint=session.paint))
     return DONE if status["healthy"] else FAILED

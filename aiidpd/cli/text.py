@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 UNKNOWN = "-"
 
@@ -13,15 +13,23 @@ _COLOUR = re.compile("(\x1b\\[[0-9]+m)")
 _STEPS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
+_GAP = "  "  # between two columns
+_NARROWEST = 4  # columns of a cell that is cut
+_MARK = len("SIMULATED")  # columns that notes without a heading have left for what they begin with
+_LONGEST = 2000  # characters of a name or reason: as many as the history keeps
 
 
 class Paint:
-    """Colours, where they are wanted. No dataclass: loading ``dataclasses`` takes longer than all this."""
+    """Colours, where they are wanted, and the columns that a table may take (0: any number).
 
-    __slots__ = ("colour",)
+    No dataclass: loading ``dataclasses`` takes longer than all this.
+    """
 
-    def __init__(self, colour: bool = False) -> None:
+    __slots__ = ("colour", "width")
+
+    def __init__(self, colour: bool = False, width: int = 0) -> None:
         self.colour = colour
+        self.width = width
 
     def bold(self, text: str) -> str:
         return self._wrap(text, _BOLD)
@@ -43,11 +51,21 @@ class Paint:
 
 
 def plain(text: object) -> str:
-    """Return ``text`` as one line that can't steer a terminal: names and reasons come from elsewhere."""
-    return "".join(
-        character if character.isprintable() else " " if character.isspace() else "\N{REPLACEMENT CHARACTER}"
-        for character in str(text)
+    """Return ``text`` as one line that can't steer a terminal: names and reasons come from elsewhere.
+
+    White space is a blank, what can't be printed an escape sequence as in Python, and what is longer than
+    anybody reads is cut.
+    """
+    given = str(text)
+    whole = "".join(
+        character if character.isprintable() else " " if character.isspace() else _escape(character)
+        for character in given[: _LONGEST + 1]
     )
+    return cut(whole, _LONGEST)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def span(seconds: float | None) -> str:
@@ -93,21 +111,39 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, *, right: str = "") -> list[str]:
-    """Return lines of aligned columns, two blanks between them.
+    """Return lines of aligned columns, two blanks between them, no wider than ``paint`` allows.
 
-    ``right`` has an ``r`` at the place of each column that is aligned on the right.
+    Where they would be, the longest cells are cut, those of words before those of figures. ``right`` has an
+    ``r`` at the place of each column that is aligned on the right.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in [list(head), *cells]) for place in range(len(head))]
+    if paint.width:
+        room = paint.width - len(_GAP) * (len(head) - 1)
+        words = {place for place in range(len(head)) if right[place : place + 1] != "r"}
+        least = [min(wide, _NARROWEST if name else _MARK) for name, wide in zip(head, widths, strict=True)]
+        widths = _narrowed(widths, least, room, words)
 
     def line(row: Sequence[str]) -> str:
         columns = [
-            cell.rjust(wide) if right[place : place + 1] == "r" else cell.ljust(wide)
+            cut(cell, wide).rjust(wide) if right[place : place + 1] == "r" else cut(cell, wide).ljust(wide)
             for place, (cell, wide) in enumerate(zip(row, widths, strict=True))
         ]
-        return "  ".join(columns).rstrip()
+        return cut(_GAP.join(columns).rstrip(), paint.width)
 
     return [paint.dim(line(head)), *(line(row) for row in cells)]
+
+
+def _narrowed(widths: Sequence[int], least: Sequence[int], room: int, words: Collection[int]) -> list[int]:
+    """Return ``widths`` such that they take ``room`` together, if columns as wide as ``least`` can."""
+    narrow = list(widths)
+    for places in (words, range(len(narrow))):
+        while sum(narrow) > room:
+            wide = [place for place in places if narrow[place] > least[place]]
+            if not wide:
+                break
+            narrow[max(wide, key=lambda place: narrow[place])] -= 1
+    return narrow
 
 
 def cut(line: str, width: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Self, TextIO
 
 from aiidpd.api.client import ControlClient, ControlError
 from aiidpd.cli.render import event_line, render_overview
+from aiidpd.cli.session import draws, paint_for
 from aiidpd.cli.text import Paint, cut
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
@@ -28,7 +29,7 @@ class Screen:
     def __init__(self, socket: Path, out: TextIO) -> None:
         self._socket = socket
         self._out = out
-        self._live = out.isatty()
+        self._live = draws(out)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-screen", daemon=True)
 
@@ -69,13 +70,13 @@ class Screen:
             client.get(f"/v1/{path}")
             for path in ("status", "gpus", "containers", "backup/snapshots", "bench/results")
         ]
+        paint = paint_for(self._out) if self._live else Paint()
         status, gpus, containers, backup, bench = documents
-        width = columns if self._live else 0
-        text = render_overview(status, gpus, containers, backup, bench, width=width, colour=self._live)
+        text = render_overview(status, gpus, containers, backup, bench, paint=paint, fit=self._live)
         if not self._live:
             return text
         events = client.get("/v1/events", limit=_EVENTS)["events"]
-        lines = [cut(event_line(event, Paint(colour=True)), columns) for event in events]
+        lines = [cut(event_line(event, paint), columns) for event in events]
         whole = [*text.splitlines(), "", *lines, "", "Ctrl-C ends it; the log is in aiidpd.log"]
         return "\n".join(whole[: rows - 1])
 

@@ -128,7 +128,8 @@ def _renderer(format: Format, stream: TextIO, environ: Mapping[str, str]) -> Ren
         return partial(lines.as_json, marked=to_journal)
     if format == "auto" and to_journal:
         return lines.journal
-    return partial(lines.console, coloured=stream.isatty() and not environ.get("NO_COLOR"))
+    coloured = stream.isatty() and environ.get("TERM") != "dumb" and not environ.get("NO_COLOR")
+    return partial(lines.console, coloured=coloured)
 
 
 def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

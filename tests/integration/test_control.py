@@ -7,6 +7,7 @@ import json
 import resource
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -128,6 +129,25 @@ def test_readers_that_do_not_read_take_bounded_memory_that_comes_back(tmp_path: 
         grown.append(resident(daemon.process.pid) - before)
         assert max(grown) < 40 * _MEBI, grown
         assert grown[-1] - grown[0] < 15 * _MEBI, grown  # what each crowd took, the next one took again
+
+
+def test_a_daemon_that_is_killed_ends_a_command_that_follows_it(tmp_path: Path) -> None:
+    daemon = daemons.start(tmp_path)
+    try:
+        daemon.wait_for("aiidpd_worker_up")
+        path = str(tmp_path / "run" / "control.sock")
+        command = [sys.executable, "-W", "error", "-m", "aiidpd.cli.main", "--socket", path, "events", "-f"]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as following:
+            assert following.stdout is not None
+            assert following.stdout.readline()
+            daemon.process.kill()
+            _, said = following.communicate(timeout=PATIENCE)
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+    assert following.returncode == 3
+    reason = "it broke off in the middle of an answer"
+    assert said.decode() == f"aiidpctl: cannot reach the daemon at {path}: {reason}\n"
 
 
 async def until_quiet(server: WebServer, tasks: int) -> None:

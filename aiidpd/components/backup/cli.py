@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from aiidpd.cli import job, render
 from aiidpd.cli.session import DONE, Session
@@ -19,7 +21,17 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
-    return job.start(session, "/v1/backup/runs", {}, wait=not options.no_wait)
+    return job.start(session, "/v1/backup/runs", {}, result, wait=not options.no_wait)
+
+
+def result(session: Session, job: Mapping[str, Any]) -> list[str]:
+    """Return the snapshot that the backup ``job`` made, as the list of snapshots shows it."""
+    made = job["result"]
+    if not made.get("snapshot"):
+        return []
+    figures = {name: made.get(name) for name in ("files", "bytes", "copied_bytes")}
+    snapshot = {"id": made["snapshot"], "verified_at": job["finished_at"], "broken": "", **figures}
+    return render.snapshot_table({"snapshots": [snapshot]}, time.time(), session.paint)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

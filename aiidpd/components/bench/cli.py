@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from aiidpd.cli import engine_text, job, render
 from aiidpd.cli.session import DONE, Session
@@ -23,7 +25,15 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
 
 def _run(options: argparse.Namespace, session: Session) -> int:
     body = {} if options.endpoint is None else {"endpoint": options.endpoint}
-    return job.start(session, "/v1/bench/runs", body, wait=not options.no_wait)
+    return job.start(session, "/v1/bench/runs", body, result, wait=not options.no_wait)
+
+
+def result(session: Session, job: Mapping[str, Any]) -> list[str]:
+    """Return the endpoints that ``job`` measured, as the list of endpoints shows them."""
+    measured = {figure.rpartition(".")[0] for figure in job["result"]}
+    document = session.client.get("/v1/bench/results")
+    endpoints = [each for each in document["endpoints"] if each["name"] in measured]
+    return render.bench_table({**document, "endpoints": endpoints}, time.time(), session.paint)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

@@ -10,9 +10,11 @@ from aiidpd.cli.session import Session
 from aiidpd.cli.snapshot import show
 
 
-def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its options."""
+def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give ``parser`` its command, with the ``common`` options; without it the containers are listed too."""
     parser.set_defaults(run=run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands.add_parser("list", parents=[common], help="list the containers").set_defaults(run=run)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:

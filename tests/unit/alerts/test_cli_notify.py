@@ -69,9 +69,7 @@ def test_what_is_grave_is_shown_without_markup_or_control_characters(desktop: Pa
     (arguments,) = run(desktop, {"missed": 1, "reason": "x"}, quiet, grave)
     assert arguments[:3] == ["--app-name=aiidpd", "--urgency=critical", "--"]
     assert arguments[3] == "GpuLost firing GPU-0 (SIMULATED)"
-    assert (
-        arguments[4] == "it is &lt;b&gt;hot&lt;/b&gt;\N{REPLACEMENT CHARACTER}[2J &amp; loud\nlook at dmesg"
-    )
+    assert arguments[4] == "it is &lt;b&gt;hot&lt;/b&gt;\\x1b[2J &amp; loud\nlook at dmesg"
 
 
 def test_the_end_of_a_grave_alert_is_shown_too(desktop: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from aiidpd import __version__
 from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
@@ -117,7 +118,7 @@ async def work(daemon: ControlDaemon, queue: str, shown: bytearray, *, fail: str
         if fail:
             job.fail(fail, **{"local.error": "refused"})
         else:
-            job.succeed(files=3, snapshot="s1")
+            job.succeed(files=3, snapshot="s1", bytes=2**21, copied_bytes=2**20)
 
 
 async def test_status_shows_everything_and_exits_by_health(daemon: ControlDaemon) -> None:
@@ -189,7 +190,10 @@ async def test_work_is_waited_for_and_its_outcome_is_the_exit_code(daemon: Contr
     shown = bytearray()
     done, _ = await asyncio.gather(ctl(daemon, "backup", "run", shown=shown), work(daemon, "backup", shown))
     assert done.code == 0
-    assert done.out == "files     3\nsnapshot  s1\n"
+    assert [line.split() for line in done.out.splitlines()] == [
+        ["SNAPSHOT", "VERIFIED", "FILES", "SIZE", "ADDED", "STATE"],
+        ["s1", "now", "3", "2.0", "MiB", "1.0", "MiB", "whole"],
+    ]
     assert "backup-1: step 1  1 of 3 steps, 33 %\n" in done.err
     assert done.err.endswith("backup-1 succeeded\n")
     shown = bytearray()
@@ -207,11 +211,11 @@ async def test_no_wait_returns_at_once_and_jobs_follows_later(daemon: ControlDae
     assert "backup-1  queued" in (await ctl(daemon, "jobs")).out
     shown = bytearray()
     followed, _ = await asyncio.gather(
-        ctl(daemon, "jobs", "backup-1", "--json", shown=shown), work(daemon, "backup", shown)
+        ctl(daemon, "jobs", "follow", "backup-1", "--json", shown=shown), work(daemon, "backup", shown)
     )
     assert followed.code == 0
-    assert json.loads(followed.out)["result"] == {"files": 3, "snapshot": "s1"}
-    assert (await ctl(daemon, "jobs", "none")).code == 1
+    assert json.loads(followed.out)["result"]["snapshot"] == "s1"
+    assert (await ctl(daemon, "jobs", "follow", "none")).code == 1
 
 
 async def test_an_interrupt_leaves_the_work_running(daemon: ControlDaemon) -> None:
@@ -222,7 +226,7 @@ async def test_an_interrupt_leaves_the_work_running(daemon: ControlDaemon) -> No
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert process.returncode == 130
-        assert b"the work goes on in the daemon; to see it: aiidpctl jobs backup-1" in err
+        assert b"the work goes on in the daemon; to see it: aiidpctl jobs follow backup-1" in err
         assert b"Traceback" not in err
     shown += b"step 0, step 1, step 2"  # nobody looks any more, and the work goes on
     await working
@@ -338,12 +342,71 @@ async def test_a_reader_that_has_enough_is_no_trouble(daemon: ControlDaemon) -> 
 async def test_a_terminal_gets_colours_and_a_line_that_is_drawn_again(daemon: ControlDaemon) -> None:
     assert "\x1b[" in await on_terminal(daemon, "status")
     assert "\x1b[" not in await on_terminal(daemon, "status", NO_COLOR="1")
+    assert "\x1b[" not in await on_terminal(daemon, "status", TERM="dumb")
     shown = bytearray()
     text, _ = await asyncio.gather(
         on_terminal(daemon, "backup", "run", shown=shown), work(daemon, "backup", shown)
     )
     assert "\r\x1b[Kbackup-1: step 1  1 of 3 steps, 33 %" in text
     assert text.endswith("backup-1 succeeded\r\n")
+    shown = bytearray()
+    text, _ = await asyncio.gather(
+        on_terminal(daemon, "backup", "run", shown=shown, TERM="dumb"), work(daemon, "backup", shown)
+    )
+    assert "\x1b" not in text
+    assert "backup-2: step 1  1 of 3 steps, 33 %\r\n" in text
+
+
+async def test_tables_fit_the_terminal(daemon: ControlDaemon) -> None:
+    gpus = tuple(GpuReading(number, f"GPU-{number}", "a name that is long " * 9, 61.0) for number in range(3))
+    daemon.views["gpus"].put(GpuSnapshot(gpus, "550", simulated=False))
+    for more, columns in (({}, 80), ({"COLUMNS": "60"}, 60)):
+        shown = (await on_terminal(daemon, "gpu", "list", NO_COLOR="1", **more)).split("\r\n")
+        assert len(shown) == 5
+        assert max(map(len, shown)) <= columns
+    assert "a name that is long " * 9 in (await ctl(daemon, "gpu", "list")).out
+
+
+@pytest.mark.parametrize("arguments", [["gpu"], ["containers"], ["jobs"]])
+async def test_a_noun_alone_is_its_list(daemon: ControlDaemon, arguments: list[str]) -> None:
+    daemon.queues["backup"].submit()
+    daemon.views["gpus"].put(GpuSnapshot((GpuReading(0, "GPU-1", "L4", 61.0),), "550", simulated=False))
+    listed = await ctl(daemon, *arguments, "list")
+    assert await ctl(daemon, *arguments) == listed
+    assert (await ctl(daemon, *arguments, "list", "--json")).out.startswith("{")
+
+
+async def test_the_version(daemon: ControlDaemon) -> None:
+    assert await ctl(daemon, "--version") == Outcome(0, f"aiidpctl {__version__}\n", "")
+
+
+async def test_a_measurement_is_shown_as_in_the_list(daemon: ControlDaemon) -> None:
+    endpoints = tuple(EndpointView(name, "http://x", f"model of {name}", True) for name in ("a.b", "c"))
+    daemon.views["bench"].put(BenchView(endpoints))
+    started, _ = await asyncio.gather(
+        ctl(daemon, "bench", "run"), daemon_answers(daemon, "bench", **{"a.b.chunks": 3})
+    )
+    head, line = started.out.splitlines()
+    assert head.startswith("ENDPOINT")
+    assert line.startswith("a.b")
+    assert "model of a.b" in line
+
+
+async def daemon_answers(daemon: ControlDaemon, queue: str, **result: Any) -> None:
+    job = await daemon.queues[queue].next()
+    with job.running():
+        job.succeed(**result)
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["events"], ["gpu", "list", "--json"]])
+async def test_a_full_disk_is_one_sentence(daemon: ControlDaemon, arguments: list[str]) -> None:
+    daemon.say()
+    process = await asyncio.create_subprocess_shell(
+        f"{' '.join(command(*arguments))} >/dev/full", env=environment(daemon), stderr=asyncio.subprocess.PIPE
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode() == "aiidpctl: cannot write what was found: No space left on device\n"
 
 
 async def on_terminal(
@@ -353,7 +416,10 @@ async def on_terminal(
     shown = bytearray() if shown is None else shown
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *command(*arguments), env=environment(daemon, TERM="xterm", **more), stdout=theirs, stderr=theirs
+        *command(*arguments),
+        env=environment(daemon, **{"TERM": "xterm"} | more),
+        stdout=theirs,
+        stderr=theirs,
     )
     os.close(theirs)
     os.set_blocking(ours, False)

@@ -55,7 +55,7 @@ def unknown_gpu(**more: Any) -> gpu_schema.GpuDocument:
     return gpu_schema.GpuDocument.model_validate(given | {"index": 0, "uuid": "GPU-1", "name": "L4"} | more)
 
 
-def overview(**sections: Any) -> str:
+def overview(paint: Paint = PLAIN, *, fit: bool = False, **sections: Any) -> str:
     documents = {
         "status": status(),
         "gpus": empty(gpu_schema.GpusDocument),
@@ -63,7 +63,7 @@ def overview(**sections: Any) -> str:
         "backup": empty(schema.BackupDocument),
         "bench": empty(schema.BenchDocument),
     }
-    return render.render_overview(**(documents | sections))
+    return render.render_overview(**(documents | sections), paint=paint, fit=fit)
 
 
 def test_a_quiet_daemon() -> None:
@@ -111,6 +111,38 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
     assert "error    worker bench: down (for 1.5 min)\n         start it" in text
 
 
+def test_a_reason_is_said_once() -> None:
+    reason = "cannot list the containers: there is no such socket"
+    down = worker("containers", up=False, state="degraded", reason=reason)
+    section = empty(schema.ContainersDocument, read_at=None, reason=reason)
+    finding = schema.FindingDocument(
+        code="worker",
+        subject="containers",
+        severity="warning",
+        reason=f"degraded: {reason}",
+        remedy="",
+        since=NOW,
+    )
+    for findings in ([finding], []):
+        text = overview(status=status(workers=[down], findings=findings), containers=section)
+        assert text.count(reason) == 1
+
+
+def test_tables_fit_the_terminal_and_prose_is_whole() -> None:
+    gpus = empty(
+        gpu_schema.GpusDocument, gpus=[unknown_gpu(name="a name that is long " * 3)], reason="words " * 40
+    )
+    held = empty(schema.ContainersDocument, containers=[container("c" * 60_000, image="i" * 90)])
+    text = overview(Paint(width=80), gpus=gpus, containers=held)
+    assert "words " * 39 in text
+    lines = [line for line in text.split("\n") if not line.startswith("words")]
+    assert max(map(len, lines)) <= 80
+    assert "ccc… " in text
+    piped = overview(gpus=gpus, containers=held)
+    assert "a name that is long " * 2 in piped
+    assert len(piped) < 10_000  # not even a pipe is given sixty kilobytes of a name
+
+
 def test_a_gpu_that_says_little_shows_dashes_never_zeros() -> None:
     lines = render.gpu_table(empty(gpu_schema.GpusDocument, gpus=[unknown_gpu()]), PLAIN)
     assert lines[1].split() == ["0", "L4", "-", "-", "-", "-", "-", "-", "-"]
@@ -130,8 +162,8 @@ def test_a_gpu_with_everything() -> None:
     )
     fault = gpu_schema.GpuFaultDocument(index=1, call="nvmlDeviceGetName", code=15, name="GPU_IS_LOST")
     lines = render.gpu_table(empty(gpu_schema.GpusDocument, gpus=[gpu], faults=[fault]), PLAIN)
-    assert lines[0] == "GPU  NAME   TEMP    POWER   FAN  LOAD             MEMORY     CLOCK  SLOWED BY"
-    assert lines[1] == "  0  L4    61 °C  55/72 W  30 %  93 %  16.0 GiB/24.0 GiB  2040 MHz  sw_power_cap"
+    assert lines[0] == "GPU  NAME   TEMP    POWER   FAN  LOAD         MEMORY     CLOCK  SLOWED BY"
+    assert lines[1] == "  0  L4    61 °C  55/72 W  30 %  93 %  16.0/24.0 GiB  2040 MHz  sw_power_cap"
     assert lines[2] == "GPU 1: nvmlDeviceGetName says GPU_IS_LOST"
 
 
@@ -164,7 +196,7 @@ def test_containers_that_need_a_look_come_first_and_the_rest_is_counted() -> Non
     lines = render.container_table(document, NOW, PLAIN, most=5)
     assert lines[1].startswith("dead       exited (137)")
     assert lines[2].startswith("ill        running")
-    assert lines[6] == "and 17 more: aiidpctl containers"
+    assert lines[6] == "and 17 more: aiidpctl containers list"
     assert lines[7] == "stuck (ffffffffffff): can't be read"
     assert render.count_states(document) == "1 exited, 21 running"
     assert len(render.container_table(document, NOW, PLAIN)) == 24
@@ -216,7 +248,7 @@ def test_every_line_fits_the_width_it_is_given() -> None:
         gpu_schema.GpusDocument, gpus=[unknown_gpu(name="x" * 200)], simulated=True, reason="y" * 300
     )
     for colour in (False, True):
-        text = overview(gpus=gpus, width=60, colour=colour)
+        text = overview(Paint(colour, 60), fit=True, gpus=gpus)
         seen = [re.sub("\x1b.*?m", "", line) for line in text.split("\n")]
         assert max(map(len, seen)) == 60
         assert ("\x1b" in text) == colour

@@ -52,6 +52,29 @@ def test_nothing_from_elsewhere_steers_the_terminal(text: str) -> None:
     assert all(character.isprintable() for character in plain(text))
 
 
+def test_what_can_not_be_printed_is_shown_as_an_escape_sequence() -> None:
+    assert plain("a\x1b[31m\nb\u202ec\ud800") == "a\\x1b[31m b\\u202ec\\ud800"
+    assert len(plain("x" * 60_000)) == 2000
+    assert plain("x" * 60_000).endswith("x…")
+
+
+@given(
+    st.lists(st.tuples(*[st.text(st.characters(min_codepoint=32, max_codepoint=126))] * 4), min_size=1),
+    st.integers(24, 100),
+    st.text("lr", min_size=4, max_size=4),
+)
+def test_a_table_is_as_wide_as_it_may_be_and_cut_cells_are_marked(
+    rows: list[tuple[str, str, str, str]], width: int, right: str
+) -> None:
+    head = ("A", "B", "C", "D")
+    narrow, wide = (table(head, rows, Paint(width=most), right=right) for most in (width, 0))
+    assert max(map(len, narrow)) <= width
+    for cut_line, line in zip(narrow, wide, strict=True):
+        assert cut_line == line or "…" in cut_line or len(cut_line) < len(line)
+    if max(map(len, wide)) <= width and right == "llll":
+        assert narrow == wide
+
+
 @given(st.lists(st.tuples(st.text(), st.text(), st.text())), st.booleans())
 def test_columns_are_aligned(rows: list[tuple[str, str, str]], colour: bool) -> None:
     lines = [re.sub("\x1b.*?m", "", line) for line in table(("A", "B", "C"), rows, Paint(colour), right="r")]

@@ -13,9 +13,10 @@ from aiidpd.history.cli import duration
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its commands, each with the ``common`` options; without one it shows the GPUs."""
+    """Give ``parser`` its commands, each with the ``common`` options; without one it lists the GPUs."""
     parser.set_defaults(run=run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands.add_parser("list", parents=[common], help="list the GPUs").set_defaults(run=run)
     release = commands.add_parser(
         "release", parents=[common], help="let go of the NVIDIA driver, so that it can be upgraded"
     )
