@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker, real_docker
 
-pytest_plugins = ["tests.fakes.nvml.fixtures"]
+pytest_plugins = ["tests.fakes.control_fixtures", "tests.fakes.nvml.fixtures"]
 
 REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
 

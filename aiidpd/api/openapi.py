@@ -11,9 +11,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Question
+from aiidpd.api.document import Document, ProblemDocument, Request
 from aiidpd.api.route import Route
-from aiidpd.api.schema import ProblemDocument
 from aiidpd.platform.problem import MEDIA_TYPE as PROBLEM
 
 PATH = "/v1/openapi.json"
@@ -58,7 +57,7 @@ def table(routes: Iterable[Route]) -> str:
     rows = ["| request | who | answer | what |", "| --- | --- | --- | --- |"]
     for route in routes:
         who = "group" if route.access is Access.READ else "admins"
-        options = ", ".join(f"`{name}`" for model in _questions(route) for name in model.model_fields)
+        options = ", ".join(f"`{name}`" for model in _requests(route) for name in model.model_fields)
         answer = f"{int(route.status)} {route.answer.__name__.removesuffix('Document')}"
         what = f"{route.summary} Takes {options}." if options else route.summary
         rows.append(f"| `{route.name}` | {who} | {answer} | {what} |")
@@ -93,7 +92,7 @@ def _parameters(route: Route) -> Iterator[dict[str, Any]]:
         yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
 
 
-def _questions(route: Route) -> list[type[Question]]:
+def _requests(route: Route) -> list[type[Request]]:
     return [model for model in (route.query, route.body) if model is not None]
 
 
@@ -107,7 +106,7 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
     given: set[type[Document]] = {ProblemDocument}
-    taken: set[type[Question]] = set()
+    taken: set[type[Request]] = set()
     for route in routes:
         given |= {route.answer, *route.lines}
         taken |= {route.body} if route.body else set()

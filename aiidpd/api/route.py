@@ -8,16 +8,13 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Question
-from aiidpd.api.schema import NothingAsked
-from aiidpd.api.services import Services
+from aiidpd.api.document import Document, NoOptions, Request
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request, understood: ``query`` and ``body`` are of the types that the route names."""
 
-    services: Services
     path: Mapping[str, str]
     query: Any
     body: Any
@@ -44,8 +41,8 @@ class Route:
     handler: Handler
     summary: str
     answer: type[Document]
-    query: type[Question] = NothingAsked
-    body: type[Question] | None = None
+    query: type[Request] = NoOptions
+    body: type[Request] | None = None
     status: HTTPStatus = HTTPStatus.OK
     lines: tuple[type[Document], ...] = ()
 

@@ -15,13 +15,11 @@ from pydantic import ValidationError
 
 from aiidpd.api import openapi
 from aiidpd.api.access import Access, AccessPolicy, decide
-from aiidpd.api.document import Document, Question
+from aiidpd.api.document import Document, Heartbeat, Request
 from aiidpd.api.route import Answer, Call, Route, Stream
-from aiidpd.api.routes import ROUTES
-from aiidpd.api.schema import Heartbeat
-from aiidpd.api.services import Services
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
-from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.connection import Connection
 from aiidpd.platform.peercred import Peer
 from aiidpd.platform.web import connection_of
@@ -30,7 +28,7 @@ HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; cl
 
 _LONGEST = 500  # characters of a request that go into its event
 
-_Asked = TypeVar("_Asked", bound=Question)
+_Asked = TypeVar("_Asked", bound=Request)
 
 
 class ControlApi:
@@ -42,16 +40,18 @@ class ControlApi:
 
     def __init__(
         self,
-        services: Services,
+        routes: Sequence[Route],
         policy: AccessPolicy,
         *,
+        version: str,
+        publish: Publisher,
         streams: int = 32,
         streams_per_user: int = 8,
-        routes: Sequence[Route] = ROUTES,
         heartbeat: float = HEARTBEAT,
     ) -> None:
         self.policy = policy
-        self._services = services
+        self._version = version
+        self._publisher = publish
         self._routes = tuple(routes)
         self._most_streams = streams
         self._most_per_user = streams_per_user
@@ -81,7 +81,7 @@ class ControlApi:
             self._allow(request, connection, route.access)
             query = _understood(route.query, _query(request), "query")
             body = None if route.body is None else _understood(route.body, await _json(request), "body")
-            call = Call(self._services, request.match_info, query, body)
+            call = Call(request.match_info, query, body)
             if route.access is Access.CHANGE:
                 answer = await self._change(request, route, call)
             else:
@@ -97,8 +97,7 @@ class ControlApi:
         self._allow(request, connection_of(request), Access.READ)
         if self._openapi is None:
             # Tens of milliseconds of work: not in the loop that the workers live in.
-            version = self._services.version
-            document = await anyio.to_thread.run_sync(openapi.describe, self._routes, version)
+            document = await anyio.to_thread.run_sync(openapi.describe, self._routes, self._version)
             self._openapi = json.dumps(document).encode()
         return web.Response(body=self._openapi, content_type="application/json")
 
@@ -172,7 +171,7 @@ class ControlApi:
                 nonlocal quiet
                 while True:
                     if quiet:
-                        await write(Heartbeat(heartbeat=self._services.clock.time()))
+                        await write(Heartbeat(heartbeat=self._publisher.clock.time()))
                     quiet = True
                     await anyio.sleep(self._heartbeat)
 
@@ -196,16 +195,10 @@ class ControlApi:
         connection = transport.get_protocol() if transport else None
         peer = connection.peer if isinstance(connection, Connection) else peer
         who: dict[str, Scalar] = {"uid": peer.uid, "pid": peer.pid} if peer else {}
-        event = Event(
-            time=self._services.clock.time(),
-            source="control",
-            kind=kind,
-            subject=_route_of(request),
-            severity=severity,
-            reason=reason,
-            evidence={**who, "request": _printable(f"{request.method} {request.path_qs}"), **evidence},
+        asked = _printable(f"{request.method} {request.path_qs}")
+        self._publisher.event(
+            kind, reason, about=_route_of(request), severity=severity, **who, request=asked, **evidence
         )
-        self._services.bus.publish(event)
 
 
 def _route_of(request: web.Request) -> str:

@@ -20,20 +20,26 @@ if TYPE_CHECKING:
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 
 COMMANDS = {
-    "status": ("aiidpd.cli.status", "how the daemon and its workers fare; fails where something is wrong"),
-    "events": ("aiidpd.history.cli", "what happened and was decided"),
-    "alerts": ("aiidpd.alerts.cli", "what fires or is about to"),
-    "gpu": ("aiidpd.components.thermal.cli.gpu", "the GPUs"),
-    "incidents": ("aiidpd.incidents.cli", "what the flight recorder kept of each incident"),
-    "containers": ("aiidpd.components.containers.cli", "the containers"),
-    "backup": ("aiidpd.components.backup.cli", "run a backup, list the snapshots"),
-    "bench": ("aiidpd.components.bench.cli", "measure the endpoints, list the last figures"),
-    "jobs": ("aiidpd.cli.jobs", "the work that was asked for"),
-    "notify": ("aiidpd.alerts.cli_notify", "show what is grave on this desktop"),
-    "config": ("aiidpd.cli.config", "the configuration in force"),
-    "reload": ("aiidpd.cli.reload", "read the configuration again"),
+    "status": (
+        "aiidpd.daemon.cli:add_status",
+        "how the daemon and its workers fare; fails where something is wrong",
+    ),
+    "events": ("aiidpd.history.cli:add", "what happened and was decided"),
+    "alerts": ("aiidpd.alerts.cli:add", "what fires or is about to"),
+    "gpu": ("aiidpd.components.thermal.cli.gpu:add", "the GPUs"),
+    "incidents": ("aiidpd.incidents.cli:add", "what the flight recorder kept of each incident"),
+    "containers": ("aiidpd.components.containers.cli:add", "the containers"),
+    "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
+    "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
+    "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was asked for"),
+    "notify": ("aiidpd.alerts.cli_notify:add", "show what is grave on this desktop"),
+    "config": ("aiidpd.daemon.cli:add_config", "the configuration in force"),
+    "reload": ("aiidpd.daemon.cli:add_reload", "read the configuration again"),
 }
-"""Each command's module and help. A module is named as a string: only the one that is called is imported."""
+"""Each command's function that gives a parser its options, as ``module:name``, and help.
+
+A string, so that only the module of the command that is called is imported.
+"""
 
 _JSON = "print the API's own documents"
 _EXIT_CODES = """\
@@ -96,12 +102,13 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=_JSON)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", prog=top.prog)
-    for name, (module, about) in COMMANDS.items():
+    for name, (add, about) in COMMANDS.items():
         if name not in arguments:
             commands.add_parser(name, help=about, named=False)
             continue
         command = commands.add_parser(name, help=about, description=about, parents=[common])
-        importlib.import_module(module).add(command, common)
+        module, function = add.split(":")
+        getattr(importlib.import_module(module), function)(command, common)
     return top
 
 

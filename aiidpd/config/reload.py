@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiidpd.config.fields import Effect
-from aiidpd.config.keys import dotted, effect, keys, tables
+from aiidpd.config.keys import dotted, effect, keys
 from aiidpd.config.model import Settings
 from aiidpd.kernel.errors import Misconfigured
 
@@ -14,12 +14,13 @@ from aiidpd.kernel.errors import Misconfigured
 class ReloadPlan:
     """What to do so that the new settings hold.
 
-    ``changed`` is every key that differs (a changed secret too); ``workers`` are replaced; the keys in
-    ``in_place`` are handed to whoever reads them; those in ``needs_restart`` are read at the start only.
+    ``changed`` is every key that differs (a changed secret too); the tasks that read one of ``tables`` are
+    replaced; those in ``in_place`` are handed to whoever reads them; those in ``needs_restart`` are read at
+    the start only.
     """
 
     changed: tuple[str, ...]
-    workers: frozenset[str]
+    tables: frozenset[str]
     in_place: tuple[str, ...]
     needs_restart: tuple[str, ...]
 
@@ -38,7 +39,7 @@ class ReloadPlan:
 def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
     """Return what differs between ``old`` and ``new``, by how it takes effect."""
     changed: list[str] = []
-    workers: set[str] = set()
+    replaced: set[str] = set()
     in_place: list[str] = []
     needs_restart: list[str] = []
     for key in keys():
@@ -48,9 +49,9 @@ def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
         changed.append(dotted(key))
         match effect(key):
             case Effect.WORKER:
-                workers.add(str(tables()[table].worker))
+                replaced.add(table)
             case Effect.LIVE:
                 in_place.append(dotted(key))
             case Effect.RESTART:
                 needs_restart.append(dotted(key))
-    return ReloadPlan(tuple(changed), frozenset(workers), tuple(in_place), tuple(needs_restart))
+    return ReloadPlan(tuple(changed), frozenset(replaced), tuple(in_place), tuple(needs_restart))

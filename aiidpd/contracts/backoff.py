@@ -1,30 +1,30 @@
-"""Whether somebody asks us to leave a GPU alone (pure)."""
+"""Back-off requests in force, per GPU (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED, hold_seconds
-from aiidpd.kernel.events import Event
+from aiidpd.contracts.messages import LONGEST_HOLD, BackOffMessage, BackOffRequested
 
 
 @dataclass(frozen=True, slots=True)
 class BackOffs:
-    """The asks that hold, each until a monotonic second, by the GPU that they are about."""
+    """The last request about each GPU, by its UUID, with the monotonic second until which it holds."""
 
-    until: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    by_gpu: Mapping[str, tuple[BackOffRequested, float]] = field(default_factory=lambda: MappingProxyType({}))
 
-    def hear(self, event: Event, now: float) -> BackOffs:
-        """Return the asks after ``event``; one that is about something else changes nothing."""
-        if event.kind == BACK_OFF:
-            return BackOffs(MappingProxyType({**self.until, event.subject: now + hold_seconds(event)}))
-        if event.kind == BACK_OFF_ENDED:
-            left = {subject: until for subject, until in self.until.items() if subject != event.subject}
-            return BackOffs(MappingProxyType(left))
-        return self
+    def after(self, messages: Iterable[BackOffMessage]) -> BackOffs:
+        """Return the requests after ``messages``, each of which counts from when it was sent."""
+        found = dict(self.by_gpu)
+        for message in messages:
+            found.pop(message.gpu, None)
+            if isinstance(message, BackOffRequested):
+                hold = min(LONGEST_HOLD, message.hold_seconds)
+                found[message.gpu] = (message, message.sent_at + hold)
+        return BackOffs(MappingProxyType(found))
 
-    def hold(self, now: float) -> bool:
-        """Whether any ask holds."""
-        return any(now < until for until in self.until.values())
+    def active(self, now: float) -> tuple[BackOffRequested, ...]:
+        """Return the requests that hold at ``now`` (monotonic seconds)."""
+        return tuple(request for request, until in self.by_gpu.values() if now < until)

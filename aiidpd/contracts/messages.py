@@ -1,38 +1,43 @@
-"""What one worker asks of others, as events (pure): the words on which both sides must agree.
-
-``gpu.back_off`` asks to leave the GPU that is its subject alone. Its evidence ``hold_seconds`` says for how
-long, ``containers`` which ones are to stand still meanwhile; ``gpu.back_off_ended`` takes it back.
-``gpu.emergency`` asks to stop the containers that its evidence ``containers`` names.
-"""
+"""Messages between components (pure): what one asks another to do. The reason is a sentence for people."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from aiidpd.kernel.events import Event
+from aiidpd.kernel.messages import Message
 
-BACK_OFF: Final = "gpu.back_off"
-BACK_OFF_ENDED: Final = "gpu.back_off_ended"
-EMERGENCY: Final = "gpu.emergency"
-
-_LONGEST = 3600.0
-_DEFAULT = 600.0
+LONGEST_HOLD: Final = 3600.0
+"""Seconds: no request to back off holds longer, for whoever sent it may be gone."""
 
 
-def hold_seconds(event: Event) -> float:
-    """Return for how many seconds an ask to back off holds: an hour at most, as whoever asked may be gone."""
-    seconds = event.evidence.get("hold_seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return _DEFAULT
-    return min(_LONGEST, float(seconds))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyStop(Message):
+    """A GPU is critically hot for good: stop ``containers``. ``gpu`` is its UUID."""
+
+    gpu: str
+    containers: tuple[str, ...]
 
 
-def joined(names: tuple[str, ...]) -> str:
-    """Return container names as one scalar of evidence."""
-    return ", ".join(names)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackOffMessage(Message):
+    """The base of the messages about leaving a GPU alone. ``gpu`` is its UUID."""
+
+    gpu: str
 
 
-def named(event: Event) -> tuple[str, ...]:
-    """Return the containers that ``event`` names, each once."""
-    names = (name.strip() for name in str(event.evidence.get("containers") or "").split(","))
-    return tuple(dict.fromkeys(filter(None, names)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackOffRequested(BackOffMessage):
+    """Leave the GPU alone for ``hold_seconds`` or until that is taken back; pause ``containers`` meanwhile.
+
+    ``label`` is how people call the GPU, such as ``GPU 0``.
+    """
+
+    label: str
+    hold_seconds: float
+    containers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackOffEnded(BackOffMessage):
+    """The GPU may be used again."""

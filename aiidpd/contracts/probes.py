@@ -1,25 +1,48 @@
-"""Probes of our own that run now (pure): the prober fills it in, the poller of engines reads it."""
+"""What other components may know of the measured endpoints and of the measurements (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiidpd.kernel.views import View
 
 
-class OwnProbes:
-    """Endpoints that we probe at this moment."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One inference endpoint of the configuration; a simulated one has no URL."""
 
-    def __init__(self) -> None:
-        self._running: set[str] = set()
+    name: str
+    url: str
+    model: str
+    simulated: bool
+    api_key: str | None = field(default=None, repr=False)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._running
 
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """Count the endpoint ``name`` as asked while the block runs."""
-        self._running.add(name)
-        try:
-            yield
-        finally:
-            self._running.discard(name)
+@dataclass(frozen=True, slots=True)
+class ProbedEndpoint:
+    """An endpoint and its last measurement that succeeded; ``error`` says why the last one failed.
+
+    ``probed`` is when the last one ended, in monotonic seconds; ``measured_at`` is in Unix seconds.
+    """
+
+    name: str
+    simulated: bool
+    probed: float | None = None
+    measured_at: float | None = None
+    total_seconds: float | None = None
+    output_tokens: int | None = None
+    output_tokens_per_second: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbesView:
+    """Every endpoint in the order of the configuration; ``running`` names those that are probed right now."""
+
+    endpoints: tuple[ProbedEndpoint, ...] = ()
+    running: frozenset[str] = frozenset()
+
+
+ENDPOINTS: Final[View[tuple[Endpoint, ...]]] = View("endpoints")
+PROBES: Final[View[ProbesView]] = View("probes")

@@ -18,14 +18,15 @@ from aiohttp import web
 
 from aiidpd import __version__
 from aiidpd.api.access import AccessPolicy
+from aiidpd.api.route import Route
 from aiidpd.api.server import ControlApi
-from aiidpd.api.services import Services
 from aiidpd.config.load import Loaded, describe, load
 from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
+from aiidpd.daemon import api as daemon_api
+from aiidpd.daemon.assembly import Assembly
 from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
 from aiidpd.history.conditions import look
-from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
 from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import WorkerStatus
 from aiidpd.platform.connection import Limits
@@ -44,7 +46,6 @@ from aiidpd.platform.web import WebServer
 from aiidpd.telemetry import logging
 from aiidpd.telemetry.exposition import metrics_app
 from aiidpd.telemetry.registry import build_registry
-from aiidpd.wiring.parts import Parts
 
 HISTORY: Final = "history.sqlite3"
 CONTROL: Final = "control.sock"
@@ -85,10 +86,19 @@ class Daemon:
         self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
         self._health = Conditions(self._clock, self._bus)
-        self._parts = Parts(loaded, self._clock, self._bus, self._health)
+        self._loaded = loaded
+        self._assembly = Assembly(
+            lambda: self._loaded.settings,
+            clock=self._clock,
+            bus=self._bus,
+            conditions=self._health,
+            history=self._history,
+            state_directory=settings.daemon.state_directory,
+            status=self._status_of,
+        )
         interval = notifier.watchdog_interval
         self._supervisor = Supervisor(
-            self._parts.specs,
+            self._assembly.tasks,
             clock=self._clock,
             bus=self._bus,
             health=self._health,
@@ -97,12 +107,21 @@ class Daemon:
             also=self._look_around,
             tick=_TICK if interval is None else min(_TICK, interval / 4),
         )
-        self._api = ControlApi(self._services(), access, streams=settings.control.max_connections // 2)
+        self._api = ControlApi(
+            self._routes(),
+            access,
+            version=__version__,
+            publish=Publisher(self._bus, self._clock, "control"),
+            streams=settings.control.max_connections // 2,
+        )
 
     def close(self) -> None:
         """Remove the sockets, write what stands and what the history holds, let go of the state folder."""
-        self._parts.alerts.close()
+        self._assembly.close()
         self._held.close()
+
+    def _status_of(self, name: str) -> WorkerStatus:
+        return next(status for status in self._supervisor.statuses if status.name == name)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -117,7 +136,7 @@ class Daemon:
 
     async def _become_ready(self) -> None:
         self._publish("daemon.starting", f"aiidpd {__version__} starts", pid=os.getpid())
-        late = await self._supervisor.first_passes(self._parts.settings.daemon.ready_timeout)
+        late = await self._supervisor.first_passes(self._loaded.settings.daemon.ready_timeout)
         took = self._clock.time() - self._started_at
         reason = f"serves after {took:.2f} s"
         if late:
@@ -157,17 +176,19 @@ class Daemon:
 
     async def _follow(self) -> Sequence[str]:
         new = await anyio.to_thread.run_sync(self._load)
-        plan = reload_plan(self._parts.settings, new.settings)
+        plan = reload_plan(self._loaded.settings, new.settings)
         plan.refuse_partial()
         access = _access(new.settings, self._control)
         # From here on nothing fails: this is the moment at which the new configuration holds.
-        self._parts.loaded = new
+        self._loaded = new
         self._api.policy = access
         logging.set_level(new.settings.daemon.log_level)
-        for worker in plan.workers:
-            self._supervisor.replace(worker)
+        replaced = self._assembly.readers(plan.tables)
+        for name in replaced:
+            for task in self._assembly.components[name].tasks:
+                self._supervisor.replace(task.name)
         what = ", ".join(plan.changed) or "nothing changed"
-        self._publish("config.reloaded", what, workers=", ".join(sorted(plan.workers)))
+        self._publish("config.reloaded", what, workers=", ".join(sorted(replaced)))
         return plan.changed
 
     def _look_around(self) -> None:
@@ -178,46 +199,31 @@ class Daemon:
             self._notifier.status(text)
             self._told = text
 
-    def _services(self) -> Services:
-        parts = self._parts
-        return Services(
+    def _routes(self) -> tuple[Route, ...]:
+        own = daemon_api.routes(status=self._status, config_entries=self._config_entries, reload=self.reload)
+        return own + self._assembly.routes
+
+    def _config_entries(self) -> list[tuple[str, str, str]]:
+        return [(key, value, str(origin)) for key, value, origin in describe(self._loaded)]
+
+    def _status(self) -> daemon_api.StatusDocument:
+        return daemon_api.status_document(
             version=__version__,
+            now=self._clock.time(),
             started_at=self._started_at,
-            clock=self._clock,
-            health=self._health,
-            supervisor=self._supervisor,
-            bus=self._bus,
-            history=self._history,
-            jobs=parts.jobs,
-            queues={"backup": parts.backup_queue, "bench": parts.bench_queue},
-            views={
-                "gpus": parts.gpus,
-                "containers": parts.containers,
-                "backup": parts.backup,
-                "bench": parts.inference.bench,
-                "engines": parts.inference.engines,
-            },
-            config_entries=lambda: [
-                (key, value, str(origin)) for key, value, origin in describe(parts.loaded)
-            ],
-            reload=self.reload,
-            gpu_record=parts.keeping.record(self._history),
-            alerts=parts.alerts.standing,
-            gpu_hold=parts.gpu_hold,
-            pauses=parts.pauses.standing,
+            workers=self._supervisor.statuses,
+            conditions=self._health.findings(),
         )
 
     def _servers(self) -> Iterable[WebServer]:
-        parts = self._parts
-        limits = Limits(connections=parts.settings.control.max_connections)
+        limits = Limits(connections=self._loaded.settings.control.max_connections)
         control = self._api.application()
         yield WebServer(control, [self._control.socket], limits=limits, on_failure=self._api.failed)
         collectors = {
             "workers": WorkersCollector(lambda: self._supervisor.statuses),
             "findings": FindingsCollector(self._health.findings),
             "build": BuildCollector(__version__),
-            "history": HistoryCollector(lambda: self._history.stats),
-            **parts.collectors,
+            **self._assembly.collectors,
         }
         metrics = metrics_app(build_registry(collectors, self._collector_failed))
         listeners = [self._metrics.socket] + ([self._tcp] if self._tcp else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from aiidpd.engines.figures import EngineFigures
 from aiidpd.engines.target import Chunk, ProbeRequest, Timeline
@@ -29,18 +30,8 @@ class SimulatedTarget:
         self.name = name
         self._clock = clock
         self._random = random.Random(seed)  # noqa: S311 -- no secret is made of it
-        self.running = 0
-        self.generated = 0
-        self.prompts = 0
 
     async def probe(self, request: ProbeRequest) -> Timeline:
-        self.running += 1
-        try:
-            return await self._answer(request)
-        finally:
-            self.running -= 1
-
-    async def _answer(self, request: ProbeRequest) -> Timeline:
         started = self._clock.monotonic()
         prompt_tokens = max(1, len(request.prompt) // _CHARACTERS_PER_TOKEN)
         first = 0.03 + prompt_tokens / 4000 * self._random.lognormvariate(0.0, 0.1)
@@ -48,7 +39,6 @@ class SimulatedTarget:
             await self._clock.sleep(request.first_token_timeout)
             raise self._late(f"no token within {request.first_token_timeout:g} s")
         await self._clock.sleep(first)
-        self.prompts += prompt_tokens
         chunks = [self._chunk()]
         for _ in range(request.max_tokens - 1):
             await self._clock.sleep(0.0125 * self._random.lognormvariate(0.0, 0.05))
@@ -73,19 +63,19 @@ class SimulatedTarget:
         return Unavailable("measure", f"{self.name} at {self.url}", reason=reason, remedy=remedy)
 
     def _chunk(self) -> Chunk:
-        self.generated += 1
         return Chunk(self._clock.monotonic(), _CHARACTERS_PER_TOKEN)
 
 
 class SimulatedEngine:
-    """The engine behind ``target``, with users of its own who come and go: what it generates grows with them.
+    """The engine behind a simulated endpoint, with users who come and go: what it generates grows with them.
 
-    The users are a function of the time since the start, so that a look costs nothing and repeats.
+    The users are a function of the time since the start, so that a reading costs nothing and repeats.
+    ``probing`` says whether a probe runs now, which is a request too.
     """
 
-    def __init__(self, clock: Clock, target: SimulatedTarget) -> None:
+    def __init__(self, clock: Clock, probing: Callable[[], bool] = lambda: False) -> None:
         self._clock = clock
-        self._target = target
+        self._probing = probing
         self._began = clock.monotonic()
 
     async def read(self) -> EngineFigures:
@@ -93,16 +83,9 @@ class SimulatedEngine:
         cycles, step = divmod(int(steps), len(_CYCLE))
         users = _CYCLE[step]
         worked = (cycles * sum(_CYCLE) + sum(_CYCLE[:step]) + users * part) * _STEP
-        running = users + self._target.running
+        running = users + self._probing()
         generated = int(worked * _TOKENS_PER_SECOND)
-        return EngineFigures(
-            "SIMULATED",
-            running,
-            0,
-            generated + self._target.generated,
-            2 * generated + self._target.prompts,
-            running,
-        )
+        return EngineFigures("SIMULATED", running, 0, generated, 2 * generated, running)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -16,8 +16,9 @@ from aiidpd.incidents.ring_buffer import RingBuffer, RingBuffers
 from aiidpd.incidents.store import IncidentStore, Series
 from aiidpd.incidents.writing import IncidentWriter
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event
+from aiidpd.kernel.task import Heartbeat
 
 _CROWD = frozenset({"gpu.minute", "incident.recording", "incident.recorded", "incident.failed"})
 _MOST_WAITING = 4
@@ -113,9 +114,15 @@ class IncidentRecorder:
         else:
             recording.not_told += 1
 
-    async def run(self) -> None:
+    @property
+    def simulated(self) -> bool:
+        """Never: real files are written, whatever the readings are."""
+        return False
+
+    async def run(self, heartbeat: Heartbeat) -> None:
         """Write what is to be written, until cancelled."""
-        await self._writer.recover()
+        with heartbeat.working():
+            await self._writer.recover()
         while True:
             self._changed = anyio.Event()
             while self._ended:
@@ -126,7 +133,7 @@ class IncidentRecorder:
                 self._ended.popleft()
             recording = self._open
             if recording is None:
-                await self._changed.wait()
+                await heartbeat.idle(self._changed)
                 continue
             if not recording.identity:
                 await self._writer.announce(recording, self.policy.before)
@@ -138,7 +145,7 @@ class IncidentRecorder:
             else:
                 self._look(now)
                 # A millisecond more: at the very end a reading still belongs to it.
-                await wait_for(self._clock, self._changed, min(left + 0.001, _LOOK_EVERY))
+                await heartbeat.idle(self._changed, min(left + 0.001, _LOOK_EVERY))
 
     def _going_on(self, now: float) -> Recording | None:
         """Return the incident that ``now`` belongs to, None where there is none."""

@@ -70,14 +70,15 @@ class EventBus:
         if samples is not None:
             self._sample_sinks.append(samples)
 
-    def publish(self, event: Event) -> None:
-        """Number ``event`` and hand it to every sink and subscription."""
+    def publish(self, event: Event) -> Event:
+        """Number ``event``, hand it to every sink and subscription, and return it with its number."""
         self._last_id += 1
         event = replace(event, id=self._last_id)
         for sink in self._event_sinks:
             sink(event)
         for subscription in tuple(self._subscriptions):
             subscription.offer(event)
+        return event
 
     def sample(self, sample: Sample) -> None:
         """Hand ``sample`` to every sample sink."""

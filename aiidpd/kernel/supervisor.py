@@ -144,7 +144,7 @@ class Supervisor:
         seat.heartbeat.beat()
         with anyio.CancelScope() as seat.scope:
             try:
-                worker = seat.spec.build()
+                worker = seat.spec.make()
                 seat.status.simulated = worker.simulated
                 await worker.run(seat.heartbeat)
             except Exception as error:  # noqa: BLE001 -- whatever a worker's failure is, its peers run on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from typing import Protocol
 
 import anyio
 
-from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
+
+_IDLE_BEAT = 5.0  # seconds; every task's deadline is longer
 
 
 class Worker(Protocol):
@@ -31,13 +34,15 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """How to make a worker, and after how many seconds without a beat it counts as hung.
+    """One long-running task: ``make`` returns its worker.
 
-    Both are asked anew for each run: a reload may have changed the answer.
+    After ``deadline`` seconds without a beat it counts as hung. Both are called anew for each run: a reload
+    may have changed the answer. A component names its first task like itself, and others below that
+    (``thermal.energy``).
     """
 
     name: str
-    build: Callable[[], Worker]
+    make: Callable[[], Worker]
     deadline: Callable[[], float]
 
 
@@ -85,6 +90,18 @@ class Heartbeat:
     def beat(self) -> None:
         """Say "alive"; long work calls this at least once per deadline."""
         self.last = self._clock.monotonic()
+
+    async def idle(self, arrived: anyio.Event, seconds: float = math.inf) -> bool:
+        """Wait for ``arrived``, at most ``seconds``, and beat meanwhile; return whether it came."""
+        end = self._clock.monotonic() + seconds
+        while not arrived.is_set():
+            self.beat()
+            left = end - self._clock.monotonic()
+            if left <= 0:
+                return False
+            await wait_for(self._clock, arrived, min(left, _IDLE_BEAT))
+        self.beat()
+        return True
 
     @contextmanager
     def working(self) -> Iterator[None]:

@@ -12,12 +12,24 @@ from typing import Any
 
 import anyio
 
+from aiidpd.alerts import api as alerts_api
+from aiidpd.api import jobs as jobs_api
 from aiidpd.api.access import AccessPolicy
-from aiidpd.api.routes import ROUTES
+from aiidpd.api.route import Route
 from aiidpd.api.server import ControlApi
-from aiidpd.api.services import Services
+from aiidpd.components.backup import api as backup_api
+from aiidpd.components.bench import api as bench_api
+from aiidpd.components.containers import api as containers_api
+from aiidpd.components.thermal.api import energy as energy_api
+from aiidpd.components.thermal.api import gpus as gpus_api
+from aiidpd.components.thermal.api.history import HistoryExport
+from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.maintenance import DriverMaintenance
+from aiidpd.daemon import api as daemon_api
+from aiidpd.history import api as history_api
 from aiidpd.history.store import History
+from aiidpd.incidents import api as incidents_api
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.conditions import Conditions
@@ -25,6 +37,7 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
@@ -74,7 +87,6 @@ class ControlDaemon:
     hold: DriverMaintenance
     api: ControlApi
     server: WebServer
-    services: Services
     pauses: list[Any]
 
     def say(self, kind: str = "test.said", reason: str = "it was said", **more: Any) -> None:
@@ -94,6 +106,7 @@ async def control_daemon(
     limits: Limits | None = None,
     policy: AccessPolicy | None = None,
     mode: int = 0o660,
+    more_routes: Sequence[Route] = (),
     **options: Any,
 ) -> AsyncIterator[ControlDaemon]:
     """Serve the control API at ``folder/control.sock``."""
@@ -111,30 +124,48 @@ async def control_daemon(
     reloads = Reloads()
     hold = DriverMaintenance(clock)
     pauses: list[Any] = []
-    services = Services(
-        version="1.2.3",
-        started_at=clock.time(),
-        clock=clock,
-        health=health,
-        supervisor=workers,
-        bus=bus,
-        history=history,
-        jobs=jobs,
-        queues=queues,
-        views=views,
-        config_entries=lambda: [
-            ("daemon.log_level", '"info"', "default"),
-            ("gpu.interval", '"2s"', "a.toml:3"),
-        ],
-        reload=reloads,
-        gpu_hold=hold,
-        pauses=lambda: pauses,
+    started_at = clock.time()
+    energy = EnergyMeter(folder / "energy.json", bus, clock)
+
+    def status() -> daemon_api.StatusDocument:
+        return daemon_api.status_document(
+            version="1.2.3",
+            now=clock.time(),
+            started_at=started_at,
+            workers=workers.statuses,
+            conditions=health.findings(),
+        )
+
+    def of(name: str) -> Callable[[], WorkerStatus]:
+        return lambda: workers[name]
+
+    routes = (
+        *daemon_api.routes(
+            status=status,
+            config_entries=lambda: [
+                ("daemon.log_level", '"info"', "default"),
+                ("gpu.interval", '"2s"', "a.toml:3"),
+            ],
+            reload=reloads,
+        ),
+        *history_api.routes(history, bus),
+        *alerts_api.routes(tuple),
+        *gpus_api.routes(views["gpus"], hold, of("thermal")),
+        *energy_api.routes(energy, lambda: (0.3, "EUR")),
+        *HistoryExport(history, views["gpus"], energy, clock).routes,
+        *incidents_api.routes(IncidentStore(folder / "incidents")),
+        *containers_api.routes(views["containers"], lambda: pauses, of("containers")),
+        *backup_api.routes(views["backup"], queues["backup"], of("backup")),
+        *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
+        *jobs_api.routes(jobs),
+        *more_routes,
     )
     listener = listen_unix(folder / "control.sock", mode=mode)
     api = ControlApi(
-        services,
+        routes,
         policy or AccessPolicy(owner=os.getuid(), readers=listener.gid),
-        routes=options.pop("routes", ROUTES),
+        version="1.2.3",
+        publish=Publisher(bus, clock, "control"),
         **options,
     )
     server = WebServer(api.application(), [listener.socket], limits=limits, on_failure=api.failed)
@@ -153,7 +184,6 @@ async def control_daemon(
                 hold,
                 api,
                 server,
-                services,
                 pauses,
             )
     finally:

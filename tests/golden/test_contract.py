@@ -13,12 +13,12 @@ import pytest
 
 from aiidpd.alerts.state import Change
 from aiidpd.api import openapi
-from aiidpd.api.routes import ROUTES
 from aiidpd.cli.main import main
 from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.config.load import describe, load
+from aiidpd.daemon.reference import every_route
 from aiidpd.kernel.supervisor import Ending
-from aiidpd.wiring.alarms import alarm_policies
 from tests.golden.golden import as_text, equals_golden, rows
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
@@ -31,7 +31,7 @@ FILES = ("json", "sock", "toml", "log", "md", "lock")
 
 
 def test_the_description_of_the_api() -> None:
-    equals_golden(as_text(openapi.describe(ROUTES, "1.2.3")), "openapi.json")
+    equals_golden(as_text(openapi.describe(every_route(), "1.2.3")), "openapi.json")
 
 
 def test_the_alerts_by_the_default_configuration() -> None:

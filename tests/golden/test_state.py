@@ -10,9 +10,10 @@ from aiidpd.alerts import codec as alerts
 from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.thermal.energy import state as energy
 from aiidpd.components.thermal.forecast import baseline_file as baselines
-from aiidpd.components.thermal.governor.journal import RestoreJournal, current_boot
+from aiidpd.components.thermal.governor.journal import RestoreJournal
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.events import Severity
+from aiidpd.platform.boot import current_boot
 from tests.golden.golden import as_text, equals_golden
 from tests.golden.observed import BOOT, ENDED, LEARNT, steady
 from tests.golden.simulated import BEGAN, CONFIG, simulated

@@ -37,6 +37,7 @@ from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Task
@@ -94,6 +95,7 @@ async def daemon(folder: Path, mode: Mode) -> None:
             latest=Latest(clock, 1.0),
             tally=tally,
             bus=bus,
+            messages=Messages(clock),
             health=health,
             clock=clock,
         )

@@ -27,13 +27,15 @@ from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
-from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.events import Event
+from aiidpd.kernel.inbox import Messages
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE, Stopwatch
 
 POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)
@@ -42,28 +44,30 @@ WEIGHTS = (2, 5, 5)
 PR_SET_PDEATHSIG = 1
 
 
-async def daemon(docker: Path, lease: Path, names: str, *, asked: bool) -> None:
+async def daemon(docker: Path, lease: Path, names: tuple[str, ...], *, asked: bool) -> None:
     """Run until SIGTERM, and be ``asked`` to back off again and again."""
     clock, bus = SystemClock(), EventBus()
-    memory = PauseMemory(clock)
+    messages = Messages(clock)
+    memory = PauseMemory(clock, messages.inbox(BackOffMessage))
     teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=False)
     engine = DockerRuntime(docker, call_timeout=PATIENCE)
-    asks = BackOffAsks(bus, clock)
     pauser = PauseController(
-        engine, asks, PauseJournal(lease), memory=memory, teller=teller, clock=clock, policy=POLICY
+        engine, PauseJournal(lease), memory=memory, teller=teller, clock=clock, policy=POLICY
     )
 
     async def ask() -> None:
-        evidence = {"gpu": 0, "hold_seconds": 60.0, "containers": names}
+        request = BackOffRequested(
+            reason="it is hot", gpu="GPU", label="GPU 0", hold_seconds=60.0, containers=names
+        )
         while True:
-            bus.publish(Event(clock.time(), "test", "gpu.back_off", "it is hot", "GPU", evidence=evidence))
+            messages.send(request)
             await anyio.sleep(random.uniform(0.02, 0.15))
-            bus.publish(Event(clock.time(), "test", "gpu.back_off_ended", "it is cool", "GPU"))
+            messages.send(BackOffEnded(reason="it is cool", gpu="GPU"))
             await anyio.sleep(random.uniform(0, 0.03))
 
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async with anyio.create_task_group() as group:
-            group.start_soon(pauser.run)
+            group.start_soon(pauser.run, heartbeat(clock))
             if asked:
                 group.start_soon(ask)
             async for _ in signals:
@@ -116,7 +120,7 @@ class Lane:
         await put_back(engine, PauseJournal(self.lease), within=PATIENCE, say=lambda _: None)
 
     def start(self, *, asked: bool) -> int:
-        names = f"{self.victim}, {self.bystander}"
+        names = (self.victim, self.bystander)
         return self.fork(lambda: anyio.run(lambda: daemon(self.docker, self.lease, names, asked=asked)))
 
     def fork(self, run: Callable[[], object], *, wait: bool = False) -> int:

@@ -18,15 +18,18 @@ from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
-from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
+from aiidpd.kernel.inbox import Messages
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape
+from tests.heartbeat import heartbeat
 from tests.integration.test_emergency import Daemon
 from tests.waiting import PATIENCE
 
@@ -247,15 +250,14 @@ class Pausing:
         self.bus.attach(events=self.events.append)
         self.lease = folder / NAME
         self.name = name
-        self._memory = PauseMemory(self.clock)
-        self._asks = BackOffAsks(self.bus, self.clock)
+        self._messages = Messages(self.clock)
+        self._memory = PauseMemory(self.clock, self._messages.inbox(BackOffMessage))
         self._socket = socket
 
     def pauser(self) -> PauseController:
         health = Conditions(self.clock, self.bus)
         return PauseController(
             DockerRuntime(self._socket, call_timeout=1.0),
-            self._asks,
             PauseJournal(self.lease),
             memory=self._memory,
             teller=PausePublisher(self._memory, self.bus, health, self.clock, simulated=False),
@@ -264,11 +266,14 @@ class Pausing:
         )
 
     def ask(self) -> None:
-        evidence = {"gpu": 0, "hold_seconds": 600.0, "containers": self.name}
-        self.bus.publish(Event(0.0, "test", "gpu.back_off", "it is hot", "GPU", evidence=evidence))
+        self._messages.send(
+            BackOffRequested(
+                reason="it is hot", gpu="GPU", label="GPU 0", hold_seconds=600.0, containers=(self.name,)
+            )
+        )
 
     def end_ask(self) -> None:
-        self.bus.publish(Event(0.0, "test", "gpu.back_off_ended", "it is cool", "GPU"))
+        self._messages.send(BackOffEnded(reason="it is cool", gpu="GPU"))
 
     async def told(self, kind: str) -> Event:
         with anyio.fail_after(PATIENCE):
@@ -296,7 +301,7 @@ async def test_an_engine_that_is_gone_while_one_is_paused_is_waited_for(
     docker: RealDocker, proxy: DockerProxy, pausing: Pausing
 ) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(pausing.pauser().run)
+        group.start_soon(pausing.pauser().run, heartbeat(pausing.clock))
         pausing.ask()
         await pausing.told("paused")
         await proxy.close()
@@ -315,7 +320,7 @@ async def test_an_engine_that_hangs_over_a_pause_leaves_none_behind(
 ) -> None:
     proxy.stalled_paths.add("/pause")
     async with anyio.create_task_group() as group:
-        group.start_soon(pausing.pauser().run)
+        group.start_soon(pausing.pauser().run, heartbeat(pausing.clock))
         pausing.ask()
         failed = await pausing.told("pause_failed")
         assert "did not answer" in failed.reason
@@ -332,7 +337,7 @@ async def test_a_container_that_is_removed_while_it_is_paused_is_let_go(
     docker: RealDocker, pausing: Pausing
 ) -> None:
     async with anyio.create_task_group() as group:
-        group.start_soon(pausing.pauser().run)
+        group.start_soon(pausing.pauser().run, heartbeat(pausing.clock))
         pausing.ask()
         await pausing.told("paused")
         await docker.docker("rm", "-f", pausing.name)

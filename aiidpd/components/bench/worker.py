@@ -13,12 +13,13 @@ from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.summary import figures
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.contracts.backoff import BackOffs
-from aiidpd.contracts.probes import OwnProbes
+from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.engines.target import Target
-from aiidpd.kernel.bus import EventBus, Subscription
+from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
 from aiidpd.kernel.events import Scalar
+from aiidpd.kernel.inbox import Inbox
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
@@ -32,8 +33,8 @@ class BenchWorker:
 
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
     ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
-    somebody asks to leave a GPU alone (``gpu.back_off``) only jobs run, and what is due waits. ``own`` is
-    told which endpoint is being probed. The targets belong to the worker: it closes them when it ends.
+    a back-off request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the
+    endpoint that is probed right now. The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
     """
 
@@ -46,7 +47,8 @@ class BenchWorker:
         latest: Latest[BenchView],
         bus: EventBus,
         clock: Clock,
-        own: OwnProbes | None = None,
+        back_offs: Inbox[BackOffMessage] | None = None,
+        running: set[str] | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -60,11 +62,12 @@ class BenchWorker:
         self._bus = bus
         self._clock = clock
         self._nonce = nonce
-        self._own = own or OwnProbes()
+        self._inbox = back_offs
+        self._running = set() if running is None else running
         self._told = BenchPublisher(bus, clock)
         self._view = BenchView()
         self._schedule = Schedule()
-        self._asks = BackOffs()
+        self._back_offs = BackOffs()
 
     @property
     def simulated(self) -> bool:
@@ -74,20 +77,20 @@ class BenchWorker:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Probe until cancelled."""
         try:
-            with self._bus.subscribe() as events:
-                await self._work(events, heartbeat)
+            await self._work(heartbeat)
         finally:
             for target in self._targets.values():
                 await target.aclose()
 
-    async def _work(self, events: Subscription, heartbeat: Heartbeat) -> None:
+    async def _work(self, heartbeat: Heartbeat) -> None:
         with heartbeat.working():
             self._start()
             self._judge()
         while True:
-            await self._listen(events)
+            if self._inbox is not None:
+                self._back_offs = self._back_offs.after(self._inbox.take())
             effect: Probe | Wait = Wait(_BEAT)
-            if not self._asks.hold(self._clock.monotonic()):
+            if not self._back_offs.active(self._clock.monotonic()):
                 self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._policy)
             if isinstance(effect, Probe):
                 with heartbeat.working():
@@ -101,14 +104,6 @@ class BenchWorker:
                     with job.running():
                         await self._serve(job, heartbeat)
                     self._judge()
-
-    async def _listen(self, events: Subscription) -> None:
-        """Hear what was said since the last time, without waiting."""
-        while True:
-            with anyio.move_on_after(0) as nothing:
-                self._asks = self._asks.hear(await events.next(), self._clock.monotonic())
-            if nothing.cancelled_caught:
-                return
 
     def _start(self) -> None:
         """Take over what the worker before this one knew of the same endpoints."""
@@ -187,8 +182,8 @@ class BenchWorker:
         if view is None:
             raise LookupError(name)  # the view is made from the targets
         try:
-            with self._own.of(name):
-                timeline = await target.probe(self._policy.request(self._nonce()))
+            self._running.add(name)
+            timeline = await target.probe(self._policy.request(self._nonce()))
         except Unavailable as error:
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
             self._told.failed(view)
@@ -196,6 +191,8 @@ class BenchWorker:
             sample = measure(timeline, self._policy.trust)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
             self._told.measured(view, sample)
+        finally:
+            self._running.discard(name)
         self._view = self._view.put(view)
         self._latest.put(self._view)
         return view

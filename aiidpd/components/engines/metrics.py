@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.engines.state import EnginesView
+from aiidpd.contracts.engines import EnginesView
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 

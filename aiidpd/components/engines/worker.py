@@ -1,4 +1,4 @@
-"""Looks at each engine in its period, beside the probes and without a word to them."""
+"""Polls each inference engine at its interval, beside the probes and without a request to its model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import anyio
 
-from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
-from aiidpd.contracts.probes import OwnProbes
+from aiidpd.components.engines.state import EnginePolicy, due, with_answer
+from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.contracts.probes import ProbesView
 from aiidpd.engines.figures import EngineSource
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Heartbeat
+
+_LONGEST_SLEEP = 5.0  # seconds: a probe that succeeds meanwhile may bring the next reading forward
 
 
 @dataclass(frozen=True, slots=True)
 class PolledEngine:
-    """An endpoint whose engine is looked at."""
+    """An engine that is polled, by the name of its endpoint."""
 
     name: str
     model: str
@@ -25,53 +29,72 @@ class PolledEngine:
 
 
 class EnginePoller:
-    """Keeps ``latest`` as the engines of ``asked`` tell it; a task for each, so that none waits for another.
+    """Updates ``latest`` with the figures of ``engines``; a task for each, so that none waits for another.
 
-    ``probed`` gives when a probe of an endpoint last succeeded (monotonic seconds), None where none did. The
-    sources belong to the reader: it closes them when it ends, and takes away what is then no longer known.
+    ``probes`` gives the measurements of the same endpoints. The sources belong to the poller: it closes them
+    when it ends, and takes away what is then no longer known.
     """
 
     def __init__(
         self,
-        asked: Sequence[PolledEngine],
+        engines: Sequence[PolledEngine],
         policy: EnginePolicy,
         *,
         latest: Latest[EnginesView],
-        probed: Callable[[str], float | None],
-        own: OwnProbes,
+        probes: Callable[[], ProbesView],
         clock: Clock,
     ) -> None:
-        self._asked = tuple(asked)
+        self._engines = tuple(engines)
         self._policy = policy
         self._latest = latest
-        self._probed = probed
-        self._own = own
+        self._probes = probes
         self._clock = clock
-        self._view = EnginesView(tuple(EngineState(each.name, each.model, each.simulated) for each in asked))
+        self._view = EnginesView(
+            tuple(EngineState(each.name, each.model, each.simulated) for each in engines)
+        )
 
-    async def run(self) -> None:
-        """Look until cancelled."""
-        self._latest.put(self._view)
+    @property
+    def simulated(self) -> bool:
+        """Whether any engine is made up."""
+        return any(each.simulated for each in self._engines)
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        """Poll until cancelled."""
+        if self._engines:
+            self._latest.put(self._view)
+        with heartbeat.working():
+            pass  # each engine's own state says how its readings go
         try:
             async with anyio.create_task_group() as group:
-                for each in self._asked:
-                    group.start_soon(self._follow, each)
+                for each in self._engines:
+                    group.start_soon(self._poll, each, heartbeat)
+                if not self._engines:
+                    await heartbeat.idle(anyio.Event())
         finally:
             self._latest.clear()
-            for each in self._asked:
+            for each in self._engines:
                 await each.source.aclose()
 
-    async def _follow(self, asked: PolledEngine) -> None:
-        state = EngineState(asked.name, asked.model, asked.simulated)
+    async def _poll(self, engine: PolledEngine, heartbeat: Heartbeat) -> None:
+        state = EngineState(engine.name, engine.model, engine.simulated)
         while True:
-            wait = due(state, self._probed(asked.name), self._policy) - self._clock.monotonic()
+            heartbeat.beat()
+            wait = due(state, self._probed(engine.name), self._policy) - self._clock.monotonic()
             if wait > 0:
-                # At most a period: a probe that succeeds meanwhile may bring the next look forward.
-                await self._clock.sleep(min(wait, self._policy.interval))
+                await self._clock.sleep(min(wait, self._policy.interval, _LONGEST_SLEEP))
                 continue
-            before = asked.name in self._own
-            answer = await asked.source.read()
-            ours = before or asked.name in self._own
-            state = state.told(answer, self._clock.time(), self._clock.monotonic(), includes_probe=ours)
+            before = engine.name in self._probes().running
+            answer = await engine.source.read()
+            ours = before or engine.name in self._probes().running
+            state = with_answer(
+                state, answer, self._clock.time(), self._clock.monotonic(), includes_probe=ours
+            )
             self._view = self._view.put(state)
             self._latest.put(self._view)
+
+    def _probed(self, name: str) -> float | None:
+        """Return when the endpoint's last probe ended, where that succeeded."""
+        for each in self._probes().endpoints:
+            if each.name == name and not each.error:
+                return each.probed
+        return None

@@ -11,9 +11,10 @@ from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.signals.validate import SensorMemory, validate
-from aiidpd.contracts.messages import EMERGENCY, joined
+from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
 
 SOURCE: Final = "thermal"
 
@@ -102,13 +103,14 @@ def _next(row: Row, look: CheckedGpu, policy: EmergencyPolicy) -> Row:
 
 
 class EmergencyWatch:
-    """Publishes ``gpu.emergency``, once for as long as it holds; outlives the worker.
+    """Publishes ``gpu.emergency`` and sends :class:`EmergencyStop`, once for as long as it holds.
 
     ``policy`` is asked anew at each snapshot, so that a reload counts at once.
     """
 
-    def __init__(self, bus: EventBus, policy: Callable[[], EmergencyPolicy]) -> None:
+    def __init__(self, bus: EventBus, messages: Messages, policy: Callable[[], EmergencyPolicy]) -> None:
         self._bus = bus
+        self._messages = messages
         self._policy = policy
         self._state = EmergencyState()
 
@@ -120,16 +122,25 @@ class EmergencyWatch:
             return
         self._state, began = step(self._state, snapshot, now, policy)
         for emergency in began:
-            self._bus.publish(_event(emergency, policy, at, simulated=snapshot.simulated))
+            event = self._bus.publish(_event(emergency, policy, at, simulated=snapshot.simulated))
+            self._messages.send(
+                EmergencyStop(
+                    reason=event.reason,
+                    event_id=event.id,
+                    simulated=event.simulated,
+                    gpu=emergency.reading.uuid,
+                    containers=policy.containers,
+                )
+            )
 
 
 def _event(emergency: Emergency, policy: EmergencyPolicy, at: float, *, simulated: bool) -> Event:
     reading = emergency.reading
-    names = joined(policy.containers)
+    names = ", ".join(policy.containers)
     return Event(
         time=at,
         source=SOURCE,
-        kind=EMERGENCY,
+        kind="gpu.emergency",
         subject=reading.uuid,
         severity=Severity.ERROR,
         reason=f"GPU {reading.index} ({reading.name}) is at {reading.temperature_celsius:g} °C, at or above "

@@ -203,7 +203,7 @@ def test_a_socket_that_one_may_not_use_is_denied(tmp_path: Path) -> None:
 
 def test_the_client_needs_the_standard_library_alone() -> None:
     script = (
-        "import sys; before = set(sys.modules); import aiidpd.cli.main, aiidpd.cli.status, aiidpd.cli.render;"
+        "import sys; before = set(sys.modules); import aiidpd.cli.main, aiidpd.daemon.cli, aiidpd.cli.render;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -220,7 +220,10 @@ def test_a_command_loads_its_own_group_and_nothing_of_the_daemon() -> None:
     assert set(found.stdout.split()) == {
         "aiidpd.cli",
         "aiidpd.cli.main",
-        "aiidpd.cli.reload",
+        "aiidpd.cli.render",
+        "aiidpd.cli.engine_text",
+        "aiidpd.daemon",
+        "aiidpd.daemon.cli",
         "aiidpd.cli.session",
         "aiidpd.cli.text",
         "aiidpd.api",

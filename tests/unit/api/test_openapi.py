@@ -8,9 +8,10 @@ from typing import Any
 
 from aiidpd.api import openapi
 from aiidpd.api.access import Access
-from aiidpd.api.routes import ROUTES
-from tests.unit.api.conftest import Asker
+from aiidpd.daemon.reference import every_route
+from tests.fakes.control_fixtures import Asker
 
+ROUTES = every_route()
 DOCUMENT = openapi.describe(ROUTES, "1.2.3")
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "control.md"
 

@@ -12,8 +12,6 @@ import pytest
 from aiidpd.api.access import Access
 from aiidpd.api.client import RequestFailed
 from aiidpd.api.route import Answer, Call, Route
-from aiidpd.api.routes import ROUTES
-from aiidpd.api.schema import StatusDocument
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
@@ -21,12 +19,13 @@ from aiidpd.components.containers.pause.memory import PauseView
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.daemon.api import StatusDocument
 from aiidpd.engines.target import EngineTimings
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
 from tests.fakes.control import ControlDaemon, control_daemon
-from tests.unit.api.conftest import Asker
+from tests.fakes.control_fixtures import Asker
 from tests.waiting import PATIENCE
 
 GPU = GpuReading(0, "GPU-1", "L4", temperature_celsius=61.5, clock_events=("sw_power_cap",))
@@ -258,7 +257,7 @@ async def test_a_handler_that_fails_is_on_record_and_tells_the_client_nothing(tm
         raise RuntimeError("the secret is 42")
 
     broken = Route("GET", "/v1/broken/{what}", Access.READ, fail, "Fails.", StatusDocument)
-    async with control_daemon(tmp_path, routes=(broken, *ROUTES)) as daemon:
+    async with control_daemon(tmp_path, more_routes=(broken,)) as daemon:
         # Whatever bytes the request has, its event can be stored.
         answer = await raw(daemon, "GET", "/v1/broken/%ff" + "x" * 3000, None)
         assert answer.status == 500

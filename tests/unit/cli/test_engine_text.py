@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiidpd.api.schema import EngineDocument
 from aiidpd.cli.engine_text import engine_lines, requests
 from aiidpd.cli.text import UNKNOWN, Paint
+from aiidpd.components.bench.api import EngineDocument
 
 
 def engine(**changes: Any) -> dict[str, Any]:

@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 
-from aiidpd.api import gpu_schema, schema
 from aiidpd.cli import render
 from aiidpd.cli.text import Paint
+from aiidpd.components.backup.api import BackupDocument, RunProgressDocument, RunResultDocument
+from aiidpd.components.bench.api import BenchDocument
+from aiidpd.components.containers.api import ContainerDocument, ContainersDocument
+from aiidpd.components.thermal.api.gpus import GpuDocument, GpuFaultDocument, GpusDocument
+from aiidpd.daemon.api import FindingDocument, StatusDocument, WorkerDocument
+from aiidpd.history.api import EventDocument
 
 NOW = 1_800_000_000.0
 PLAIN = Paint()
@@ -28,7 +33,7 @@ def worker(name: str, **more: Any) -> dict[str, Any]:
         "failed_passes": 0,
         "restarts": 0,
     }
-    return schema.WorkerDocument(**(given | more)).model_dump()
+    return WorkerDocument(**(given | more)).model_dump()
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -42,26 +47,26 @@ def status(**more: Any) -> dict[str, Any]:
         "workers": [worker("thermal"), worker("backup")],
         "findings": [],
     }
-    return schema.StatusDocument(**(given | more)).model_dump()
+    return StatusDocument(**(given | more)).model_dump()
 
 
 def empty(kind: Any, **more: Any) -> dict[str, Any]:
     return dict(kind(**({"read_at": NOW, "reason": "", "simulated": False} | more)).model_dump())
 
 
-def unknown_gpu(**more: Any) -> gpu_schema.GpuDocument:
-    fields = gpu_schema.GpuDocument.model_fields
+def unknown_gpu(**more: Any) -> GpuDocument:
+    fields = GpuDocument.model_fields
     given: dict[str, Any] = dict.fromkeys(fields) | {"fans": [], "mig_instances": []}
-    return gpu_schema.GpuDocument.model_validate(given | {"index": 0, "uuid": "GPU-1", "name": "L4"} | more)
+    return GpuDocument.model_validate(given | {"index": 0, "uuid": "GPU-1", "name": "L4"} | more)
 
 
 def overview(paint: Paint = PLAIN, *, fit: bool = False, **sections: Any) -> str:
     documents = {
         "status": status(),
-        "gpus": empty(gpu_schema.GpusDocument),
-        "containers": empty(schema.ContainersDocument),
-        "backup": empty(schema.BackupDocument),
-        "bench": empty(schema.BenchDocument),
+        "gpus": empty(GpusDocument),
+        "containers": empty(ContainersDocument),
+        "backup": empty(BackupDocument),
+        "bench": empty(BenchDocument),
     }
     return render.render_overview(**(documents | sections), paint=paint, fit=fit)
 
@@ -82,7 +87,7 @@ def test_sections_may_be_left_out() -> None:
 def test_what_is_simulated_says_so_wherever_it_is_shown() -> None:
     text = overview(
         status=status(simulated=True, workers=[worker("thermal", simulated=True), worker("backup")]),
-        gpus=empty(gpu_schema.GpusDocument, simulated=True),
+        gpus=empty(GpusDocument, simulated=True),
     )
     assert "SIMULATED: thermal" in text.split("\n")[0]
     assert re.search(r"^thermal .* SIMULATED$", text, re.MULTILINE)
@@ -95,7 +100,7 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
             healthy=False,
             workers=[worker("bench", up=False, state="degraded", reason="no endpoint answers")],
             findings=[
-                schema.FindingDocument(
+                FindingDocument(
                     code="worker",
                     subject="bench",
                     severity="error",
@@ -114,8 +119,8 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
 def test_a_reason_is_said_once() -> None:
     reason = "cannot list the containers: there is no such socket"
     down = worker("containers", up=False, state="degraded", reason=reason)
-    section = empty(schema.ContainersDocument, read_at=None, reason=reason)
-    finding = schema.FindingDocument(
+    section = empty(ContainersDocument, read_at=None, reason=reason)
+    finding = FindingDocument(
         code="worker",
         subject="containers",
         severity="warning",
@@ -129,10 +134,8 @@ def test_a_reason_is_said_once() -> None:
 
 
 def test_tables_fit_the_terminal_and_prose_is_whole() -> None:
-    gpus = empty(
-        gpu_schema.GpusDocument, gpus=[unknown_gpu(name="a name that is long " * 3)], reason="words " * 40
-    )
-    held = empty(schema.ContainersDocument, containers=[container("c" * 60_000, image="i" * 90)])
+    gpus = empty(GpusDocument, gpus=[unknown_gpu(name="a name that is long " * 3)], reason="words " * 40)
+    held = empty(ContainersDocument, containers=[container("c" * 60_000, image="i" * 90)])
     text = overview(Paint(width=80), gpus=gpus, containers=held)
     assert "words " * 39 in text
     lines = [line for line in text.split("\n") if not line.startswith("words")]
@@ -144,7 +147,7 @@ def test_tables_fit_the_terminal_and_prose_is_whole() -> None:
 
 
 def test_a_gpu_that_says_little_shows_dashes_never_zeros() -> None:
-    lines = render.gpu_table(empty(gpu_schema.GpusDocument, gpus=[unknown_gpu()]), PLAIN)
+    lines = render.gpu_table(empty(GpusDocument, gpus=[unknown_gpu()]), PLAIN)
     assert lines[1].split() == ["0", "L4", "-", "-", "-", "-", "-", "-", "-"]
 
 
@@ -160,14 +163,14 @@ def test_a_gpu_with_everything() -> None:
         graphics_clock_hertz=2.04e9,
         clock_events=["sw_power_cap"],
     )
-    fault = gpu_schema.GpuFaultDocument(index=1, call="nvmlDeviceGetName", code=15, name="GPU_IS_LOST")
-    lines = render.gpu_table(empty(gpu_schema.GpusDocument, gpus=[gpu], faults=[fault]), PLAIN)
+    fault = GpuFaultDocument(index=1, call="nvmlDeviceGetName", code=15, name="GPU_IS_LOST")
+    lines = render.gpu_table(empty(GpusDocument, gpus=[gpu], faults=[fault]), PLAIN)
     assert lines[0] == "GPU  NAME   TEMP    POWER   FAN  LOAD         MEMORY     CLOCK  SLOWED BY"
     assert lines[1] == "  0  L4    61 °C  55/72 W  30 %  93 %  16.0/24.0 GiB  2040 MHz  sw_power_cap"
     assert lines[2] == "GPU 1: nvmlDeviceGetName says GPU_IS_LOST"
 
 
-def container(name: str, **more: Any) -> schema.ContainerDocument:
+def container(name: str, **more: Any) -> ContainerDocument:
     given = {
         "id": f"{name}-id",
         "name": name,
@@ -184,15 +187,13 @@ def container(name: str, **more: Any) -> schema.ContainerDocument:
         "restart_policy": "no",
         "gpu": False,
     }
-    return schema.ContainerDocument.model_validate(given | more)
+    return ContainerDocument.model_validate(given | more)
 
 
 def test_containers_that_need_a_look_come_first_and_the_rest_is_counted() -> None:
     many = [container(f"calm-{number:02}") for number in range(20)]
     many += [container("ill", health="unhealthy"), container("dead", state="exited", exit_code=137)]
-    document = empty(
-        schema.ContainersDocument, containers=many, unreadable=[{"id": "f" * 64, "name": "stuck"}]
-    )
+    document = empty(ContainersDocument, containers=many, unreadable=[{"id": "f" * 64, "name": "stuck"}])
     lines = render.container_table(document, NOW, PLAIN, most=5)
     assert lines[1].startswith("dead       exited (137)")
     assert lines[2].startswith("ill        running")
@@ -204,7 +205,7 @@ def test_containers_that_need_a_look_come_first_and_the_rest_is_counted() -> Non
 
 def test_a_container_that_aiidpd_paused_says_why_and_until_when() -> None:
     pause = {"gpu": "GPU 0", "reason": "it is hot", "since": NOW - 10, "until": NOW + 110}
-    document = empty(schema.ContainersDocument, containers=[container("vllm", state="paused", pause=pause)])
+    document = empty(ContainersDocument, containers=[container("vllm", state="paused", pause=pause)])
     lines = render.container_table(document, NOW, PLAIN)
     assert lines[1].startswith("vllm       paused")
     assert lines[2].startswith("vllm: paused by aiidpd because GPU 0 is hot; until 20")
@@ -213,17 +214,15 @@ def test_a_container_that_aiidpd_paused_says_why_and_until_when() -> None:
 
 def test_a_backup_that_goes_on_and_one_that_failed() -> None:
     document = empty(
-        schema.BackupDocument,
+        BackupDocument,
         configured=True,
         source="/models",
         target="/backup",
         schedule="Sun 03:00",
         last_success_at=NOW - 7200,
         next_run_at=NOW + 86400 * 3,
-        running=schema.RunProgressDocument(
-            phase="copying", files_done=1, files=4, bytes_done=2**20, bytes=2**30
-        ),
-        last_run=schema.RunResultDocument(
+        running=RunProgressDocument(phase="copying", files_done=1, files=4, bytes_done=2**20, bytes=2**30),
+        last_run=RunResultDocument(
             succeeded=False,
             ended_at=NOW - 60,
             seconds=1.0,
@@ -244,9 +243,7 @@ def test_a_backup_that_goes_on_and_one_that_failed() -> None:
 
 
 def test_every_line_fits_the_width_it_is_given() -> None:
-    gpus = empty(
-        gpu_schema.GpusDocument, gpus=[unknown_gpu(name="x" * 200)], simulated=True, reason="y" * 300
-    )
+    gpus = empty(GpusDocument, gpus=[unknown_gpu(name="x" * 200)], simulated=True, reason="y" * 300)
     for colour in (False, True):
         text = overview(Paint(colour, 60), fit=True, gpus=gpus)
         seen = [re.sub("\x1b.*?m", "", line) for line in text.split("\n")]
@@ -258,14 +255,14 @@ def test_names_from_elsewhere_can_not_steer_the_terminal() -> None:
     evil = "\x1b]0;owned\x07\r\n"
     text = overview(
         status=status(workers=[worker("thermal", reason=evil)], version=evil),
-        gpus=empty(gpu_schema.GpusDocument, gpus=[unknown_gpu(name=evil)], reason=evil),
-        containers=empty(schema.ContainersDocument, containers=[container(evil, state=evil)]),
+        gpus=empty(GpusDocument, gpus=[unknown_gpu(name=evil)], reason=evil),
+        containers=empty(ContainersDocument, containers=[container(evil, state=evil)]),
     )
     assert not set(text) & {"\x1b", "\x07", "\r"}
 
 
 def test_an_event_is_a_line() -> None:
-    event = schema.EventDocument(
+    event = EventDocument(
         id=1,
         time=NOW,
         source="x",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from aiidpd.api.record_schema import IncidentDocument
 from aiidpd.cli.text import Paint
+from aiidpd.incidents.api import IncidentDocument
 from aiidpd.incidents.cli_text import incident_lines, incident_table
 
 BEGAN = 1_800_000_000.0

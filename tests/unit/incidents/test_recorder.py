@@ -21,6 +21,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound
 from aiidpd.kernel.events import Event, Severity
 from tests.fakes.clock import FakeClock
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE
 
 POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0, fastest=1.0)
@@ -94,7 +95,7 @@ class Flown:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(self.recorder.run)
+            group.start_soon(self.recorder.run, heartbeat(self.clock))
             yield
             group.cancel_scope.cancel()
 

@@ -107,7 +107,7 @@ def test_a_number_reads_as_the_one_that_was_given(value: float) -> None:
     if math.isnan(value):
         assert text == "NaN"
     else:
-        assert float(text) == value
+        assert float(text) == float(value)
         assert math.isfinite(value) or text in ("+Inf", "-Inf")
 
 

@@ -1,4 +1,4 @@
-"""Pauses containers while somebody asks for it, and lets them go on: the hands of :mod:`.backing_off`."""
+"""Pauses containers while a back-off request is in force, and unpauses them: carries out :mod:`.decide`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.containers.pause import answers
-from aiidpd.components.containers.pause.asks import BackOffRequest
 from aiidpd.components.containers.pause.decide import step
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import JournalUnusable, PauseJournal
-from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import (
     Effect,
     Held,
@@ -24,8 +23,10 @@ from aiidpd.components.containers.pause.state import (
     Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
-from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.contracts.messages import BackOffRequested
+from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.task import Heartbeat
 
 _LOOK_EVERY = 1.0  # seconds, while something is paused or asked for
 _NEVER = 3600.0
@@ -36,13 +37,12 @@ _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that 
 class PauseController:
     """Works through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
 
-    ``asks`` and ``memory`` outlive it. However :meth:`run` ends, what it paused goes on, or is in ``lease``.
+    ``memory`` outlives it. However :meth:`run` ends, what it paused goes on, or is in ``lease``.
     """
 
     def __init__(
         self,
         engine: ContainerRuntime,
-        asks: BackOffAsks,
         lease: PauseJournal,
         *,
         memory: PauseMemory,
@@ -51,7 +51,6 @@ class PauseController:
         policy: PausePolicy | None = None,
     ) -> None:
         self._engine = engine
-        self._asks = asks
         self._lease = lease
         self._memory = memory
         self._teller = teller
@@ -60,17 +59,24 @@ class PauseController:
         self._resumed = False
         self._written: frozenset[Pause] | None = None  # what the lease names; None: that is not known
 
-    async def run(self) -> None:
+    @property
+    def simulated(self) -> bool:
+        """Whether the containers are made up."""
+        return self._engine.simulated
+
+    async def run(self, heartbeat: Heartbeat) -> None:
         """Obey until cancelled."""
+        with heartbeat.working():
+            pass  # what it waits for may never come
         try:
-            await self._resume()
+            await self._resume(heartbeat)
             while True:
-                self._asks.changed = anyio.Event()
-                await self._pass()
-                await wait_for(self._clock, self._asks.changed, self._until_next())
+                with heartbeat.working():
+                    await self._pass()
+                await heartbeat.idle(self._memory.arrived, self._until_next())
         finally:
             with anyio.CancelScope(shield=True):
-                await self._let_all_go_on("aiidpd ends, or works by a new configuration")
+                await self._unpause_all("aiidpd ends, or works by a new configuration")
                 await self._engine.aclose()
 
     async def put_back(self) -> bool:
@@ -80,11 +86,11 @@ class PauseController:
         """
         try:
             self._take_over(await anyio.to_thread.run_sync(self._lease.read))
-            return await self._let_all_go_on("")
+            return await self._unpause_all("")
         finally:
             await self._engine.aclose()
 
-    async def _let_all_go_on(self, why: str) -> bool:
+    async def _unpause_all(self, why: str) -> bool:
         with anyio.move_on_after(self._policy.closing):
             while self._resumed:
                 await self._step(Observed(held=await self._readings()), closing=why or "aiidpd has ended")
@@ -93,7 +99,7 @@ class PauseController:
                 await self._clock.sleep(_SOON)
         return False
 
-    async def _resume(self) -> None:
+    async def _resume(self, heartbeat: Heartbeat) -> None:
         """Take over what an earlier run left; nothing is paused before that is known."""
         while not self._resumed:
             try:
@@ -101,7 +107,7 @@ class PauseController:
                 self._take_over(left)
             except JournalUnusable as error:
                 self._teller.lease_failed(str(self._lease.path), error.reason, error.remedy)
-                await self._clock.sleep(self._policy.retry)
+                await heartbeat.idle(anyio.Event(), self._policy.retry)
         self._teller.lease_works(str(self._lease.path))
 
     def _take_over(self, left: tuple[Pause, ...]) -> None:
@@ -117,19 +123,20 @@ class PauseController:
         self._teller.show()
 
     async def _pass(self) -> None:
+        self._memory.receive()
         await self._step(Observed(held=await self._readings()))
         state = self._memory.state
-        asked = {name for ask in self._standing() for name in ask.names}
+        asked = {name for request in self._requests() for name in request.containers}
         if asked - {held.pause.name for held in state.held.values()} - set(state.alone.values()):
             await self._step(await self._names())
 
-    def _standing(self) -> tuple[BackOffRequest, ...]:
-        return self._asks.standing(simulated=self._engine.simulated)
+    def _requests(self) -> tuple[BackOffRequested, ...]:
+        return self._memory.back_offs(simulated=self._engine.simulated)
 
     async def _step(self, look: Observed, closing: str = "") -> None:
         now = self._clock.monotonic()
         self._memory.state, effects = step(
-            self._memory.state, look, self._standing(), now, self._policy, closing=closing
+            self._memory.state, look, self._requests(), now, self._policy, closing=closing
         )
         await self._do(effects)
         self._teller.show()
@@ -234,7 +241,7 @@ class PauseController:
 
     def _until_next(self) -> float:
         held = self._memory.state.held
-        if not held and not self._standing() and not self._written:
+        if not held and not self._requests() and not self._written:
             return _NEVER
         now = self._clock.monotonic()
         ends = [each.until - now for each in held.values() if not each.over]

@@ -1,14 +1,14 @@
 """When a container is paused because a GPU is too hot, and when it goes on (pure).
 
-A pause begins while somebody asks for it, and it always ends: with the ask, after its longest time, with the
-worker. Then the container runs for a while before it may be paused again, so that its clients get on, however
-long a GPU stays hot. Five rules keep our hands off what is not ours:
+A pause begins while a request is in force, and it always ends: with the request, after its longest time, with
+the worker. Then the container runs for a while before it may be paused again, so that its clients get on,
+however long a GPU stays hot. Five rules keep our hands off what is not ours:
 
 - Only a container that runs is paused, and only a run (its start time tells it) that is held is let go on.
 - It is held, which has it written down, before the engine is asked, and until a reading or an answer shows
   that it runs.
 - A call whose answer was lost may still be carried out: so one that runs is held a while longer.
-- Whoever lets a container go on before us is right: it is left alone until nobody asks for it any more.
+- Whoever lets a container go on before us is right: it is left alone until no request names it any more.
 - Without a reading nothing is done.
 """
 
@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from aiidpd.components.containers.pause.asks import BackOffRequest
 from aiidpd.components.containers.pause.state import (
     Effect,
     Held,
@@ -33,12 +32,13 @@ from aiidpd.components.containers.pause.state import (
     Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.contracts.messages import BackOffRequested
 
 
 def step(
     state: PauseState,
     look: Observed,
-    asks: Sequence[BackOffRequest],
+    requests: Sequence[BackOffRequested],
     now: float,
     policy: PausePolicy,
     *,
@@ -46,17 +46,17 @@ def step(
 ) -> tuple[PauseState, tuple[Effect, ...]]:
     """Return the state after ``look``, taken at monotonic second ``now``, and what is to be done.
 
-    ``asks`` are those that stand. ``closing`` is why everything goes on now and nothing is paused any more.
+    ``requests`` are those in force. ``closing`` is why everything is unpaused now and nothing more paused.
     What became of an effect is told by the functions of :mod:`.answers`, before the next step.
     """
-    turn = _Decision(state, look, asks, now, policy)
-    turn.closing = closing
+    decision = _Decision(state, look, requests, now, policy)
+    decision.closing = closing
     for held in state.held.values():
-        turn.follow(held)
+        decision.follow(held)
     if look.named is not None and not closing:
-        for ask in asks:
-            turn.obey(ask, look.named)
-    return turn.close()
+        for request in requests:
+            decision.obey(request, look.named)
+    return decision.close()
 
 
 class _Decision:
@@ -66,19 +66,19 @@ class _Decision:
         self,
         state: PauseState,
         look: Observed,
-        asks: Sequence[BackOffRequest],
+        requests: Sequence[BackOffRequested],
         now: float,
         policy: PausePolicy,
     ) -> None:
         self.closing = ""
-        self._asked = {name: ask for ask in reversed(asks) for name in ask.names}
+        self._requested = {name: request for request in reversed(requests) for name in request.containers}
         self._look = look
         self._now = now
         self._policy = policy
         self._held = dict(state.held)
         self._rested = {key: at for key, at in state.rested.items() if at > now}
-        self._alone = {key: name for key, name in state.alone.items() if name in self._asked}
-        self._missing = state.missing & self._asked.keys()
+        self._alone = {key: name for key, name in state.alone.items() if name in self._requested}
+        self._missing = state.missing & self._requested.keys()
         self._effects: list[Effect] = []
 
     def close(self) -> tuple[PauseState, tuple[Effect, ...]]:
@@ -151,15 +151,17 @@ class _Decision:
             return (
                 f"it was paused for {self._policy.longest:g} s, the longest that its clients are kept waiting"
             )
-        return "" if held.pause.name in self._asked else "nobody asks for it any more"
+        return "" if held.pause.name in self._requested else "nobody asks for it any more"
 
-    def obey(self, ask: BackOffRequest, named: Mapping[str, ContainerReading | None]) -> None:
-        """Begin to pause what ``ask`` names and may be paused now."""
-        for name in ask.names:
+    def obey(self, request: BackOffRequested, named: Mapping[str, ContainerReading | None]) -> None:
+        """Begin to pause what ``request`` names and may be paused now."""
+        for name in request.containers:
             if name not in named:
                 if name not in self._missing:
                     self._missing |= {name}
-                    self._effects.append(Report(Outcome.MISSING, Pause("", name, 0.0, ask.gpu, ask.reason)))
+                    self._effects.append(
+                        Report(Outcome.MISSING, Pause("", name, 0.0, request.label, request.reason))
+                    )
                 continue
             reading = named[name]
             if reading is None or reading.state != "running" or reading.started_at is None:
@@ -167,7 +169,7 @@ class _Decision:
             if reading.id in self._held or reading.id in self._alone or reading.id in self._rested:
                 continue
             started, simulated = reading.started_at, self._look.simulated
-            pause = Pause(reading.id, name, started, ask.gpu, ask.reason, simulated)
+            pause = Pause(reading.id, name, started, request.label, request.reason, simulated)
             until = self._now + self._policy.longest
             self._held[reading.id] = Held(pause, since=self._now, until=until)
             self._effects.append(StartPause(self._held[reading.id]))

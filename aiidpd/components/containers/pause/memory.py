@@ -1,4 +1,4 @@
-"""What outlives a worker that pauses containers: what it holds, what it was asked, what it did."""
+"""What outlives a run of the pause controller: the pauses, the requests in force, the counts."""
 
 from __future__ import annotations
 
@@ -8,31 +8,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from aiidpd.components.containers.pause.asks import BackOffRequest, BackOffRequests
 from aiidpd.components.containers.pause.state import PauseState
-from aiidpd.contracts.messages import BACK_OFF, BACK_OFF_ENDED
-from aiidpd.kernel.bus import EventBus
+from aiidpd.contracts.backoff import BackOffs
+from aiidpd.contracts.messages import BackOffMessage, BackOffRequested
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event
-
-
-class BackOffAsks:
-    """Hears the asks on ``bus``, so that none is lost while a worker is replaced."""
-
-    def __init__(self, bus: EventBus, clock: Clock) -> None:
-        self._clock = clock
-        self._asks = BackOffRequests()
-        self.changed = anyio.Event()
-        bus.attach(events=self._heard)
-
-    def _heard(self, event: Event) -> None:
-        if event.kind in (BACK_OFF, BACK_OFF_ENDED):
-            self._asks = self._asks.hear(event, self._clock.monotonic())
-            self.changed.set()
-
-    def standing(self, *, simulated: bool) -> tuple[BackOffRequest, ...]:
-        """Return the asks that hold now, to containers that are or are not ``simulated``."""
-        return self._asks.standing(self._clock.monotonic(), simulated=simulated)
+from aiidpd.kernel.inbox import Inbox
 
 
 @dataclass(slots=True)
@@ -57,12 +37,32 @@ class PauseView:
 
 
 class PauseMemory:
-    """The state, and what it looks like from outside."""
+    """The state, and what it looks like from outside; the requests in force come by ``inbox``."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, inbox: Inbox[BackOffMessage]) -> None:
         self._clock = clock
+        self._back_offs = BackOffs()
+        self._inbox = inbox
         self.state = PauseState()
         self.tally = PauseTally()
+
+    @property
+    def arrived(self) -> anyio.Event:
+        """Set while a message waits for :meth:`receive`."""
+        return self._inbox.arrived
+
+    def receive(self) -> None:
+        """Take over the messages that wait."""
+        self._back_offs = self._back_offs.after(self._inbox.take())
+
+    def back_offs(self, *, simulated: bool) -> tuple[BackOffRequested, ...]:
+        """Return the requests that are in force now, to containers that are or are not ``simulated``."""
+        # Heat that is made up is no reason to pause what is not.
+        return tuple(
+            request
+            for request in self._back_offs.active(self._clock.monotonic())
+            if request.containers and (simulated or not request.simulated)
+        )
 
     def holds(self, identity: str) -> bool:
         """Whether the container whose id begins with ``identity`` is paused by us, or may be."""

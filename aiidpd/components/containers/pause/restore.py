@@ -8,13 +8,14 @@ from typing import Final
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
-from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
+from aiidpd.kernel.inbox import Inbox
 
 _DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
 
@@ -33,9 +34,8 @@ async def put_back(
         say(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
 
     bus.attach(events=tell)
-    memory = PauseMemory(clock)
+    memory = PauseMemory(clock, Inbox(1))
     teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=engine.simulated)
     policy = PausePolicy(doubt=_DOUBT, closing=within)
-    asks = BackOffAsks(bus, clock)
-    pauser = PauseController(engine, asks, lease, memory=memory, teller=teller, clock=clock, policy=policy)
-    return await pauser.put_back()
+    controller = PauseController(engine, lease, memory=memory, teller=teller, clock=clock, policy=policy)
+    return await controller.put_back()

@@ -28,6 +28,7 @@ from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.atomic import write_atomic
 
 SOURCE: Final = "thermal"
@@ -99,15 +100,22 @@ class EnergyMeter:
         self._shares = bounded(self._shares, _MOST_HOLDERS)
         self._tokens.observe(spent, at, now, accuracy=accuracy, simulated=snapshot.simulated)
 
-    async def run(self) -> None:
+    @property
+    def simulated(self) -> bool:
+        """Never: the file is real, and each sum in it says whether it is made up."""
+        return False
+
+    async def run(self, heartbeat: Heartbeat) -> None:
         """Write the sums to disk now and then, and once more at the end."""
+        with heartbeat.working():
+            pass  # they were read when this was made
         if self._problem:
             self._complain(self._problem)
             self._problem = ""
         failed = False
         try:
             while True:
-                await self._clock.sleep(_SAVE_EVERY)
+                await heartbeat.idle(anyio.Event(), _SAVE_EVERY)
                 try:
                     await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
                 except OSError as error:

@@ -32,6 +32,7 @@ from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 
 _APPLY_WITHIN = 2.0
@@ -53,6 +54,7 @@ class GovernorController:
         latest: Latest[GovernanceView],
         tally: Tally,
         bus: EventBus,
+        messages: Messages,
         health: Conditions,
         clock: Clock,
         containers: tuple[str, ...] = (),
@@ -62,7 +64,7 @@ class GovernorController:
         self._latest = latest
         self._clock = clock
         self._teller = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
-        self._asker = BackOffRequester(self._teller, clock, containers)
+        self._requester = BackOffRequester(self._teller, messages, clock, containers)
         self._lease = JournalWriter(lease, self._teller)
         self._state = GovernorState()
         self._left: frozenset[str] = frozenset()  # in the lease from before this run, not restored yet
@@ -90,8 +92,8 @@ class GovernorController:
         if not self._acting:
             return
         self._acting = False
-        for uuid in self._asker.standing:
-            self._asker.end(uuid, "the governor stops")
+        for uuid in self._requester.active:
+            self._requester.end(uuid, "the governor stops")
         if self._lease.gpus:
             await self._put_back(self._lease.gpus, "the governor stops")
         self._state = GovernorState(permitted=self._state.permitted)
@@ -135,9 +137,9 @@ class GovernorController:
                 # Not where the step that it belongs to was refused.
                 held = self._state.gpus[effect.uuid]
                 if held.rung.back_off:
-                    self._asker.ask(effect.index, effect.uuid, effect.reason)
-            case BackOff(asked=False) if effect.uuid in self._asker.standing:
-                self._asker.end(effect.uuid, effect.reason)
+                    self._requester.request(effect.index, effect.uuid, effect.reason)
+            case BackOff(asked=False) if effect.uuid in self._requester.active:
+                self._requester.end(effect.uuid, effect.reason)
             case Settled():
                 await self._settled(effect)
             case Yielded():
@@ -186,10 +188,12 @@ class GovernorController:
             self._teller.restored(settled.uuid, baseline, "it is cool again")
 
     def _ask_again(self, *, ours_are: frozenset[str], now: float) -> None:
-        for uuid in self._asker.due(now):
+        for uuid in self._requester.due(now):
             if uuid in ours_are:
                 held = self._state.gpus[uuid]
-                self._asker.ask(held.number, uuid, f"GPU {held.number} ({held.name}) is still too hot")
+                self._requester.request(
+                    held.number, uuid, f"GPU {held.number} ({held.name}) is still too hot"
+                )
 
     def _show(self) -> None:
         mode = self._policy.mode if self._state.permitted else Mode.DRY_RUN

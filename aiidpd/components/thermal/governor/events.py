@@ -153,8 +153,8 @@ class GovernorPublisher:
         reason: str,
         evidence: Mapping[str, Scalar],
         severity: Severity = Severity.INFO,
-    ) -> None:
-        """Publish one event about the GPU ``uuid``."""
+    ) -> Event:
+        """Publish one event about the GPU ``uuid``, and return it."""
         event = Event(
             time=self._clock.time(),
             source=SOURCE,
@@ -165,4 +165,4 @@ class GovernorPublisher:
             evidence=MappingProxyType(dict(evidence)),
             simulated=self._simulated,
         )
-        self._bus.publish(event)
+        return self._bus.publish(event)

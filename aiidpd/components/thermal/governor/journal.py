@@ -17,11 +17,11 @@ from typing import Any, Final
 
 from aiidpd.components.thermal.commands import Command, ResetClocks, SetPowerLimit
 from aiidpd.kernel.errors import AiidpdError, describe
+from aiidpd.platform.boot import current_boot
 from aiidpd.platform.lease import JournalStore, duration
 
 NAME: Final = "governor.lease.json"
 _VERSION = 1
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_WATTS = 100_000.0
 
 
@@ -69,14 +69,6 @@ class JournalEntry:
 
 
 _NONE = JournalEntry("", 0, 0.0, MappingProxyType({}))
-
-
-def current_boot() -> str:
-    """Return what names this boot of the machine; empty where the kernel does not say."""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 class RestoreJournal:

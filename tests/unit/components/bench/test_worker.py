@@ -12,7 +12,6 @@ import pytest
 from aiidpd.components.bench.schedule import BenchPolicy
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.contracts.probes import OwnProbes
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
 from aiidpd.kernel.bus import EventBus
@@ -77,7 +76,7 @@ class Room:
         self.latest: Latest[BenchView] = Latest(clock, policy.max_age)
         self.queue = JobQueue(JobBook(clock), "bench.run")
         self.status = WorkerStatus("bench")
-        self.own = OwnProbes()
+        self.probing: set[str] = set()
         self.first_pass = anyio.Event()
         self.heartbeat = Heartbeat(clock, self.status, self.first_pass)
 
@@ -89,7 +88,7 @@ class Room:
             latest=self.latest,
             bus=self.bus,
             clock=self.clock,
-            own=self.own,
+            running=self.probing,
         )
 
     @asynccontextmanager
@@ -136,11 +135,11 @@ async def test_it_is_ready_before_the_first_probe_has_ended(clock: FakeClock):
 async def test_while_an_endpoint_is_probed_it_is_told_to_be_and_not_afterwards(clock: FakeClock):
     room = Room(clock, [StubTarget(clock, "a", takes=10), StubTarget(clock, "b", fails="refused", takes=5)])
     async with room.running():
-        assert ("a" in room.own, "b" in room.own) == (True, False)
+        assert ("a" in room.probing, "b" in room.probing) == (True, False)
         await clock.advance(11.0)
-        assert ("a" in room.own, "b" in room.own) == (False, True)
+        assert ("a" in room.probing, "b" in room.probing) == (False, True)
         await clock.advance(10.0)
-        assert ("a" in room.own, "b" in room.own) == (False, False)
+        assert ("a" in room.probing, "b" in room.probing) == (False, False)
 
 
 async def test_a_probe_becomes_a_sample_an_event_and_a_view(clock: FakeClock):

@@ -6,12 +6,15 @@ from contextlib import asynccontextmanager
 import anyio
 
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.stop import EmergencyStopper, StopOrders
+from aiidpd.components.containers.stop import EmergencyStopper
+from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE
 
 DOWN = Unavailable("stop", "the engine", reason="nothing listens", remedy="start it")
@@ -26,25 +29,18 @@ class House:
         self.bus = EventBus()
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
-        self.orders = StopOrders(self.bus)
+        self.messages = Messages(clock)
+        self.orders = self.messages.inbox(EmergencyStop)
 
     def emergency(self, containers: str) -> None:
-        self.bus.publish(
-            Event(
-                self.clock.time(),
-                "thermal",
-                "gpu.emergency",
-                "it is hot",
-                "GPU-0",
-                evidence={"containers": containers},
-            )
-        )
+        names = tuple(containers.split(","))
+        self.messages.send(EmergencyStop(reason="it is hot", gpu="GPU-0", containers=names))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         stopper = EmergencyStopper(self.engine, self.orders, self.bus, self.clock)
         async with anyio.create_task_group() as group:
-            group.start_soon(stopper.run)
+            group.start_soon(stopper.run, heartbeat(self.clock))
             await settle(100)
             yield
             group.cancel_scope.cancel()
@@ -71,7 +67,7 @@ async def test_the_named_containers_are_stopped_and_it_is_told_how_to_start_them
     assert "it is hot" in first.reason
     assert "docker start vllm" in first.reason
     assert house.engine.shown["d" * 64].running
-    assert not house.orders.waiting
+    assert house.orders.first() is None
     assert house.engine.closed == 1
 
 
@@ -113,7 +109,7 @@ async def test_one_that_never_answers_is_given_up_in_the_end(clock: FakeClock) -
         house.emergency("vllm")
         await clock.advance(700.0)
         assert [("no longer" in event.reason) for event in house.told("failed")] == [False, True]
-        assert not house.orders.waiting
+        assert house.orders.first() is None
 
 
 async def test_a_container_whose_details_can_t_be_read_is_stopped_all_the_same(clock: FakeClock) -> None:

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from aiidpd.components.engines.metrics import EnginesCollector
-from aiidpd.components.engines.state import EnginePolicy, EngineState, EnginesView, due
+from aiidpd.components.engines.state import EnginePolicy, due, with_answer
 from aiidpd.components.engines.worker import EnginePoller, PolledEngine
-from aiidpd.contracts.probes import OwnProbes
+from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
 from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
-from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
+from aiidpd.engines.simulated import SimulatedEngine
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
+from tests.heartbeat import heartbeat
 
 POLICY = EnginePolicy(interval=5.0, again=3600.0, soonest=60.0)
 FRESH = EngineState("a", "m", simulated=False)
@@ -56,20 +58,23 @@ class Room:
         self.clock = clock
         self.latest: Latest[EnginesView] = Latest(clock, float("inf"))
         self.probed: dict[str, float] = {}
-        self.own = OwnProbes()
+        self.running_probes: set[str] = set()
         self.reader = EnginePoller(
             [PolledEngine(name, "m", False, source) for name, source in sources.items()],
             POLICY,
             latest=self.latest,
-            probed=self.probed.get,
-            own=self.own,
+            probes=self.probes,
             clock=clock,
         )
+
+    def probes(self) -> ProbesView:
+        endpoints = (ProbedEndpoint(name, False, probed=at) for name, at in self.probed.items())
+        return ProbesView(tuple(endpoints), frozenset(self.running_probes))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(self.reader.run)
+            group.start_soon(self.reader.run, heartbeat(self.clock))
             await settle()
             yield
             group.cancel_scope.cancel()
@@ -116,11 +121,12 @@ async def test_a_probe_of_ours_is_told_also_where_it_began_or_ended_meanwhile(cl
     room = Room(clock, a=source, b=StubSource(clock, takes=1.0))
     async with room.running():
         await clock.advance(0.5)
-        with room.own.of("a"):  # from the middle of the first look to that of the second
-            await clock.advance(1.0)
-            assert room.state("a").includes_probe
-            assert not room.state("b").includes_probe
-            await clock.advance(5.0)
+        room.running_probes.add("a")  # from the middle of the first look to that of the second
+        await clock.advance(1.0)
+        assert room.state("a").includes_probe
+        assert not room.state("b").includes_probe
+        await clock.advance(5.0)
+        room.running_probes.clear()
         await clock.advance(1.0)
         assert room.state("a").includes_probe
         await clock.advance(6.0)
@@ -166,7 +172,7 @@ def test_no_engine_is_asked_too_often_nor_forgotten(
     lasting: bool, read: float, probed: float | None, interval: float
 ) -> None:
     policy = EnginePolicy(interval=interval)
-    state = FRESH.told(NotKnown("x", lasting), 0.0, read, includes_probe=False)
+    state = with_answer(FRESH, NotKnown("x", lasting), 0.0, read, includes_probe=False)
     wait = due(state, probed, policy) - read
     assert wait >= (policy.soonest if lasting else interval) - 1e-6
     assert wait <= (policy.again if lasting else interval) + 1e-6
@@ -177,7 +183,7 @@ def test_a_rate_is_never_negative_nor_of_another_time(looks: list[tuple[float, i
     state, now, before = FRESH, 0.0, None
     for gap, generated in looks:
         now += gap
-        state = state.told(figures(generated), now, now, includes_probe=False)
+        state = with_answer(state, figures(generated), now, now, includes_probe=False)
         rate = state.generated_tokens_per_second
         if rate is not None:
             assert before is not None
@@ -187,9 +193,9 @@ def test_a_rate_is_never_negative_nor_of_another_time(looks: list[tuple[float, i
         before = generated
 
 
-async def test_the_simulated_engine_grows_by_its_users_and_our_probe(clock: FakeClock) -> None:
-    target = SimulatedTarget(clock)
-    engine = SimulatedEngine(clock, target)
+async def test_the_simulated_engine_grows_by_its_users_and_counts_our_probe(clock: FakeClock) -> None:
+    assert (await SimulatedEngine(clock, lambda: True).read()).requests_running == 1
+    engine = SimulatedEngine(clock)
     seen = []
     for _ in range(240):
         await clock.advance(1.0)
@@ -209,9 +215,9 @@ def test_what_a_scrape_shows(clock: FakeClock) -> None:
     registry = CollectorRegistry()
     registry.register(EnginesCollector(latest))
     assert list(registry.collect()) == []
-    known = FRESH.told(figures(generated=None), 0.0, 0.0, includes_probe=False)
-    unknown = EngineState("b", "m", simulated=False).told(
-        NotKnown("no", True), 0.0, 0.0, includes_probe=False
+    known = with_answer(FRESH, figures(generated=None), 0.0, 0.0, includes_probe=False)
+    unknown = with_answer(
+        EngineState("b", "m", simulated=False), NotKnown("no", True), 0.0, 0.0, includes_probe=False
     )
     latest.put(EnginesView((known, unknown)))
     labels = {"endpoint": "a", "model": "m", "engine": "vllm"}

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
+from tests.fakes.clock import FakeClock
 
 POLICY = EmergencyPolicy(("vllm", "llama"))
 
@@ -103,18 +106,23 @@ def test_an_emergency_follows_three_in_a_row_and_two_never_without_an_end_betwee
         )
 
 
-def test_the_event_names_what_to_stop_and_a_reload_switches_it_off() -> None:
+def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeClock) -> None:
     events: list[Event] = []
+    messages = Messages(clock)
+    inbox = messages.inbox(EmergencyStop)
     bus = EventBus()
     bus.attach(events=events.append)
     policy = POLICY
-    watch = EmergencyWatch(bus, lambda: policy)
+    watch = EmergencyWatch(bus, messages, lambda: policy)
     for second in range(5):
         watch.observe(snapshot(92.0), 100.0 + second, float(second))
     (event,) = events
     assert (event.kind, event.severity, event.subject) == ("gpu.emergency", Severity.ERROR, "GPU-0")
     assert event.evidence["containers"] == "vllm, llama"
     assert event.evidence["readings"] == 3
+    order = inbox.first()
+    assert order is not None
+    assert (order.gpu, order.containers, order.event_id) == ("GPU-0", ("vllm", "llama"), event.id)
     policy = EmergencyPolicy()
     for second in range(5, 10):
         watch.observe(snapshot(92.0), 100.0 + second, float(second))

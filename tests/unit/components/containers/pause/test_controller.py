@@ -16,7 +16,7 @@ import pytest
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, EngineAddress, JournalUnusable, PauseJournal
-from aiidpd.components.containers.pause.memory import BackOffAsks, PauseMemory
+from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.restore import put_back
 from aiidpd.components.containers.pause.state import Pause, PausePolicy
@@ -24,14 +24,17 @@ from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapsh
 from aiidpd.components.containers.simulated import SimulatedRuntime
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
+from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE
 
 DOWN = Unavailable("pause a container of", "the engine", reason="nothing listens", remedy="start it")
@@ -53,9 +56,9 @@ class House:
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
         self.health = Conditions(clock, self.bus)
-        self.asks = BackOffAsks(self.bus, clock)
+        self.messages = Messages(clock)
         self.policy = POLICY
-        self.memory = PauseMemory(clock)
+        self.memory = PauseMemory(clock, self.messages.inbox(BackOffMessage))
         self.leased: list[list[str]] = []
         self.engine.on_switch = lambda *_: self.leased.append(self.lease())
 
@@ -68,18 +71,22 @@ class House:
         PauseJournal(self.path).writing(pauses)()
 
     def ask(self, containers: str = "vllm", *, seconds: float = 600.0, **more: Any) -> None:
-        evidence = {"gpu": 0, "hold_seconds": seconds, "containers": containers}
-        event = Event(self.clock.time(), "thermal", "gpu.back_off", "it is hot", "GPU-a", evidence=evidence)
-        self.bus.publish(replace(event, **more))
+        request = BackOffRequested(
+            reason="it is hot",
+            gpu="GPU-a",
+            label="GPU 0",
+            hold_seconds=seconds,
+            containers=tuple(containers.split(",")),
+        )
+        self.messages.send(replace(request, **more))
 
     def end_ask(self) -> None:
-        self.bus.publish(Event(self.clock.time(), "thermal", "gpu.back_off_ended", "it is cool", "GPU-a"))
+        self.messages.send(BackOffEnded(reason="it is cool", gpu="GPU-a"))
 
     def made(self) -> PauseController:
         teller = PausePublisher(self.memory, self.bus, self.health, self.clock, simulated=False)
         return PauseController(
             self.engine,
-            self.asks,
             PauseJournal(self.path),
             memory=self.memory,
             teller=teller,
@@ -90,7 +97,7 @@ class House:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as group:
-            group.start_soon(self.made().run)
+            group.start_soon(self.made().run, heartbeat(self.clock))
             await settle(100)
             yield
             group.cancel_scope.cancel()

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.pause import answers
-from aiidpd.components.containers.pause.asks import BackOffRequest, BackOffRequests
 from aiidpd.components.containers.pause.decide import step
 from aiidpd.components.containers.pause.state import (
     Effect,
@@ -24,15 +23,17 @@ from aiidpd.components.containers.pause.state import (
     Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.kernel.events import Event
+from aiidpd.contracts.messages import BackOffRequested
 
 POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0)
 TICK = 1.0
 NAMES = ("vllm", "llama")
 
 
-def ask(*names: str, until: float = 1e9) -> BackOffRequest:
-    return BackOffRequest("GPU 0", names or ("vllm",), "it is hot", until)
+def ask(*names: str, until: float = 1e9) -> BackOffRequested:
+    return BackOffRequested(
+        reason="it is hot", gpu="GPU-a", label="GPU 0", hold_seconds=until, containers=names or ("vllm",)
+    )
 
 
 @dataclass
@@ -58,7 +59,7 @@ class World:
     policy: PausePolicy = POLICY
     now: float = 100.0
     real: dict[str, Real] = field(default_factory=lambda: {n: Real(f"{n}-1", n) for n in NAMES})
-    asks: tuple[BackOffRequest, ...] = ()
+    asks: tuple[BackOffRequested, ...] = ()
     state: PauseState = field(default_factory=PauseState)
     lease: tuple[Pause, ...] = ()
     said: list[Report] = field(default_factory=list)
@@ -86,7 +87,7 @@ class World:
         return Observed(held={key: by_id.get(key) for key, held in self.state.held.items() if held.asked})
 
     def step(self, look: Observed, closing: str = "") -> None:
-        standing = tuple(one for one in self.asks if self.now < one.until)
+        standing = tuple(one for one in self.asks if self.now < one.hold_seconds)
         self.state, effects = step(self.state, look, standing, self.now, self.policy, closing=closing)
         self.said += [effect for effect in effects if isinstance(effect, Report)]
         self.lease = tuple(held.pause for held in self.state.held.values())
@@ -454,32 +455,3 @@ def test_as_many_are_told_to_go_on_as_were_told_to_be_paused(asked: list[tuple[s
     world.passes(POLICY.rest)
     assert world.words().count(Outcome.PAUSED) == world.words().count(Outcome.UNPAUSED)
     assert set(world.words()) <= {Outcome.PAUSED, Outcome.UNPAUSED}
-
-
-def heard(kind: str, uuid: str = "GPU-a", **evidence: Any) -> Event:
-    return Event(0.0, "thermal", kind, "it is hot", uuid, evidence=evidence)
-
-
-def test_an_ask_names_its_containers_and_holds_for_its_time() -> None:
-    asks = BackOffRequests().hear(
-        heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers="vllm, llama"), 100.0
-    )
-    (one,) = asks.standing(159.0, simulated=False)
-    assert (one.gpu, one.names, one.reason) == ("GPU 0", ("vllm", "llama"), "it is hot")
-    assert not asks.standing(160.0, simulated=False)
-    asks = asks.hear(heard("gpu.back_off", "GPU-b", gpu=1, hold_seconds=1e9, containers="vllm"), 100.0)
-    assert len(asks.standing(150.0, simulated=False)) == 2
-    assert len(asks.standing(3699.0, simulated=False)) == 1
-    assert not asks.standing(3700.0, simulated=False), "whoever asked may be gone"
-    asks = asks.hear(heard("gpu.back_off_ended"), 101.0)
-    assert [one.gpu for one in asks.standing(102.0, simulated=False)] == ["GPU 1"]
-    assert asks.hear(heard("gpu.minute"), 102.0) is asks
-
-
-def test_an_ask_that_names_nobody_and_one_about_made_up_heat_pause_nothing() -> None:
-    asks = BackOffRequests().hear(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers=""), 0.0)
-    assert not asks.standing(1.0, simulated=True)
-    event = replace(heard("gpu.back_off", gpu=0, hold_seconds=60.0, containers="vllm"), simulated=True)
-    asks = BackOffRequests().hear(event, 0.0)
-    assert not asks.standing(1.0, simulated=False)
-    assert asks.standing(1.0, simulated=True)

@@ -27,6 +27,7 @@ from aiidpd.components.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
 from tests.fakes.clock import FakeClock, settle
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE, until
 
 A, B = "a" * 64, "b" * 64
@@ -261,7 +262,7 @@ async def saved(account: Account) -> None:
     path = account.meter._path
     before = inode(path)
     async with anyio.create_task_group() as group:
-        group.start_soon(account.meter.run)
+        group.start_soon(account.meter.run, heartbeat(account.clock))
         await settle()
         group.cancel_scope.cancel()
     until(lambda: inode(path) != before)  # the daemon does not wait for a slow disk; a test does
@@ -312,7 +313,7 @@ async def test_a_disk_that_refuses_is_told_once_and_costs_nothing_else(
 ) -> None:
     account = Account(tmp_path / "no" / "energy.json", clock)
     async with anyio.create_task_group() as group:
-        group.start_soon(account.meter.run)
+        group.start_soon(account.meter.run, heartbeat(account.clock))
         for _ in range(3):
             await clock.advance(61.0)
             with anyio.fail_after(PATIENCE):

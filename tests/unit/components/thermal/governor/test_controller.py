@@ -22,6 +22,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock
 from tests.unit.components.thermal.governor.governed import ON, UUID, reading
@@ -92,6 +93,7 @@ class House:
             latest=self.latest,
             tally=self.tally,
             bus=self.bus,
+            messages=Messages(self.clock),
             health=self.health,
             clock=self.clock,
             containers=("vllm", "comfy"),

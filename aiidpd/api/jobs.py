@@ -1,0 +1,88 @@
+"""The jobs of this process over the API: their documents, and a stream of one that goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import anyio
+from pydantic import Field
+
+from aiidpd.api.access import Access
+from aiidpd.api.document import Document, Heartbeat, Request, Scalar
+from aiidpd.api.route import Answer, Call, Route, Stream
+from aiidpd.kernel.jobs import Job, JobBook
+
+_PACE = 0.1  # seconds between two updates of one job: nobody reads faster
+
+
+class JobQuery(Request):
+    """How to look at a job."""
+
+    follow: bool = Field(
+        default=False,
+        description="Give the job again whenever it changes, one line of JSON each, to its end.",
+    )
+
+
+class JobDocument(Document):
+    """A piece of work that was asked for; ``done`` of ``total`` are in ``unit``."""
+
+    id: str
+    kind: str
+    state: Literal["queued", "running", "succeeded", "failed"]
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    message: str
+    done: float
+    total: float
+    unit: str
+    result: Mapping[str, Scalar]
+    error: str
+
+
+class JobsDocument(Document):
+    """The jobs of this process, in the order they were asked for."""
+
+    jobs: list[JobDocument]
+
+
+def routes(book: JobBook) -> tuple[Route, ...]:
+    """Return the routes of the jobs in ``book``."""
+
+    async def jobs(_call: Call) -> Answer:
+        return JobsDocument(jobs=[JobDocument.model_validate(job) for job in book.all()])
+
+    async def job(call: Call) -> Answer:
+        work = book.get(call.path["id"])
+        return stream(work) if call.query.follow else JobDocument.model_validate(work.status)
+
+    return (
+        Route(
+            "GET",
+            "/v1/jobs",
+            Access.READ,
+            jobs,
+            "The jobs that this process was asked for.",
+            JobsDocument,
+        ),
+        Route(
+            "GET",
+            "/v1/jobs/{id}",
+            Access.READ,
+            job,
+            "One job; with follow=true again whenever it changes, to its end.",
+            JobDocument,
+            query=JobQuery,
+            lines=(JobDocument, Heartbeat),
+        ),
+    )
+
+
+async def stream(work: Job) -> Stream:
+    """Yield ``work`` now and after each change, until it is final."""
+    async for status in work.updates():
+        yield JobDocument.model_validate(status)
+        if not status.state.final:
+            await anyio.sleep(_PACE)

@@ -1,0 +1,109 @@
+"""The component bench: the speed of inference, measured by asking for a short completion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiidpd.component import Component, Context, Spec
+from aiidpd.components.bench.api import routes
+from aiidpd.components.bench.metrics import BenchCollector
+from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.config.tables.workers import Bench
+from aiidpd.config.tables.workers import Endpoint as EndpointSettings
+from aiidpd.contracts.engines import ENGINES
+from aiidpd.contracts.messages import BackOffMessage
+from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbedEndpoint, ProbesView
+from aiidpd.engines.target import Target
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.jobs import JobQueue
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.reading import Reading
+from aiidpd.kernel.task import Task
+
+NAME: Final = "bench"
+
+
+def build(context: Context) -> Component:
+    """Return the component; it offers the views of the endpoints and of the probes."""
+    settings = context.settings("bench", Bench)
+    latest: Latest[BenchView] = Latest(context.clock, max_age=0)
+    queue = JobQueue(context.jobs, NAME)
+    back_offs = context.messages.inbox(BackOffMessage)
+    running: set[str] = set()
+
+    def policy() -> BenchPolicy:
+        bench = settings()
+        return BenchPolicy(
+            interval=bench.interval,
+            timeout=bench.timeout,
+            first_token_timeout=bench.first_token_timeout,
+            max_tokens=bench.max_tokens,
+        )
+
+    def worker() -> BenchWorker:
+        latest.max_age = policy().max_age
+        return BenchWorker(
+            [_target(endpoint, context.clock) for endpoint in settings().endpoints],
+            policy(),
+            queue=queue,
+            latest=latest,
+            bus=context.bus,
+            clock=context.clock,
+            back_offs=back_offs,
+            running=running,
+        )
+
+    def endpoints() -> Reading[tuple[Endpoint, ...]]:
+        found = tuple(map(_endpoint, settings().endpoints))
+        return Reading(found, context.clock.time(), context.clock.monotonic())
+
+    def probes() -> Reading[ProbesView] | None:
+        reading = latest.get()
+        if reading is None:
+            return None
+        view = ProbesView(tuple(map(_probed, reading.value.endpoints)), frozenset(running))
+        return Reading(view, reading.at, reading.read)
+
+    context.views.offer(ENDPOINTS, endpoints)
+    context.views.offer(PROBES, probes)
+    return Component(
+        tasks=(Task(NAME, worker, lambda: policy().worker_deadline),),
+        collectors={NAME: BenchCollector(latest)},
+        routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME)),
+    )
+
+
+def _target(endpoint: EndpointSettings, clock: Clock) -> Target:
+    if endpoint.kind == "simulated":
+        from aiidpd.engines.simulated import SimulatedTarget
+
+        return SimulatedTarget(clock, name=endpoint.name)
+    from aiidpd.engines.openai import OpenAITarget
+
+    key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
+    return OpenAITarget(endpoint.name, endpoint.url, endpoint.model, api_key=key)
+
+
+def _endpoint(endpoint: EndpointSettings) -> Endpoint:
+    simulated = endpoint.kind == "simulated"
+    key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
+    return Endpoint(endpoint.name, endpoint.url, endpoint.model, simulated, key)
+
+
+def _probed(view: EndpointView) -> ProbedEndpoint:
+    sample = view.sample
+    return ProbedEndpoint(
+        view.name,
+        view.simulated,
+        probed=view.probed,
+        measured_at=view.measured_at,
+        total_seconds=sample.total_seconds if sample else None,
+        output_tokens=sample.output_tokens if sample else None,
+        output_tokens_per_second=sample.output_tokens_per_second if sample else None,
+        error=view.error,
+    )
+
+
+SPEC: Final = Spec(NAME, {"bench": Bench}, build)

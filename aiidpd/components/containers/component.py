@@ -1,0 +1,138 @@
+"""The component containers: what the container runtime runs, and what is done to it for a GPU's sake."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiidpd.component import Component, Context, Spec
+from aiidpd.components.containers.api import routes
+from aiidpd.components.containers.metrics import ContainersCollector
+from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.journal import NAME as PAUSES
+from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
+from aiidpd.components.containers.pause.memory import PauseMemory
+from aiidpd.components.containers.pause.metrics import PausesCollector
+from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
+from aiidpd.components.containers.state import ContainersPolicy
+from aiidpd.components.containers.stop import EmergencyStopper
+from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.config.tables.workers import Containers
+from aiidpd.contracts.containers import CONTAINERS, ContainerSummary, ContainersView
+from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.reading import Reading
+from aiidpd.kernel.task import Task
+
+NAME: Final = "containers"
+_SLACK: Final = 60.0  # seconds that a task may be without a beat besides the calls that it waits for
+
+
+class ContainersComponent:
+    """Owns what outlives its three tasks: the watcher, the one that stops and the one that pauses."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings("containers", Containers)
+        self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0)
+        self._memory = ContainersMemory()
+        self._stops = context.messages.inbox(EmergencyStop)
+        self._pauses = PauseMemory(context.clock, context.messages.inbox(BackOffMessage))
+        self._simulated: tuple[int, ContainerRuntime] | None = None
+        self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
+        context.views.offer(CONTAINERS, self._containers)
+
+    def component(self) -> Component:
+        """Return what the daemon runs, collects and serves."""
+        return Component(
+            tasks=(
+                Task(NAME, self._watcher, self._watcher_deadline),
+                Task(f"{NAME}.stop", self._stopper, self._call_deadline),
+                Task(f"{NAME}.pause", self._pauser, self._call_deadline),
+            ),
+            collectors={
+                NAME: ContainersCollector(self._latest),
+                "pauses": PausesCollector(self._pauses),
+            },
+            routes=routes(self._latest, self._pauses.standing, lambda: self._context.status(NAME)),
+        )
+
+    def _watcher(self) -> ContainersWorker:
+        settings = self._settings()
+        self._latest.max_age = 2 * settings.reconcile_interval + settings.call_timeout
+        return ContainersWorker(
+            self._runtime(),
+            ContainersPolicy(reconcile_interval=settings.reconcile_interval),
+            latest=self._latest,
+            bus=self._context.bus,
+            clock=self._context.clock,
+            memory=self._memory,
+            told_of=self._pauses.holds,
+        )
+
+    def _stopper(self) -> EmergencyStopper:
+        return EmergencyStopper(self._runtime(), self._stops, self._context.bus, self._context.clock)
+
+    def _pauser(self) -> PauseController:
+        settings, context = self._settings(), self._context
+        runtime = self._runtime()
+        teller = PausePublisher(
+            self._pauses, context.bus, context.conditions, context.clock, simulated=runtime.simulated
+        )
+        return PauseController(
+            runtime,
+            PauseJournal(
+                context.state_directory / PAUSES, EngineAddress(settings.socket, settings.call_timeout)
+            ),
+            memory=self._pauses,
+            teller=teller,
+            clock=context.clock,
+            policy=PausePolicy(longest=settings.longest_pause, rest=settings.rest_between_pauses),
+        )
+
+    def _runtime(self) -> ContainerRuntime:
+        """Return the adapter of one task: a real one each, so that a slow reading holds up no act."""
+        settings = self._settings()
+        if settings.engine == "simulated":
+            # What is made up has one state, which all tasks must see.
+            if self._simulated is None or self._simulated[0] != settings.simulated_containers:
+                from aiidpd.components.containers.simulated import SimulatedRuntime
+
+                runtime = SimulatedRuntime(self._context.clock, count=settings.simulated_containers)
+                self._simulated = settings.simulated_containers, runtime
+            return self._simulated[1]
+        from aiidpd.components.containers.docker.client import DockerRuntime
+
+        return DockerRuntime(settings.socket, call_timeout=settings.call_timeout)
+
+    def _watcher_deadline(self) -> float:
+        settings = self._settings()
+        return settings.reconcile_interval + 4 * settings.call_timeout
+
+    def _call_deadline(self) -> float:
+        return _SLACK + 4 * self._settings().call_timeout
+
+    def _containers(self) -> Reading[ContainersView] | None:
+        """Return the view of the last reading, made once a reading."""
+        reading = self._latest.get()
+        if reading is None:
+            return None
+        if self._view is None or self._view[0] is not reading:
+            summaries = (
+                ContainerSummary(
+                    each.id, each.name, each.image, each.state, each.health, each.gpu, each.running
+                )
+                for each in reading.value.containers
+            )
+            view = ContainersView(tuple(summaries))
+            self._view = reading, Reading(view, reading.at, reading.read)
+        return self._view[1]
+
+
+def build(context: Context) -> Component:
+    """Return the component."""
+    return ContainersComponent(context).component()
+
+
+SPEC: Final = Spec(NAME, {"containers": Containers}, build)

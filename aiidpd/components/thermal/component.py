@@ -1,0 +1,202 @@
+"""The component thermal: the GPUs, from a reading to its metrics, alerts, energy and the governor's acts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiidpd.component import Component, Context, Spec
+from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator, EvaluatorMemory
+from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.components.thermal.api import energy as energy_api
+from aiidpd.components.thermal.api import gpus as gpus_api
+from aiidpd.components.thermal.api.history import HistoryExport
+from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyWatch
+from aiidpd.components.thermal.energy.meter import EnergyMeter
+from aiidpd.components.thermal.energy.metrics import EnergyCollector
+from aiidpd.components.thermal.energy.sources import Sources
+from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
+from aiidpd.components.thermal.forecast.forecast import Forecast
+from aiidpd.components.thermal.forecast.metrics import ForecastCollector
+from aiidpd.components.thermal.governor.controller import GovernorController
+from aiidpd.components.thermal.governor.journal import NAME as JOURNAL
+from aiidpd.components.thermal.governor.journal import RestoreJournal
+from aiidpd.components.thermal.governor.ladder import LadderPolicy
+from aiidpd.components.thermal.governor.metrics import GovernorCollector
+from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
+from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.components.thermal.maintenance import DriverMaintenance
+from aiidpd.components.thermal.metrics import ThermalCollector
+from aiidpd.components.thermal.observer import SnapshotListener
+from aiidpd.components.thermal.policies import alarm_policies
+from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.rollup import MinuteLog
+from aiidpd.components.thermal.worker import ThermalWorker
+from aiidpd.components.thermal.xid import XidLedger
+from aiidpd.config.tables.daemon import Energy, Incidents
+from aiidpd.config.tables.gpu import Gpu
+from aiidpd.incidents.api import routes as incident_routes
+from aiidpd.incidents.incident import IncidentPolicy
+from aiidpd.incidents.recorder import IncidentRecorder
+from aiidpd.incidents.store import IncidentStore
+from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.task import Task
+
+NAME: Final = "thermal"
+INCIDENTS: Final = "incidents"
+ENERGY: Final = "energy.json"
+BASELINES: Final = "gpu-baselines.json"
+# The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
+_NVML_START: Final = 30.0
+_DISK: Final = 120.0  # seconds that writing may take before the task counts as hung
+
+
+class ThermalComponent:
+    """Owns what outlives its tasks: the last readings, the account of energy, incidents, learnt baselines."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._settings = context.settings("gpu", Gpu)
+        self._incident_settings = context.settings("incidents", Incidents)
+        self._energy_settings = context.settings("energy", Energy)
+        clock, bus, state = context.clock, context.bus, context.state_directory
+        # How long a reading is true follows the settings: each worker sets it anew.
+        self._latest: Latest[GpuSnapshot] = Latest(clock, max_age=0)
+        self._governance: Latest[GovernanceView] = Latest(clock, max_age=0)
+        self._forecasts: Latest[tuple[Forecast, ...]] = Latest(clock, max_age=0)
+        self._maintenance = DriverMaintenance(clock)
+        self._xids = XidLedger()
+        self._tally = Tally()
+        self._alerts = EvaluatorMemory(self._forecasts, BaselineFile(state / BASELINES))
+        sources = Sources(context.views)
+        self._store = IncidentStore(state / INCIDENTS)
+        self._follow_settings()
+        gpu = self._settings()
+        self._recorder = IncidentRecorder(
+            self._store,
+            bus,
+            clock,
+            containers=sources.running,
+            requests=sources.requests,
+            counts=sources.counts,
+            policy=IncidentPolicy(fastest=min(gpu.fast_interval, gpu.interval)),
+        )
+        self._energy = EnergyMeter(
+            state / ENERGY,
+            bus,
+            clock,
+            names=sources.names,
+            generations=sources.generations,
+            counts=sources.token_counts,
+        )
+        # In this order: what begins an incident is on record before it does.
+        self._listeners: tuple[SnapshotListener, ...] = (
+            self._recorder,
+            MinuteLog(bus),
+            self._energy,
+            EmergencyWatch(bus, context.messages, lambda: self._emergency),
+        )
+
+    def component(self) -> Component:
+        """Return what the daemon runs, collects and serves."""
+        history = HistoryExport(self._context.history, self._latest, self._energy, self._context.clock)
+        return Component(
+            tasks=(
+                Task(NAME, self._worker, lambda: _NVML_START + self._settings().call_timeout),
+                Task(f"{NAME}.recorder", lambda: self._recorder, lambda: _DISK),
+                Task(f"{NAME}.energy", lambda: self._energy, lambda: _DISK),
+            ),
+            collectors={
+                NAME: ThermalCollector(self._latest, self._xids),
+                "forecast": ForecastCollector(self._forecasts),
+                "governor": GovernorCollector(self._governance, self._tally),
+                "energy": EnergyCollector(self._energy, self._latest),
+            },
+            routes=(
+                *gpus_api.routes(self._latest, self._maintenance, lambda: self._context.status(NAME)),
+                *energy_api.routes(self._energy, self._price),
+                *history.routes,
+                *incident_routes(self._store),
+            ),
+        )
+
+    def _worker(self) -> ThermalWorker:
+        gpu, context = self._settings(), self._context
+        self._follow_settings()
+        # As long as the next reading may take, and its answer's way here.
+        max_age = gpu.interval + 2 * gpu.call_timeout
+        self._latest.max_age = self._governance.max_age = self._forecasts.max_age = max_age
+        policies = alarm_policies(gpu)
+        library = self._library()
+        client = context.alerts.feed(NAME, rules(policies.alarms))
+        return ThermalWorker(
+            library,
+            ThermalPolicy(interval=gpu.interval, alarms=policies.alarms),
+            self._latest,
+            context.bus,
+            context.clock,
+            observers=self._listeners,
+            cadence=PollSettings(near_interval=gpu.fast_interval),
+            hold=self._maintenance,
+            ledger=self._xids,
+            governor=self._governor(library),
+            watch=AlertEvaluator(policies, self._alerts, feed=client, bus=context.bus, clock=context.clock),
+        )
+
+    def _governor(self, library: GpuLibrary) -> GovernorController:
+        gpu, context = self._settings(), self._context
+        policy = GovernorPolicy(
+            mode=Mode(gpu.governor),
+            target_celsius=gpu.governor_target_celsius,
+            margin=gpu.governor_margin_celsius,
+            recovery_dwell=gpu.governor_recovery,
+            ladder=LadderPolicy(
+                power_floor_ratio=gpu.governor_power_floor_percent / 100,
+                lock_clocks=gpu.governor_lock_clocks,
+                clock_floor_ratio=gpu.governor_clock_floor_percent / 100,
+            ),
+        )
+        return GovernorController(
+            library,
+            policy,
+            RestoreJournal(context.state_directory / JOURNAL, call_timeout=gpu.call_timeout),
+            latest=self._governance,
+            tally=self._tally,
+            bus=context.bus,
+            messages=context.messages,
+            health=context.conditions,
+            clock=context.clock,
+            containers=gpu.governor_back_off_containers,
+        )
+
+    def _library(self) -> GpuLibrary:
+        gpu = self._settings()
+        if gpu.library == "simulated":
+            from aiidpd.components.thermal.simulated import SimulatedGpus
+
+            return SimulatedGpus(self._context.clock, count=gpu.simulated_gpus)
+        from aiidpd.components.thermal.driver.client import NvmlLibrary
+
+        return NvmlLibrary(
+            call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids
+        )
+
+    def _follow_settings(self) -> None:
+        """Hand the settings as they now are to what outlives the worker; each new worker has this done."""
+        gpu = self._settings()
+        self._emergency = EmergencyPolicy(gpu.emergency_stop, alarm_policies(gpu).alarms)
+        incidents = self._incident_settings()
+        self._store.keep, self._store.max_bytes = incidents.keep, incidents.max_size
+
+    def _price(self) -> tuple[float, str]:
+        energy = self._energy_settings()
+        return energy.price_per_kwh, energy.currency
+
+
+def build(context: Context) -> Component:
+    """Return the component."""
+    return ThermalComponent(context).component()
+
+
+SPEC: Final = Spec(NAME, {"gpu": Gpu, "incidents": Incidents, "energy": Energy}, build)

@@ -1,0 +1,124 @@
+"""Builds every component of :mod:`aiidpd.components.all`, each with a context of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client.registry import Collector
+
+from aiidpd.alerts import api as alerts_api
+from aiidpd.alerts.manager import AlertManager
+from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.store import AlertStore
+from aiidpd.api import jobs as jobs_api
+from aiidpd.api.route import Route
+from aiidpd.component import Context, Spec
+from aiidpd.components.all import COMPONENTS
+from aiidpd.config.fields import Table
+from aiidpd.config.model import Settings
+from aiidpd.history import api as history_api
+from aiidpd.history.metrics import HistoryCollector
+from aiidpd.history.store import History
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.jobs import JobBook
+from aiidpd.kernel.publisher import Publisher
+from aiidpd.kernel.task import Task, WorkerStatus
+from aiidpd.kernel.views import Views
+from aiidpd.platform.boot import current_boot
+from aiidpd.platform.statefile import JsonFile
+
+ALERTS: Final = "alerts.json"
+
+
+class Assembly:
+    """The components of one daemon, built but not running, with the services that they share.
+
+    ``settings`` returns the configuration as it now is, ``status`` how a task fares.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        *,
+        clock: Clock,
+        bus: EventBus,
+        conditions: Conditions,
+        history: History,
+        state_directory: Path,
+        status: Callable[[str], WorkerStatus],
+        specs: tuple[Spec, ...] = COMPONENTS,
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._history = history
+        self._specs = specs
+        self._jobs = JobBook(clock)
+        boot_id = current_boot()
+        store = AlertStore(JsonFile(state_directory / ALERTS), clock, conditions, boot=boot_id)
+        self._alerts = AlertManager(clock, bus, conditions, store)
+        messages, views = Messages(clock), Views()
+        self.components = {
+            spec.name: spec.build(
+                Context(
+                    clock=clock,
+                    bus=bus,
+                    publish=Publisher(bus, clock, spec.name),
+                    conditions=conditions,
+                    messages=messages,
+                    views=views,
+                    jobs=self._jobs,
+                    alerts=self._alerts,
+                    history=history,
+                    state_directory=state_directory,
+                    boot_id=boot_id,
+                    status=status,
+                    tables=self._table,
+                )
+            )
+            for spec in specs
+        }
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks of every component, in the order of the list."""
+        return tuple(task for component in self.components.values() for task in component.tasks)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes of the services and of every component."""
+        return (
+            *history_api.routes(self._history, self._bus),
+            *alerts_api.routes(self._alerts.standing),
+            *(route for component in self.components.values() for route in component.routes),
+            *jobs_api.routes(self._jobs),
+        )
+
+    @property
+    def collectors(self) -> dict[str, Collector]:
+        """The collectors of the services and of every component, by name."""
+        found: dict[str, Collector] = {
+            "history": HistoryCollector(lambda: self._history.stats),
+            "alerts": AlertsCollector(self._alerts),
+        }
+        for component in self.components.values():
+            found |= component.collectors
+        return found
+
+    def readers(self, tables: frozenset[str]) -> tuple[str, ...]:
+        """Return the components whose tasks read one of ``tables``, their own or one that they follow."""
+        return tuple(spec.name for spec in self._specs if tables & {*spec.tables, *spec.follows})
+
+    def close(self) -> None:
+        """Close every component, and write the alerts."""
+        for component in self.components.values():
+            component.close()
+        self._alerts.close()
+
+    def _table(self, name: str) -> Table:
+        table: Table = getattr(self._settings(), name)
+        return table

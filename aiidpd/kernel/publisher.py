@@ -1,0 +1,51 @@
+"""Publisher: the way to an event or a sample for whatever belongs to one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Publishes on ``bus`` with the time, the source and the mark of simulated readings filled in."""
+
+    bus: EventBus
+    clock: Clock
+    source: str
+    simulated: bool = False
+
+    def marked(self, *, simulated: bool) -> Publisher:
+        """Return a publisher that marks what it publishes as simulated, or as real."""
+        return self if simulated == self.simulated else replace(self, simulated=simulated)
+
+    def event(
+        self,
+        kind: str,
+        reason: str,
+        /,
+        *,
+        about: str = "",
+        severity: Severity = Severity.INFO,
+        **evidence: Scalar,
+    ) -> Event:
+        """Publish an event about the subject ``about``; return it with the number that it was given."""
+        return self.bus.publish(
+            Event(
+                time=self.clock.time(),
+                source=self.source,
+                kind=kind,
+                reason=reason,
+                subject=about,
+                severity=severity,
+                evidence=evidence,
+                simulated=self.simulated,
+            )
+        )
+
+    def sample(self, series: str, about: str, value: float) -> None:
+        """Publish one reading of ``series``, whose name carries its unit."""
+        self.bus.sample(Sample(self.clock.time(), self.source, series, about, value, self.simulated))

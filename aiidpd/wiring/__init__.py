@@ -1,1 +1,0 @@
-"""Turns the configuration into parts: the only room that knows every other."""

@@ -1,0 +1,119 @@
+"""What the thermal room is told of containers and endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+import pytest
+
+from aiidpd.components.engines.state import with_answer
+from aiidpd.components.thermal.energy.engine_tokens import TokenCount
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
+from aiidpd.components.thermal.energy.sources import NO_ENDPOINTS, NOT_ASKED, Sources
+from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
+from aiidpd.contracts.probes import PROBES, ProbedEndpoint, ProbesView
+from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.incidents.api import IncidentContainers, IncidentRequests
+from aiidpd.incidents.requests import RequestCount
+from aiidpd.kernel.reading import Reading
+from aiidpd.kernel.views import Views
+from tests.fakes.clock import FakeClock
+
+T = TypeVar("T")
+MEASURED = ProbedEndpoint(
+    "a",
+    simulated=False,
+    probed=1.0,
+    measured_at=990.0,
+    total_seconds=2.0,
+    output_tokens=10,
+    output_tokens_per_second=10.0,
+)
+
+
+class House:
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self._probed: tuple[ProbedEndpoint, ...] | None = None
+        self._engines: tuple[EngineState, ...] = ()
+        views = Views()
+        views.offer(PROBES, lambda: None if self._probed is None else self._now(ProbesView(self._probed)))
+        views.offer(ENGINES, lambda: self._now(EnginesView(self._engines)))
+        self.sources = Sources(views)
+
+    def _now(self, value: T) -> Reading[T]:
+        return Reading(value, self._clock.time(), self._clock.monotonic())
+
+    def endpoints(self, *endpoints: ProbedEndpoint) -> None:
+        self._probed = endpoints
+
+    def told(self, **answers: EngineFigures | NotKnown) -> None:
+        self._engines = tuple(
+            with_answer(
+                EngineState(name, "m", simulated=False), answer, 1000.0, 10.0, includes_probe=name == "b"
+            )
+            for name, answer in answers.items()
+        )
+
+
+@pytest.fixture
+def house(clock: FakeClock) -> House:
+    return House(clock)
+
+
+def unmeasured(name: str, error: str = "") -> ProbedEndpoint:
+    return ProbedEndpoint(name, simulated=False, error=error)
+
+
+def test_before_anything_was_read_it_says_so(house: House) -> None:
+    assert house.sources.names() == {}
+    assert house.sources.running()["reason"]
+    IncidentContainers.model_validate(house.sources.running())
+    assert house.sources.requests() == {
+        "running": None,
+        "waiting": None,
+        "reason": NO_ENDPOINTS,
+        "endpoints": [],
+    }
+    assert house.sources.counts() == house.sources.token_counts() == house.sources.generations() == []
+
+
+def test_requests_of_all_endpoints_and_of_each(house: House) -> None:
+    house.endpoints(MEASURED, unmeasured("b"), unmeasured("c", "refused"))
+    house.told(
+        a=EngineFigures("vllm", 3, 2, 500, 100, 3),
+        b=EngineFigures("llama.cpp", 1, 0, 7, 9, None),
+        c=NotKnown("c answers 404", lasting=True),
+    )
+    told = house.sources.requests()
+    IncidentRequests.model_validate(told)
+    assert (told["running"], told["waiting"], told["reason"]) == (4, 2, "c: c answers 404")
+    a, b, c = told["endpoints"]
+    assert (a["requests_running"], a["requests_waiting"], a["read_at"]) == (3, 2, 1000.0)
+    assert a["output_tokens_per_second"] == MEASURED.output_tokens_per_second
+    assert [each["includes_probe"] for each in (a, b, c)] == [False, True, False]
+    assert (c["requests_running"], c["error"]) == (None, "refused")
+    assert house.sources.counts() == [
+        RequestCount("a", 10.0, 3, 2),
+        RequestCount("b", 10.0, 1, 0),
+        RequestCount("c", 10.0, None, None),
+    ]
+
+
+def test_where_engines_are_not_asked_the_last_probe_stands_there(house: House) -> None:
+    house.endpoints(MEASURED)
+    told = house.sources.requests()
+    assert told["running"] is None
+    assert told["reason"] == f"a: {NOT_ASKED}"
+    assert told["endpoints"][0]["measured_at"] == 990.0
+
+
+def test_tokens_by_the_engine_and_by_our_probe(house: House) -> None:
+    house.endpoints(MEASURED, unmeasured("b"))
+    busy = EngineFigures("vllm", 0, 2, 500, 100, 0)
+    house.told(a=busy, b=replace(busy, generated_tokens=None), c=replace(busy, requests_running=None))
+    assert house.sources.token_counts() == [TokenCount("a", 1000.0, 500, 0, working=True)]
+    assert house.sources.generations() == [Generation("a", 988.0, 990.0, 10, CountedBy.PROBES)]
+    house.told(a=replace(busy, requests_waiting=0))
+    assert not house.sources.token_counts()[0].working
