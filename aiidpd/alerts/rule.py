@@ -17,7 +17,8 @@ class AlertRule:
 
     ``name`` is written as Prometheus writes alerts (``GpuTemperatureWarning``). ``meaning`` is one sentence
     for the reference; ``summary`` is the sentence for one case, a format string over the evidence of an
-    observation; ``remedy`` says what to do first, and the rest stands in the runbook.
+    observation, and ``ended`` the one for its end, where the summary would be wrong then; ``remedy`` says
+    what to do first, and the rest stands in the runbook.
 
     The condition must hold for ``dwell`` before the alert fires; it must be clear for ``keep_firing``
     before it is resolved. Of what nobody knows any more the alert ends as *expired* after ``stale_after``.
@@ -34,6 +35,7 @@ class AlertRule:
     keep_firing: float = 0.0
     stale_after: float = 300.0
     looks_back: float = 0.0
+    ended: str = ""
 
     def __post_init__(self) -> None:
         if min(self.dwell, self.keep_firing, self.looks_back) < 0 or self.stale_after <= 0:
@@ -46,12 +48,16 @@ class AlertRule:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The evidence that the summary names."""
-        return frozenset(name for _, name, _, _ in Formatter().parse(self.summary) if name)
+        """The evidence that the sentences name."""
+        return frozenset(name for _, name, _, _ in Formatter().parse(self.summary + self.ended) if name)
 
     def say(self, evidence: Mapping[str, Scalar]) -> str:
         """Return the summary with ``evidence`` in it."""
         return self.summary.format_map(evidence)
+
+    def say_ended(self, evidence: Mapping[str, Scalar]) -> str:
+        """Return the sentence for the end with ``evidence`` in it."""
+        return (self.ended or self.summary).format_map(evidence)
 
 
 def by_name(rules: Iterable[AlertRule]) -> dict[str, AlertRule]:

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.kernel.events import Scalar
+from aiidpd.kernel.words import lasting
 
 
 class Status(Enum):
@@ -95,7 +96,8 @@ class Alert:
     """What is remembered of one alert for one subject. Times are monotonic seconds.
 
     ``since`` is when the stage began, ``at`` when something was last observed, ``known`` when that was not
-    "unknown"; ``held`` is for how long the condition held while pending. ``evidence`` is the last known.
+    "unknown"; ``held`` is for how long the condition held while pending. ``evidence`` is the last known,
+    and where the alert fires the last with which its condition was not clear.
     """
 
     stage: Stage
@@ -128,16 +130,16 @@ class Transition:
         """A sentence on what happened."""
         said = self.rule.say(self.evidence)
         if self.why:
-            return f"over after {self.lasted:.0f} s, because {self.why}; the last was: {said}"
+            return f"over after {lasting(self.lasted)}, because {self.why}; the last was: {said}"
         match self.change:
             case Change.PENDING:
                 return f"{said}; fires if that holds for {self.rule.dwell:g} s"
             case Change.FIRING:
                 return said
             case Change.RESOLVED:
-                return f"over after {self.lasted:.0f} s: {said}"
+                return f"over after {lasting(self.lasted)}: {self.rule.say_ended(self.evidence)}"
             case Change.CANCELLED:
-                return f"did not last: {said}"
+                return f"did not last: {self.rule.say_ended(self.evidence)}"
             case Change.EXPIRED:
                 return f"nothing is known for {self.rule.stale_after:g} s, the last was: {said}"
 
@@ -230,4 +232,7 @@ def _known(
             if now - clear_since >= rule.keep_firing:
                 stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None
     since = before.since if stage is before.stage else now
-    return Alert(stage, since, now, now, condition, seen.evidence, held, clear_since, restored), change
+    # While it fires on, its condition clear already, what it fired for is what it says.
+    kept = stage is before.stage is Stage.FIRING and seen.condition is Status.FALSE
+    evidence = before.evidence if kept else seen.evidence
+    return Alert(stage, since, now, now, condition, evidence, held, clear_since, restored), change

@@ -13,11 +13,15 @@ from aiidpd.api.document import Document, NoOptions, Request
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, understood: ``query`` and ``body`` are of the types that the route names."""
+    """One request, understood: ``query`` and ``body`` are of the types that the route names.
+
+    ``by`` names the user of a change.
+    """
 
     path: Mapping[str, str]
     query: Any
     body: Any
+    by: str = ""
 
 
 Stream: TypeAlias = AsyncGenerator[Document, None]

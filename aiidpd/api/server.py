@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pwd
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
@@ -26,6 +28,7 @@ from aiidpd.platform.web import connection_of
 
 HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; clients count on 2
 
+_NAMED_WITHIN = 0.5  # seconds that a user's name may take
 _LONGEST = 500  # characters of a request that go into its event
 
 _Asked = TypeVar("_Asked", bound=Request)
@@ -83,6 +86,7 @@ class ControlApi:
             body = None if route.body is None else _understood(route.body, await _json(request), "body")
             call = Call(request.match_info, query, body)
             if route.access is Access.CHANGE:
+                call = replace(call, by=await user_of(connection.peer))
                 answer = await self._change(request, route, call)
             else:
                 answer = await route.handler(call)
@@ -110,7 +114,8 @@ class ControlApi:
 
     async def _change(self, request: web.Request, route: Route, call: Call) -> Answer:
         asked = "" if call.body is None else call.body.model_dump_json(exclude_defaults=True)
-        self._publish(request, "control.change", Severity.INFO, f"a user asked: {route.summary}", body=asked)
+        reason = f"requested by {call.by}: {route.summary}"
+        self._publish(request, "control.change", Severity.INFO, reason, body=asked)
         try:
             return await route.handler(call)
         except AiidpdError as error:
@@ -199,6 +204,20 @@ class ControlApi:
         self._publisher.event(
             kind, reason, about=_route_of(request), severity=severity, **who, request=asked, **evidence
         )
+
+
+async def user_of(peer: Peer | None) -> str:
+    """Return the user of ``peer`` by name and number, as ``alice (uid 1000)``, or by number alone.
+
+    User databases may be on the network, so a thread reads them, and not for long.
+    """
+    if peer is None:
+        return "somebody unknown"
+    name = ""
+    with anyio.move_on_after(_NAMED_WITHIN), suppress(KeyError, OSError):
+        found = await anyio.to_thread.run_sync(pwd.getpwuid, peer.uid, abandon_on_cancel=True)
+        name = found.pw_name
+    return f"{_printable(name)} (uid {peer.uid})" if name else f"uid {peer.uid}"
 
 
 def _route_of(request: web.Request) -> str:

@@ -328,7 +328,7 @@ def _memory(used: float | None, total: float | None) -> str:
     if total is None:
         return size(used)
     value, _, unit = size(used).partition(" ")
-    return f"{value}/{size(total)}" if size(total).endswith(unit) else f"{size(used)}/{size(total)}"
+    return f"{value if size(total).endswith(f' {unit}') else size(used)}/{size(total)}"
 
 
 def _percent(ratio: float | None) -> str:

@@ -80,8 +80,8 @@ def routes(
         given = {"reason": reading.value.reason} if reading and reading.value.reason else {}
         return current(BackupDocument, reading, status(), **given)
 
-    async def run(_call: Call) -> Answer:
-        return JobDocument.model_validate(queue.submit().status)
+    async def run(call: Call) -> Answer:
+        return JobDocument.model_validate(queue.submit(requested_by=call.by).status)
 
     return (
         Route(

@@ -162,7 +162,9 @@ class BackupWorker:
     async def _backup(self, job: Job, heartbeat: Heartbeat) -> None:
         started, began = self._clock.time(), self._clock.monotonic()
         trigger = job.arguments.get("trigger", "hand")
-        reason = f"a backup of {self._view.source} to {self._view.target} begins (by {trigger})"
+        user = job.arguments.get("requested_by")
+        why = f"requested by {user}" if user else f"by {trigger}"
+        reason = f"a backup of {self._view.source} to {self._view.target} begins ({why})"
         self._publish("backup.started", reason, {"job": job.status.id, "trigger": trigger})
         try:
             info = await self._run(job, heartbeat)

@@ -127,13 +127,15 @@ def routes(
     async def run(call: Call) -> Answer:
         request: BenchRequest = call.body
         if request.endpoint is None:
-            return JobDocument.model_validate(queue.submit().status)
+            return JobDocument.model_validate(queue.submit(requested_by=call.by).status)
         reading = latest.get()
         known = [each.name for each in reading.value.endpoints] if reading else []
         if known and request.endpoint not in known:
             remedy = f"name one of {', '.join(known)}"
             raise NotFound("measure", request.endpoint, reason="there is no such endpoint", remedy=remedy)
-        return JobDocument.model_validate(queue.submit(endpoint=request.endpoint).status)
+        return JobDocument.model_validate(
+            queue.submit(endpoint=request.endpoint, requested_by=call.by).status
+        )
 
     return (
         Route(

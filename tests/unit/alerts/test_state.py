@@ -114,6 +114,25 @@ def test_a_transition_says_what_happened():
     ]
 
 
+def test_what_fires_on_says_what_it_fired_for_and_its_end_has_words_of_its_own():
+    rule = AlertRule(
+        "Odd", Severity.INFO, "", "gave {count} odd ones", "", keep_firing=4.0, ended="odd no more"
+    )
+    rules = {rule.name: rule}
+
+    def odd(condition: Status, count: int) -> list[Observation]:
+        return [Observation("Odd", "x", condition, {"count": count})]
+
+    alerts, (fired,) = step({}, odd(TRUE, 3), 0.0, rules)
+    assert fired.reason == "gave 3 odd ones"
+    alerts, _ = step(alerts, odd(BETWEEN, 2), 1.0, rules)
+    for now in (2.0, 3.0, 4.0, 5.0):
+        alerts, _ = step(alerts, odd(FALSE, 0), now, rules)
+        assert rule.say(alerts["Odd", "x"].evidence) == "gave 2 odd ones"
+    alerts, (resolved,) = step(alerts, odd(FALSE, 0), 6.0, rules)
+    assert resolved.reason == "over after 6 s: odd no more"
+
+
 def test_above_and_below_have_a_band_and_know_what_is_not_known():
     assert [above(value, 85, 82) for value in (85.0, 84.9, 82.1, 82.0, None)] == [
         TRUE, BETWEEN, BETWEEN, FALSE, UNKNOWN,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import socket
 from dataclasses import fields, replace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from aiidpd.api.access import Access
 from aiidpd.api.client import RequestFailed
 from aiidpd.api.route import Answer, Call, Route
+from aiidpd.api.server import user_of
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
 from aiidpd.components.bench.stats import BenchSample, Withheld
 from aiidpd.components.bench.view import BenchView, EndpointView
@@ -24,6 +26,7 @@ from aiidpd.engines.target import EngineTimings
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
+from aiidpd.platform.peercred import Peer
 from tests.fakes.control import ControlDaemon, control_daemon
 from tests.fakes.control_fixtures import Asker
 from tests.waiting import PATIENCE
@@ -161,6 +164,8 @@ async def test_work_is_queued_and_on_record_with_who_asked(daemon: ControlDaemon
     assert (job["kind"], job["state"]) == ("backup", "queued")
     waiting = await daemon.queues["backup"].next()
     assert waiting.status.id == job["id"]
+    user = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
+    assert waiting.arguments == {"requested_by": user}
     assert (await asker.get("/v1/jobs"))["jobs"] == [job]
     assert await asker.get(f"/v1/jobs/{job['id']}") == job
     (event,) = await daemon.events("control.change")
@@ -168,14 +173,16 @@ async def test_work_is_queued_and_on_record_with_who_asked(daemon: ControlDaemon
     assert event.evidence["uid"] == os.getuid()
     assert event.evidence["pid"] == os.getpid()
     assert event.evidence["request"] == "POST /v1/backup/runs"
+    assert event.reason == f"requested by {user}: Back up now."
+    assert await user_of(Peer(1, 4_000_000_000, 0)) == "uid 4000000000"  # nobody has a name for it
 
 
 async def test_one_endpoint_is_measured_when_named(daemon: ControlDaemon, asker: Asker) -> None:
     daemon.views["bench"].put(BenchView((EndpointView("local", "http://x", "m", False),)))
     await asker.post("/v1/bench/runs", {"endpoint": "local"})
-    assert (await daemon.queues["bench"].next()).arguments == {"endpoint": "local"}
+    assert (await daemon.queues["bench"].next()).arguments["endpoint"] == "local"
     await asker.post("/v1/bench/runs", {})
-    assert (await daemon.queues["bench"].next()).arguments == {}
+    assert "endpoint" not in (await daemon.queues["bench"].next()).arguments
     with pytest.raises(RequestFailed, match="there is no such endpoint; name one of local") as failed:
         await asker.post("/v1/bench/runs", {"endpoint": "other"})
     assert failed.value.status == 404

@@ -246,7 +246,7 @@ async def test_a_daemon_that_stops_during_the_work_is_no_success(tmp_path: Path)
 
 async def test_one_endpoint_can_be_named(daemon: ControlDaemon) -> None:
     await ctl(daemon, "bench", "run", "--endpoint", "local", "--no-wait")
-    assert (await daemon.queues["bench"].next()).arguments == {"endpoint": "local"}
+    assert (await daemon.queues["bench"].next()).arguments["endpoint"] == "local"
 
 
 async def test_configuration(daemon: ControlDaemon) -> None:

@@ -30,6 +30,7 @@ def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PauseP
             asked=True,
             settled=now + policy.doubt,
             over=why,
+            inherited=True,
         )
         for pause in left
     }
@@ -61,7 +62,7 @@ def unpaused(
 ) -> tuple[PauseState, tuple[Report, ...]]:
     """Return the state after the engine's answer that ``identity`` is not paused (any more)."""
     held = state.held[identity]
-    said = Report(Outcome.UNPAUSED, held.pause, held.over, now - held.since)
+    said = Report(Outcome.UNPAUSED, held.pause, held.over, held.lasted(now))
     return _without(state, identity, now + policy.rest), (said,)
 
 

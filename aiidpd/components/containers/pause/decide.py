@@ -142,7 +142,7 @@ class _Decision:
         if held.asked:
             self._rested[held.pause.id] = self._now + self._policy.rest
         if word is not None and held.seen:
-            self._effects.append(Report(word, held.pause, reason, self._now - held.since))
+            self._effects.append(Report(word, held.pause, reason, held.lasted(self._now)))
 
     def _over(self, held: Held) -> str:
         if self.closing:

@@ -12,6 +12,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "containers"
 PAUSED: Final = "container.paused"
@@ -44,10 +45,13 @@ class PausePublisher:
                 reason = f"aiidpd paused it because {pause.gpu} is hot; requests to it wait ({pause.reason})"
                 self._publish(PAUSED, pause, reason, Severity.WARNING)
             case Outcome.UNPAUSED | Outcome.LOST:
-                tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + said.seconds
+                tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + (said.seconds or 0.0)
                 how = "it goes on" if said.word is Outcome.UNPAUSED else "it is no longer paused by aiidpd"
-                reason = f"{how} after {said.seconds:.0f} s: {said.reason}"
-                self._publish(UNPAUSED, pause, reason, paused_seconds=round(said.seconds, 3))
+                if said.seconds is None:
+                    self._publish(UNPAUSED, pause, f"{how}: {said.reason}")
+                else:
+                    reason = f"{how} after {lasting(said.seconds)}: {said.reason}"
+                    self._publish(UNPAUSED, pause, reason, paused_seconds=round(said.seconds, 3))
             case Outcome.MISSING:
                 reason = (
                     "cannot pause it: there is no container of this name; correct "

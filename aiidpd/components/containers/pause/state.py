@@ -65,7 +65,8 @@ class Held:
 
     ``asked`` is whether the engine was told to pause it, and ``seen`` whether it is known to have done so.
     Where that is not known, a call may be on its way until ``settled``. ``over`` is why it goes on, and
-    ``troubled`` whether it was told that it can't.
+    ``troubled`` whether it was told that it can't. ``inherited``: an earlier run of ours paused it, nobody
+    knows when.
     """
 
     pause: Pause
@@ -77,6 +78,11 @@ class Held:
     settled: float = -inf
     over: str = ""
     troubled: bool = False
+    inherited: bool = False
+
+    def lasted(self, now: float) -> float | None:
+        """Return how long it has lasted, or None where nobody knows."""
+        return None if self.inherited else now - self.since
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +140,12 @@ class Unpause:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell of ``pause``; ``seconds`` is how long it lasted."""
+    """Tell of ``pause``; ``seconds`` is how long it lasted, None where that is not known."""
 
     word: Outcome
     pause: Pause
     reason: str = ""
-    seconds: float = 0.0
+    seconds: float | None = None
 
 
 Effect: TypeAlias = StartPause | Unpause | Report

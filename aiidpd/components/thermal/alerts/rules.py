@@ -55,7 +55,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             NEAR_SLOWDOWN,
             Severity.WARNING,
             "The core is within 5 °C of the point from which the card itself slows down; clear 3 °C further.",
-            f"{_GPU} is {{left_celsius:g}} °C below the point where it slows itself down",
+            f"{_GPU} is {{distance}}",
             "take load off the GPU or lower its power limit before the card does",
             dwell=policy.critical_dwell,
         ),
@@ -144,6 +144,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "look whether the fans turn and nothing blocks the air; take load off the GPU until then",
             dwell=5.0,
             keep_firing=60.0,
+            ended=f"{_GPU} changes by {{heating_celsius_per_minute:+.1f}} °C a minute now",
         ),
         AlertRule(
             RESISTANCE_DRIFT,
@@ -154,6 +155,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "clean fans and heatsink; then look at the fans, and last at the thermal paste",
             dwell=1800.0,
             stale_after=_WEEK,
+            ended=f"{_GPU} has {{resistance:.3f}} °C per W, and {{baseline:.3f}} is usual",
         ),
         AlertRule(
             SENSOR_FROZEN,
@@ -163,6 +165,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "though its power or load changed a lot",
             "don't trust this temperature; loading the driver anew may help",
             looks_back=policy.frozen_after,
+            ended=f"the temperature of {_GPU} is {{temperature_celsius:g}} °C, and not frozen any more",
         ),
         AlertRule(
             IMPLAUSIBLE,
@@ -172,6 +175,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "don't trust this sensor; compare with `nvidia-smi -q -d TEMPERATURE`",
             keep_firing=60.0,
             looks_back=policy.implausible_window,
+            ended=f"{_GPU} gave no impossible temperature in {{window_seconds:g}} s",
         ),
         AlertRule(
             LOST,
@@ -181,6 +185,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "`dmesg | grep -i xid` tells what happened; it needs a reset, a reboot, or new seating",
             keep_firing=10.0,
             stale_after=_WEEK,
+            ended=f"{_GPU} is no longer missing: {{reason}}",
         ),
         AlertRule(
             COUNT_CHANGED,
@@ -189,6 +194,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "there are {count:.0f} GPUs, and {expected:.0f} are expected",
             "look for the missing one in `nvidia-smi -L`; set gpu.expected_gpus where it was meant",
             keep_firing=10.0,
+            ended="there are {count:.0f} GPUs, as expected",
         ),
         AlertRule(
             DRIVER_UNAVAILABLE,
@@ -197,5 +203,6 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "no GPU can be read: {reason}",
             "see that `nvidia-smi` works; the reason tells what to do",
             keep_firing=10.0,
+            ended="the driver answers again: {reason}",
         ),
     )

@@ -11,6 +11,7 @@ from aiidpd.components.thermal.gpu import Limit, degrees_left
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import RollingSum
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.kernel.words import apart
 
 _STILL_HOT = 0.8  # of the seconds that are too long: below that a GPU is no longer hot too long
 
@@ -59,7 +60,10 @@ def _margin(look: CheckedGpu) -> Iterator[Observation]:
     if left is not None:
         margin = look.limits.slowdown_margin_celsius
         condition = below(left, margin, margin + look.limits.clear_below)
-        yield look.says(rules.NEAR_SLOWDOWN, condition, left_celsius=left, margin_celsius=margin)
+        distance = apart(-left, "the point where it slows itself down")
+        yield look.says(
+            rules.NEAR_SLOWDOWN, condition, left_celsius=left, margin_celsius=margin, distance=distance
+        )
 
 
 def _memory_chips(look: CheckedGpu) -> Iterator[Observation]:

@@ -21,6 +21,7 @@ from aiidpd.components.thermal.governor.state import (
 from aiidpd.components.thermal.governor.trend import TrendForecast
 from aiidpd.components.thermal.governor.turn import Decision, laddered, to, watched
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
+from aiidpd.kernel.words import apart
 
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
 """The clock events that say that the driver lowers the clocks because of heat (or might)."""
@@ -125,10 +126,14 @@ def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
 def _why_down(over: float, forecast: TrendForecast, throttling: list[str], policy: GovernorPolicy) -> str:
     if throttling:
         return f"the driver throttles already ({', '.join(throttling)})"
+    where = f"it is {apart(over, 'its target')}"
+    if over >= 0:
+        rises = forecast.rate * 60
+        return f"{where} and " + (f"rises by {rises:.1f} °C a minute" if rises > 0 else "does not fall")
     if forecast.now >= 0:
-        return f"it is {max(0.0, over):g} °C above its target and does not fall"
+        return f"{where} just now, but by its last readings together above it, and does not fall"
     return (
-        f"it is {max(0.0, -over):g} °C below its target and rises by {forecast.rate * 60:.1f} °C a minute: "
+        f"{where} and rises by {forecast.rate * 60:.1f} °C a minute: "
         f"it would reach the target within {policy.horizon:g} s"
     )
 

@@ -161,9 +161,10 @@ async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
         status = await outcome(desk.queue.submit())
         assert status.state is JobState.SUCCEEDED
         assert (status.result["files"], status.result["copied_files"]) == (3, 3)
-        second = await outcome(desk.queue.submit())
+        second = await outcome(desk.queue.submit(requested_by="alice (uid 1000)"))
         assert (second.result["copied_files"], second.result["linked_files"]) == (0, 3)
         assert "by hand" in desk.events[0].reason
+        assert any("requested by alice (uid 1000)" in event.reason for event in desk.events)
 
 
 async def test_an_unconfigured_worker_is_up_and_says_what_to_set(desk: Desk):

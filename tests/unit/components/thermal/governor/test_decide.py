@@ -46,6 +46,30 @@ def test_with_a_blocked_fan_the_driver_never_throttles_where_it_did_without_the_
     assert any(move.rung.clock_hertz for move in governed.moves), "the power limit alone would not have done"
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_said_of_the_target_is_so(seed: int) -> None:
+    rig = Rig(BLOCKED, noise=2.0, seed=seed, seconds=0).run(1800)
+    rig.card = WEAK
+    rig.run(1800)
+    said = [move for move in rig.moves if "its target" in move.reason]
+    for move in said:
+        over = move.evidence["over_target_celsius"]
+        side = "at" if not over else "above" if over > 0 else "below"
+        assert f"{side} its target" in move.reason
+        assert "is 0 °C" not in move.reason
+    assert len(said) >= 5
+
+
+def test_a_gpu_that_rises_fast_above_its_target_is_said_to_be_above_it() -> None:
+    # Its trend lags behind: by the readings before, it would still be below.
+    state = GovernorState()
+    moves: list[Move] = []
+    for now, celsius in enumerate([*[TARGET - 4.0] * 30, *[TARGET + 3.0] * 3]):
+        state, effects = step(state, snapshot(reading(temperature_celsius=celsius)), float(now), ON)
+        moves += [effect for effect in effects if isinstance(effect, Move)]
+    assert "it is 3 °C above its target and rises by " in moves[0].reason
+
+
 def heats(card: Card) -> float:
     """Return how fast ``card`` heats at the target with its fan blocked, in Celsius a second."""
     lost = card.conductance_still * (TARGET - card.ambient_celsius)
