@@ -94,11 +94,12 @@ def served(candidates: Iterable[str] = ENDPOINTS, patience: float = _PATIENCE) -
 
 
 def free_port(wanted: int) -> int:
-    """Return ``wanted`` if this machine has it free on loopback, else 0: any."""
+    """Return ``wanted`` if this machine has it free on loopback, else another that is."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", wanted))
         except OSError:
-            return 0
-    return wanted
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
 
 from aiidpd.daemon.app import CONTROL, serve
-from aiidpd.demo.find import Found, find
+from aiidpd.demo.find import METRICS_PORT, Found, find
 from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.demo.screen import Screen
 from aiidpd.demo.settings import MODELS, demo_settings
@@ -34,17 +35,27 @@ def demo(directory: Path) -> None:
     except OSError as error:
         remedy = "name a folder that you can write to with --directory"
         raise Misconfigured("prepare", str(folder), reason=str(error), remedy=remedy) from error
-    _introduce(found, folder)
+    metrics = metrics_at(found.metrics_port, os.environ)
+    _introduce(found, folder, metrics)
     with ExitStack() as stack:
         log = None
         if sys.stdout.isatty():
             log = stack.enter_context((folder / "aiidpd.log").open("a", encoding="utf-8"))
-        stack.enter_context(Screen(folder / "run" / CONTROL, sys.stdout))
+        stack.enter_context(Screen(folder / "run" / CONTROL, sys.stdout, metrics))
         serve(config, os.environ, log)
     print(f"aiidpd: stopped; what it kept is in {directory}", file=sys.stderr)
 
 
-def _introduce(found: Found, folder: Path) -> None:
+def metrics_at(port: int, environ: Mapping[str, str]) -> str:
+    """Return a line that says where a Prometheus finds the metrics, and why there."""
+    listen = environ.get("AIIDPD_TELEMETRY__LISTEN")
+    if listen is not None:
+        return f"metrics: {listen or 'on no TCP port'} (AIIDPD_TELEMETRY__LISTEN)"
+    why = "" if port == METRICS_PORT else f" (port {METRICS_PORT} is taken by another program)"
+    return f"metrics: http://127.0.0.1:{port}/metrics{why}"
+
+
+def _introduce(found: Found, folder: Path, metrics: str) -> None:
     parts = (
         ("GPUs", found.no_gpu, "NVML"),
         ("containers", found.no_docker, f"the Docker Engine at {found.docker}"),
@@ -52,6 +63,7 @@ def _introduce(found: Found, folder: Path) -> None:
     )
     for part, missing, real in parts:
         print(f"aiidpd: {part}: {f'SIMULATED ({missing})' if missing else real}", file=sys.stderr)
+    print(f"aiidpd: {metrics}", file=sys.stderr)
     if "AIIDPD_BACKUP__SOURCE" not in os.environ:
         remedy = "AIIDPD_BACKUP__SOURCE names one of yours"
         print(f"aiidpd: models: SIMULATED (a small folder, {folder / MODELS}; {remedy})", file=sys.stderr)

@@ -23,11 +23,12 @@ class Screen:
     """Draws on ``out`` from a thread of its own while the block runs; a context manager.
 
     On a terminal the state stays in its place; elsewhere one block follows another. A reader that
-    goes away ends the drawing, never the daemon.
+    goes away ends the drawing, never the daemon. ``note`` stands in the last line.
     """
 
-    def __init__(self, socket: Path, out: TextIO) -> None:
+    def __init__(self, socket: Path, out: TextIO, note: str) -> None:
         self._socket = socket
+        self._note = note
         self._out = out
         self._live = draws(out)
         self._over = threading.Event()
@@ -77,8 +78,9 @@ class Screen:
             return text
         events = client.get("/v1/events", limit=_EVENTS)["events"]
         lines = [cut(event_line(event, paint), columns) for event in events]
-        whole = [*text.splitlines(), "", *lines, "", "Ctrl-C ends it; the log is in aiidpd.log"]
-        return "\n".join(whole[: rows - 1])
+        whole = [*text.splitlines(), "", *lines, ""]
+        last = [cut(self._note, columns), "Ctrl-C ends it; the log is in aiidpd.log"]
+        return "\n".join([*whole[: max(0, rows - 1 - len(last))], *last])
 
     def _write(self, text: str) -> None:
         self._out.write(text)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aiidpd.api.client import ControlClient, ControlError
+from aiidpd.demo.find import METRICS_PORT
 from tests.daemon import end
 from tests.fakes.nvml import FakeNvml
 from tests.waiting import until
@@ -43,6 +45,17 @@ def demo(
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def port_taken(port: int) -> Iterator[None]:
+    """Have ``port`` on loopback taken while the block lasts, by us or by whoever has it already."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", port))
+            taken.listen()
+        yield
 
 
 def looked(folder: Path) -> dict[str, Any] | None:
@@ -99,10 +112,10 @@ def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Pat
         nonlocal seen
         with suppress(BlockingIOError):
             seen += os.read(ours, 65536)
-        return b"WORKER" in seen and b"daemon.ready" in seen
+        return b"WORKER" in seen and b"daemon.ready" in seen and b"/metrics (port 9753 is taken" in seen
 
     try:
-        with demo(tmp_path, theirs):
+        with port_taken(METRICS_PORT), demo(tmp_path, theirs, {"TERM": "xterm"}):
             until(drawn)
         drawn()
     finally:
@@ -111,6 +124,10 @@ def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Pat
     assert seen.count(b"\x1b[H\x1b[J") >= 1
     assert seen.rstrip().endswith(b"\x1b[?25h")
     assert "daemon.ready" in (tmp_path / "d/aiidpd.log").read_text()
+    (port,) = re.findall(
+        r"metrics: http://127\.0\.0\.1:(\d+)/metrics \(port 9753 is", (tmp_path / "err").read_text()
+    )
+    assert f"127.0.0.1:{port}" in (tmp_path / "d/aiidpd.toml").read_text()
 
 
 def test_a_driver_that_is_there_is_used_and_not_simulated(tmp_path: Path, fake_nvml: FakeNvml):

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from aiidpd.demo.find import Served, free_port, served
+from aiidpd.demo.find import METRICS_PORT, Served, free_port, served
+from aiidpd.demo.main import metrics_at
 from tests import ports
 from tests.waiting import PATIENCE
 
@@ -69,5 +70,12 @@ def test_a_port_that_is_taken_is_not_wanted():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        assert free_port(port) == 0
+        other = free_port(port)
+        assert other not in (0, port)
+        assert metrics_at(other, {}).startswith(
+            f"metrics: http://127.0.0.1:{other}/metrics (port 9753 is taken"
+        )
     assert free_port(port) == port
+    assert metrics_at(METRICS_PORT, {}) == "metrics: http://127.0.0.1:9753/metrics"
+    listen = {"AIIDPD_TELEMETRY__LISTEN": "127.0.0.1:1"}
+    assert metrics_at(METRICS_PORT, listen) == "metrics: 127.0.0.1:1 (AIIDPD_TELEMETRY__LISTEN)"
