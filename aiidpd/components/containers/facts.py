@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.words import lasting
 
 _FIRST_SIGNAL_CODE = 128
 _LAST_SIGNAL_CODE = 128 + 64
@@ -108,7 +109,7 @@ def paused(subject: Subject, at: float) -> Event:
 def looping(subject: Subject, at: float, window: float) -> Event:
     """Return the event for a container that dies again and again."""
     span = subject.deaths[-1] - subject.deaths[0]
-    reason = f"it died {len(subject.deaths)} times in {span:.0f} s and nobody asked it to"
+    reason = f"it died {len(subject.deaths)} times in {lasting(span)} and nobody asked it to"
     return _event(
         subject, at, "restart_loop", reason, Severity.ERROR, deaths=len(subject.deaths), window_seconds=window
     )

@@ -10,6 +10,7 @@ from typing import Final
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Scalar
+from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "thermal"
 KIND: Final = "gpu.minute"
@@ -114,7 +115,7 @@ class MinuteRollup:
                 parts.append(f"{low:.0f}/{mean:.0f}/{high:.0f} {unit}")
         text = ", ".join(parts) or "no figure"
         held = ", ".join(
-            f"{reason} {self.throttled[reason]:.0f} s" for reason in self.reason.split("|") if reason
+            f"{reason} {lasting(self.throttled[reason])}" for reason in self.reason.split("|") if reason
         )
         return f"GPU {self.reading.index}: {text}" + (f"; slowed by {held}" if held else "")
 

@@ -30,6 +30,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
+from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "thermal"
 SERIES: Final = (
@@ -158,7 +159,7 @@ class ThermalWorker:
             )
         self._hold.let_go()
         left = self._hold.seconds_left
-        until = "until resumed" if left is None or math.isinf(left) else f"for {left:.0f} s more"
+        until = "until resumed" if left is None or math.isinf(left) else f"for {lasting(left)} more"
         raise Unavailable(
             "read",
             "GPUs",
