@@ -197,12 +197,18 @@ def snapshot_table(document: Document, now: float, paint: Paint) -> list[str]:
             str(each["files"]),
             size(each["bytes"]),
             size(each["copied_bytes"]),
-            f"BROKEN: {each['broken']}" if each["broken"] else "whole",
+            _snapshot_state(each),
         )
         for each in document["snapshots"]
     ]
     head = ("SNAPSHOT", "VERIFIED", "FILES", "SIZE", "ADDED", "STATE")
     return table(head, rows, paint, right="llrrr") if rows else []
+
+
+def _snapshot_state(snapshot: Document) -> str:
+    if snapshot["broken"]:
+        return f"BROKEN: {snapshot['broken']}"
+    return "whole, FROM THE FUTURE: a wrong clock named it" if snapshot["in_future"] else "whole"
 
 
 def bench_table(document: Document, now: float, paint: Paint) -> list[str]:

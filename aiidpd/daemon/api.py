@@ -80,15 +80,16 @@ def status_document(
     version: str,
     now: float,
     started_at: float,
+    uptime_seconds: float,
     workers: Sequence[WorkerStatus],
     conditions: Sequence[Condition],
 ) -> StatusDocument:
-    """Return the state of the whole daemon at ``now`` (Unix seconds)."""
+    """Return the state of the whole daemon at ``now`` (Unix seconds); uptime is by the monotonic clock."""
     return StatusDocument(
         version=version,
         now=now,
         started_at=started_at,
-        uptime_seconds=max(0.0, now - started_at),
+        uptime_seconds=uptime_seconds,
         healthy=all(worker.up for worker in workers)
         and not any(condition.severity >= Severity.ERROR for condition in conditions),
         simulated=any(worker.simulated for worker in workers),

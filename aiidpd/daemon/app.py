@@ -30,6 +30,7 @@ from aiidpd.history.conditions import look
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
@@ -67,7 +68,8 @@ class Daemon:
         self._load = load
         self._notifier = notifier
         self._clock = clock or SystemClock()
-        self._started_at = self._clock.time()
+        self._watch = ClockWatch(self._clock)
+        self._started_at, self._started = self._clock.time(), self._clock.monotonic()
         self._reloading = anyio.Lock()
         self._told = ""
         settings = loaded.settings
@@ -75,7 +77,7 @@ class Daemon:
         group = settings.control.group or None
         with ExitStack() as held:
             held.enter_context(StateLock.acquire(settings.daemon.state_directory))
-            self._history = held.enter_context(closing(_open_history(settings, self._clock)))
+            self._history = held.enter_context(closing(_open_history(settings, self._clock, self._watch)))
             self._control = held.enter_context(closing(listen_unix(runtime / CONTROL, group=group)))
             self._metrics = held.enter_context(closing(listen_unix(runtime / METRICS, group=group)))
             address = settings.telemetry.address
@@ -86,6 +88,7 @@ class Daemon:
         self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
         self._health = Conditions(self._clock, self._bus)
+        self._clock_reporter = ClockReporter(self._watch, self._clock, self._bus, self._health)
         self._loaded = loaded
         self._assembly = Assembly(
             lambda: self._loaded.settings,
@@ -137,7 +140,7 @@ class Daemon:
     async def _become_ready(self) -> None:
         self._publish("daemon.starting", f"aiidpd {__version__} starts", pid=os.getpid())
         late = await self._supervisor.first_passes(self._loaded.settings.daemon.ready_timeout)
-        took = self._clock.time() - self._started_at
+        took = self._clock.monotonic() - self._started
         reason = f"serves after {took:.2f} s"
         if late:
             reason += f"; without a first pass yet: {', '.join(late)}"
@@ -192,7 +195,8 @@ class Daemon:
         return plan.changed
 
     def _look_around(self) -> None:
-        """See how the history fares, and tell the service manager how the workers do."""
+        """See how the clock and the history fare, and tell the service manager how the workers do."""
+        self._clock_reporter.report()
         look(self._history, clock=self._clock, bus=self._bus, health=self._health)
         text = summary(self._supervisor.statuses)
         if text != self._told:
@@ -211,6 +215,7 @@ class Daemon:
             version=__version__,
             now=self._clock.time(),
             started_at=self._started_at,
+            uptime_seconds=self._clock.monotonic() - self._started,
             workers=self._supervisor.statuses,
             conditions=self._health.findings(),
         )
@@ -244,10 +249,16 @@ class Daemon:
         self._bus.publish(event)
 
 
-def serve(config: Path | None, environ: Mapping[str, str], log_to: TextIO | None = None) -> None:
+def serve(
+    config: Path | None,
+    environ: Mapping[str, str],
+    log_to: TextIO | None = None,
+    clock: Clock | None = None,
+) -> None:
     """Run a daemon as ``config`` and ``environ`` say until it is told to stop.
 
-    The log goes to ``log_to``, standard error by default. Raises
+    The log goes to ``log_to``, standard error by default; the time comes from ``clock``, the machine's own
+    by default. Raises
     :class:`~aiidpd.kernel.errors.Misconfigured` where it can't start.
     """
 
@@ -257,7 +268,7 @@ def serve(config: Path | None, environ: Mapping[str, str], log_to: TextIO | None
     loaded = read()
     settings = loaded.settings.daemon
     with closing(logging.configure(settings.log_level, settings.log_format, log_to)):
-        daemon = Daemon(loaded, read, Notifier.from_environment(environ))
+        daemon = Daemon(loaded, read, Notifier.from_environment(environ), clock)
         # What a start made stays: later collections need not look through it, and pause the loop for less.
         gc.freeze()
         gc.enable()
@@ -290,10 +301,10 @@ def summary(statuses: Sequence[WorkerStatus]) -> str:
     return "; ".join(words)
 
 
-def _open_history(settings: Settings, clock: Clock) -> History:
+def _open_history(settings: Settings, clock: Clock, watch: ClockWatch) -> History:
     path = settings.daemon.state_directory / HISTORY
     history = settings.history
-    return History.open(path, keep=history.keep, max_bytes=history.max_size, clock=clock)
+    return History.open(path, keep=history.keep, max_bytes=history.max_size, clock=clock, watch=watch)
 
 
 def _access(settings: Settings, control: UnixListener) -> AccessPolicy:

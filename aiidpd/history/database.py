@@ -13,6 +13,7 @@ from aiidpd.history import files, retention, rows, schema
 from aiidpd.history.retention import Limits
 from aiidpd.history.rows import Spend
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.clock_watch import ClockWatch
 from aiidpd.kernel.events import Event, Sample
 
 _CHECK_SECONDS = 0.05  # what a start may spend on looking for damage; the rest shows when it is read
@@ -48,17 +49,18 @@ def _primary(error: Exception) -> int:
 class Database:
     """A writing connection. Used by one thread at a time; every method may wait for the disk.
 
-    Raises :class:`sqlite3.Error` or :class:`OSError`: see :func:`is_damage` and :func:`is_passing`.
+    ``watch`` says what is old, whatever happens to the wall clock. Raises :class:`sqlite3.Error` or
+    :class:`OSError`: see :func:`is_damage` and :func:`is_passing`.
     """
 
-    def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
+    def __init__(self, path: Path, limits: Limits, clock: Clock, watch: ClockWatch | None = None) -> None:
         self._path = path
+        self._watch = watch or ClockWatch(clock)
         self._limits = limits
         self._clock = clock
         self._channels: dict[tuple[str, str, str, int], int] = {}
         self._synchronous = ""
-        self._tidied = clock.time()
-        self._channels_tidied = clock.time()
+        self._tidied = self._channels_tidied = clock.boottime()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         os.close(descriptor)
         self._connection = sqlite3.connect(
@@ -166,12 +168,12 @@ class Database:
 
     def tidy(self) -> None:
         """Forget what the limits say: cheap where nothing is due."""
-        now = self._clock.time()
-        if abs(now - self._tidied) >= _TIDY_EVERY:
+        now = self._clock.boottime()
+        if now - self._tidied >= _TIDY_EVERY:
             self._tidied = now
-            retention.expire(self._connection, self._limits, now)
-        trimmed = retention.shrink(self._connection, self._limits)
-        if trimmed or abs(now - self._channels_tidied) >= _CHANNELS_EVERY:
+            retention.expire(self._connection, self._limits, self._watch.cut)
+        trimmed = retention.shrink(self._connection, self._limits, self._clock.time())
+        if trimmed or now - self._channels_tidied >= _CHANNELS_EVERY:
             self._channels_tidied = now
             self._channels.clear()
             retention.forget_channels(self._connection)

@@ -23,6 +23,7 @@ from aiidpd.history.retention import MIB, MINIMUM_BYTES, Limits
 from aiidpd.history.rows import Point, Spend
 from aiidpd.history.writer import Writer
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.clock_watch import ClockWatch
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 
@@ -52,17 +53,18 @@ class HistoryStats:
 class _DatabaseOpener:
     """Opens the file again where it was lost or damaged, and remembers what there is to tell about it."""
 
-    def __init__(self, path: Path, limits: Limits, clock: Clock) -> None:
+    def __init__(self, path: Path, limits: Limits, clock: Clock, watch: ClockWatch) -> None:
         self._path = path
         self._limits = limits
         self._clock = clock
+        self._watch = watch
         self._set_aside_at = -math.inf
         self.notices: list[str] = []
 
     def open(self, damaged: bool) -> Database:
         if not damaged:
             try:
-                return Database(self._path, self._limits, self._clock)
+                return Database(self._path, self._limits, self._clock, self._watch)
             except sqlite3.Error as error:
                 if not is_damage(error):
                     raise
@@ -78,7 +80,7 @@ class _DatabaseOpener:
             f"the history {self._path} was damaged ({what}); it is kept as {aside} and a new one was begun; "
             "check the disk, and delete the old file when nobody needs it"
         )
-        return Database(self._path, self._limits, self._clock)
+        return Database(self._path, self._limits, self._clock, self._watch)
 
 
 class History:
@@ -102,6 +104,7 @@ class History:
         keep: float,
         max_bytes: int,
         clock: Clock,
+        watch: ClockWatch | None = None,
         full_rate: float = 3_600.0,
         sample_delay: float = 5.0,
     ) -> Self:
@@ -118,7 +121,7 @@ class History:
             )
         inspect(path)
         unclean = _has_bytes(path.with_name(path.name + "-wal"))
-        shelf = _DatabaseOpener(path, Limits(keep, max_bytes, full_rate), clock)
+        shelf = _DatabaseOpener(path, Limits(keep, max_bytes, full_rate), clock, watch or ClockWatch(clock))
         database, problem = None, None
         # Without the old numbers new ones begin at the seconds since 1970, which no event count has reached:
         # a reader that goes on from the last number it saw misses nothing.

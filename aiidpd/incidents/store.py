@@ -85,11 +85,15 @@ class IncidentStore:
                 shutil.rmtree(aside, ignore_errors=True)
                 raise
             fsync_directory(self.folder)
-        self.prune()
+        self.prune(but=identity)
 
-    def prune(self) -> list[str]:
-        """Remove the oldest incidents beyond the bounds; return which."""
+    def prune(self, *, but: str = "") -> list[str]:
+        """Remove the oldest incidents beyond the bounds, but never ``but``; return which.
+
+        An incident that a wrong clock named for the future is no reason to remove the one just written.
+        """
         known = self.identities()
+        known.sort(key=lambda identity: identity == but)
         sizes = {identity: self._size(identity) for identity in known}
         gone: list[str] = []
         while len(known) > 1 and (len(known) > self.keep or sum(sizes.values()) > self.max_bytes):

@@ -14,6 +14,12 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds from an arbitrary start; never runs backwards. For durations and deadlines."""
 
+    def boottime(self) -> float:
+        """Return seconds since the boot, those included in which the machine was suspended; never jumps.
+
+        For the age of what lies on the disk, and to tell a wall clock that was set from a machine that slept.
+        """
+
     def time(self) -> float:
         """Return seconds since the Unix epoch. For what people read; may jump."""
 
@@ -26,6 +32,9 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def boottime(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def time(self) -> float:
         return time.time()

@@ -34,7 +34,11 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """A job at one moment. ``*_at`` in Unix seconds; ``done`` of ``total`` are in ``unit``."""
+    """A job at one moment. ``done`` of ``total`` are in ``unit``.
+
+    ``*_at`` in Unix seconds, all by the wall clock as it was when the job was made: what lies between two
+    of them did pass, also where the clock was set meanwhile.
+    """
 
     id: str
     kind: str
@@ -55,9 +59,10 @@ class Job:
 
     def __init__(self, clock: Clock, identity: str, kind: str, arguments: Mapping[str, Scalar]) -> None:
         self._clock = clock
+        self._offset = clock.time() - clock.monotonic()
         self._changed = anyio.Event()
         self.arguments = arguments
-        self.status = JobStatus(identity, kind, JobState.QUEUED, clock.time())
+        self.status = JobStatus(identity, kind, JobState.QUEUED, self._now())
 
     def progress(self, message: str, done: float = 0.0, total: float = 0.0, unit: str = "") -> None:
         """Say how far the work is."""
@@ -77,7 +82,7 @@ class Job:
 
         Work that leaves the block without having called :meth:`succeed` or :meth:`fail` succeeded.
         """
-        self._set(replace(self.status, state=JobState.RUNNING, started_at=self._clock.time()))
+        self._set(replace(self.status, state=JobState.RUNNING, started_at=self._now()))
         try:
             yield
         except AiidpdError as error:
@@ -102,8 +107,11 @@ class Job:
 
     def _finish(self, state: JobState, *, error: str = "", result: Mapping[str, Scalar] = _NOTHING) -> None:
         if not self.status.state.final:
-            at = self._clock.time()
+            at = self._now()
             self._set(replace(self.status, state=state, finished_at=at, error=error, result=result))
+
+    def _now(self) -> float:
+        return self._clock.monotonic() + self._offset
 
     def _set(self, status: JobStatus) -> None:
         self.status = status

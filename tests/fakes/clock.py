@@ -14,6 +14,7 @@ class FakeClock:
 
     def __init__(self, time: float = 1_800_000_000.0) -> None:
         self._monotonic = 0.0
+        self._suspended = 0.0
         self._offset = time
         self._sleepers: list[tuple[float, int, anyio.Event]] = []
         self._order = itertools.count()
@@ -21,8 +22,19 @@ class FakeClock:
     def monotonic(self) -> float:
         return self._monotonic
 
+    def boottime(self) -> float:
+        return self._monotonic + self._suspended
+
     def time(self) -> float:
-        return self._offset + self._monotonic
+        return self._offset + self.boottime()
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock ahead by ``seconds``, or back."""
+        self._offset += seconds
+
+    def suspend(self, seconds: float) -> None:
+        """Let the machine sleep: the monotonic clock stands still."""
+        self._suspended += seconds
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:

@@ -124,7 +124,7 @@ async def control_daemon(
     reloads = Reloads()
     hold = DriverMaintenance(clock)
     pauses: list[Any] = []
-    started_at = clock.time()
+    started_at, started = clock.time(), clock.monotonic()
     energy = EnergyMeter(folder / "energy.json", bus, clock)
 
     def status() -> daemon_api.StatusDocument:
@@ -132,6 +132,7 @@ async def control_daemon(
             version="1.2.3",
             now=clock.time(),
             started_at=started_at,
+            uptime_seconds=clock.monotonic() - started,
             workers=workers.statuses,
             conditions=health.findings(),
         )

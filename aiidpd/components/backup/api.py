@@ -16,7 +16,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 
 class SnapshotDocument(Document):
-    """One snapshot; ``broken`` says why it is no whole one."""
+    """One snapshot; ``broken`` says why it is no whole one, ``in_future`` that a wrong clock has named it."""
 
     id: str
     source: str
@@ -30,6 +30,7 @@ class SnapshotDocument(Document):
     linked_bytes: int
     refused: int
     broken: str
+    in_future: bool = False
 
 
 class RunProgressDocument(Document):

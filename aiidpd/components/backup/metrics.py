@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.backup.view import BackupView, RunResult
+from aiidpd.components.backup.view import BackupView, RunResult, newest
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import GaugeFamily
 
@@ -47,10 +47,10 @@ class BackupCollector(Collector):
             yield _gauge("next_run_timestamp_seconds", what, view.next_run_at)
         if view.last_run is not None:
             yield from _last_run(view.last_run)
-        whole = [s for s in view.snapshots if not s.broken and s.source == view.source]
-        if whole:
-            yield _gauge("snapshot_files", "Files in the newest whole snapshot.", whole[-1].files)
-            yield _gauge("snapshot_size_bytes", "Bytes in the newest whole snapshot.", whole[-1].bytes)
+        whole = newest(view.snapshots, view.source)
+        if whole is not None:
+            yield _gauge("snapshot_files", "Files in the newest whole snapshot.", whole.files)
+            yield _gauge("snapshot_size_bytes", "Bytes in the newest whole snapshot.", whole.bytes)
 
 
 def _last_run(last: RunResult) -> Iterator[Metric]:

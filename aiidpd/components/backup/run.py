@@ -93,7 +93,7 @@ class BackupRun:
         """List the source, plan, check that there is room, and begin a snapshot."""
         self._control.enter("listing")
         listing = list(scan(self._source, self._control.step))
-        previous, known = self.store.newest(str(self._source))
+        previous, known = self.store.newest(str(self._source), self._now())
         roots = (str(self._source), str(self._source.resolve()))
         plan = make_plan(listing, known, roots=roots, exclude=self._policy.exclude)
         plan = self._without_lost_files(plan, previous)

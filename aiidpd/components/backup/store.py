@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import math
 import os
 import re
 import stat
@@ -27,7 +28,7 @@ from aiidpd.components.backup.manifest import (
     dump_sums,
     load_manifest,
 )
-from aiidpd.components.backup.view import SnapshotInfo
+from aiidpd.components.backup.view import SnapshotInfo, mark, newest
 from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
@@ -127,12 +128,14 @@ class Store:
         self._known = {name: known for name, known in self._known.items() if name in set(names)}
         return found
 
-    def newest(self, source: str) -> tuple[str, dict[str, FileEntry]]:
-        """Return id and files by path of the newest whole snapshot of ``source``; ("", {}) for none."""
-        for info in reversed(self.all()):
-            if not info.broken and info.source == source:
-                return info.id, {file.path: file for file in self.load(info.id).files}
-        return "", {}
+    def newest(self, source: str, now: float) -> tuple[str, dict[str, FileEntry]]:
+        """Return id and files by path of the newest whole snapshot of ``source``; ("", {}) for none.
+
+        One that is from the future at ``now`` (Unix seconds) is it only where there is no other.
+        """
+        known = mark(self.all(), now)
+        info = newest(known, source) or newest(mark(known, math.inf), source)
+        return (info.id, {file.path: file for file in self.load(info.id).files}) if info else ("", {})
 
     def load(self, identity: str) -> Manifest:
         """Read the manifest of a snapshot; raises :class:`OSError` and :class:`ValueError`."""

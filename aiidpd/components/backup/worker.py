@@ -15,7 +15,7 @@ from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.schedule import next_run_at, parse_schedule
 from aiidpd.components.backup.store import Store
-from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo
+from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo, mark, newest
 from aiidpd.components.backup.zone import LocalZone
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -121,19 +121,21 @@ class BackupWorker:
             self._put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
             raise
         heartbeat.beat()
-        mine = [s for s in snapshots if not s.broken and s.source == self._view.source]
-        newest = mine[-1] if mine else None
+        now = self._clock.time()
+        snapshots = mark(snapshots, now)
+        last_good = newest(snapshots, self._view.source)
         last = self._view.last_run
         failed = last is not None and not last.succeeded
-        now = self._clock.time()
         run_at = next_run_at(
             self._schedule,
             self._zone,
-            last_success=newest.created_at if newest else None,
+            last_success=last_good.created_at if last_good else None,
             now=now,
-            not_before=min(last.ended_at, now) + self._policy.retry_after if last and failed else None,
+            not_before=now + last.ended + self._policy.retry_after - self._clock.monotonic()
+            if last and failed
+            else None,
         )
-        success = newest.verified_at if newest else None
+        success = last_good.verified_at if last_good else None
         self._put(snapshots=snapshots, last_success_at=success, next_run_at=run_at)
         if last and failed:
             self._fail_again(last)
@@ -170,7 +172,9 @@ class BackupWorker:
             info = await self._run(job, heartbeat)
         except Exception as error:
             seconds = self._clock.monotonic() - began
-            self._put(last_run=RunResult(False, self._clock.time(), seconds, error=describe(error)))
+            now = self._clock.time()
+            ended = self._clock.monotonic()
+            self._put(last_run=RunResult(False, now, seconds, error=describe(error), ended=ended))
             self._publish(
                 "backup.failed", describe(error), {"job": job.status.id, "seconds": seconds}, Severity.ERROR
             )
@@ -227,6 +231,7 @@ class BackupWorker:
             info.copied_bytes,
             info.linked_files,
             info.linked_bytes,
+            ended=self._clock.monotonic(),
         )
         self._put(last_run=result)
         reason = (

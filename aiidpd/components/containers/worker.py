@@ -128,7 +128,8 @@ class ContainersWorker:
     async def _follow(self, heartbeat: Heartbeat) -> None:
         """Open the event stream and stay on it until it ends, breaks or turns out to lose events."""
         inbox = _Inbox()
-        since = self._clock.time() if self._memory.seen is None else self._memory.seen
+        now = self._clock.time()
+        since = now if self._memory.seen is None else min(now, self._memory.seen)  # the clock may be set back
         try:
             async with self._engine.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
                 group.start_soon(inbox.follow, stream)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -155,7 +156,7 @@ async def test_minutes_go_on_where_the_batch_before_ended(opened: Open, clock: F
         history.record_sample(Sample(clock.time(), "s", "series", "x", value))
         await clock.advance(10)
         await history.flush()
-    await clock.advance(60)
+    await clock.advance(3_600)  # before that the clock is not trusted
     await history.flush()
     (point,) = await history.samples("series")
     assert (point.count, point.low, point.mean, point.high) == (3, 1.0, 3.0, 5.0)
@@ -266,6 +267,85 @@ async def test_a_limit_that_was_lowered_is_reached(opened: Open, clock: FakeCloc
         await history.flush()
     assert history.close()
     assert (tmp_path / "history.db").stat().st_size < 8 << 20
+
+
+async def test_a_clock_that_is_ahead_for_a_while_deletes_nothing(opened: Open, clock: FakeClock) -> None:
+    history = opened(keep=DAY, full_rate=3_600.0)
+    history.record_event(happened(clock, id=1))
+    history.record_sample(Sample(clock.time(), "thermal", "temperature_celsius", "GPU-1", 50.0))
+    await history.flush()
+    await clock.advance(2 * 3_600.0)
+    clock.jump(10 * DAY)
+    history.record_event(happened(clock, id=2))
+    await history.flush()
+    await clock.advance(600.0)
+    history.record_event(happened(clock, id=3))
+    await history.flush()
+    clock.jump(-10 * DAY)
+    await clock.advance(600.0)
+    history.record_event(happened(clock, id=4))
+    await history.flush()
+    assert [event.id for event in await history.events()] == [1, 2, 3, 4]
+    assert len(await history.samples("temperature_celsius")) == 1
+
+
+async def test_a_start_with_a_clock_that_is_ahead_deletes_nothing(opened: Open, clock: FakeClock) -> None:
+    history = opened(keep=DAY)
+    history.record_event(happened(clock, id=1))
+    await history.flush()
+    assert history.close()
+    clock.jump(10 * DAY)
+    history = opened(keep=DAY)
+    await clock.advance(600.0)
+    history.record_event(happened(clock, id=2))
+    await history.flush()
+    assert [event.id for event in await history.events()] == [1, 2]
+
+
+async def test_what_was_stamped_by_a_clock_that_was_behind_is_kept_as_long_as_all_else(
+    opened: Open, clock: FakeClock
+) -> None:
+    clock.jump(-3_650 * DAY)
+    history = opened(keep=DAY)
+    history.record_event(happened(clock, id=1))
+    await history.flush()
+    clock.jump(3_650 * DAY)
+    await clock.advance(DAY - 600.0)
+    history.record_event(happened(clock, id=2))
+    await history.flush()
+    assert [event.id for event in await history.events()] == [1, 2]
+    await clock.advance(3_600.0)
+    history.record_event(happened(clock, id=3))
+    await history.flush()
+    assert [event.id for event in await history.events()] == [2, 3]
+
+
+def test_samples_from_the_future_do_not_outlive_all_others(tmp_path: Path, clock: FakeClock) -> None:
+    database = Database(tmp_path / "history.db", Limits(DAY, 8 << 20), clock)
+
+    def samples(first: float, count: int) -> list[Sample]:
+        return [Sample(first + number, "s", "series", "x", 1.0) for number in range(count)]
+
+    with closing(database):
+        ahead = clock.time() + 10 * DAY
+        for _ in range(40):
+            database.write(Batch(samples=samples(ahead, 5_000)))
+            ahead += 5_000
+        while database.bytes < 6 << 20:
+            database.write(Batch(samples=samples(ahead, 5_000)))
+            ahead += 5_000
+            database.tidy()
+        recent = samples(clock.time() - 1_000, 1_000)
+        database.write(Batch(samples=recent))
+        for _ in range(20):
+            database.write(Batch(samples=samples(ahead, 5_000)))
+            ahead += 5_000
+            database.tidy()
+    with closing(sqlite3.connect(tmp_path / "history.db")) as connection:
+        kept = connection.execute(
+            "SELECT count(*) FROM sample WHERE time <= ?", (round(clock.time() * 1_000),)
+        ).fetchone()[0]
+    assert kept == len(recent)
 
 
 def test_the_newest_event_outlives_every_bound(tmp_path: Path, clock: FakeClock) -> None:

@@ -291,6 +291,13 @@ def test_the_oldest_incidents_go_by_number_and_by_size_and_the_newest_stays(tmp_
     assert [entry.name for entry in tmp_path.iterdir()] == ["20260101T000004Z-x"]
 
 
+def test_an_incident_from_the_future_does_not_push_out_what_is_written_now(tmp_path: Path) -> None:
+    store = IncidentStore(tmp_path, keep=1)
+    store.write("20360101T000000Z-ahead", {"state": "complete"}, [])
+    store.write("20260101T000000Z-now", {"state": "complete"}, [])
+    assert store.identities() == ["20260101T000000Z-now"]
+
+
 @pytest.mark.parametrize(
     "identity", ["../secrets", "20260101T000000Z-../../x", "", "x", "20260101T000000Z-gone"]
 )

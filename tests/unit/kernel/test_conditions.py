@@ -28,6 +28,16 @@ async def test_a_finding_keeps_its_beginning_and_takes_the_newest_reason(clock: 
     assert [one.kind for one in seen] == ["finding.raised"]
 
 
+async def test_a_finding_is_as_old_as_it_is_whatever_happens_to_the_clock(clock: FakeClock):
+    health, _ = board(clock)
+    health.report("disk", "history", severity=Severity.WARNING, reason="full")
+    clock.jump(864_000.0)
+    clock.suspend(100.0)
+    await clock.advance(60)
+    (finding,) = health.findings()
+    assert clock.time() - finding.since == 160
+
+
 def test_the_gravest_comes_first(clock: FakeClock):
     health, _ = board(clock)
     health.report("a", "x", severity=Severity.INFO, reason="r")

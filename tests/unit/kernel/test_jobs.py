@@ -93,3 +93,14 @@ def test_the_book_forgets_the_oldest_that_ended_and_none_that_runs(book: JobBook
     with pytest.raises(NotFound):
         book.get("bench-2")
     assert book.get(last.status.id) is last
+
+
+async def test_what_lies_between_a_job_s_times_did_pass_whatever_happens_to_the_clock(
+    clock: FakeClock,
+) -> None:
+    job = JobBook(clock).open("backup", {})
+    with job.running():
+        clock.jump(864_000.0)
+        await clock.advance(5.0)
+    assert job.status.started_at is not None
+    assert job.status.finished_at == job.status.started_at + 5.0

@@ -209,6 +209,43 @@ async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, s
         assert desk.kinds()[2:] == ["backup.started", "backup.succeeded"]
 
 
+async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: Desk, site: Site):
+    ten_days = 864_000.0
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+        first = desk.clock.time()
+        desk.clock.jump(ten_days)
+        await desk.elapse(31)
+        assert desk.kinds()[2:] == ["backup.started", "backup.succeeded"]
+        desk.clock.jump(-ten_days)
+        await desk.elapse(31)
+        assert [each.in_future for each in desk.view.snapshots] == [False, True]
+        assert desk.view.last_success_at == first
+        assert exposition(desk.latest)["aiidpd_backup_last_success_timestamp_seconds"] == first
+        assert desk.view.next_run_at is not None
+        assert desk.view.next_run_at <= first + 86_400
+
+        await desk.elapse(86_400)
+        assert desk.kinds()[4:] == ["backup.started", "backup.succeeded"]
+        assert [each.in_future for each in desk.view.snapshots] == [False, False, True]
+        assert desk.view.last_success_at is not None
+        assert first < desk.view.last_success_at <= desk.clock.time()
+        desk.clock.jump(ten_days)
+        await desk.elapse(31)
+        assert not any(each.in_future for each in desk.view.snapshots)
+
+
+async def test_after_a_failure_under_a_clock_that_was_ahead_it_is_tried_again_in_time(desk: Desk, site: Site):
+    hidden = site.source.rename(site.source.with_name("unmounted"))
+    desk.clock.jump(864_000.0)
+    async with desk.worker(site.policy):
+        await desk.passes(2)
+        desk.clock.jump(-864_000.0)
+        hidden.rename(site.source)
+        await desk.elapse(931)
+        assert desk.kinds()[2:] == ["backup.started", "backup.succeeded"]
+
+
 async def test_a_failure_is_remembered_by_the_next_worker_but_not_for_another_target(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
     async with desk.worker(site.policy):
