@@ -89,7 +89,7 @@ PAIRS: list[tuple[type[Document], type, frozenset[str], frozenset[str]]] = [
     (ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, frozenset()),
     (SnapshotDocument, SnapshotInfo, frozenset(), frozenset()),
     (RunProgressDocument, RunProgress, frozenset(), frozenset()),
-    (RunResultDocument, RunResult, frozenset(), frozenset()),
+    (RunResultDocument, RunResult, frozenset(), frozenset({"ended"})),  # in monotonic seconds
     (BackupDocument, BackupView, COMMON - {"reason"}, frozenset()),
     (EngineTimingsDocument, EngineTimings, frozenset(), frozenset()),
     (WithheldDocument, Withheld, frozenset(), frozenset()),
