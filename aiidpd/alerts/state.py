@@ -213,6 +213,9 @@ def _known(
     if before is None:
         before = Alert(Stage.INACTIVE, now, now, now, Status.UNKNOWN, seen.evidence)
     stage, change = before.stage, None
+    if stage is Stage.INACTIVE and seen.condition is not Status.TRUE and before.restored is None:
+        # How nearly every alert stands in nearly every pass.
+        return Alert(stage, before.since, now, now, seen.condition, seen.evidence), None
     held, clear_since = 0.0, None
     condition, restored = _confirm(before.restored, seen.condition, rule, now)
     match stage, condition:

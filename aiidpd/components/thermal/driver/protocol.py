@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 from aiidpd.components.thermal.faults import GpuFault
@@ -42,15 +41,23 @@ def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
     with _malformed():
         answer = _mine(line, identity)
         xids = [XidEvent(_text(event["uuid"]), _count(event["code"])) for event in answer["xids"]]
-        result = _fault(answer["error"]) if "error" in answer else _snapshot(answer)
+        error = _fault(answer["error"]) if "error" in answer else None
+        faults = [] if error else [_fault(fault) for fault in answer["faults"]]
+        gpus = [] if error else [_reading(gpu, faults) for gpu in answer["gpus"]]
+        driver = "" if error else _text(answer["driver_version"])
     for event in xids:
         ledger.record(event)
-    if isinstance(result, GpuFault):
-        raise Unavailable("read", result.subject, reason=str(result), remedy=result.remedy)
-    gpus = tuple(
-        replace(gpu, xids=_counts(ledger, gpu.uuid)) if gpu.xids is not None else gpu for gpu in result.gpus
+    if error:
+        raise Unavailable("read", error.subject, reason=str(error), remedy=error.remedy)
+    return GpuSnapshot(
+        gpus=tuple(
+            GpuReading(**gpu, xids=_counts(ledger, gpu["uuid"]) if reports else None) for gpu, reports in gpus
+        ),
+        driver_version=driver,
+        simulated=False,
+        faults=tuple(faults),
+        xids=ledger.take(),
     )
-    return replace(result, gpus=gpus, xids=ledger.take())
 
 
 def decode_applied(line: bytes, identity: int) -> GpuFault | None:
@@ -79,17 +86,8 @@ def _mine(line: bytes, identity: int) -> dict[str, Any]:
     return answer
 
 
-def _snapshot(answer: dict[str, Any]) -> GpuSnapshot:
-    faults = [_fault(fault) for fault in answer["faults"]]
-    return GpuSnapshot(
-        gpus=tuple(_reading(gpu, faults) for gpu in answer["gpus"]),
-        driver_version=_text(answer["driver_version"]),
-        simulated=False,
-        faults=tuple(faults),
-    )
-
-
-def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> GpuReading:
+def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> tuple[dict[str, Any], bool]:
+    """Return what becomes a reading, but for the Xids, and whether the card reports those."""
     index = _count(gpu["index"])
     bits = gpu.get("clock_event_bits")
     figures, lies = drop_implausible(
@@ -97,19 +95,19 @@ def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> GpuReading:
     )
     faults += lies
     processes = gpu.get("processes")
-    known: dict[str, Any] = {**figures, **{flag: _flag(gpu[flag]) for flag in FLAGS if flag in gpu}}
-    return GpuReading(
-        index=index,
-        uuid=_text(gpu["uuid"]),
-        name=_text(gpu["name"]),
-        clock_event_bits=None if bits is None else _count(bits),
-        clock_events=None if bits is None else clock_event_names(_count(bits)),
-        fans=tuple(_fan(fan) for fan in gpu.get("fans", ())),
-        xids=() if _flag(gpu.get("reports_xids", False)) else None,
-        processes=None if processes is None else tuple(_process(process) for process in processes),
-        mig_instances=tuple(_instance(part) for part in gpu.get("mig_instances", ())),
-        **known,
-    )
+    known: dict[str, Any] = {
+        "index": index,
+        "uuid": _text(gpu["uuid"]),
+        "name": _text(gpu["name"]),
+        "clock_event_bits": None if bits is None else _count(bits),
+        "clock_events": None if bits is None else clock_event_names(_count(bits)),
+        "fans": tuple(_fan(fan) for fan in gpu.get("fans", ())),
+        "processes": None if processes is None else tuple(_process(process) for process in processes),
+        "mig_instances": tuple(_instance(part) for part in gpu.get("mig_instances", ())),
+        **figures,
+        **{flag: _flag(gpu[flag]) for flag in FLAGS if flag in gpu},
+    }
+    return known, _flag(gpu.get("reports_xids", False))
 
 
 def _counts(ledger: XidLedger, uuid: str) -> tuple[XidCount, ...]:
@@ -162,6 +160,8 @@ def _flag(value: object) -> bool:
 
 
 def _number(value: object) -> float:
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise TypeError(f"{value!r} where a finite number belongs")
     return float(value)

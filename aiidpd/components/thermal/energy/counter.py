@@ -76,12 +76,22 @@ def advance(
         return meter, 0.0
     first = meter.at is None
     elapsed = 0.0 if meter.at is None else at - meter.at
-    after = replace(meter, at=at, power=_power(reading))
+    power = _power(reading)
     grown = _grown(meter, reading, at)
     if grown is not None:
         joules, anew = max(0.0, grown[0] - meter.bridged), grown[1]
-        after = replace(after, counter=reading.energy_joules, counter_at=at, bridged=0.0)
-        return replace(after, counted=meter.counted + joules, resets=meter.resets + anew), joules
+        after = replace(
+            meter,
+            counted=meter.counted + joules,
+            resets=meter.resets + anew,
+            counter=reading.energy_joules,
+            counter_at=at,
+            bridged=0.0,
+            power=power,
+            at=at,
+        )
+        return after, joules
+    after = replace(meter, at=at, power=power)
     if meter.counter is None and _is_count(reading.energy_joules):
         after = replace(after, counter=reading.energy_joules, counter_at=at, bridged=0.0)
     if first:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -146,9 +146,7 @@ class EnergyMeter:
         meter, joules = advance(known.meter, reading, now, longest_gap=_LONGEST_GAP)
         if meter.unknown > known.meter.unknown and known.meter.method is not None:
             self._tokens.interrupt()  # a card that never tells is left out; one that fell silent is not
-        self._gpus[reading.uuid] = replace(
-            known, index=reading.index, name=reading.name, meter=meter, simulated=simulated
-        )
+        self._gpus[reading.uuid] = GpuEnergy(reading.uuid, reading.index, reading.name, meter, simulated)
         # Who held it over a long gap is not known, although the card counted on.
         processes = None if elapsed > _LONGEST_GAP else reading.processes
         self._shares = share_out(self._shares, joules, processes, names)

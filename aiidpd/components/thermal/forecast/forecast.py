@@ -81,26 +81,19 @@ def forecast(
 ) -> tuple[GpuCourse, Baselines, Forecast]:
     """Return what is remembered after ``look``, what is known for good, and what is foreseen."""
     reading, temperature = look.reading, look.temperature
-    foresight = Forecast(reading.index, reading.uuid)
     if temperature is None:
-        return course, known, foresight
-    course = replace(course, heat=course.heat.add(look.now, temperature))
-    seconds, name = ahead(course.heat, course.steps, look, temperature, policy.heading)
-    foresight = replace(
-        foresight,
-        seconds_to_threshold=seconds,
-        threshold=name,
-        heating_celsius_per_second=course.heat.slope(),
-    )
+        return course, known, Forecast(reading.index, reading.uuid)
+    heat = course.heat.add(look.now, temperature)
+    seconds, name = ahead(heat, course.steps, look, temperature, policy.heading)
+    foresight = Forecast(reading.index, reading.uuid, seconds, name, heat.slope())
     if reading.power_watts is None:
-        return course, known, foresight
+        return replace(course, heat=heat), known, foresight
     # A card without fans has one band; its air comes from elsewhere.
     fan = 0.0 if reading.fan_ratio is None else reading.fan_ratio
     steps = course.steps.add(look.now, temperature, reading.power_watts, fan)
     fresh = steps.done is not course.steps.done
-    course = replace(course, steps=steps)
-    if fresh:
-        course = replace(course, idle=idle(steps, reading, look.now, policy.settling) or course.idle)
+    idled = idle(steps, reading, look.now, policy.settling) if fresh else None
+    course = GpuCourse(heat, steps, idled or course.idle)
     return _measure(course, known, look, foresight, policy, fresh=fresh)
 
 

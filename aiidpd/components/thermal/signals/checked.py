@@ -28,5 +28,6 @@ class CheckedGpu:
 
     def says(self, alert: str, condition: Status, **evidence: Scalar) -> Observation:
         """Return the observation that the condition of ``alert`` stands so for this GPU."""
-        about: dict[str, Scalar] = {"gpu": self.reading.index, "name": self.reading.name}
-        return Observation(alert, self.reading.uuid, condition, about | evidence)
+        reading = self.reading
+        about = {"gpu": reading.index, "name": reading.name, **evidence}
+        return Observation(alert, reading.uuid, condition, about)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from itertools import combinations
 
 _PIECES = 60
@@ -40,6 +39,7 @@ class BucketedMeans:
     """The means of some figures over the last ``most`` stretches of ``width`` seconds each.
 
     ``done`` has (middle of the stretch, its means); what is not a full stretch yet is in the open sums.
+    ``slopes`` remembers what :meth:`slope` found in ``done``, which stays for several readings.
     """
 
     width: float
@@ -48,12 +48,15 @@ class BucketedMeans:
     start: float = 0.0
     count: int = 0
     sums: tuple[float, ...] = ()
+    slopes: dict[int, float | None] = field(default_factory=dict, compare=False, repr=False)
 
     def add(self, now: float, *figures: float) -> BucketedMeans:
         """Return the means with one reading of each figure more."""
         if self.count and now - self.start < self.width:
             sums = tuple(before + figure for before, figure in zip(self.sums, figures, strict=True))
-            return BucketedMeans(self.width, self.most, self.done, self.start, self.count + 1, sums)
+            return BucketedMeans(
+                self.width, self.most, self.done, self.start, self.count + 1, sums, self.slopes
+            )
         done = self.done
         if self.count:
             means = tuple(total / self.count for total in self.sums)
@@ -78,11 +81,12 @@ class BucketedMeans:
         It is the median over all pairs (Theil and Sen): of the stretches 29 % may be wild without any
         effect. None where they are not all there, or fewer than four.
         """
-        points = self.done[-stretches:]
-        return slope(points) if len(points) >= max(_FEWEST, stretches) else None
+        if stretches not in self.slopes:
+            points = self.done[-stretches:]
+            self.slopes[stretches] = slope(points) if len(points) >= max(_FEWEST, stretches) else None
+        return self.slopes[stretches]
 
 
-@lru_cache(maxsize=256)  # a stretch lasts for several readings
 def slope(points: tuple[tuple[float, tuple[float, ...]], ...]) -> float:
     """Return the median slope of the first figure over all pairs of ``points``."""
     pairs = combinations(points, 2)

@@ -67,7 +67,9 @@ def validate(
         return memory, replace(look, doubted=look.refused), about
     memory, good = _plausible(memory, value, look, policy)
     count = 0.0 if good else 1.0
-    memory = replace(memory, implausible=memory.implausible.add(look.now, count, policy.implausible_window))
+    implausible = memory.implausible.add(look.now, count, policy.implausible_window)
+    if implausible is not memory.implausible:
+        memory = replace(memory, implausible=implausible)
     memory = _still(memory, value, look)
     frozen = _frozen(memory, look, policy)
     trusted = good and frozen is not Status.TRUE
@@ -76,7 +78,9 @@ def validate(
         _believable(memory, look, policy),
         look.says(rules.SENSOR_FROZEN, frozen, temperature_celsius=value, unchanged_seconds=unchanged),
     )
-    return memory, replace(look, temperature=value if trusted else None, doubted=not trusted), told
+    believed = value if trusted else None
+    seen = CheckedGpu(look.reading, look.now, look.elapsed, look.limits, believed, not trusted, look.refused)
+    return memory, seen, told
 
 
 def _believable(memory: SensorMemory, look: CheckedGpu, policy: AlertSettings) -> Observation:
@@ -95,14 +99,13 @@ def _plausible(
     if look.reading.shutdown_celsius is not None and look.reading.shutdown_celsius > policy.plausible_min:
         top = min(top, look.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
     elapsed = look.now - memory.judged_at
-    memory = replace(memory, judged_at=look.now)
     if not policy.plausible_min < value <= top:
-        return replace(memory, suspect=None), False
+        return replace(memory, judged_at=look.now, suspect=None), False
     fresh = memory.believed is not None and elapsed <= policy.jump_within
     near = memory.believed is None or abs(value - memory.believed) <= policy.jump_celsius
     if near or (memory.suspect is None and not fresh):  # near a believed one: the suspect was a glitch
-        return replace(memory, believed=value, suspect=None), True
-    memory = _suspect(memory, value, look, elapsed)
+        return replace(memory, judged_at=look.now, believed=value, suspect=None), True
+    memory = replace(_suspect(memory, value, look, elapsed), judged_at=look.now)
     lasts = look.now - memory.suspect_since >= policy.jump_settles
     if lasts or _is_heat(memory, value, look, policy):
         return replace(memory, believed=value, suspect=None), True

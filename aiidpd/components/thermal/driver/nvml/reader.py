@@ -96,7 +96,7 @@ class Reader:
         handle = ask("nvmlDeviceGetHandleByIndex", pynvml.nvmlDeviceGetHandleByIndex, index)
         uuid: str = ask("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, handle)
         card = self._cards.get(uuid)
-        if card is None or address(card.handle) != address(handle):
+        if card is None or card.address != address(handle):
             # A GPU that moved while it was read may have been taken for another: ask all of it again.
             name = ask("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, handle)
             card = self._cards[uuid] = Card(handle, name, self._calls, index)
