@@ -11,7 +11,7 @@ from bench.harness import cpu_seconds, daemon, processes, pss_bytes, report
 from bench.workload import NVML, fake_nvml
 
 MEBIBYTE = 1 << 20
-MEMORY_LIMIT = 72.0
+MEMORY_LIMIT = 66.0
 CPU_LIMIT = 0.5
 WARM_UP = 10.0
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0

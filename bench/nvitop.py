@@ -1,19 +1,19 @@
-"""The daemon beside nvitop-exporter, interleaved, on one fake driver with 8 GPUs (after `make peers`).
+"""The daemon beside nvitop-exporter, both at once on one fake driver with 8 GPUs (after `make peers`).
 
-Each round runs one, then the other: CPU share at a 1 s period, memory, scrape time. Then what each serves
-after the driver hangs, a GPU is lost, and the library vanishes: nothing, the truth, or an old value.
+CPU share at a 1 s period in the same minute, memory, and scrapes by turns, so that whatever else the machine
+does falls on both. Then what each serves after the driver hangs, a GPU is lost, and the library vanishes:
+nothing, the truth, or an old value.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +24,10 @@ from tests.fakes.nvml import FakeNvml
 from tests.ports import free_port
 
 PEER = Path(sys.executable).parents[1] / "peers/bin/nvitop-exporter"
-ROUNDS = 3
-SECONDS = 15.0
-SCRAPES = 200
+SECONDS = 60.0
+SCRAPES = 1000
+CPU_LIMIT = 0.9  # of its share
+P99_LIMIT = 0.8
 STALE_AFTER = 3.0
 OURS = re.compile(r'^aiidpd_gpu_temperature_celsius\{gpu="0",[^}]*\} (\S+)$', re.MULTILINE)
 THEIRS = re.compile(r'^gpu_temperature_C\{[^}]*index="0"[^}]*\} (\S+)$', re.MULTILINE)
@@ -34,10 +35,10 @@ THEIRS = re.compile(r'^gpu_temperature_C\{[^}]*index="0"[^}]*\} (\S+)$', re.MULT
 
 @dataclass
 class Cost:
-    """The figures of one of the two, a value a round (CPU in % of a core, memory in MiB, scrapes in ms)."""
+    """The figures of one of the two: CPU in % of a core, memory in MiB, each scrape in ms."""
 
-    cpu: list[float] = field(default_factory=list)
-    memory: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    memory: float = 0.0
     scrapes: list[float] = field(default_factory=list)
     series: int = 0
 
@@ -77,24 +78,34 @@ def page(address: str) -> str:
         return ""
 
 
-def measure(pid: int, address: str, cost: Cost) -> None:
-    """Add one round to ``cost``."""
+def wait_for_temperature(address: str) -> None:
+    """Wait until ``address`` serves a temperature."""
     deadline = time.monotonic() + 30
     while "temperature" not in page(address):
         if time.monotonic() > deadline:
             raise SystemExit(f"{address} serves no temperature")
         time.sleep(0.2)
-    time.sleep(2)
-    pids = processes(pid)
-    before, began = cpu_seconds(pids), time.monotonic()
+
+
+def measure(running: Sequence[tuple[int, str]]) -> list[Cost]:
+    """Return what each of ``running``, a pid and an address, costs."""
+    costs = [Cost() for _ in running]
+    for _, address in running:
+        wait_for_temperature(address)
+    time.sleep(3)
+    pids = [processes(pid) for pid, _ in running]
+    before, began = [cpu_seconds(each) for each in pids], time.monotonic()
     time.sleep(SECONDS)
-    cost.cpu.append(100 * (cpu_seconds(pids) - before) / (time.monotonic() - began))
-    cost.memory.append(sum(map(pss_bytes, pids)) / (1 << 20))
+    for cost, each, spent in zip(costs, pids, before, strict=True):
+        cost.cpu = 100 * (cpu_seconds(each) - spent) / (time.monotonic() - began)
+        cost.memory = sum(map(pss_bytes, each)) / (1 << 20)
     for _ in range(SCRAPES):
-        started = time.monotonic()
-        text = page(address)
-        cost.scrapes.append((time.monotonic() - started) * 1000)
-    cost.series = sum(line[:1] not in ("#", "") and "gpu" in line for line in text.splitlines())
+        for cost, (_, address) in zip(costs, running, strict=True):
+            started = time.monotonic()
+            text = page(address)
+            cost.scrapes.append((time.monotonic() - started) * 1000)
+            cost.series = sum(line[:1] not in ("#", "") and "gpu" in line for line in text.splitlines())
+    return costs
 
 
 # Whatever either of the two reads in a sample.
@@ -149,23 +160,27 @@ def main() -> None:
     """Print the costs with their ratios, then the faults."""
     if not PEER.exists():
         raise SystemExit(f"cannot measure beside nvitop-exporter: {PEER} is not there; run: make peers")
-    costs = {"aiidpd": Cost(), "nvitop-exporter": Cost()}
     with tempfile.TemporaryDirectory() as folder:
         fake = fake_nvml(Path(folder))
-        for _ in range(ROUNDS):
-            for run, cost in ((ours, costs["aiidpd"]), (theirs, costs["nvitop-exporter"])):
-                with run(fake.env) as (pid, address):
-                    measure(pid, address, cost)
+        with ours(fake.env) as we_run, theirs(fake.env) as they_run:
+            we, they = measure([we_run, they_run])
     for name, fault in FAULTS.items():
         told = {"aiidpd": served_in(fault, ours, OURS), "nvitop-exporter": served_in(fault, theirs, THEIRS)}
         print(f"{name:<10}" + "  ".join(f"{who}: {what}" for who, what in told.items()))
-    we, they = costs.values()
     print(f"gpu series: aiidpd {we.series}, nvitop-exporter {they.series}")
+    p50, p99 = ((percentile(we.scrapes, at), percentile(they.scrapes, at)) for at in (0.5, 0.99))
+    for what, (our, their) in {
+        "cpu %": (we.cpu, they.cpu),
+        "memory MiB": (we.memory, they.memory),
+        "scrape p50 ms": p50,
+        "scrape p99 ms": p99,
+    }.items():
+        print(f"{what:<14} aiidpd {our:8.3f}  nvitop-exporter {their:8.3f}")
     figures = {
-        "cpu_share_percent": (statistics.median(we.cpu), statistics.median(they.cpu)),
-        "memory_mib": (statistics.median(we.memory), statistics.median(they.memory)),
-        "scrape_p50_ms": (percentile(we.scrapes, 0.5), percentile(they.scrapes, 0.5)),
-        "scrape_p99_ms": (percentile(we.scrapes, 0.99), percentile(they.scrapes, 0.99)),
+        "cpu_ratio": (we.cpu / they.cpu, CPU_LIMIT),
+        "memory_ratio": (we.memory / they.memory, None),
+        "scrape_p50_ratio": (p50[0] / p50[1], None),
+        "scrape_p99_ratio": (p99[0] / p99[1], P99_LIMIT),
     }
     report("nvitop", "", figures)
 
