@@ -208,7 +208,7 @@ def snapshot_table(document: Document, now: float, paint: Paint) -> list[str]:
 def _snapshot_state(snapshot: Document) -> str:
     if snapshot["broken"]:
         return f"BROKEN: {snapshot['broken']}"
-    return "whole, FROM THE FUTURE: a wrong clock named it" if snapshot["in_future"] else "whole"
+    return "whole, FROM THE FUTURE: a wrong clock named it" if snapshot.get("in_future") else "whole"
 
 
 def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
