@@ -1,10 +1,11 @@
-"""The alerts that stand, as they outlive the daemon (pure): times in Unix seconds, and what was said last."""
+"""Active alerts as they outlive the daemon (pure): times in Unix seconds, and the last summary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import Final, Literal
 
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Alert, Restored, Stage, Status
@@ -20,30 +21,65 @@ class AlertRecord:
     """One alert that is pending or fires.
 
     ``held`` is for how long its condition held while pending, ``unknown`` for how long nobody knew it, both
-    in seconds. ``summary`` is what it said last, for a reader without its rule; ``boot`` names the boot of
-    the machine in which that was known, "" for one that is not known.
+    in seconds. ``summary`` is its last one, for a reader without its rule; ``boot`` names the boot of the
+    machine in which that was known, "" for one that is not known.
     """
 
     source: str
     alert: str
     subject: str
-    stage: Stage
     since: float
     known: float
     held: float
     unknown: float
-    severity: Severity
     summary: str
     remedy: str
-    evidence: Mapping[str, Scalar]
     simulated: bool
     boot: str
+    stage: Stage
+    severity: Severity
+    evidence: Mapping[str, Scalar]
+
+    def validate(self) -> None:
+        """Raise ValueError where no alert can be like this."""
+        if self.stage is Stage.INACTIVE:
+            raise ValueError("an alert that is not active")
+        if min(self.held, self.unknown) < 0:
+            raise ValueError("a negative number of seconds")
 
     @property
     def tombstone(self) -> AlertRule:
-        """What stands for the rule where there is none any more."""
+        """The rule of an alert that has none any more."""
         words = self.summary.replace("{", "{{").replace("}", "}}")
         return AlertRule(self.alert, self.severity, "", words, self.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecords:
+    """The active alerts of all sources: those that would be missed most come first."""
+
+    version: Literal[1]
+    alerts: tuple[AlertRecord, ...]
+
+    def validate(self) -> None:
+        """Raise ValueError where an alert is there twice."""
+        if len({(each.source, each.alert, each.subject) for each in self.alerts}) < len(self.alerts):
+            raise ValueError("it has an alert twice")
+
+    def halved(self) -> AlertRecords:
+        """Return the half of the records that would be missed most."""
+        return AlertRecords(1, self.alerts[: len(self.alerts) // 2])
+
+
+def to_records(alerts: Iterable[AlertRecord]) -> AlertRecords:
+    """Return ``alerts`` in their order, without the evidence that no file can hold."""
+    order = sorted(alerts, key=lambda each: (each.stage is Stage.PENDING, -each.severity, each.since))
+    return AlertRecords(1, tuple(replace(each, evidence=_finite(each.evidence)) for each in order))
+
+
+def _finite(evidence: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    wild = [name for name, value in evidence.items() if isinstance(value, float) and not isfinite(value)]
+    return {**evidence, **dict.fromkeys(wild)} if wild else evidence
 
 
 def to_record(
@@ -57,7 +93,7 @@ def to_record(
     simulated: bool,
     boot: str,
 ) -> AlertRecord:
-    """Return ``alert`` as it is kept at monotonic second ``now`` in ``boot``; ``wall`` is Unix time at 0."""
+    """Return the record of ``alert`` at monotonic second ``now`` in ``boot``; ``wall`` is Unix time at 0."""
     earlier = alert.restored is not None and not alert.restored.same_boot
     return AlertRecord(
         source=source,
@@ -78,31 +114,31 @@ def to_record(
     )
 
 
-def restore(kept: AlertRecord, now: float, time: float, boot: str) -> Alert:
-    """Return ``kept`` as it stands in ``boot`` at monotonic second ``now``, which is Unix second ``time``.
+def restore(record: AlertRecord, now: float, time: float, boot: str) -> Alert:
+    """Return the alert of ``record`` in ``boot`` at monotonic second ``now``, which is Unix second ``time``.
 
     Where the clock was set back meanwhile no time has passed.
     """
-    known = now - max(0.0, time - kept.known)
+    known = now - max(0.0, time - record.known)
     return Alert(
-        stage=kept.stage,
-        since=min(known, now - max(0.0, time - kept.since)),
+        stage=record.stage,
+        since=min(known, now - max(0.0, time - record.since)),
         at=now,
         known=known,
         condition=Status.UNKNOWN,
-        evidence=kept.evidence,
-        held=kept.held,
-        restored=Restored(now - kept.unknown, known, kept.boot == boot != "", kept.simulated),
+        evidence=record.evidence,
+        held=record.held,
+        restored=Restored(now - record.unknown, known, record.boot == boot != "", record.simulated),
     )
 
 
 def too_old(alert: Alert, rule: AlertRule, now: float) -> bool:
-    """Return whether nobody knew about a revived ``alert`` for so long that it is no longer the same."""
+    """Return whether nobody knew about a restored ``alert`` for so long that it is no longer the same."""
     return now - alert.known > max(_AWAY, rule.stale_after)
 
 
 def fits(rule: AlertRule | None, evidence: Mapping[str, Scalar]) -> bool:
-    """Return whether ``rule`` is there and can speak of ``evidence``, which another version may have kept."""
+    """Return whether ``rule`` is there and fits ``evidence``, which another version may have written."""
     try:
         return rule is not None and bool(rule.say(evidence))
     except (LookupError, ValueError, TypeError):

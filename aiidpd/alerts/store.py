@@ -1,34 +1,36 @@
-"""Keeps what stands over a restart of the daemon: ``kill -9`` included, and never at the loop's expense."""
+"""Persists active alerts across restarts, SIGKILL included. Writes in a thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
 
-from aiidpd.alerts.codec import decode, encode
-from aiidpd.alerts.record import AlertRecord
+from aiidpd.alerts.record import AlertRecord, AlertRecords, to_records
 from aiidpd.alerts.state import Change
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Severity
-from aiidpd.platform.statefile import JsonFile
+from aiidpd.platform.statefile import StateFile
 
 CODE: Final = "alert_state"
-_GRAVE = frozenset({Change.FIRING, Change.RESOLVED, Change.EXPIRED})  # what must not be told a second time
+_GRAVE = frozenset(
+    {Change.FIRING, Change.RESOLVED, Change.EXPIRED}
+)  # published once, and not again after a restart
 _SOON = 5.0  # seconds: a condition that comes and goes is not worth a write each time
 _EVERY = 60.0  # seconds: how long ago an alert was last known may be off by that after a kill
 
 
 class AlertStore:
-    """Writes the alerts that stand into ``file``, and reads there what stood before.
+    """The active alerts in ``file``.
 
-    A beginning or an end is written at once, anything else within 5 s, and what stands once a minute so that
-    its age is known. A file that can't be read is set aside and nothing stood: a finding says so until the
-    next write. Reading blocks; it is done here, once.
+    A beginning or an end is written at once, anything else within 5 s, and active alerts once a minute so
+    that their age is known. A file that can't be read is set aside and no alert was active: a condition says
+    so until the next write. Reading blocks; it is done here, once.
     """
 
-    def __init__(self, file: JsonFile, clock: Clock, health: Conditions, *, boot: str = "") -> None:
+    def __init__(
+        self, file: StateFile[AlertRecords], clock: Clock, health: Conditions, *, boot: str = ""
+    ) -> None:
         self._file = file
         self._clock = clock
         self._health = health
@@ -36,58 +38,48 @@ class AlertStore:
         self._dirty = self._grave = False
         self._saved_at = clock.monotonic()
         self._problem = ""
-        self._unread, self._waiting = "", list[AlertRecord]()
-        try:
-            data = file.read()
-            self._waiting = [] if data is None else list(decode(data))
-        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            self._unread = self._refuse(error)
-            self._dirty = True
-        self._tell()
+        found, unread = file.load_or_set_aside()
+        self._waiting = () if found is None else found.alerts  # of sources that did not begin yet
+        self._unread = f"{unread}; what fired before the restart is not known" if unread else ""
+        self._dirty = bool(unread)
+        self._report()
 
     def take(self, source: str) -> list[AlertRecord]:
-        """Return what stood of ``source``, once."""
+        """Return the alerts of ``source`` from before the restart, once."""
         mine = [each for each in self._waiting if each.source == source]
-        self._waiting = [each for each in self._waiting if each.source != source]
+        self._waiting = tuple(each for each in self._waiting if each.source != source)
         return mine
 
     def note(self, change: Change) -> None:
-        """Take that ``change`` was told."""
+        """Take that ``change`` was published."""
         self._dirty = True
         self._grave = self._grave or change in _GRAVE
 
-    def look(self, standing: Callable[[], list[AlertRecord]]) -> None:
-        """Have written what is ``standing`` where that is due."""
+    def look(self, active: Callable[[], list[AlertRecord]]) -> None:
+        """Have the ``active`` alerts written where that is due."""
         age = self._clock.monotonic() - self._saved_at
         if self._grave or (self._dirty and age >= _SOON):
-            self.save(standing())
+            self.save(active())
         elif age >= _EVERY:
-            alerts = standing()
+            alerts = active()
             if alerts or self._file.problem:
                 self.save(alerts)
-        self._tell()
+        self._report()
 
-    def save(self, standing: list[AlertRecord]) -> None:
-        """Have ``standing`` written in the background."""
+    def save(self, active: list[AlertRecord]) -> None:
+        """Have the ``active`` alerts written in the background, as many as a file holds."""
         self._dirty = self._grave = False
         self._saved_at, self._unread = self._clock.monotonic(), ""
-        self._file.write(encode([*standing, *self._waiting]))
+        records = to_records([*active, *self._waiting])
+        while not self._file.fits(records):
+            records = records.halved()
+        self._file.save_soon(records)
 
     def wait(self, seconds: float) -> None:
         """Wait for a write that is under way, at most ``seconds``."""
         self._file.wait(seconds)
 
-    def _refuse(self, error: Exception) -> str:
-        problem = (
-            f"cannot read {self._file.path}: {describe(error)}; what fired before the restart is not known"
-        )
-        try:
-            self._file.set_aside()
-        except OSError as fault:
-            return f"{problem}, and the file cannot be set aside: {describe(fault)}"
-        return f"{problem}, and the file is kept as {self._file.path.name}.unreadable"
-
-    def _tell(self) -> None:
+    def _report(self) -> None:
         failed = self._file.problem
         problem = f"{failed}; what fires now is forgotten at a restart" if failed else self._unread
         if problem == self._problem:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from aiidpd.alerts import api as alerts_api
 from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.metrics import AlertsCollector
+from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.store import AlertStore
 from aiidpd.api import jobs as jobs_api
 from aiidpd.api.route import Route
@@ -30,7 +31,7 @@ from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Task, WorkerStatus
 from aiidpd.kernel.views import Views
 from aiidpd.platform.boot import current_boot
-from aiidpd.platform.statefile import JsonFile
+from aiidpd.platform.statefile import StateFile
 
 ALERTS: Final = "alerts.json"
 
@@ -59,7 +60,8 @@ class Assembly:
         self._specs = specs
         self._jobs = JobBook(clock)
         boot_id = current_boot()
-        store = AlertStore(JsonFile(state_directory / ALERTS), clock, conditions, boot=boot_id)
+        records = StateFile(state_directory / ALERTS, AlertRecords)
+        store = AlertStore(records, clock, conditions, boot=boot_id)
         self._alerts = AlertManager(clock, bus, conditions, store)
         messages, views = Messages(clock), Views()
         self.components = {

@@ -1,9 +1,9 @@
-"""The command ``aiidpd restore-gpus``: puts GPUs back without the daemon, for whatever ended it.
+"""The command ``aiidpd restore-gpus``: restores GPUs without the daemon, whatever ended it.
 
-And it lets the containers go on that were paused for a GPU's sake. systemd runs it after each end of the
+And it unpauses the containers that were paused for a GPU's sake. systemd runs it after each end of the
 service (ExecStopPost=): after a clean one there is nothing to do, and that is found without touching the
-driver or the Docker Engine. It needs no valid configuration: what it needs is in the leases, and where they
-are is read from what is left of the configuration.
+driver or the Docker Engine. It needs no valid configuration: what it needs is in the restore journals, and
+where those are is read from what is left of the configuration.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ import anyio
 
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
 from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
-from aiidpd.components.containers.pause.journal import JournalUnusable as PausesUnusable
-from aiidpd.components.containers.pause.restore import put_back
+from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.client import NvmlLibrary
-from aiidpd.components.thermal.governor.journal import NAME, JournalEntry, JournalUnusable, RestoreJournal
+from aiidpd.components.thermal.governor.journal import NAME, JournalEntry, RestoreJournal
 from aiidpd.components.thermal.governor.restore import default_outcome, restore
 from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.config.load import load
@@ -30,6 +29,7 @@ from aiidpd.config.model import Settings
 from aiidpd.config.salvage import salvage
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.platform.lock import StateLock
+from aiidpd.platform.statefile import StateUnreadable
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -39,7 +39,7 @@ _ENGINE_WITHIN = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What of the configuration restoring needs: where the leases are, and what they may not say themselves.
+    """What of the configuration restoring needs: where the journals are, and what they may not say.
 
     ``broken`` is what is wrong with the configuration, empty where nothing is.
     """
@@ -57,12 +57,12 @@ def restore_gpus(
     state_directory: Path | None = None,
     to_default: bool = False,
 ) -> int:
-    """Restore what the leases name; return the exit code: 0 nothing is left, 1 something is.
+    """Restore what the journals name; return the exit code: 0 nothing is left, 1 something is.
 
-    GPUs get their limits and clocks back, and containers that were paused go on, side by side: what holds up
-    one does not hold up the other. The leases are in ``state_directory``, else where the configuration says;
-    one that can't be used is told, and no reason not to restore. With ``to_default`` every GPU gets its
-    default power limit and unlocked clocks, whatever the lease says.
+    GPUs get their limits and clocks back, and paused containers are unpaused, side by side: what holds up
+    one does not hold up the other. The journals are in ``state_directory``, else where the configuration
+    says; a configuration that can't be used is reported, and no reason not to restore. With ``to_default``
+    every GPU gets its default power limit and unlocked clocks, whatever the journal says.
 
     Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the state folder can't be used or a daemon
     runs on it: that one restores by itself.
@@ -71,7 +71,7 @@ def restore_gpus(
     gpus, pauses = RestoreJournal(means.state / NAME), PauseJournal(means.state / PAUSES)
     codes: list[int] = []
 
-    async def restore_gpus_of_lease() -> None:
+    async def restore_journaled() -> None:
         codes.append(await gpus_back(gpus, means.gpu_call_timeout, _say, to_default=to_default))
 
     async def containers_back() -> None:
@@ -80,7 +80,7 @@ def restore_gpus(
     async def run() -> None:
         async with anyio.create_task_group() as group:
             if to_default or gpus.path.exists():
-                group.start_soon(restore_gpus_of_lease)
+                group.start_soon(restore_journaled)
             if pauses.path.exists():
                 group.start_soon(containers_back)
 
@@ -130,48 +130,48 @@ async def _containers(path: Path, configured: EngineAddress) -> int:
         address = said if said and said.socket.exists() else configured
         timeout = min(address.call_timeout, _ENGINE_WITHIN / 2)
         engine = DockerRuntime(address.socket, call_timeout=timeout)
-        lease = PauseJournal(path, said or configured)
-        return DONE if await put_back(engine, lease, within=_ENGINE_WITHIN, say=_say) else FAILED
-    except PausesUnusable as error:
+        journal = PauseJournal(path, said or configured)
+        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, say=_say) else FAILED
+    except StateUnreadable as error:
         _say(str(error))
         return FAILED
 
 
 async def gpus_back(
-    lease: RestoreJournal, call_timeout: float, say: Callable[[str], None], *, to_default: bool = False
+    journal: RestoreJournal, call_timeout: float, say: Callable[[str], None], *, to_default: bool = False
 ) -> int:
-    """Put back the GPUs of ``lease``, and tell it line by line; return the exit code.
+    """Restore the GPUs of ``journal``, and say so line by line; return the exit code.
 
-    A call to the driver may take ``call_timeout`` seconds, unless the lease says how long.
+    A call to the driver may take ``call_timeout`` seconds, unless the journal says how long.
     """
     found: JournalEntry | None = None
     try:
-        found = lease.read()
-        lease.call_timeout = found.call_timeout
-    except JournalUnusable as error:
+        found = journal.read()
+        journal.call_timeout = found.call_timeout
+    except StateUnreadable as error:
         if not to_default:
             say(str(error))
             return FAILED
-    library = NvmlLibrary(call_timeout=lease.call_timeout or call_timeout, start_timeout=_START_WITHIN)
+    library = NvmlLibrary(call_timeout=journal.call_timeout or call_timeout, start_timeout=_START_WITHIN)
     try:
         if to_default or found is None:
-            return await _to_default(lease, library, say)
-        return await _from(lease, found, library, say)
+            return await _to_default(journal, library, say)
+        return await _from(journal, found, library, say)
     except OSError as error:
-        say(f"cannot write {lease.path}: {error.strerror or error}")
+        say(f"cannot write {journal.path}: {error.strerror or error}")
         return FAILED
     finally:
         await library.aclose()
 
 
 async def _from(
-    file: RestoreJournal, lease: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
+    journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
 ) -> int:
-    if file.stale(lease):
+    if journal.stale(entry):
         say("the lease is from before the machine was booted: the driver has forgotten what was set")
-        file.write({})
+        journal.write({})
         return DONE
-    left = {uuid: gpu for uuid, gpu in lease.gpus.items() if not gpu.simulated}
+    left = {uuid: gpu for uuid, gpu in entry.gpus.items() if not gpu.simulated}
     for outcome in await restore(library, left) if left else ():
         who = f"GPU {outcome.baseline.index} ({outcome.baseline.name})"
         if outcome.restored:
@@ -180,11 +180,11 @@ async def _from(
         else:
             remedy = f"; {outcome.remedy}" if outcome.remedy else ""
             say(f"cannot restore {who}: {outcome.problem}{remedy}")
-    file.write(left)
+    journal.write(left)
     return FAILED if left else DONE
 
 
-async def _to_default(file: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
+async def _to_default(journal: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
     failed = False
     try:
         uuids = [gpu.uuid for gpu in (await library.read()).gpus]
@@ -201,7 +201,7 @@ async def _to_default(file: RestoreJournal, library: GpuLibrary, say: Callable[[
         say(str(error))
         return FAILED
     if not failed:
-        file.write({})
+        journal.write({})
     return FAILED if failed else DONE
 
 

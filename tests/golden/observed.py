@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiidpd import __version__
-from aiidpd.components.thermal.forecast.baseline_file import encode
+from aiidpd.components.thermal.forecast.baseline import Baselines, to_baselines
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
+from aiidpd.platform.statefile import StateFile
 from tests.golden.golden import as_text
 from tests.golden.simulated import BEGAN, simulated
 
@@ -80,7 +81,8 @@ async def observe(folder: Path, kept: Path) -> Observed:
     clean = steady(folder)
     documents: dict[str, Any] = {}
     (folder / "state").mkdir()
-    (folder / "state" / "gpu-baselines.json").write_bytes(encode(LEARNT))  # what takes days to learn
+    baselines = StateFile(folder / "state" / "gpu-baselines.json", Baselines, indent=1)
+    baselines.save(to_baselines(LEARNT))  # it takes days to learn them
     async with simulated(folder) as daemon:
         await daemon.advance(SECONDS)
         metrics = await daemon.metrics()

@@ -6,14 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
-from aiidpd.alerts import codec as alerts
+from aiidpd.alerts.record import AlertRecords
 from aiidpd.components.containers.pause.journal import PauseJournal
-from aiidpd.components.thermal.energy import state as energy
-from aiidpd.components.thermal.forecast import baseline_file as baselines
+from aiidpd.components.thermal.energy.state import EnergyState, gpus_of, to_state
+from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.governor.journal import RestoreJournal
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.events import Severity
 from aiidpd.platform.boot import current_boot
+from aiidpd.platform.statefile import StateFile
 from tests.golden.golden import as_text, equals_golden
 from tests.golden.observed import BOOT, ENDED, LEARNT, steady
 from tests.golden.simulated import BEGAN, CONFIG, simulated
@@ -27,20 +28,34 @@ def same(path: Path, written: bytes) -> None:
     assert clean(written.decode()) == clean(path.read_bytes().decode())
 
 
-def test_the_alerts_are_read_and_written_back(state: Path) -> None:
-    found = alerts.decode((state / "alerts.json").read_bytes())
-    assert {each.alert for each in found} == {"GpuTemperatureWarning", "GpuTemperatureCritical"}
-    same(state / "alerts.json", alerts.encode(found))
+def read_energy(state: Path) -> EnergyState:
+    found = StateFile(state / "energy.json", EnergyState).load()
+    assert found is not None
+    return found
 
 
-def test_the_account_of_energy_is_read_and_written_back(state: Path) -> None:
-    data = (state / "energy.json").read_bytes()
-    time = json.loads(data)["saved_at"]
-    found = energy.decode(data, time, 1000.0)
-    assert [gpu.uuid for gpu in found.gpus] == ["GPU-SIMULATED-0", "GPU-SIMULATED-1"]
+def read_alerts(state: Path) -> AlertRecords:
+    found = StateFile(state / "alerts.json", AlertRecords).load()
+    assert found is not None
+    return found
+
+
+def test_the_alerts_are_read_and_written_back(state: Path, tmp_path: Path) -> None:
+    found = read_alerts(state)
+    assert {each.alert for each in found.alerts} == {"GpuTemperatureWarning", "GpuTemperatureCritical"}
+    StateFile(tmp_path / "alerts.json", AlertRecords).save(found)
+    same(state / "alerts.json", (tmp_path / "alerts.json").read_bytes())
+
+
+def test_the_account_of_energy_is_read_and_written_back(state: Path, tmp_path: Path) -> None:
+    found = read_energy(state)
+    gpus = gpus_of(found, time=found.saved_at, now=1000.0)
+    assert [gpu.uuid for gpu in gpus] == ["GPU-SIMULATED-0", "GPU-SIMULATED-1"]
     assert found.shares
-    written = json.loads(energy.encode(found.since, found.gpus, found.shares, time, 1000.0))
-    before = json.loads(data)
+    again = to_state(found.since, gpus, found.shares, time=found.saved_at, now=1000.0)
+    StateFile(tmp_path / "energy.json", EnergyState).save(again)
+    written = json.loads((tmp_path / "energy.json").read_bytes())
+    before = json.loads((state / "energy.json").read_bytes())
     for gpu in (*written["gpus"], *before["gpus"]):
         # Of this process: which second its clock showed, and the power just then.
         for name in ("at", "counter_at", "power"):
@@ -50,11 +65,13 @@ def test_the_account_of_energy_is_read_and_written_back(state: Path) -> None:
     assert written == before
 
 
-def test_the_baselines_are_read_and_written_back(state: Path) -> None:
-    data = (state / "gpu-baselines.json").read_bytes()
-    found = baselines.decode(data)
-    assert found == LEARNT
-    assert baselines.encode(found) == data
+def test_the_baselines_are_read_and_written_back(state: Path, tmp_path: Path) -> None:
+    name = "gpu-baselines.json"
+    found = StateFile(state / name, Baselines).load()
+    assert found is not None
+    assert from_baselines(found) == LEARNT
+    StateFile(tmp_path / name, Baselines, indent=1).save(to_baselines(from_baselines(found)))
+    assert (tmp_path / name).read_bytes() == (state / name).read_bytes()
 
 
 def test_the_lease_of_the_governor_is_read_and_written_back(state: Path, tmp_path: Path) -> None:
@@ -92,13 +109,8 @@ async def test_a_daemon_goes_on_where_the_last_one_was_killed(state: Path, tmp_p
     for name in ("alerts.json", "governor.lease.json"):  # it is the same boot
         file = tmp_path / "state" / name
         file.write_text(file.read_text().replace(BOOT, current_boot()))
-    alerted = {
-        (each.alert, each.subject): each.since for each in alerts.decode((state / "alerts.json").read_bytes())
-    }
-    spent = {
-        gpu.uuid: gpu.meter.joules
-        for gpu in energy.decode((state / "energy.json").read_bytes(), ENDED, 0.0).gpus
-    }
+    alerted = {(each.alert, each.subject): each.since for each in read_alerts(state).alerts}
+    spent = {gpu.uuid: gpu.meter.joules for gpu in read_energy(state).gpus}
     # New simulated cards are cool: by these limits what was too hot still is.
     config = CONFIG.replace("= 55", "= 30").replace("= 62", "= 35")
     async with simulated(tmp_path, ENDED + AWAY, config) as daemon:

@@ -28,7 +28,7 @@ from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
 from aiidpd.components.containers.pause.memory import PauseMemory
-from aiidpd.components.containers.pause.restore import put_back
+from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
@@ -117,7 +117,7 @@ class Lane:
     async def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
         engine = DockerRuntime(self.docker, call_timeout=PATIENCE)
-        await put_back(engine, PauseJournal(self.lease), within=PATIENCE, say=lambda _: None)
+        await unpause_all(engine, PauseJournal(self.lease), within=PATIENCE, say=lambda _: None)
 
     def start(self, *, asked: bool) -> int:
         names = (self.victim, self.bystander)

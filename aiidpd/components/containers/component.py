@@ -77,7 +77,7 @@ class ContainersComponent:
     def _pauser(self) -> PauseController:
         settings, context = self._settings(), self._context
         runtime = self._runtime()
-        teller = PausePublisher(
+        publisher = PausePublisher(
             self._pauses, context.bus, context.conditions, context.clock, simulated=runtime.simulated
         )
         return PauseController(
@@ -86,7 +86,7 @@ class ContainersComponent:
                 context.state_directory / PAUSES, EngineAddress(settings.socket, settings.call_timeout)
             ),
             memory=self._pauses,
-            teller=teller,
+            teller=publisher,
             clock=context.clock,
             policy=PausePolicy(longest=settings.longest_pause, rest=settings.rest_between_pauses),
         )

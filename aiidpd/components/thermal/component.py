@@ -14,7 +14,7 @@ from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyWatch
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.metrics import EnergyCollector
 from aiidpd.components.thermal.energy.sources import Sources
-from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
+from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.governor.controller import GovernorController
@@ -42,6 +42,7 @@ from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Task
+from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "thermal"
 INCIDENTS: Final = "incidents"
@@ -68,7 +69,8 @@ class ThermalComponent:
         self._maintenance = DriverMaintenance(clock)
         self._xids = XidLedger()
         self._tally = Tally()
-        self._alerts = EvaluatorMemory(self._forecasts, BaselineFile(state / BASELINES))
+        baselines = StateFile(state / BASELINES, Baselines, indent=1)
+        self._alerts = EvaluatorMemory(self._forecasts, baselines)
         sources = Sources(context.views)
         self._store = IncidentStore(state / INCIDENTS)
         self._follow_settings()

@@ -10,7 +10,7 @@ import anyio.to_thread
 from aiidpd.components.containers.pause import answers
 from aiidpd.components.containers.pause.decide import step
 from aiidpd.components.containers.pause.events import PausePublisher
-from aiidpd.components.containers.pause.journal import JournalUnusable, PauseJournal
+from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import (
     Effect,
@@ -27,6 +27,7 @@ from aiidpd.contracts.messages import BackOffRequested
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.task import Heartbeat
+from aiidpd.platform.statefile import StateUnreadable
 
 _LOOK_EVERY = 1.0  # seconds, while something is paused or asked for
 _NEVER = 3600.0
@@ -37,13 +38,13 @@ _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that 
 class PauseController:
     """Works through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
 
-    ``memory`` outlives it. However :meth:`run` ends, what it paused goes on, or is in ``lease``.
+    ``memory`` outlives it. However :meth:`run` ends, what it paused runs again or is in ``journal``.
     """
 
     def __init__(
         self,
         engine: ContainerRuntime,
-        lease: PauseJournal,
+        journal: PauseJournal,
         *,
         memory: PauseMemory,
         teller: PausePublisher,
@@ -51,13 +52,13 @@ class PauseController:
         policy: PausePolicy | None = None,
     ) -> None:
         self._engine = engine
-        self._lease = lease
+        self._journal = journal
         self._memory = memory
-        self._teller = teller
+        self._publisher = teller
         self._clock = clock
         self._policy = policy or PausePolicy()
         self._resumed = False
-        self._written: frozenset[Pause] | None = None  # what the lease names; None: that is not known
+        self._written: frozenset[Pause] | None = None  # what the journal names; None: that is not known
 
     @property
     def simulated(self) -> bool:
@@ -79,13 +80,13 @@ class PauseController:
                 await self._unpause_all("aiidpd ends, or works by a new configuration")
                 await self._engine.aclose()
 
-    async def put_back(self) -> bool:
-        """Have what the lease names go on, and nothing else; return whether all of it does.
+    async def unpause_all(self) -> bool:
+        """Unpause what the journal names, and nothing else; return whether all of it runs.
 
-        Bounded by ``closing`` of the policy. Raises :class:`JournalUnusable`.
+        Bounded by ``closing`` of the policy. Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
         """
         try:
-            self._take_over(await anyio.to_thread.run_sync(self._lease.read))
+            self._take_over(await anyio.to_thread.run_sync(self._journal.read))
             return await self._unpause_all("")
         finally:
             await self._engine.aclose()
@@ -103,24 +104,24 @@ class PauseController:
         """Take over what an earlier run left; nothing is paused before that is known."""
         while not self._resumed:
             try:
-                left = await anyio.to_thread.run_sync(self._lease.read, abandon_on_cancel=True)
+                left = await anyio.to_thread.run_sync(self._journal.read, abandon_on_cancel=True)
                 self._take_over(left)
-            except JournalUnusable as error:
-                self._teller.lease_failed(str(self._lease.path), error.reason, error.remedy)
+            except StateUnreadable as error:
+                self._publisher.journal_failed(str(self._journal.path), error.reason, error.remedy)
                 await heartbeat.idle(anyio.Event(), self._policy.retry)
-        self._teller.lease_works(str(self._lease.path))
+        self._publisher.journal_works(str(self._journal.path))
 
     def _take_over(self, left: tuple[Pause, ...]) -> None:
         # What is made up has ended with the process that did.
         real = [pause for pause in left if not pause.simulated]
         if real and self._engine.simulated:
-            raise self._lease.unusable(
+            raise self._journal.unreadable(
                 'it names containers of a Docker Engine, and containers.engine is "simulated"'
             )
         now = self._clock.monotonic()
         self._memory.state = answers.resumed(self._memory.state, real, now, self._policy)
         self._written, self._resumed = frozenset(left), True
-        self._teller.show()
+        self._publisher.show()
 
     async def _pass(self) -> None:
         self._memory.receive()
@@ -139,12 +140,12 @@ class PauseController:
             self._memory.state, look, self._requests(), now, self._policy, closing=closing
         )
         await self._do(effects)
-        self._teller.show()
+        self._publisher.show()
 
     async def _do(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             if isinstance(effect, Report):
-                self._teller.say(effect)
+                self._publisher.say(effect)
         begun = [effect.held for effect in effects if isinstance(effect, StartPause)]
         if not await self._write():
             for held in begun:
@@ -173,7 +174,7 @@ class PauseController:
             self._failed(identity, str(error))
         else:
             self._memory.state, said = answers.paused(self._memory.state, identity, ours=ours)
-            self._tell(said)
+            self._publish(said)
 
     async def _unpause(self, held: Held) -> None:
         identity = held.pause.id
@@ -184,16 +185,16 @@ class PauseController:
         else:
             now = self._clock.monotonic()
             self._memory.state, said = answers.unpaused(self._memory.state, identity, now, self._policy)
-            self._tell(said)
+            self._publish(said)
 
     def _failed(self, identity: str, problem: str) -> None:
         now = self._clock.monotonic()
         self._memory.state, said = answers.failed(self._memory.state, identity, problem, now, self._policy)
-        self._tell(said)
+        self._publish(said)
 
-    def _tell(self, said: tuple[Report, ...]) -> None:
+    def _publish(self, said: tuple[Report, ...]) -> None:
         for each in said:
-            self._teller.say(each)
+            self._publisher.say(each)
 
     async def _readings(self) -> Mapping[str, ContainerReading | None]:
         """Return what the engine says of what is held; whatever it does not say is left out."""
@@ -217,26 +218,26 @@ class PauseController:
         try:
             snapshot = await self._engine.containers()
         except Unavailable:
-            return Observed()  # the worker's own readings tell of it
+            return Observed()  # the worker's own readings report it
         unread: dict[str, ContainerReading | None] = {name: None for _, name in snapshot.unreadable}
         named = unread | {reading.name: reading for reading in snapshot.containers}
         return Observed(named=named, simulated=self._engine.simulated)
 
     async def _write(self) -> bool:
-        """Have the lease name all that is held; return whether it does."""
+        """Have the journal name all that is paused; return whether it does."""
         wanted = frozenset(held.pause for held in self._memory.state.held.values())
         if wanted == self._written:
             return True
         before, self._written = self._written, None
         try:
-            write = self._lease.writing(sorted(wanted, key=lambda pause: pause.name))
+            write = self._journal.writing(sorted(wanted, key=lambda pause: pause.name))
             await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
         except OSError as error:
             self._written = before
-            self._teller.cannot_write(str(self._lease.path), error)
+            self._publisher.cannot_write(str(self._journal.path), error)
             return False
         self._written = wanted
-        self._teller.lease_works(str(self._lease.path))
+        self._publisher.journal_works(str(self._journal.path))
         return True
 
     def _until_next(self) -> float:

@@ -1,4 +1,4 @@
-"""The events and findings of pauses, in words that a person can act on."""
+"""The events and conditions of pauses, in words that a person can act on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEASE_FINDING: Final = "container_pause_lease"
 
 
 class PausePublisher:
-    """Publishes what happens to pauses, keeps findings of those that hold, and counts them in ``memory``."""
+    """Publishes what happens to pauses, reports those that hold, and counts them in ``memory``."""
 
     def __init__(
         self, memory: PauseMemory, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
@@ -37,7 +37,7 @@ class PausePublisher:
         self._simulated = simulated
 
     def say(self, said: Report) -> None:
-        """Tell of one thing that happened."""
+        """Publish one thing that happened."""
         pause, tally = said.pause, self._memory.tally
         match said.word:
             case Outcome.PAUSED:
@@ -67,7 +67,7 @@ class PausePublisher:
                 self._publish(UNPAUSE_FAILED, pause, reason, Severity.ERROR)
 
     def show(self) -> None:
-        """Have one finding for each pause that holds, and no other."""
+        """Set one condition for each pause that holds, and no other."""
         held = {each.pause.name: each for each in self._memory.state.held.values() if each.seen}
         stuck = {name: each for name, each in held.items() if each.troubled}
         for finding in self._health.findings():
@@ -95,8 +95,8 @@ class PausePublisher:
                 announce=False,
             )
 
-    def lease_failed(self, path: str, reason: str, remedy: str) -> None:
-        """Tell that nothing is paused any more, since the lease can't be used."""
+    def journal_failed(self, path: str, reason: str, remedy: str) -> None:
+        """Report that nothing is paused any more, since the journal can't be used."""
         self._health.report(
             LEASE_FINDING,
             path,
@@ -106,12 +106,12 @@ class PausePublisher:
         )
 
     def cannot_write(self, path: str, error: OSError) -> None:
-        """Tell that the lease can't be written."""
+        """Report that the journal can't be written."""
         remedy = "see that the disk has room and that daemon.state_directory can be written to"
-        self.lease_failed(path, f"cannot write {path}: {describe(error)}", remedy)
+        self.journal_failed(path, f"cannot write {path}: {describe(error)}", remedy)
 
-    def lease_works(self, path: str) -> None:
-        """Withdraw what the two above told."""
+    def journal_works(self, path: str) -> None:
+        """Clear what the two above reported."""
         self._health.clear(LEASE_FINDING, path)
 
     def _time(self, held: Held) -> str:
@@ -126,7 +126,7 @@ class PausePublisher:
         severity: Severity = Severity.INFO,
         **evidence: Scalar,
     ) -> None:
-        told: dict[str, Scalar] = {"id": pause.id[:12], "gpu": pause.gpu, "by": "aiidpd", **evidence}
+        about: dict[str, Scalar] = {"id": pause.id[:12], "gpu": pause.gpu, "by": "aiidpd", **evidence}
         event = Event(
             time=self._clock.time(),
             source=SOURCE,
@@ -134,7 +134,7 @@ class PausePublisher:
             reason=reason,
             subject=pause.name,
             severity=severity,
-            evidence=told,
+            evidence=about,
             simulated=self._simulated,
         )
         self._bus.publish(event)

@@ -1,124 +1,106 @@
-"""The pauses of ours that may still hold, on disk: so that every container goes on whatever becomes of us."""
+"""The restore journal of pauses: those of ours that may still hold, on disk, so that each can be undone."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal
 
 from aiidpd.components.containers.pause.state import Pause
-from aiidpd.kernel.errors import AiidpdError, describe
-from aiidpd.platform.lease import JournalStore, duration
+from aiidpd.platform.statefile import StateFile, StateUnreadable, call_seconds
 
 NAME: Final = "pauses.lease.json"
-_VERSION = 1
-
-
-class JournalUnusable(AiidpdError):
-    """There is a lease, and it can't be read or makes no sense: which containers we paused is not known."""
+REMEDY: Final = (
+    "see with `docker ps --filter status=paused` what is paused, let it go on with `docker unpause NAME`, "
+    "and remove the file"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """How the Docker Engine is reached: its ``socket``, and how many seconds a call may take."""
+    """The way to the Docker Engine: its ``socket``, and how many seconds a call may take."""
 
     socket: Path
     call_timeout: float
 
 
-class PauseJournal:
-    """The lease at ``path``. :meth:`read` blocks on the disk, and so does what :meth:`writing` returns.
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """An :class:`EngineAddress` as it is written down."""
 
-    ``engine`` is written down with the pauses: what letting them go on needs of the configuration.
+    socket: str
+    call_timeout: float
+
+    def validate(self) -> None:
+        """Raise ValueError where it leads nowhere."""
+        if not self.socket.startswith("/") or "\0" in self.socket or call_seconds(self.call_timeout) is None:
+            raise ValueError("it is no way to an engine")
+
+
+@dataclass(frozen=True, slots=True)
+class PausesEntry:
+    """The pauses that may hold; by whom and when it was written down (Unix), for people.
+
+    ``engine`` is None where the journal does not say, as those of earlier versions: then the configuration
+    does.
+    """
+
+    version: Literal[1]
+    pid: int | None = field(metadata={"advisory": True})
+    written_at: float | None = field(metadata={"advisory": True})
+    pauses: tuple[Pause, ...]
+    engine: EngineEntry | None = field(default=None, metadata={"advisory": True})
+
+    def validate(self) -> None:
+        """Raise ValueError where a pause names no container."""
+        if not all(pause.id for pause in self.pauses):
+            raise ValueError("an id must not be empty")
+
+
+class PauseJournal:
+    """The journal at ``path``. :meth:`read` blocks on the disk, and so does what :meth:`writing` returns.
+
+    ``engine`` is written down with the pauses: what undoing them needs of the configuration.
     """
 
     def __init__(self, path: Path, engine: EngineAddress | None = None) -> None:
         self.path = path
-        self._engine = engine
-        self._store = JournalStore(path)
+        self._engine = None if engine is None else EngineEntry(str(engine.socket), engine.call_timeout)
+        # Root may write it, by `aiidpd restore-gpus`, and the daemon has to read it then.
+        self._file = StateFile(path, PausesEntry, remedy=REMEDY, indent=1, mode=0o644)
 
     def read(self) -> tuple[Pause, ...]:
-        """Return the pauses that it names, none where there is no file. Raises :class:`JournalUnusable`."""
-        return self._read()[0]
+        """Return the pauses that it names, none where there is no file.
+
+        Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
+        """
+        entry = self._file.load()
+        return () if entry is None else entry.pauses
 
     def read_engine(self) -> EngineAddress | None:
-        """Return the engine that was asked to pause, None where the lease does not say.
+        """Return the engine that was asked to pause, None where the journal does not say.
 
-        Those of earlier versions do not. Raises :class:`JournalUnusable`.
+        Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
         """
-        return self._read()[1]
-
-    def _read(self) -> tuple[tuple[Pause, ...], EngineAddress | None]:
-        try:
-            content = self._store.read()
-            return ((), None) if content is None else _decode(content)
-        except OSError as error:
-            raise self.unusable(error.strerror or str(error)) from error
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise self.unusable(describe(error)) from error
+        entry = self._file.load()
+        if entry is None or entry.engine is None:
+            return None
+        return EngineAddress(Path(entry.engine.socket), entry.engine.call_timeout)
 
     def writing(self, pauses: Iterable[Pause]) -> Callable[[], None]:
-        """Return what a thread is to carry out, so that the lease names ``pauses``.
+        """Return what a thread is to carry out, so that the journal names ``pauses``.
 
         It is on the disk when that returns; it raises :class:`OSError`. One that is overtaken by one that was
         asked for later does nothing.
         """
-        named = [asdict(pause) for pause in pauses]
+        named = tuple(pauses)
         if not named:
-            return self._store.writing(None)
-        content: dict[str, Any] = {
-            "version": _VERSION,
-            "pid": os.getpid(),
-            "written_at": round(time.time(), 3),
-            "pauses": named,
-        }
-        if self._engine is not None:
-            engine = self._engine
-            content["engine"] = {"socket": str(engine.socket), "call_timeout": engine.call_timeout}
-        return self._store.writing(json.dumps(content, indent=1).encode() + b"\n")
+            return self._file.saving(None)
+        return self._file.saving(PausesEntry(1, os.getpid(), round(time.time(), 3), named, self._engine))
 
-    def unusable(self, reason: str) -> JournalUnusable:
-        """Return the error that says why the lease can't be used, and the way out."""
-        return JournalUnusable(
-            "use",
-            str(self.path),
-            reason=reason,
-            remedy="see with `docker ps --filter status=paused` what is paused, let it go on with "
-            "`docker unpause NAME`, and remove the file",
-        )
-
-
-def _decode(content: bytes) -> tuple[tuple[Pause, ...], EngineAddress | None]:
-    lease = json.loads(content)
-    if lease["version"] != _VERSION:
-        raise ValueError(f"it has version {lease['version']!r}, not {_VERSION}")
-    return tuple(_pause(pause) for pause in lease["pauses"]), _engine(lease.get("engine"))
-
-
-def _engine(engine: object) -> EngineAddress | None:
-    """Return the address that ``engine`` is, None where it makes no sense: then the configuration says."""
-    if not isinstance(engine, dict):
-        return None
-    socket, timeout = engine.get("socket"), duration(engine.get("call_timeout"))
-    if not isinstance(socket, str) or not socket.startswith("/") or "\0" in socket or timeout is None:
-        return None
-    return EngineAddress(Path(socket), timeout)
-
-
-def _pause(pause: dict[str, Any]) -> Pause:
-    texts = {key: pause[key] for key in ("id", "name", "gpu", "reason")}
-    for key, text in texts.items():
-        if not isinstance(text, str):
-            raise TypeError(f"{key} is {text!r} where text belongs")
-    flags = {key: pause[key] for key in ("simulated", "lost")}
-    if not texts["id"] or not all(isinstance(flag, bool) for flag in flags.values()):
-        raise ValueError("an id must not be empty; simulated and lost must be true or false")
-    started_at = float(pause["started_at"])
-    if not math.isfinite(started_at):
-        raise ValueError(f"no container started at {started_at}")
-    return Pause(**texts, started_at=started_at, **flags)
+    def unreadable(self, reason: str) -> StateUnreadable:
+        """Return the error that says why the journal is of no use, and the way out."""
+        return self._file.unreadable(reason)

@@ -1,4 +1,4 @@
-"""Lets go on what a lease names, without a daemon."""
+"""Unpauses what a restore journal names, without a daemon."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from aiidpd.kernel.inbox import Inbox
 _DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
 
 
-async def put_back(
-    engine: ContainerRuntime, lease: PauseJournal, *, within: float, say: Callable[[str], None]
+async def unpause_all(
+    engine: ContainerRuntime, journal: PauseJournal, *, within: float, say: Callable[[str], None]
 ) -> bool:
-    """Have the containers of ``lease`` go on within seconds, and close ``engine``; return whether all do.
+    """Unpause the containers of ``journal`` in ``within`` seconds, close ``engine``; return whether all run.
 
-    What happens is told through ``say``, a line each. What does not go on stays in the lease. Raises
-    :class:`~aiidpd.components.containers.pause.journal.JournalUnusable`.
+    What happens goes to ``say``, a line each. Those that can't be unpaused stay in the journal. Raises
+    :class:`~aiidpd.platform.statefile.StateUnreadable`.
     """
     clock, bus = SystemClock(), EventBus()
 
-    def tell(event: Event) -> None:
+    def show(event: Event) -> None:
         say(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
 
-    bus.attach(events=tell)
+    bus.attach(events=show)
     memory = PauseMemory(clock, Inbox(1))
-    teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=engine.simulated)
+    publisher = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=engine.simulated)
     policy = PausePolicy(doubt=_DOUBT, closing=within)
-    controller = PauseController(engine, lease, memory=memory, teller=teller, clock=clock, policy=policy)
-    return await controller.put_back()
+    controller = PauseController(engine, journal, memory=memory, teller=publisher, clock=clock, policy=policy)
+    return await controller.unpause_all()

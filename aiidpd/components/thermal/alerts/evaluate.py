@@ -13,7 +13,7 @@ from aiidpd.components.thermal.alerts.presence import PresenceMemory, absent, pr
 from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.alerts.throttling import ThrottleMemory, throttle
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
-from aiidpd.components.thermal.forecast.baseline import Baselines
+from aiidpd.components.thermal.forecast.baseline import Bands
 from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.signals.checked import CheckedGpu
@@ -43,7 +43,7 @@ class Memory:
     presence: PresenceMemory = field(default_factory=PresenceMemory)
     xids: xid.XidMemory = field(default_factory=xid.XidMemory)
     gpus: Mapping[str, GpuMemory] = field(default_factory=lambda: MappingProxyType({}))
-    baselines: Mapping[str, Baselines] = field(default_factory=lambda: MappingProxyType({}))
+    baselines: Mapping[str, Bands] = field(default_factory=lambda: MappingProxyType({}))
     simulated: bool | None = None
 
 
@@ -108,8 +108,8 @@ def _look(
 
 
 def _look_at(
-    before: GpuMemory, known: Baselines, seen: CheckedGpu, policies: Policies
-) -> tuple[GpuMemory, Baselines, list[Observation], Forecast]:
+    before: GpuMemory, known: Bands, seen: CheckedGpu, policies: Policies
+) -> tuple[GpuMemory, Bands, list[Observation], Forecast]:
     sensor, seen, about_sensor = validate(before.sensor, seen, policies.alarms)
     warm, about_heat = heat(before.heat, seen, policies.alarms)
     throttled, about_throttling = throttle(before.throttle, seen, policies.alarms)

@@ -1,4 +1,4 @@
-"""The thermal worker's alerts and foresight: looks at each reading, tells the board, keeps what must last."""
+"""The thermal worker's alerts and forecasts: evaluates each reading, and saves the baselines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from aiidpd.alerts.manager import AlertClient
 from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
 from aiidpd.components.thermal.alerts.restored import remembered, vanished
-from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
+from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.xid import XidEvent
@@ -17,30 +17,50 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.platform.statefile import StateFile
 
 _SAVE_EVERY = 600.0  # seconds: as much may be lost of what is learnt over days
 
 
 @dataclass(slots=True)
 class EvaluatorMemory:
-    """What outlives the worker: made once, handed to each watch in turn."""
+    """The memory that outlives the worker: made once, handed to each evaluator in turn.
+
+    ``unread`` is why the baselines of ``file`` could not be read, until it is written anew; ``reported`` is
+    the problem that was published last.
+    """
 
     foreseen: Latest[tuple[Forecast, ...]]
-    file: BaselineFile
+    file: StateFile[Baselines]
     memory: Memory = field(default_factory=Memory)
     loaded: bool = False
     saved_at: float = 0.0
-    told: str = ""
+    unread: str = ""
+    reported: str = ""
+
+    @property
+    def problem(self) -> str:
+        """The last failure of the file, as a sentence; empty where there was none."""
+        failed = self.file.problem
+        return f"{failed}; what was learnt ends with the daemon" if failed else self.unread
+
+    def load(self) -> None:
+        """Take over the baselines that the last daemon left. Blocks."""
+        self.loaded = True
+        found, unread = self.file.load_or_set_aside()
+        self.unread = f"{unread}; baselines are learnt anew" if unread else ""
+        if found is not None:
+            self.memory = replace(self.memory, baselines=from_baselines(found))
 
 
 class AlertEvaluator:
-    """Made with each worker, from the configuration as it then is. It neither blocks nor waits."""
+    """Evaluates the alert rules on each snapshot. One per run of the worker."""
 
     def __init__(
         self, policies: Policies, memory: EvaluatorMemory, *, feed: AlertClient, bus: EventBus, clock: Clock
     ) -> None:
         self._policies = policies
-        self._kept = memory
+        self._memory = memory
         self._feed = feed
         self._bus = bus
         self._clock = clock
@@ -50,44 +70,45 @@ class AlertEvaluator:
 
     def observe(self, snapshot: GpuSnapshot, now: float) -> None:
         """Take ``snapshot``, read just now, at ``now`` in monotonic seconds."""
-        kept = self._kept
-        if not kept.loaded:
-            kept.loaded, kept.saved_at = True, now
-            kept.memory = replace(kept.memory, baselines=kept.file.read())
-        kept.memory, observed, foreseen = look(kept.memory, snapshot, now, self._policies)
-        kept.foreseen.put(foreseen)
+        mine = self._memory
+        if not mine.loaded:
+            mine.saved_at = now
+            mine.load()
+        mine.memory, observed, foreseen = look(mine.memory, snapshot, now, self._policies)
+        mine.foreseen.put(foreseen)
         self._feed.observe(observed, simulated=snapshot.simulated)
-        gone = vanished(self._feed.restored, snapshot, kept.memory)
+        gone = vanished(self._feed.restored, snapshot, mine.memory)
         if gone:
             self._feed.withdraw(gone, "the driver no longer lists that GPU")
-        if now - kept.saved_at >= _SAVE_EVERY:
+        if now - mine.saved_at >= _SAVE_EVERY:
             self.save()
-        if kept.file.problem != kept.told:
-            kept.told = kept.file.problem
-            if kept.told:
+        if mine.problem != mine.reported:
+            mine.reported = mine.problem
+            if mine.reported:
                 event = Event(
                     self._clock.time(),
                     "thermal",
                     "gpu.baselines_failed",
-                    kept.told,
+                    mine.reported,
                     severity=Severity.WARNING,
                 )
                 self._bus.publish(event)
 
     def missing(self, error: Unavailable, xids: Iterable[XidEvent], *, simulated: bool) -> None:
         """Take that nothing could be read, and the Xid events that were caught all the same."""
-        kept = self._kept
-        kept.foreseen.clear()
-        kept.memory, observed = miss(kept.memory, error, xids, self._clock.monotonic(), self._policies)
+        mine = self._memory
+        mine.foreseen.clear()
+        mine.memory, observed = miss(mine.memory, error, xids, self._clock.monotonic(), self._policies)
         self._feed.observe(observed, simulated=simulated)
 
     def rest(self) -> None:
-        """Take that nobody looks now, on purpose: nothing is known of any alert."""
-        self._kept.foreseen.clear()
+        """Take that nothing is read now, on purpose: nothing is known of any alert."""
+        self._memory.foreseen.clear()
         self._feed.observe(())
 
     def save(self) -> None:
         """Have what was learnt written, in the background."""
-        self._kept.saved_at = self._clock.monotonic()
-        if self._kept.loaded and self._kept.memory.simulated is False:
-            self._kept.file.write(self._kept.memory.baselines)
+        self._memory.saved_at = self._clock.monotonic()
+        if self._memory.loaded and self._memory.memory.simulated is False:
+            self._memory.unread = ""
+            self._memory.file.save_soon(to_baselines(self._memory.memory.baselines))

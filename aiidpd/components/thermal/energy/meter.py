@@ -1,4 +1,4 @@
-"""Keeps the account of energy: takes every snapshot, and carries its sums over restarts."""
+"""The account of energy: takes every snapshot, and carries its sums over restarts."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from aiidpd.components.thermal.energy.counter import (
 )
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy
-from aiidpd.components.thermal.energy.state import GpuEnergy, decode, encode
+from aiidpd.components.thermal.energy.state import EnergyState, GpuEnergy, gpus_of, to_state
 from aiidpd.components.thermal.energy.token_meter import TokenMeter
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.task import Heartbeat
-from aiidpd.platform.atomic import write_atomic
+from aiidpd.platform.statefile import StateFile
 
 SOURCE: Final = "thermal"
 _LONGEST_GAP = 10.0  # seconds
@@ -66,7 +66,7 @@ class EnergyMeter:
         generations: Callable[[], Iterable[Generation]] = tuple,
         counts: Callable[[], Iterable[TokenCount]] = tuple,
     ) -> None:
-        self._path = path
+        self._file = StateFile(path, EnergyState)
         self._bus = bus
         self._clock = clock
         self._names = names
@@ -117,18 +117,18 @@ class EnergyMeter:
             while True:
                 await heartbeat.idle(anyio.Event(), _SAVE_EVERY)
                 try:
-                    await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
+                    await anyio.to_thread.run_sync(self._saving(), abandon_on_cancel=True)
                 except OSError as error:
                     if not failed:
                         self._complain(
-                            f"cannot write {self._path}: {error}; the sums of now end with the daemon"
+                            f"cannot write {self._file.path}: {error}; the sums of now end with the daemon"
                         )
                     failed = True
                 else:
                     failed = False
         finally:
             with anyio.move_on_after(_SAVE_WITHIN, shield=True), suppress(OSError):
-                await anyio.to_thread.run_sync(self._write, self._encoded(), abandon_on_cancel=True)
+                await anyio.to_thread.run_sync(self._saving(), abandon_on_cancel=True)
 
     def _begin_anew(self) -> None:
         self._since = self._clock.time()
@@ -145,7 +145,7 @@ class EnergyMeter:
         elapsed = now - (now if known.meter.at is None else known.meter.at)
         meter, joules = advance(known.meter, reading, now, longest_gap=_LONGEST_GAP)
         if meter.unknown > known.meter.unknown and known.meter.method is not None:
-            self._tokens.interrupt()  # a card that never tells is left out; one that fell silent is not
+            self._tokens.interrupt()  # a card that never reports is left out; one that fell silent is not
         self._gpus[reading.uuid] = GpuEnergy(reading.uuid, reading.index, reading.name, meter, simulated)
         # Who held it over a long gap is not known, although the card counted on.
         processes = None if elapsed > _LONGEST_GAP else reading.processes
@@ -157,22 +157,15 @@ class EnergyMeter:
             Event(self._clock.time(), SOURCE, "gpu.energy_not_kept", reason, severity=Severity.WARNING)
         )
 
-    def _encoded(self) -> bytes:
-        return encode(
-            self._since, self._gpus.values(), self._shares, self._clock.time(), self._clock.monotonic()
-        )
-
-    def _write(self, data: bytes) -> None:
-        write_atomic(self._path, data, mode=0o640)
+    def _saving(self) -> Callable[[], None]:
+        time, now = self._clock.time(), self._clock.monotonic()
+        return self._file.saving(to_state(self._since, self._gpus.values(), self._shares, time=time, now=now))
 
     def _load(self) -> str:
         """Take over what the last daemon left; return why that could not be, or nothing."""
-        try:
-            kept = decode(self._path.read_bytes(), self._clock.time(), self._clock.monotonic())
-        except FileNotFoundError:
-            return ""
-        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            return f"cannot read {self._path} ({error}); the account of energy begins anew"
-        self._since, self._shares = kept.since, kept.shares
-        self._gpus = {gpu.uuid: gpu for gpu in kept.gpus}
-        return ""
+        state, problem = self._file.load_or_set_aside()
+        if state is not None:
+            self._since, self._shares = state.since, state.shares
+            gpus = gpus_of(state, time=self._clock.time(), now=self._clock.monotonic())
+            self._gpus = {gpu.uuid: gpu for gpu in gpus}
+        return f"{problem}; the account of energy begins anew" if problem else ""

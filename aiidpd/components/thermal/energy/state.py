@@ -1,18 +1,14 @@
-"""The account of energy as it stands on the disk between two daemons (pure)."""
+"""The account of energy, as it is and as it outlives the daemon (pure)."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Literal
 
-from aiidpd.components.thermal.energy.attribution import Share, Shares, Sharing
+from aiidpd.components.thermal.energy.attribution import Share, Shares
 from aiidpd.components.thermal.energy.counter import EnergyCounter
-
-FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,79 +23,73 @@ class GpuEnergy:
 
 
 @dataclass(frozen=True, slots=True)
-class EnergyState:
-    """What is kept; ``since`` is when the account began, in Unix seconds."""
+class GpuEnergyRecord(GpuEnergy):
+    """An account that was saved ``age`` seconds after its last reading.
 
-    since: float
-    gpus: tuple[GpuEnergy, ...]
-    shares: Shares
-
-
-def encode(since: float, gpus: Iterable[GpuEnergy], shares: Shares, time: float, now: float) -> bytes:
-    """Return the document, saved at ``time`` (Unix seconds) and ``now`` (monotonic seconds)."""
-    # Monotonic seconds mean nothing to the next process: what it needs is how old a sum is.
-    document = {
-        "format": FORMAT,
-        "since": since,
-        "saved_at": time,
-        "gpus": [
-            asdict(gpu)
-            | {
-                "age": now - (gpu.meter.at or now),
-                "counter_age": now - (gpu.meter.counter_at if gpu.meter.counter is not None else now),
-            }
-            for gpu in gpus
-        ],
-        "shares": {name: asdict(share) for name, share in shares.items()},
-    }
-    return json.dumps(document, allow_nan=False).encode()
-
-
-def decode(data: bytes, time: float, now: float) -> EnergyState:
-    """Return what :func:`encode` was given, in this process's seconds.
-
-    Raises :class:`ValueError`, :class:`TypeError`, :class:`LookupError` or :class:`AttributeError` for what
-    is no such document.
+    ``counter_age`` is how long ago the card's counter was last believed. The monotonic seconds in ``meter``
+    mean nothing to another process, and neither does the power just then.
     """
-    document: Mapping[str, Any] = json.loads(data)
-    if document["format"] != FORMAT:
-        raise ValueError(f"its format is {document['format']!r}, not {FORMAT}")
-    away = max(0.0, time - float(document["saved_at"]))
+
+    age: float
+    counter_age: float
+
+    def validate(self) -> None:
+        """Raise ValueError where a sum is negative."""
+        meter = self.meter
+        sums = (
+            meter.counted,
+            meter.integrated,
+            meter.unknown,
+            meter.resets,
+            meter.bridged,
+            meter.counter or 0,
+        )
+        if min(sums) < 0:
+            raise ValueError("a sum of energy must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyState:
+    """The whole account, which began at ``since`` and was saved at ``saved_at``, both in Unix seconds."""
+
+    version: Literal[1] = field(metadata={"key": "format"})
+    since: float
+    saved_at: float
+    gpus: tuple[GpuEnergyRecord, ...]
+    shares: Mapping[str, Share]
+
+
+def to_state(
+    since: float, gpus: Iterable[GpuEnergy], shares: Shares, *, time: float, now: float
+) -> EnergyState:
+    """Return the account as it is saved at ``time`` (Unix seconds) and ``now`` (monotonic seconds)."""
     return EnergyState(
-        float(document["since"]),
-        tuple(_gpu(gpu, now - away) for gpu in document["gpus"]),
-        MappingProxyType(
-            {
-                str(name): Share(
-                    float(share["joules"]),
-                    float(share["certain"]),
-                    float(share["possible"]),
-                    Sharing(share["shared"]),
-                )
-                for name, share in document["shares"].items()
-            }
-        ),
+        1, since, time, tuple(_to_record(gpu, now) for gpu in gpus), MappingProxyType(dict(shares))
     )
 
 
-def _gpu(gpu: Mapping[str, Any], saved: float) -> GpuEnergy:
-    numbers = {
-        each.name: gpu["meter"][each.name]
-        for each in fields(EnergyCounter)
-        if each.name not in ("power", "at", "counter_at")
-    }
-    meter = replace(
-        EnergyCounter(**{name: _number(value) for name, value in numbers.items()}),  # type: ignore[arg-type]
-        at=saved - float(gpu["age"]),
-        counter_at=saved - float(gpu["counter_age"]),
+def gpus_of(state: EnergyState, *, time: float, now: float) -> tuple[GpuEnergy, ...]:
+    """Return the accounts in ``state`` in this process's monotonic seconds: ``now``, at Unix second ``time``.
+
+    Where the clock was set back meanwhile no time has passed.
+    """
+    saved = now - max(0.0, time - state.saved_at)
+    return tuple(_from_record(gpu, saved) for gpu in state.gpus)
+
+
+def _to_record(gpu: GpuEnergy, now: float) -> GpuEnergyRecord:
+    meter = gpu.meter
+    return GpuEnergyRecord(
+        uuid=gpu.uuid,
+        index=gpu.index,
+        name=gpu.name,
+        meter=meter,
+        simulated=gpu.simulated,
+        age=now - (meter.at or now),
+        counter_age=now - (meter.counter_at if meter.counter is not None else now),
     )
-    meter = replace(meter, resets=int(meter.resets))
-    return GpuEnergy(str(gpu["uuid"]), int(gpu["index"]), str(gpu["name"]), meter, bool(gpu["simulated"]))
 
 
-def _number(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{value!r} where a sum belongs")
-    return float(value)
+def _from_record(gpu: GpuEnergyRecord, saved: float) -> GpuEnergy:
+    meter = replace(gpu.meter, power=None, at=saved - gpu.age, counter_at=saved - gpu.counter_age)
+    return GpuEnergy(gpu.uuid, gpu.index, gpu.name, meter, gpu.simulated)

@@ -1,11 +1,11 @@
-"""What is usual for a GPU, learnt while it was new to us (pure)."""
+"""The usual behaviour of a GPU, learnt while it was new to us (pure)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation, expect
 
@@ -16,6 +16,7 @@ _BETTER = 0.95  # of what is expected: the card was cleaned; nearer is within th
 _COOLING = "cooling"
 _COOLING_BANDS = 5  # of fan speed: a card is soon through them
 _COOLS = 0.001  # degrees a second: less is noise
+_MOST: Final = 1e12  # of anything that is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,59 @@ class LearningPolicy:
     falls: float = 7 * 86400.0
 
 
-Baselines: TypeAlias = Mapping[str, Baseline]
-"""What is known of one GPU for good: its bands by name."""
+Bands: TypeAlias = Mapping[str, Baseline]
+"""The baselines of one GPU, by the names of their bands of fan speed."""
+
+Figures: TypeAlias = tuple[float, float, float, float, float, float, float]
+"""A baseline as it is written down: an operation, field by field, and its seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baselines:
+    """The baselines of all GPUs, by UUID and band, as they outlive the daemon."""
+
+    version: Literal[2]
+    gpus: Mapping[str, Mapping[str, Figures]]
+
+    def validate(self) -> None:
+        """Raise ValueError where no card can have been like this."""
+        for bands in self.gpus.values():
+            for figures in bands.values():
+                rise, power, fan, reference_power, reference_fan, _, seconds = figures
+                low = min(power, fan, reference_power, reference_fan, seconds)
+                if low < 0 or rise <= 0 or not all(abs(each) < _MOST for each in figures):
+                    raise ValueError(f"{figures} are no baseline")
+
+
+def to_baselines(gpus: Mapping[str, Bands]) -> Baselines:
+    """Return ``gpus`` as they are written down."""
+    return Baselines(
+        2,
+        {
+            uuid: {name: (*_figures(base.usual), base.seconds) for name, base in bands.items()}
+            for uuid, bands in gpus.items()
+            if bands
+        },
+    )
+
+
+def from_baselines(baselines: Baselines) -> Mapping[str, Bands]:
+    """Return the bands of each GPU that ``baselines`` has written down."""
+    return {
+        uuid: {name: Baseline(Operation(*figures[:-1]), figures[-1]) for name, figures in bands.items()}
+        for uuid, bands in baselines.gpus.items()
+    }
+
+
+def _figures(usual: Operation) -> tuple[float, float, float, float, float, float]:
+    return (
+        usual.rise,
+        usual.power,
+        usual.fan,
+        usual.reference_power,
+        usual.reference_fan,
+        usual.rate,
+    )
 
 
 def band(source: str, fan: float) -> str:
@@ -47,7 +99,7 @@ def band(source: str, fan: float) -> str:
     return f"{source}/{int(fan * _BANDS + _ROUNDING):02d}"
 
 
-def learnt(known: Baselines, source: str, policy: LearningPolicy) -> tuple[Baseline, ...]:
+def learnt(known: Bands, source: str, policy: LearningPolicy) -> tuple[Baseline, ...]:
     """Return the baselines that count among those for references from ``source``."""
     prefix = f"{source}/"
     return tuple(
@@ -56,8 +108,8 @@ def learnt(known: Baselines, source: str, policy: LearningPolicy) -> tuple[Basel
 
 
 def learn(
-    known: Baselines, source: str, seen: Operation, elapsed: float, policy: LearningPolicy
-) -> tuple[Baselines, float | None]:
+    known: Bands, source: str, seen: Operation, elapsed: float, policy: LearningPolicy
+) -> tuple[Bands, float | None]:
     """Return the baselines after ``elapsed`` seconds in ``seen``, and the rise that was expected before."""
     expected = expect(learnt(known, source, policy), seen, cools(known, policy))
     if not elapsed:
@@ -75,7 +127,7 @@ def learn(
     return _moved(known, source, 1 + (ratio - 1) * share), expected
 
 
-def learn_cooling(known: Baselines, seen: Operation, elapsed: float, policy: LearningPolicy) -> Baselines:
+def learn_cooling(known: Bands, seen: Operation, elapsed: float, policy: LearningPolicy) -> Bands:
     """Return the baselines after the card cooled for ``elapsed`` seconds as ``seen``."""
     name = f"{_COOLING}/{int(seen.fan * _COOLING_BANDS):02d}"
     own = known.get(name)
@@ -84,7 +136,7 @@ def learn_cooling(known: Baselines, seen: Operation, elapsed: float, policy: Lea
     return MappingProxyType({**known, name: _with(own, seen, elapsed)})
 
 
-def cools(known: Baselines, policy: LearningPolicy) -> tuple[Baseline, ...]:
+def cools(known: Bands, policy: LearningPolicy) -> tuple[Baseline, ...]:
     """Return how the card cools, by bands of fan speed: those that were seen often enough."""
     return tuple(
         base
@@ -93,7 +145,7 @@ def cools(known: Baselines, policy: LearningPolicy) -> tuple[Baseline, ...]:
     )
 
 
-def is_young(known: Baselines, policy: LearningPolicy) -> bool:
+def is_young(known: Bands, policy: LearningPolicy) -> bool:
     """Return whether the card is new to us."""
     settled = (base.seconds for name, base in known.items() if not name.startswith(f"{_COOLING}/"))
     return sum(settled) < policy.young
@@ -115,7 +167,7 @@ def _with(own: Baseline | None, seen: Operation, elapsed: float) -> Baseline:
     return Baseline(usual, own.seconds + elapsed)
 
 
-def _moved(known: Baselines, source: str, factor: float) -> Baselines:
+def _moved(known: Bands, source: str, factor: float) -> Bands:
     """Return ``known`` with all that is usual of ``source`` changed by ``factor``."""
     moved = {}
     for name, base in known.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from aiidpd.components.thermal.forecast.baseline import (
-    Baselines,
+    Bands,
     LearningPolicy,
     learn,
     learn_cooling,
@@ -77,8 +77,8 @@ class Forecast:
 
 
 def forecast(
-    course: GpuCourse, known: Baselines, look: CheckedGpu, policy: ForecastPolicy
-) -> tuple[GpuCourse, Baselines, Forecast]:
+    course: GpuCourse, known: Bands, look: CheckedGpu, policy: ForecastPolicy
+) -> tuple[GpuCourse, Bands, Forecast]:
     """Return what is remembered after ``look``, what is known for good, and what is foreseen."""
     reading, temperature = look.reading, look.temperature
     if temperature is None:
@@ -99,13 +99,13 @@ def forecast(
 
 def _measure(
     course: GpuCourse,
-    known: Baselines,
+    known: Bands,
     look: CheckedGpu,
     foresight: Forecast,
     policy: ForecastPolicy,
     *,
     fresh: bool,
-) -> tuple[GpuCourse, Baselines, Forecast]:
+) -> tuple[GpuCourse, Bands, Forecast]:
     settling, learning = policy.settling, policy.learning
     reference, source, error = course.idle, _IDLE, 0.0
     if reference is None or look.now - reference.at > settling.reference_age:

@@ -1,11 +1,13 @@
-"""Carries out what the governor decides, and never sets anything that it could not put back."""
+"""The governor at work: carries out what it decides, and never sets anything that it could not restore."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import anyio
+import anyio.to_thread
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import NO_ANSWER, GpuFault
@@ -13,7 +15,6 @@ from aiidpd.components.thermal.governor.asking import BackOffRequester
 from aiidpd.components.thermal.governor.decide import step
 from aiidpd.components.thermal.governor.events import GovernorPublisher
 from aiidpd.components.thermal.governor.journal import Baseline, RestoreJournal
-from aiidpd.components.thermal.governor.leasing import JournalWriter
 from aiidpd.components.thermal.governor.refusals import NO_LEASE, refused
 from aiidpd.components.thermal.governor.restore import restore
 from aiidpd.components.thermal.governor.state import (
@@ -34,14 +35,83 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from aiidpd.platform.statefile import StateUnreadable
 
 _APPLY_WITHIN = 2.0
+_NOTHING: Mapping[str, Baseline] = MappingProxyType({})
+
+
+class JournalWriter:
+    """The restore journal of one run, in memory as on the disk.
+
+    ``gpus`` is what ``file`` names, or may name where a write was cut short.
+    """
+
+    def __init__(self, file: RestoreJournal, publisher: GovernorPublisher) -> None:
+        self._file = file
+        self._publisher = publisher
+        self.known = False
+        self.gpus: Mapping[str, Baseline] = _NOTHING
+
+    async def read(self) -> bool:
+        """Read what an earlier run left, but for what ended without us; return whether that is known now."""
+        try:
+            found = await anyio.to_thread.run_sync(self._file.read, abandon_on_cancel=True)
+        except StateUnreadable as error:
+            self._publisher.journal_unreadable(self._file.path, error)
+            return False
+        self.gpus, self.known = dict(found.gpus), True
+        if found.gpus and self._file.stale(found):
+            why = "the machine was booted since, and the driver has forgotten what was set"
+            await self._forget(frozenset(found.gpus), why)
+        simulated = frozenset(uuid for uuid, gpu in self.gpus.items() if gpu.simulated)
+        if simulated:
+            await self._forget(simulated, "it was simulated, and ended with its process")
+        return True
+
+    async def _forget(self, uuids: frozenset[str], why: str) -> None:
+        before = self.gpus
+        if await self.drop(uuids):
+            for uuid in sorted(uuids):
+                self._publisher.void(uuid, before[uuid], why)
+
+    async def take(self, uuid: str, baseline: Baseline) -> bool:
+        """Have the journal name ``uuid`` with ``baseline``; return whether it does, and publish if not."""
+        if self.gpus.get(uuid) == baseline:
+            return True
+        return await self._write({**self.gpus, uuid: baseline})
+
+    async def drop(self, uuids: frozenset[str]) -> bool:
+        """Have the journal name none of ``uuids``; return whether that is so, and publish where it is not."""
+        return await self._write({uuid: gpu for uuid, gpu in self.gpus.items() if uuid not in uuids})
+
+    async def rebase(self, uuid: str, watts: float) -> None:
+        """Make ``watts`` the baseline of a GPU that the journal names."""
+        named = self.gpus.get(uuid)
+        if named is not None:
+            await self._write({**self.gpus, uuid: replace(named, power_limit_watts=watts)})
+
+    async def _write(self, gpus: Mapping[str, Baseline]) -> bool:
+        before, written = self.gpus, False
+        write = self._file.writing(gpus)
+        try:
+            await anyio.to_thread.run_sync(write, abandon_on_cancel=True)
+            written = True
+        except OSError as error:
+            gpus, written = before, True
+            self._publisher.cannot_write(self._file.path, error)
+            return False
+        finally:
+            # Where nobody waited for the end it may be either.
+            self.gpus = gpus if written else {**before, **gpus}
+        self._publisher.journal_works(self._file.path)
+        return True
 
 
 class GovernorController:
     """Governs the GPUs of ``library``, for one run of the worker.
 
-    :meth:`act` is called after each reading, :meth:`restore` before the library is closed or let go.
+    :meth:`act` is called after each reading, :meth:`restore` before the library is closed or released.
     ``containers`` are named in the ask to back off.
     """
 
@@ -49,7 +119,7 @@ class GovernorController:
         self,
         library: GpuLibrary,
         policy: GovernorPolicy,
-        lease: RestoreJournal,
+        journal: RestoreJournal,
         *,
         latest: Latest[GovernanceView],
         tally: Tally,
@@ -63,16 +133,16 @@ class GovernorController:
         self._policy = policy
         self._latest = latest
         self._clock = clock
-        self._teller = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
-        self._requester = BackOffRequester(self._teller, messages, clock, containers)
-        self._lease = JournalWriter(lease, self._teller)
+        self._publisher = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
+        self._requester = BackOffRequester(self._publisher, messages, clock, containers)
+        self._journal = JournalWriter(journal, self._publisher)
         self._state = GovernorState()
-        self._left: frozenset[str] = frozenset()  # in the lease from before this run, not restored yet
+        self._left: frozenset[str] = frozenset()  # in the journal from before this run, not restored yet
         self._retry_at = 0.0
         self._acting = False
 
     async def act(self, snapshot: GpuSnapshot) -> None:
-        """Judge ``snapshot``, read just now, and set what follows; bounded in time."""
+        """Decide on ``snapshot``, read just now, and set what follows; bounded in time."""
         self._acting = True
         if not await self._reconciled():
             return
@@ -85,7 +155,7 @@ class GovernorController:
         self._show()
 
     async def restore(self) -> None:
-        """Put every GPU back; what can't be put back stays in the lease. Bounded by the library's bounds.
+        """Restore every GPU; what can't be restored stays in the journal. Bounded by the library's bounds.
 
         Does nothing where :meth:`act` was not called since the last time.
         """
@@ -94,40 +164,40 @@ class GovernorController:
         self._acting = False
         for uuid in self._requester.active:
             self._requester.end(uuid, "the governor stops")
-        if self._lease.gpus:
-            await self._put_back(self._lease.gpus, "the governor stops")
+        if self._journal.gpus:
+            await self._restore(self._journal.gpus, "the governor stops")
         self._state = GovernorState(permitted=self._state.permitted)
-        self._left = frozenset(self._lease.gpus)
+        self._left = frozenset(self._journal.gpus)
         self._latest.clear()
 
     async def _reconciled(self) -> bool:
-        """Put back what an earlier run left; return whether GPUs may be governed in this pass."""
+        """Restore what an earlier run left; return whether GPUs may be governed in this pass."""
         now = self._clock.monotonic()
-        if self._lease.known and (not self._left or now < self._retry_at):
+        if self._journal.known and (not self._left or now < self._retry_at):
             return True
-        if not self._lease.known and now < self._retry_at:
+        if not self._journal.known and now < self._retry_at:
             return False
         self._retry_at = now + self._policy.retry
-        if not self._lease.known:
-            self._teller.begin()
-            if not await self._lease.read():
+        if not self._journal.known:
+            self._publisher.begin()
+            if not await self._journal.read():
                 return False
-            self._left = frozenset(self._lease.gpus)
+            self._left = frozenset(self._journal.gpus)
         if self._left:
-            leftover = {uuid: gpu for uuid, gpu in self._lease.gpus.items() if uuid in self._left}
-            await self._put_back(leftover, "an earlier run of the daemon left it changed")
-            self._left &= frozenset(self._lease.gpus)
+            leftover = {uuid: gpu for uuid, gpu in self._journal.gpus.items() if uuid in self._left}
+            await self._restore(leftover, "an earlier run of the daemon left it changed")
+            self._left &= frozenset(self._journal.gpus)
             return False  # this pass's snapshot is older than that: no baseline may come from it
         return True
 
-    async def _put_back(self, gpus: Mapping[str, Baseline], why: str) -> None:
+    async def _restore(self, gpus: Mapping[str, Baseline], why: str) -> None:
         outcomes = await restore(self._library, gpus)
-        await self._lease.drop(frozenset(outcome.uuid for outcome in outcomes if outcome.restored))
+        await self._journal.drop(frozenset(outcome.uuid for outcome in outcomes if outcome.restored))
         for outcome in outcomes:
             if outcome.restored:
-                self._teller.restored(outcome.uuid, outcome.baseline, why)
+                self._publisher.restored(outcome.uuid, outcome.baseline, why)
             else:
-                self._teller.not_restored(outcome)
+                self._publisher.not_restored(outcome)
 
     async def _do(self, effect: Effect) -> None:
         match effect:
@@ -143,27 +213,27 @@ class GovernorController:
             case Settled():
                 await self._settled(effect)
             case Yielded():
-                await self._lease.rebase(effect.uuid, effect.watts)
-                self._teller.yielded(effect)
+                await self._journal.rebase(effect.uuid, effect.watts)
+                self._publisher.yielded(effect)
             case Blind():
-                self._teller.blind(effect)
+                self._publisher.blind(effect)
 
     async def _move(self, move: Move) -> None:
-        done = await self._lease_for(move)
+        done = await self._write_down(move)
         for command in move.commands:
             fault = await self._apply(command) if done else GpuFault(move.index, "lease", None, NO_LEASE)
             if fault is not None:
                 await self._refused(move, command, fault)
                 return
-        self._teller.moved(move)
+        self._publisher.moved(move)
 
-    async def _lease_for(self, move: Move) -> bool:
+    async def _write_down(self, move: Move) -> bool:
         """Have the GPU's baseline on the disk before it is changed; return whether it is."""
         if not move.commands:
             return True
         simulated = self._library.simulated
         baseline = Baseline(move.index, move.name, move.baseline_watts, move.clocks_touched, simulated)
-        return await self._lease.take(move.uuid, baseline)
+        return await self._journal.take(move.uuid, baseline)
 
     async def _apply(self, command: Command) -> GpuFault | None:
         # A cancellation waits for the driver's answer: half a call would cost the child, and the restoring
@@ -176,16 +246,16 @@ class GovernorController:
         retry_at = self._clock.monotonic() + self._policy.retry
         self._state, refusal = refused(self._state, move, command, fault, retry_at=retry_at)
         if fault.name == NO_LEASE:
-            return  # a finding tells it already
-        self._teller.refused(move, refusal, self._lease.gpus.get(move.uuid))
-        if not self._state.gpus[move.uuid].touched and move.uuid in self._lease.gpus:
-            await self._lease.drop(frozenset({move.uuid}))
+            return  # a condition says it already
+        self._publisher.refused(move, refusal, self._journal.gpus.get(move.uuid))
+        if not self._state.gpus[move.uuid].touched and move.uuid in self._journal.gpus:
+            await self._journal.drop(frozenset({move.uuid}))
 
     async def _settled(self, settled: Settled) -> None:
-        baseline = self._lease.gpus.get(settled.uuid)
-        # Where it stays in the lease, it is with the limit that it has: to restore it again does no harm.
-        if baseline is not None and await self._lease.drop(frozenset({settled.uuid})):
-            self._teller.restored(settled.uuid, baseline, "it is cool again")
+        baseline = self._journal.gpus.get(settled.uuid)
+        # Where it stays in the journal, it is with the limit that it has: to restore it again does no harm.
+        if baseline is not None and await self._journal.drop(frozenset({settled.uuid})):
+            self._publisher.restored(settled.uuid, baseline, "it is cool again")
 
     def _ask_again(self, *, ours_are: frozenset[str], now: float) -> None:
         for uuid in self._requester.due(now):
@@ -201,4 +271,4 @@ class GovernorController:
             GpuGovernance(held.number, uuid, held.level, max(0, len(held.ladder) - 1), held.rung)
             for uuid, held in self._state.gpus.items()
         )
-        self._latest.put(GovernanceView(mode, gpus, len(self._lease.gpus)))
+        self._latest.put(GovernanceView(mode, gpus, len(self._journal.gpus)))

@@ -1,12 +1,13 @@
-"""The governor's events, findings and counts, in words that a person can act on."""
+"""The governor's events, conditions and counts, in words that a person can act on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.thermal.governor.journal import Baseline, JournalUnusable, RestoreJournal
+from aiidpd.components.thermal.governor.journal import Baseline
 from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import RIGHTS, Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Yielded
@@ -16,6 +17,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.platform.statefile import StateUnreadable
 
 SOURCE: Final = "thermal"
 
@@ -26,7 +28,7 @@ _LEASE = "gpu_governor_lease"
 
 
 class GovernorPublisher:
-    """Publishes what the governor does, reports what keeps it from doing it, and counts in ``tally``."""
+    """Publishes what the governor does, reports what prevents it, and counts in ``tally``."""
 
     def __init__(
         self, tally: Tally, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
@@ -38,13 +40,13 @@ class GovernorPublisher:
         self._simulated = simulated
 
     def begin(self) -> None:
-        """Withdraw what a run before this one found: what still holds is found again."""
+        """Clear what a run before this one reported: what still holds is reported again."""
         for finding in self._health.findings():
             if finding.code in (_DENIED, _BLIND, _LEASE):
                 self._health.clear(finding.code, finding.subject)
 
     def moved(self, move: Move) -> None:
-        """Tell of a step that was carried out, or would have been."""
+        """Publish a step that was carried out, or would have been."""
         evidence: dict[str, Scalar] = {
             "gpu": move.index,
             "level_before": move.before,
@@ -65,7 +67,7 @@ class GovernorPublisher:
         self.publish(kind, move.uuid, reason, evidence, Severity.WARNING if warn else Severity.INFO)
 
     def refused(self, move: Move, refusal: Refused, baseline: Baseline | None) -> None:
-        """Tell of a setting that the driver did not take; ``baseline`` is what the lease has of the GPU."""
+        """Publish a setting that the driver did not take; ``baseline`` is what the journal has of the GPU."""
         fault, uuid = refusal.fault, refusal.uuid
         count(self._tally.refused, refusal.index, uuid)
         evidence: dict[str, Scalar] = {
@@ -85,13 +87,13 @@ class GovernorPublisher:
         self.publish("gpu.governor_refused", uuid, reason, evidence, Severity.WARNING)
 
     def yielded(self, effect: Yielded) -> None:
-        """Tell that somebody else's limit is the baseline now."""
+        """Publish that somebody else's limit is the baseline now."""
         evidence: dict[str, Scalar] = {"gpu": effect.index, "power_limit_watts": effect.watts}
         reason = f"{effect.reason}; that is the baseline now"
         self.publish("gpu.governor_yielded", effect.uuid, reason, evidence, Severity.WARNING)
 
     def blind(self, effect: Blind) -> None:
-        """Tell that a GPU can't be governed, or can again."""
+        """Report that a GPU can't be governed, or can again."""
         if effect.reason:
             reason = f"GPU {effect.index} is not governed: {effect.reason}"
             self._health.report(_BLIND, effect.uuid, severity=Severity.WARNING, reason=reason)
@@ -99,7 +101,7 @@ class GovernorPublisher:
             self._health.clear(_BLIND, effect.uuid)
 
     def restored(self, uuid: str, baseline: Baseline, why: str) -> None:
-        """Tell that a GPU is as it was."""
+        """Publish that a GPU is as it was."""
         self._health.clear(_RESTORE, uuid)
         count(self._tally.restored, baseline.index, uuid)
         evidence: dict[str, Scalar] = {
@@ -111,40 +113,40 @@ class GovernorPublisher:
         self.publish("gpu.governor_restored", uuid, reason, evidence)
 
     def not_restored(self, outcome: Outcome) -> None:
-        """Tell that a GPU is not as it was, and why."""
+        """Report that a GPU is not as it was, and why."""
         baseline = outcome.baseline
         reason = f"GPU {baseline.index} ({baseline.name}) is not back at its baseline: {outcome.problem}"
         remedy = f"{outcome.remedy}; it is tried again" if outcome.remedy else "it is tried again"
         self._health.report(_RESTORE, outcome.uuid, severity=Severity.ERROR, reason=reason, remedy=remedy)
 
     def void(self, uuid: str, baseline: Baseline, why: str) -> None:
-        """Tell that what the lease says of a GPU counts no longer."""
+        """Publish that the journal on a GPU counts no longer."""
         reason = f"the lease on GPU {baseline.index} ({baseline.name}) is void: {why}"
         self.publish("gpu.governor_lease_void", uuid, reason, {"gpu": baseline.index})
 
-    def lease_unusable(self, file: RestoreJournal, error: JournalUnusable) -> None:
-        """Tell that no GPU is governed, since the lease can't be read."""
+    def journal_unreadable(self, path: Path, error: StateUnreadable) -> None:
+        """Report that no GPU is governed, since the journal can't be read."""
         self._health.report(
             _LEASE,
-            file.path.name,
+            path.name,
             severity=Severity.ERROR,
             reason=f"no GPU is governed, since what they were like is not known: {error.reason}",
             remedy=error.remedy,
         )
 
-    def cannot_write(self, file: RestoreJournal, error: OSError) -> None:
-        """Tell that the lease can't be written."""
+    def cannot_write(self, path: Path, error: OSError) -> None:
+        """Report that the journal can't be written."""
         self._health.report(
             _LEASE,
-            file.path.name,
+            path.name,
             severity=Severity.ERROR,
-            reason=f"cannot write {file.path}: {describe(error)}; no GPU is changed without it",
+            reason=f"cannot write {path}: {describe(error)}; no GPU is changed without it",
             remedy="see that the disk has room and that daemon.state_directory can be written to",
         )
 
-    def lease_works(self, file: RestoreJournal) -> None:
-        """Withdraw what the two above reported."""
-        self._health.clear(_LEASE, file.path.name)
+    def journal_works(self, path: Path) -> None:
+        """Clear what the two above reported."""
+        self._health.clear(_LEASE, path.name)
 
     def publish(
         self,

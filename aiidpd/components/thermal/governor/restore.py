@@ -1,4 +1,4 @@
-"""Puts GPUs back to their baselines, and believes it only when a reading shows it."""
+"""Restores GPUs to their baselines, and believes it only when a reading shows it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outcome:
 
 
 async def restore(library: GpuLibrary, gpus: Mapping[str, Baseline]) -> tuple[Outcome, ...]:
-    """Set each of ``gpus`` back to its baseline and read it; one that fails does not keep the others.
+    """Set each of ``gpus`` back to its baseline and read it; one that fails does not hold up the others.
 
     Bounded by what bounds the library's calls. Raises nothing of the driver's.
     """
@@ -58,7 +58,7 @@ async def restore(library: GpuLibrary, gpus: Mapping[str, Baseline]) -> tuple[Ou
 
 
 def _needless(command: Command, fault: GpuFault) -> bool:
-    """Whether clocks need no unlocking, since the card can't lock them."""
+    """Return whether clocks need no unlocking, since the card can't lock them."""
     return not isinstance(command, SetPowerLimit) and fault.name in ABSENT
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
-from aiidpd.components.containers.pause.journal import NAME, EngineAddress, JournalUnusable, PauseJournal
+from aiidpd.components.containers.pause.journal import NAME, EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
-from aiidpd.components.containers.pause.restore import put_back
+from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.containers.pause.state import Pause, PausePolicy
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.containers.simulated import SimulatedRuntime
@@ -32,6 +32,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
+from aiidpd.platform.statefile import StateUnreadable
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
@@ -347,7 +348,7 @@ def test_a_lease_that_does_not_say_it_is_read_as_ever(tmp_path: Path, engine: ob
 def test_a_lease_that_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = tmp_path / NAME
     path.write_text(json.dumps({"version": 1, "pauses": [asdict(LEFT) | wrong]}))
-    with pytest.raises(JournalUnusable):
+    with pytest.raises(StateUnreadable):
         PauseJournal(path).read()
 
 
@@ -379,7 +380,7 @@ async def test_the_command_lets_go_on_what_a_lease_names(house: House) -> None:
     said: list[str] = []
     house.leave(LEFT)
     house.show(state="paused")
-    assert await put_back(house.engine, PauseJournal(house.path), within=PATIENCE, say=said.append)
+    assert await unpause_all(house.engine, PauseJournal(house.path), within=PATIENCE, say=said.append)
     assert house.state() == "running"
     assert not house.path.exists()
     assert len(said) == 1
@@ -391,7 +392,7 @@ async def test_the_command_says_what_it_can_t_let_go_on_and_keeps_the_lease(hous
     house.leave(LEFT)
     house.show(state="paused")
     house.engine.refuses = DOWN
-    assert not await put_back(house.engine, PauseJournal(house.path), within=0.2, say=said.append)
+    assert not await unpause_all(house.engine, PauseJournal(house.path), within=0.2, say=said.append)
     assert "nothing listens" in said[0]
     assert house.lease() == ["vllm"]
 
@@ -405,7 +406,7 @@ async def test_the_command_waits_for_a_call_that_a_killed_daemon_has_left_on_its
 
     async with anyio.create_task_group() as group:
         group.start_soon(late)
-        assert await put_back(house.engine, PauseJournal(house.path), within=PATIENCE, say=lambda _: None)
+        assert await unpause_all(house.engine, PauseJournal(house.path), within=PATIENCE, say=lambda _: None)
     assert house.state() == "running"
 
 

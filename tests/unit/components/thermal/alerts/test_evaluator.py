@@ -9,12 +9,13 @@ import anyio
 import pytest
 
 from aiidpd.alerts.manager import AlertManager
+from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.store import AlertStore
 from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator, EvaluatorMemory
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.forecast.baseline_file import BaselineFile
+from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
@@ -26,7 +27,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
-from aiidpd.platform.statefile import JsonFile
+from aiidpd.platform.statefile import StateFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock, settle
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID
@@ -61,10 +62,10 @@ class House:
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
         health = Conditions(clock, self.bus)
-        keeper = AlertStore(JsonFile(folder / "alerts.json"), clock, health, boot=boot)
+        keeper = AlertStore(StateFile(folder / "alerts.json", AlertRecords), clock, health, boot=boot)
         self.board = AlertManager(clock, self.bus, health, keeper)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
-        self.file = BaselineFile(folder / "baselines.json")
+        self.file = StateFile(folder / "baselines.json", Baselines, indent=1)
         self.memory = EvaluatorMemory(Latest(clock, max_age=3.0), self.file)
 
     def worker(self) -> ThermalWorker:
@@ -197,7 +198,7 @@ async def test_baselines_are_written_every_ten_minutes(house: House) -> None:
         await settle()
         await house.clock.advance(605)
         house.file.wait(PATIENCE)
-        assert house.file.read()
+        assert house.file.load()
         group.cancel_scope.cancel()
     house.file.wait(PATIENCE)
 

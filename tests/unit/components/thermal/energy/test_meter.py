@@ -259,7 +259,7 @@ def inode(path: Path) -> int:
 
 
 async def saved(account: Account) -> None:
-    path = account.meter._path
+    path = account.meter._file.path
     before = inode(path)
     async with anyio.create_task_group() as group:
         group.start_soon(account.meter.run, heartbeat(account.clock))

@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.forecast.baseline import Baselines
-from aiidpd.components.thermal.forecast.baseline_file import BaselineFile, decode, encode
+from aiidpd.components.thermal.alerts.evaluator import EvaluatorMemory
+from aiidpd.components.thermal.forecast.baseline import Bands, Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
+from aiidpd.kernel.latest import Latest
+from aiidpd.platform.statefile import StateFile
+from tests.fakes.clock import FakeClock
 from tests.waiting import PATIENCE
 
 KNOWN = {
@@ -25,58 +27,39 @@ baselines = st.builds(
 )
 
 
+def memory(path: Path) -> EvaluatorMemory:
+    return EvaluatorMemory(Latest(FakeClock(), max_age=1.0), StateFile(path, Baselines, indent=1))
+
+
 @given(st.dictionaries(st.text(), st.dictionaries(st.text(), baselines, min_size=1)))
-def test_what_is_written_is_read(known: dict[str, Baselines]) -> None:
-    assert decode(encode(known)) == known
+def test_what_is_written_down_is_what_was_learnt(known: dict[str, Bands]) -> None:
+    written = to_baselines(known)
+    written.validate()
+    assert from_baselines(written) == known
 
 
-def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
-    file = BaselineFile(tmp_path / "baselines.json")
-    assert file.read() == {}
-    file.write(KNOWN)
-    file.wait(PATIENCE)
-    assert BaselineFile(tmp_path / "baselines.json").read() == KNOWN
-    assert file.problem == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["baselines.json"]
+def test_a_gpu_of_which_nothing_is_known_is_not_written_down() -> None:
+    assert to_baselines({**KNOWN, "GPU-1": {}}) == to_baselines(KNOWN)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"version": 1, "gpus": {}}',
-        b'{"version": 2}',
-        b'{"version": 2, "gpus": []}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [0.1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [0, 1, 1, 1, 1, 1, 1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [NaN, 1, 1, 1, 1, 1, 1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [1, 1, 1, 1, 1, 1, -1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": [1, 1e13, 1, 1, 1, 1, 1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": ["a", 1, 1, 1, 1, 1, 1]}}}',
-        b'{"version": 2, "gpus": {"GPU-0": {"idle/12": 7}}}',
-    ],
-)
-def test_a_file_that_is_damaged_is_nothing_learnt_and_told(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_damaged_is_nothing_learnt_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "baselines.json"
-    path.write_bytes(content)
-    file = BaselineFile(path)
-    assert file.read() == {}
-    assert "learnt anew" in file.problem
+    path.write_bytes(b"{")
+    found = memory(path)
+    found.load()
+    assert found.memory.baselines == {}
+    assert "baselines.json.unreadable; baselines are learnt anew" in found.problem
+    assert (tmp_path / "baselines.json.unreadable").read_bytes() == b"{"
 
 
-def test_a_folder_that_refuses_is_told_and_forgotten_when_it_takes_it(tmp_path: Path) -> None:
+def test_a_folder_that_refuses_is_reported_until_it_takes_it(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
-    file = BaselineFile(folder / "baselines.json")
-    file.write(KNOWN)
-    file.wait(PATIENCE)
-    assert "cannot write" in file.problem
+    found = memory(folder / "baselines.json")
+    found.file.save_soon(to_baselines(KNOWN))
+    found.file.wait(PATIENCE)
+    assert "cannot write" in found.problem
     folder.mkdir()
-    file.write(KNOWN)
-    file.wait(PATIENCE)
-    assert file.problem == ""
+    found.file.save_soon(to_baselines(KNOWN))
+    found.file.wait(PATIENCE)
+    assert found.problem == ""
     assert json.loads((folder / "baselines.json").read_text())["version"] == 2
