@@ -343,6 +343,10 @@ def test_whatever_is_saved_is_loaded(case: Case, data: Any) -> None:
     assert found == value
 
 
+def as_json(document: Any) -> bytes:
+    return json.dumps(document).encode()
+
+
 def nowhere(case: Case, content: bytes, folder: Path) -> None:
     """Fail unless ``content`` is unreadable and stays, and is set aside where that is asked for."""
     file = case.file(folder)
@@ -381,6 +385,15 @@ def nowhere(case: Case, content: bytes, folder: Path) -> None:
 )
 def test_what_is_no_such_file_is_unreadable_and_not_lost(case: Case, content: bytes, tmp_path: Path) -> None:
     nowhere(case, content, tmp_path)
+
+
+@five
+@given(
+    st.binary() | st.recursive(scalars, lambda inside: keyed(inside) | st.lists(inside, **few)).map(as_json)
+)
+def test_no_content_is_more_than_a_value_error(case: Case, content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decoder(case.kind)(parse(content.decode()))
 
 
 @five
