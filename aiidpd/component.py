@@ -16,6 +16,7 @@ from aiidpd.alerts.manager import AlertManager
 from aiidpd.api.route import Route
 from aiidpd.config.fields import Table
 from aiidpd.history.store import History
+from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -44,6 +45,7 @@ class Context:
     views: Views
     jobs: JobBook
     alerts: AlertManager
+    incidents: IncidentRecorder
     history: History
     state_directory: Path
     boot_id: str

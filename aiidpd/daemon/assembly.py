@@ -22,6 +22,9 @@ from aiidpd.config.model import Settings
 from aiidpd.history import api as history_api
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
+from aiidpd.incidents import api as incidents_api
+from aiidpd.incidents.recorder import IncidentRecorder
+from aiidpd.incidents.store import Bounds, IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -34,6 +37,10 @@ from aiidpd.platform.boot import current_boot
 from aiidpd.platform.statefile import StateFile
 
 ALERTS: Final = "alerts.json"
+INCIDENTS: Final = "incidents"
+_DISK: Final = 120.0  # seconds that writing an incident may take before the task counts as hung
+# Scripts filter events by their source, and the events of incidents have had this one since the first.
+_INCIDENT_SOURCE: Final = "thermal"
 
 
 class Assembly:
@@ -63,6 +70,8 @@ class Assembly:
         records = StateFile(state_directory / ALERTS, AlertRecords)
         store = AlertStore(records, clock, conditions, boot=boot_id)
         self._alerts = AlertManager(clock, bus, conditions, store)
+        self._incident_store = IncidentStore(state_directory / INCIDENTS, self._incident_bounds)
+        self._incidents = IncidentRecorder(self._incident_store, bus, clock, source=_INCIDENT_SOURCE)
         messages, views = Messages(clock), Views()
         self.components = {
             spec.name: spec.build(
@@ -75,6 +84,7 @@ class Assembly:
                     views=views,
                     jobs=self._jobs,
                     alerts=self._alerts,
+                    incidents=self._incidents,
                     history=history,
                     state_directory=state_directory,
                     boot_id=boot_id,
@@ -87,8 +97,11 @@ class Assembly:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks of every component, in the order of the list."""
-        return tuple(task for component in self.components.values() for task in component.tasks)
+        """The tasks of every component, in the order of the list, and those of the services."""
+        return (
+            *(task for component in self.components.values() for task in component.tasks),
+            Task(INCIDENTS, lambda: self._incidents, lambda: _DISK),
+        )
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -96,6 +109,7 @@ class Assembly:
         return (
             *history_api.routes(self._history, self._bus),
             *alerts_api.routes(self._alerts.standing),
+            *incidents_api.routes(self._incident_store),
             *(route for component in self.components.values() for route in component.routes),
             *jobs_api.routes(self._jobs),
         )
@@ -120,6 +134,10 @@ class Assembly:
         for component in self.components.values():
             component.close()
         self._alerts.close()
+
+    def _incident_bounds(self) -> Bounds:
+        incidents = self._settings().incidents
+        return Bounds(incidents.keep, incidents.max_size)
 
     def _table(self, name: str) -> Table:
         table: Table = getattr(self._settings(), name)

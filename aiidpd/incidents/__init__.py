@@ -1,1 +1,1 @@
-"""The flight recorder: what was read before and after something went wrong."""
+"""Incidents: what was so before and after something went wrong, as components contribute it."""

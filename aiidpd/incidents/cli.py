@@ -1,4 +1,4 @@
-"""``aiidpctl incidents``: what the flight recorder keeps."""
+"""``aiidpctl incidents``: lists and draws the incidents that are stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NARROWEST, _WIDEST = 40, 160
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its commands, each with the ``common`` options."""
+    """Add the commands to ``parser``, each with the ``common`` options."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     commands.add_parser("list", parents=[common], help="list the incidents").set_defaults(run=_list)
     show = commands.add_parser("show", parents=[common], help="tell and draw one")
@@ -49,10 +49,10 @@ def _show(options: argparse.Namespace, session: Session) -> int:
     return DONE
 
 
-def _identity(asked: str, session: Session) -> str:
-    """Return the id that ``asked`` stands for, itself where there is no single one."""
+def _identity(wanted: str, session: Session) -> str:
+    """Return the one id that ``wanted`` means: "last" or how it begins; else ``wanted`` itself."""
     known = [each["id"] for each in session.client.get(_PATH)["incidents"]]
-    if asked == "last" and known:
+    if wanted == "last" and known:
         return str(known[-1])
-    meant = [identity for identity in known if identity.startswith(asked)]
-    return str(meant[0]) if len(meant) == 1 else asked
+    meant = [identity for identity in known if identity.startswith(wanted)]
+    return str(meant[0]) if len(meant) == 1 else wanted

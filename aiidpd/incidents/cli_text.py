@@ -13,7 +13,7 @@ from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since, size, 
 _MARKS = 20
 _EVENTS = 30
 _ENDPOINTS = 4
-_APART = 90.0  # seconds between two looks at an engine that are still joined: the longest period, and a half
+_APART = 90.0  # seconds between two answers of an engine that are still joined: its longest period and a half
 _CURVES = (
     (
         "temperature_celsius",
@@ -100,6 +100,8 @@ def _gpu(gpu: Document, document: Document, paint: Paint, width: int, *, braille
 
 
 def _slowed(gpu: Document, rows: Sequence[Sequence[Any]]) -> list[str]:
+    if "clock_events" not in gpu["columns"]:
+        return []
     place = gpu["columns"].index("clock_events")
     seen: dict[str, int] = {}
     for row in rows:

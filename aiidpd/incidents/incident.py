@@ -1,4 +1,4 @@
-"""What an incident is: what begins one, how long it lasts, what is told of it (pure)."""
+"""An incident: how it begins, how long it lasts, how its events are written (pure)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from typing import Any, Final
 from aiidpd.kernel.events import Event, Scalar, Severity
 
 FORMAT: Final = 1
+"""Version of an incident's document. It stays where only columns of its files change."""
+
+BEFORE: Final = 600.0
+"""Seconds that an incident reaches back."""
+
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME = 60
 IDENTITY: Final = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9._-]{1,64}", re.ASCII)
-"""What an incident's id looks like: a folder's name, and never a path."""
+"""Form of an incident's id: a folder's name, and never a path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Trigger:
     """A kind of event that begins an incident.
 
     The event's kind must be ``kind``, its severity ``severity`` at least, and each name in ``evidence`` have
-    one of the values that stand there.
+    one of the values given for it.
     """
 
     kind: str
@@ -40,44 +45,35 @@ class Trigger:
         )
 
 
-TRIGGERS: Final = (
-    Trigger("alert.firing", Severity.ERROR),
-    Trigger("gpu.disappeared"),
-    Trigger("gpu.xid", evidence=MappingProxyType({"class": frozenset({"driver", "hardware"})})),
-    Trigger("gpu.emergency"),
-)
+ALERT_FIRING: Final = Trigger("alert.firing", Severity.ERROR)
+"""A grave alert begins an incident, whoever raised it."""
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentPolicy:
-    """What begins an incident and how much is kept of it; times in seconds.
+    """How long an incident lasts and how much of it is recorded; times in seconds.
 
-    An incident ends ``after`` its last trigger, and ``longest`` after its first at the latest: what goes on
-    then begins the next one. ``most_triggers`` and ``most_events`` bound what is told of it.
+    It has the events of the time ``before`` its first trigger, and ends ``after`` its last one, but
+    ``longest`` after the first at the latest: what goes on then begins the next one. ``most_triggers`` and
+    ``most_events`` bound its document.
     """
 
-    triggers: tuple[Trigger, ...] = TRIGGERS
-    before: float = 600.0
+    before: float = BEFORE
     after: float = 60.0
     longest: float = 900.0
-    fastest: float = 0.25
     most_triggers: int = 100
     most_events: int = 300
 
-    def begins(self, event: Event) -> bool:
-        """Return whether ``event`` begins an incident, or makes one that goes on last longer."""
-        return any(trigger.meets(event) for trigger in self.triggers)
-
     @property
-    def room(self) -> int:
-        """How many readings may follow the first trigger."""
-        return int((self.longest + self.after) / self.fastest) + 1
+    def follows(self) -> float:
+        """Seconds in which rows may be added to an incident, at most."""
+        return self.longest + self.after
 
 
 def name_of(event: Event) -> str:
-    """Return what an incident that ``event`` begins is called: an alert by its name, else by the kind."""
-    said = event.evidence.get("alert") if event.kind == "alert.firing" else None
-    text = said if isinstance(said, str) and said else event.kind
+    """Return the name of the incident that ``event`` begins: that of an alert, else the kind of the event."""
+    alert = event.evidence.get("alert") if event.kind == ALERT_FIRING.kind else None
+    text = alert if isinstance(alert, str) and alert else event.kind
     return _NAME.sub("-", text)[:_LONGEST_NAME].strip("-.") or "incident"
 
 
@@ -91,8 +87,8 @@ def until(first: float, last: float, policy: IncidentPolicy) -> float:
     return min(last + policy.after, first + policy.longest)
 
 
-def told(event: Event) -> dict[str, Any]:
-    """Return ``event`` as it stands in an incident's file."""
+def to_document(event: Event) -> dict[str, Any]:
+    """Return ``event`` as an incident's document has it."""
     return {
         "id": event.id,
         "time": event.time,

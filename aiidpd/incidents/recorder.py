@@ -1,40 +1,49 @@
-"""The flight recorder: follows each GPU, and keeps what was around every incident."""
+"""Records every incident: its events, and what components contribute of the time around it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.to_thread
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.incidents.incident import IncidentPolicy, told, until
+from aiidpd.incidents.evidence import Evidence, Moment
+from aiidpd.incidents.incident import (
+    ALERT_FIRING,
+    IncidentPolicy,
+    Trigger,
+    identity_of,
+    name_of,
+    to_document,
+    until,
+)
 from aiidpd.incidents.recording import Recording
-from aiidpd.incidents.requests import RequestCount, RequestTrack
-from aiidpd.incidents.ring_buffer import RingBuffer, RingBuffers
-from aiidpd.incidents.store import IncidentStore, Series
-from aiidpd.incidents.writing import IncidentWriter
+from aiidpd.incidents.series import Series
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event
+from aiidpd.kernel.errors import describe
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.task import Heartbeat
 
-_CROWD = frozenset({"gpu.minute", "incident.recording", "incident.recorded", "incident.failed"})
+RECORDING: Final = "incident.recording"
+RECORDED: Final = "incident.recorded"
+FAILED: Final = "incident.failed"
 _MOST_WAITING = 4
-_LOOK_EVERY = 5.0  # seconds: engines are looked at no more often, and a GPU may not be read at all
+_AT_THE_END = 0.001  # seconds: at the very end a row still belongs to it
 
-Look: TypeAlias = Callable[[], Mapping[str, Any]]
-"""Returns what is so now, as JSON can hold it; what is not known says so in a ``reason``."""
+T = TypeVar("T")
 
 
 class IncidentRecorder:
-    """Sees every snapshot and every event; outlives the worker. :meth:`run` writes, and may be run anew.
+    """Hears every event, and follows the rows that contributors of evidence have. Outlives every task.
 
-    ``observe`` and ``heard`` never block and touch no disk. ``containers`` is asked once, when an incident
-    begins, ``requests`` then and when it ends; ``counts`` gives the last look at each engine, and is asked
-    all the time. What an incident tells is on disk within moments of its beginning, and again, whole, when it
-    ends: a daemon that is killed in between leaves the ten minutes before.
+    :meth:`on_event` never blocks and touches no disk; :meth:`run` writes, and may be run anew. An incident
+    is on disk within moments of its beginning, and again, whole, when it ends: a daemon that is killed in
+    between leaves what was before. Its events have the source ``source``.
     """
 
     def __init__(
@@ -43,76 +52,56 @@ class IncidentRecorder:
         bus: EventBus,
         clock: Clock,
         *,
-        containers: Look,
-        requests: Look,
-        counts: Callable[[], Iterable[RequestCount]] = tuple,
+        source: str = "incidents",
         policy: IncidentPolicy | None = None,
     ) -> None:
         self.policy = policy or IncidentPolicy()
+        self._store = store
+        self._bus = bus
         self._clock = clock
-        self._containers = containers
-        self._requests = requests
-        self._counts = counts
-        self._writer = IncidentWriter(store, bus, clock, self._told)
-        self._recorder = RingBuffers(keep=self.policy.before, fastest=self.policy.fastest)
-        self._track = RequestTrack(self.policy.before)
-        self._seen: dict[str, GpuReading] = {}
-        self._driver = ""
+        self._source = source
+        self._evidence: dict[str, Evidence] = {}
+        self._triggers = [ALERT_FIRING]
+        self._noise = {RECORDING, RECORDED, FAILED}
         self._events: deque[tuple[float, Event]] = deque(maxlen=self.policy.most_events)
         self._open: Recording | None = None
         self._ended: deque[Recording] = deque(maxlen=_MOST_WAITING)
         self._changed = anyio.Event()
-        bus.attach(events=self.heard)
+        self._recovered = False
+        bus.attach(events=self.on_event)
 
-    @property
-    def nbytes(self) -> int:
-        """How many bytes the rings take, those of an incident that goes on included."""
-        frozen = self._open.rings.values() if self._open else ()
-        return self._recorder.nbytes + sum(ring.nbytes for ring in frozen)
+    def contribute(
+        self, name: str, evidence: Evidence, *, triggers: Iterable[Trigger] = (), noise: Iterable[str] = ()
+    ) -> None:
+        """Add ``evidence`` to every incident from now on, in the order of these calls.
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
-        """Record ``snapshot``; see :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
-        del at  # the time of a row is monotonic: a clock that is set leaves no fold in the curve
-        self._recorder.add(now, snapshot.gpus)
-        self._look(now)
-        self._driver = snapshot.driver_version
-        held = set(self._recorder.uuids)
-        self._seen = {uuid: seen for uuid, seen in self._seen.items() if uuid in held} | {
-            gpu.uuid: gpu for gpu in snapshot.gpus
-        }
-        recording = self._going_on(now)
-        if recording is not None:
-            for gpu in snapshot.gpus:
-                ring = recording.rings.get(gpu.uuid)
-                if ring is None:
-                    if len(recording.rings) >= len(held):
-                        continue
-                    ring = recording.rings[gpu.uuid] = RingBuffer(self.policy.room)
-                ring.add(now, gpu)
+        ``triggers`` are events that begin an incident besides grave alerts; ``noise`` are kinds of events
+        that no incident has, since they come all the time.
+        """
+        if name in self._evidence:
+            raise ValueError(f"there is evidence {name} already")
+        self._evidence[name] = evidence
+        self._triggers += triggers
+        self._noise |= set(noise)
 
-    def heard(self, event: Event) -> None:
-        """Take an event of the bus; one of the policy's triggers begins an incident."""
-        if event.kind in _CROWD:
+    def on_event(self, event: Event) -> None:
+        """Take an event of the bus; a trigger begins an incident, or makes one that goes on last longer."""
+        if event.kind in self._noise:
             return
         now = self._clock.monotonic()
-        recording = self._going_on(now)
+        recording = self._current(now)
         if recording is None and self._open is not None:
             self._end(self._open)
-        begins = self.policy.begins(event)
+        begins = any(trigger.meets(event) for trigger in self._triggers)
         if recording is None and begins:
             recording = self._begin(event, now)
         self._events.append((now, event))
         if recording is None:
             return
         if begins:
-            recording.last = max(recording.last, now)
-            if len(recording.triggers) < self.policy.most_triggers:
-                recording.triggers.append(told(event))
+            recording.extend(event, now, self.policy)
             self._changed.set()
-        if len(recording.events) < self.policy.most_events:
-            recording.events.append(told(event))
-        else:
-            recording.not_told += 1
+        recording.append(event, self.policy)
 
     @property
     def simulated(self) -> bool:
@@ -122,66 +111,158 @@ class IncidentRecorder:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Write what is to be written, until cancelled."""
         with heartbeat.working():
-            await self._writer.recover()
+            if not self._recovered:
+                await self._in_thread(self._store.recover, "clear up")
+                self._recovered = True
         while True:
             self._changed = anyio.Event()
             while self._ended:
                 ended = self._ended[0]
                 if not ended.identity:
-                    await self._writer.announce(ended, self.policy.before)
-                await self._writer.finish(ended)
-                self._ended.popleft()
+                    await self._announce(ended)
+                await self._finish(ended)
+                if self._ended[0] is ended:
+                    self._ended.popleft()
             recording = self._open
             if recording is None:
                 await heartbeat.idle(self._changed)
                 continue
             if not recording.identity:
-                await self._writer.announce(recording, self.policy.before)
+                await self._announce(recording)
                 continue
-            now = self._clock.monotonic()
-            left = until(recording.first, recording.last, self.policy) - now
+            left = until(recording.first, recording.last, self.policy) - self._clock.monotonic()
             if left < 0:
                 self._end(recording)
             else:
-                self._look(now)
-                # A millisecond more: at the very end a reading still belongs to it.
-                await heartbeat.idle(self._changed, min(left + 0.001, _LOOK_EVERY))
+                await heartbeat.idle(self._changed, left + _AT_THE_END)
 
-    def _going_on(self, now: float) -> Recording | None:
+    def _current(self, now: float) -> Recording | None:
         """Return the incident that ``now`` belongs to, None where there is none."""
         recording = self._open
         if recording is None or now > until(recording.first, recording.last, self.policy):
             return None
         return recording
 
-    def _look(self, now: float) -> None:
-        fresh = self._track.add(self._counts())
-        recording = self._going_on(now)
-        if recording is not None:
-            recording.look(fresh)
-
     def _begin(self, event: Event, now: float) -> Recording:
-        self._look(now)
-        self._open = Recording(
+        since = now - self.policy.before
+        recording = Recording(
             event=event,
             first=now,
             last=now,
             offset=self._clock.time() - now,
-            rings=self._recorder.freeze(now, self.policy.room),
-            before=[told(past) for at, past in self._events if at >= now - self.policy.before],
-            containers=self._containers(),
-            requests=self._requests(),
-            looks=self._track.since(now - self.policy.before),
+            before=[to_document(past) for at, past in self._events if at >= since],
         )
+        for name, evidence in self._evidence.items():
+            recording.documents[name] = self._documents(recording, name, evidence, Moment.BEGINNING)
+            if evidence.rings is not None:
+                recording.windows[name] = evidence.rings.window(
+                    since, now + self.policy.after, longest=self.policy.follows, offset=recording.offset
+                )
+        self._open = recording
         self._changed.set()
-        return self._open
+        return recording
 
     def _end(self, recording: Recording) -> None:
-        recording.requests_at_end = self._requests()
+        for name, evidence in self._evidence.items():
+            documents = self._documents(recording, name, evidence, Moment.END)
+            recording.documents.setdefault(name, {}).update(documents)
+        recording.close()
         self._ended.append(recording)
         if self._open is recording:
             self._open = None
         self._changed.set()
 
-    def _told(self, recording: Recording, state: str) -> tuple[dict[str, Any], Sequence[Series]]:
-        return recording.told(state, self._seen, self._driver)
+    def _documents(
+        self, recording: Recording, name: str, evidence: Evidence, moment: Moment
+    ) -> dict[str, Any]:
+        documents = _guarded(recording, name, lambda: dict(evidence.documents(moment)))
+        if documents is not None:
+            return documents
+        return {name: {"reason": recording.faults[name]}} if moment is Moment.BEGINNING else {}
+
+    def _contents(self, recording: Recording, state: str) -> tuple[dict[str, Any], list[Series]]:
+        """Return the document of ``recording`` and its files."""
+        summaries: dict[str, Mapping[str, Any]] = {}
+        files: list[Series] = []
+        for name, window in recording.windows.items():
+            found = _guarded(recording, name, partial(self._evidence[name].summary, window))
+            if found is not None:
+                summaries[name] = found[0]
+                files += found[1]
+        recording.counts = {
+            key: len(entries)
+            for summary in summaries.values()
+            for key, entries in summary.items()
+            if isinstance(entries, list)
+        }
+        return recording.to_document(state, summaries), files
+
+    async def _announce(self, recording: Recording) -> None:
+        """Write an incident that has just begun."""
+        # Set at once: were writing to fail, it is tried again only at the end.
+        recording.identity = identity_of(recording.event)
+        free = await self._in_thread(lambda: self._store.free(recording.identity), "name")
+        recording.identity = free or recording.identity
+        if await self._write(recording, "recording"):
+            what = f"the last {self.policy.before / 60:g} minutes and what follows are kept"
+            self._publish(RECORDING, recording, f"{what}: {recording.event.reason}")
+
+    async def _finish(self, recording: Recording) -> None:
+        """Write an incident that has ended, whole."""
+        if await self._write(recording, "complete"):
+            show = f"aiidpctl incidents show {recording.identity}"
+            self._publish(RECORDED, recording, f"recorded; to see it: {show}")
+
+    async def _write(self, recording: Recording, state: str) -> bool:
+        document, files = self._contents(recording, state)
+        identity = recording.identity
+
+        def write() -> bool:
+            self._store.write(identity, document, files)
+            return True
+
+        for name, reason in recording.faults.items():
+            self._fail(f"cannot record {name} in incident {identity}: {reason}")
+        recording.faults.clear()
+        return bool(await self._in_thread(write, f"write incident {identity}"))
+
+    async def _in_thread(self, work: Callable[[], Any], action: str) -> Any:
+        """Return what ``work`` returns, None where the disk refused."""
+        try:
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+        except OSError as error:
+            self._fail(
+                f"cannot {action} in {self._store.folder}: {describe(error)}; free space or repair the disk"
+            )
+            return None
+
+    def _fail(self, reason: str) -> None:
+        self._bus.publish(Event(self._clock.time(), self._source, FAILED, reason, severity=Severity.ERROR))
+
+    def _publish(self, kind: str, recording: Recording, reason: str) -> None:
+        self._bus.publish(
+            Event(
+                time=self._clock.time(),
+                source=self._source,
+                kind=kind,
+                reason=reason,
+                subject=recording.identity,
+                evidence={
+                    "trigger": name_of(recording.event),
+                    "about": recording.event.subject,
+                    "triggers": len(recording.triggers),
+                    "seconds": round(recording.last - recording.first, 3),
+                    **recording.counts,
+                },
+                simulated=recording.event.simulated,
+            )
+        )
+
+
+def _guarded(recording: Recording, name: str, call: Callable[[], T]) -> T | None:
+    """Return what ``call`` returns; None where it fails, which is noted: the other evidence is not lost."""
+    try:
+        return call()
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the incident is recorded without that part
+        recording.faults[name] = describe(error)
+        return None

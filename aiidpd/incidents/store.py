@@ -2,56 +2,50 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from aiidpd.components.thermal.gpu import clock_event_names
-from aiidpd.incidents.incident import IDENTITY, thin
-from aiidpd.incidents.ring_buffer import FIGURES, Row
+from aiidpd.incidents.incident import FORMAT, IDENTITY, thin
+from aiidpd.incidents.series import Series, decode, encode
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 DOCUMENT: Final = "incident.json"
-COLUMNS: Final = ("timestamp", *FIGURES, "clock_events")
-_PLACES = {"celsius": 1, "watts": 2, "ratio": 3, "bytes": 0, "hertz": 0}
-_AND: Final = "|"  # between two clock events in one cell
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """The readings of one GPU: ``offset`` added to a row's seconds gives Unix seconds."""
+class Bounds:
+    """The most that the store holds: ``max_count`` incidents, of ``max_bytes`` together."""
 
-    file: str
-    rows: Iterable[Row]
-    offset: float
+    max_count: int = 50
+    max_bytes: int = 100 * 2**20
 
 
 class IncidentStore:
-    """The incidents in ``folder``: at most ``keep``, and ``max_bytes`` in all. The newest always stays."""
+    """The incidents in ``folder``, within ``bounds``. The newest always stays.
 
-    def __init__(self, folder: Path, *, keep: int = 50, max_bytes: int = 100 * 2**20) -> None:
+    ``bounds`` is called in a thread whenever an incident is written: a reload takes effect with the next one.
+    """
+
+    def __init__(self, folder: Path, bounds: Callable[[], Bounds] = Bounds) -> None:
         self.folder = folder
-        self.keep = keep
-        self.max_bytes = max_bytes
+        self._bounds = bounds
 
     def recover(self) -> None:
-        """Clear up after a daemon that ended in the middle: what it was recording is told as interrupted."""
+        """Remove what a killed daemon left half written, and mark what it was recording as interrupted."""
         if not self.folder.is_dir():
             return
         for entry in self.folder.iterdir():
             if entry.name.startswith("."):
                 shutil.rmtree(entry, ignore_errors=True)
         for identity in self.identities():
-            with suppress(Unavailable):
+            with suppress(NotFound, Unavailable):
                 document = self._document(identity)
                 if document.get("state") == "recording":
                     self._put(identity, document | {"state": "interrupted"})
@@ -63,13 +57,13 @@ class IncidentStore:
             name, number = f"{identity}-{number}", number + 1
         return name
 
-    def write(self, identity: str, document: Mapping[str, Any], tables: Sequence[Series]) -> None:
+    def write(self, identity: str, document: Mapping[str, Any], files: Sequence[Series]) -> None:
         """Write an incident, or write it anew; raises :class:`OSError`, and then what was there still is."""
         self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         final = self.folder / identity
         if final.is_dir():
-            for table in tables:
-                write_atomic(final / table.file, _csv(table), mode=0o640)
+            for series in files:
+                write_atomic(final / series.file, encode(series), mode=0o640)
             self._put(identity, document)
         else:
             # Made aside and moved into place, so that nobody finds half of one.
@@ -77,8 +71,8 @@ class IncidentStore:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(mode=0o750)
             try:
-                for table in tables:
-                    write_atomic(aside / table.file, _csv(table), mode=0o640)
+                for series in files:
+                    write_atomic(aside / series.file, encode(series), mode=0o640)
                 write_atomic(aside / DOCUMENT, _json(document), mode=0o640)
                 aside.rename(final)
             except BaseException:
@@ -92,11 +86,12 @@ class IncidentStore:
 
         An incident that a wrong clock named for the future is no reason to remove the one just written.
         """
+        bounds = self._bounds()
         known = self.identities()
         known.sort(key=lambda identity: identity == but)
         sizes = {identity: self._size(identity) for identity in known}
         gone: list[str] = []
-        while len(known) > 1 and (len(known) > self.keep or sum(sizes.values()) > self.max_bytes):
+        while len(known) > 1 and (len(known) > bounds.max_count or sum(sizes.values()) > bounds.max_bytes):
             oldest = known.pop(0)
             del sizes[oldest]
             grave = self.folder / f".{oldest}.gone"
@@ -112,7 +107,7 @@ class IncidentStore:
         return sorted(entry.name for entry in self.folder.iterdir() if IDENTITY.fullmatch(entry.name))
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Return what there is to tell of each incident in a line, the oldest first."""
+        """Return each incident's document and size, the oldest first; a broken one has the reason."""
         found = []
         for identity in self.identities():
             try:
@@ -123,21 +118,28 @@ class IncidentStore:
         return found
 
     def read(self, identity: str, points: int) -> dict[str, Any]:
-        """Return an incident with its readings, at most ``points`` of each GPU.
+        """Return an incident with its rows, at most ``points`` of each file: of each stretch the highest.
 
-        Raises :class:`NotFound`, or :class:`Unavailable` where the files can't be read.
+        A list of entries with a ``file`` each has the rows of those files, under the columns that each
+        file's header names. Raises :class:`NotFound`, or :class:`Unavailable` where files can't be read.
         """
         document = self._document(identity)
-        gpus = []
-        for gpu in document.get("gpus", ()):
-            try:
-                rows = _rows((self.folder / identity / str(gpu["file"])).read_bytes())
-            except (OSError, ValueError, LookupError) as error:
-                raise self._unreadable(identity, error) from error
-            shown = thin(rows, points, by=1)
-            gpus.append({**gpu, "columns": ["time", *COLUMNS[1:]], "data": shown})
+        for key, entries in document.items():
+            if isinstance(entries, list) and any(isinstance(one, dict) and "file" in one for one in entries):
+                document[key] = [self._with_rows(identity, entry, points) for entry in entries]
         folder = str(self.folder / identity)
-        return {**document, "folder": folder, "bytes": self._size(identity), "gpus": gpus}
+        return {**document, "folder": folder, "bytes": self._size(identity)}
+
+    def _with_rows(self, identity: str, entry: Any, points: int) -> dict[str, Any]:
+        try:
+            file = str(entry["file"])
+            if Path(file).name != file:
+                raise ValueError(f"{file} is no name of a file in it")  # noqa: TRY301 -- as damaged as the rest
+            found = decode((self.folder / identity / file).read_bytes())
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise self._unreadable(identity, error) from error
+        shown = thin(found.rows, points, by=found.peak)
+        return {**entry, "columns": list(found.columns), "data": shown}
 
     def _document(self, identity: str) -> dict[str, Any]:
         path = self.folder / identity / DOCUMENT
@@ -154,6 +156,14 @@ class IncidentStore:
             raise self._unreadable(identity, error) from error
         if not isinstance(document, dict):
             raise self._unreadable(identity, ValueError("it holds no object"))
+        form = document.get("format", FORMAT)
+        if not isinstance(form, int) or form > FORMAT:
+            raise Unavailable(
+                "read incident",
+                identity,
+                reason=f"its format is {form!r}, and this aiidpd reads {FORMAT}",
+                remedy="a newer aiidpd wrote it: install that again",
+            )
         return document | {"id": identity}
 
     def _unreadable(self, identity: str, error: Exception) -> Unavailable:
@@ -173,40 +183,3 @@ class IncidentStore:
 
 def _json(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, indent=1, allow_nan=False).encode() + b"\n"
-
-
-def _csv(table: Series) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)  # RFC 4180: CRLF, quotes where they are needed
-    writer.writerow(COLUMNS)
-    places = [_PLACES[figure.rpartition("_")[2]] for figure in FIGURES]
-    for row in table.rows:
-        cells = (
-            "" if value is None else f"{value:.{digits}f}"
-            for value, digits in zip(row.figures, places, strict=True)
-        )
-        bits = row.clock_event_bits
-        events = "" if bits is None else _AND.join(clock_event_names(bits)) or "none"
-        writer.writerow((_iso(row.at + table.offset), *cells, events))
-    return text.getvalue().encode()
-
-
-def _rows(data: bytes) -> list[list[Any]]:
-    """Return time (Unix seconds), figures and clock events of each line; raises :class:`ValueError`."""
-    lines = csv.reader(io.StringIO(data.decode(), newline=""))
-    if tuple(next(lines, ())) != COLUMNS:
-        raise ValueError("its columns are not those of an incident")
-    return [list(_row(cells)) for cells in lines]
-
-
-def _row(cells: Sequence[str]) -> Iterator[Any]:
-    if len(cells) != len(COLUMNS):
-        raise ValueError(f"a line has {len(cells)} columns, not {len(COLUMNS)}")
-    yield datetime.fromisoformat(cells[0]).timestamp()
-    for cell in cells[1:-1]:
-        yield float(cell) if cell else None
-    yield cells[-1] or None
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

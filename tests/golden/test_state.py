@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from aiidpd.alerts.record import AlertRecords
+from aiidpd.cli.text import Paint
 from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.thermal.energy.state import EnergyState, gpus_of, to_state
 from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.governor.journal import RestoreJournal
+from aiidpd.incidents.api import IncidentDocument
+from aiidpd.incidents.cli_text import incident_lines
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.events import Severity
 from aiidpd.platform.boot import current_boot
@@ -101,6 +108,36 @@ def test_the_incidents_are_read(state: Path) -> None:
             assert gpu["columns"][:2] == ["time", "temperature_celsius"]
             assert len(gpu["data"]) > 80
             assert all(len(row) == len(gpu["columns"]) for row in gpu["data"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row[:2],
+        lambda row: row[:-1],
+        lambda row: [row[0], *reversed(row[1:])],
+        lambda row: [*row[1:], row[0]],
+        lambda row: [*row, "ecc_corrected_count" if row[0] == "timestamp" else "3"],
+    ],
+    ids=["two", "no clock events", "reordered", "time last", "one more"],
+)
+def test_an_incident_with_other_columns_is_read_and_drawn(
+    state: Path, tmp_path: Path, change: Callable[[list[str]], list[str]]
+) -> None:
+    shutil.copytree(state / "incidents", tmp_path / "incidents")
+    for file in tmp_path.rglob("*.csv"):
+        with file.open(newline="") as before:
+            lines = [change(line) for line in csv.reader(before)]
+        with file.open("w", newline="") as after:
+            csv.writer(after).writerows(lines)
+    store, whole = IncidentStore(tmp_path / "incidents"), IncidentStore(state / "incidents")
+    for identity in store.identities():
+        found = IncidentDocument.model_validate(store.read(identity, 10_000)).model_dump()
+        assert any("temperature °C" in line for line in incident_lines(found, Paint()))
+        for gpu, as_before in zip(found["gpus"], whole.read(identity, 10_000)["gpus"], strict=True):
+            for name in set(gpu["columns"]) & set(as_before["columns"]):
+                here, there = gpu["columns"].index(name), as_before["columns"].index(name)
+                assert [row[here] for row in gpu["data"]] == [row[there] for row in as_before["data"]]
 
 
 async def test_a_daemon_goes_on_where_the_last_one_was_killed(state: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.containers.api import routes
+from aiidpd.components.containers.evidence import NAME as EVIDENCE
+from aiidpd.components.containers.evidence import ContainerEvidence
 from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
@@ -42,6 +44,7 @@ class ContainersComponent:
         self._simulated: tuple[int, ContainerRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
         context.views.offer(CONTAINERS, self._containers)
+        context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
 
     def component(self) -> Component:
         """Return what the daemon runs, collects and serves."""

@@ -6,6 +6,8 @@ import math
 from typing import Final
 
 from aiidpd.component import Component, Context, Spec
+from aiidpd.components.engines.evidence import NAME as REQUESTS
+from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.state import EnginePolicy
 from aiidpd.components.engines.worker import EnginePoller, PolledEngine
@@ -32,6 +34,8 @@ def build(context: Context) -> Component:
         reading = context.views.get(PROBES)
         return reading.value if reading else ProbesView()
 
+    evidence = RequestEvidence(latest, probes)
+
     def source(endpoint: Endpoint) -> EngineSource:
         if endpoint.simulated:
             from aiidpd.engines.simulated import SimulatedEngine
@@ -51,8 +55,10 @@ def build(context: Context) -> Component:
             latest=latest,
             probes=probes,
             clock=context.clock,
+            on_state=evidence.record,
         )
 
+    context.incidents.contribute(REQUESTS, evidence)
     context.views.offer(ENGINES, latest.get)
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE),),

@@ -31,8 +31,9 @@ class PolledEngine:
 class EnginePoller:
     """Updates ``latest`` with the figures of ``engines``; a task for each, so that none waits for another.
 
-    ``probes`` gives the measurements of the same endpoints. The sources belong to the poller: it closes them
-    when it ends, and takes away what is then no longer known.
+    ``probes`` gives the measurements of the same endpoints. ``on_state`` gets each state once, right after
+    the engine was read. The sources belong to the poller: it closes them when it ends, and takes away what is
+    then no longer known.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class EnginePoller:
         latest: Latest[EnginesView],
         probes: Callable[[], ProbesView],
         clock: Clock,
+        on_state: Callable[[EngineState], None] | None = None,
     ) -> None:
         self._engines = tuple(engines)
         self._policy = policy
         self._latest = latest
         self._probes = probes
         self._clock = clock
+        self._on_state = on_state
         self._view = EnginesView(
             tuple(EngineState(each.name, each.model, each.simulated) for each in engines)
         )
@@ -91,6 +94,8 @@ class EnginePoller:
             )
             self._view = self._view.put(state)
             self._latest.put(self._view)
+            if self._on_state is not None:
+                self._on_state(state)
 
     def _probed(self, name: str) -> float | None:
         """Return when the endpoint's last probe ended, where that succeeded."""

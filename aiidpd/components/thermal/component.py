@@ -14,6 +14,8 @@ from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyWatch
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.metrics import EnergyCollector
 from aiidpd.components.thermal.energy.sources import Sources
+from aiidpd.components.thermal.evidence import NAME as EVIDENCE
+from aiidpd.components.thermal.evidence import NOISE, TRIGGERS, GpuEvidence
 from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
@@ -34,18 +36,13 @@ from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
-from aiidpd.config.tables.daemon import Energy, Incidents
+from aiidpd.config.tables.daemon import Energy
 from aiidpd.config.tables.gpu import Gpu
-from aiidpd.incidents.api import routes as incident_routes
-from aiidpd.incidents.incident import IncidentPolicy
-from aiidpd.incidents.recorder import IncidentRecorder
-from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Task
 from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "thermal"
-INCIDENTS: Final = "incidents"
 ENERGY: Final = "energy.json"
 BASELINES: Final = "gpu-baselines.json"
 # The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
@@ -54,12 +51,11 @@ _DISK: Final = 120.0  # seconds that writing may take before the task counts as 
 
 
 class ThermalComponent:
-    """Owns what outlives its tasks: the last readings, the account of energy, incidents, learnt baselines."""
+    """Owns what outlives its tasks: the last readings, evidence, the account of energy, learnt baselines."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settings = context.settings("gpu", Gpu)
-        self._incident_settings = context.settings("incidents", Incidents)
         self._energy_settings = context.settings("energy", Energy)
         clock, bus, state = context.clock, context.bus, context.state_directory
         # How long a reading is true follows the settings: each worker sets it anew.
@@ -72,18 +68,10 @@ class ThermalComponent:
         baselines = StateFile(state / BASELINES, Baselines, indent=1)
         self._alerts = EvaluatorMemory(self._forecasts, baselines)
         sources = Sources(context.views)
-        self._store = IncidentStore(state / INCIDENTS)
         self._follow_settings()
         gpu = self._settings()
-        self._recorder = IncidentRecorder(
-            self._store,
-            bus,
-            clock,
-            containers=sources.running,
-            requests=sources.requests,
-            counts=sources.counts,
-            policy=IncidentPolicy(fastest=min(gpu.fast_interval, gpu.interval)),
-        )
+        evidence = GpuEvidence(fastest=min(gpu.fast_interval, gpu.interval))
+        context.incidents.contribute(EVIDENCE, evidence, triggers=TRIGGERS, noise=NOISE)
         self._energy = EnergyMeter(
             state / ENERGY,
             bus,
@@ -94,7 +82,7 @@ class ThermalComponent:
         )
         # In this order: what begins an incident is on record before it does.
         self._listeners: tuple[SnapshotListener, ...] = (
-            self._recorder,
+            evidence,
             MinuteLog(bus),
             self._energy,
             EmergencyWatch(bus, context.messages, lambda: self._emergency),
@@ -106,7 +94,6 @@ class ThermalComponent:
         return Component(
             tasks=(
                 Task(NAME, self._worker, lambda: _NVML_START + self._settings().call_timeout),
-                Task(f"{NAME}.recorder", lambda: self._recorder, lambda: _DISK),
                 Task(f"{NAME}.energy", lambda: self._energy, lambda: _DISK),
             ),
             collectors={
@@ -119,7 +106,6 @@ class ThermalComponent:
                 *gpus_api.routes(self._latest, self._maintenance, lambda: self._context.status(NAME)),
                 *energy_api.routes(self._energy, self._price),
                 *history.routes,
-                *incident_routes(self._store),
             ),
         )
 
@@ -188,8 +174,6 @@ class ThermalComponent:
         """Hand the settings as they now are to what outlives the worker; each new worker has this done."""
         gpu = self._settings()
         self._emergency = EmergencyPolicy(gpu.emergency_stop, alarm_policies(gpu).alarms)
-        incidents = self._incident_settings()
-        self._store.keep, self._store.max_bytes = incidents.keep, incidents.max_size
 
     def _price(self) -> tuple[float, str]:
         energy = self._energy_settings()
@@ -201,4 +185,4 @@ def build(context: Context) -> Component:
     return ThermalComponent(context).component()
 
 
-SPEC: Final = Spec(NAME, {"gpu": Gpu, "incidents": Incidents, "energy": Energy}, build)
+SPEC: Final = Spec(NAME, {"gpu": Gpu, "energy": Energy}, build)

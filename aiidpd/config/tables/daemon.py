@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -115,12 +115,10 @@ class History(Table):
 class Incidents(Table):
     """The flight recorder: what is kept of each incident, below incidents/ in the state directory."""
 
-    worker: ClassVar[str | None] = "thermal"
-
-    keep: Whole = Field(
+    keep: Annotated[Whole, Effect.LIVE] = Field(
         default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."
     )
-    max_size: Size = Field(
+    max_size: Annotated[Size, Effect.LIVE] = Field(
         default=100 * 2**20,
         ge=2**20,
         le=2**40,

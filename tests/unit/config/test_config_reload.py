@@ -76,20 +76,21 @@ OTHER: dict[str, Any] = {
     "history.keep": "1d",
     "history.max_size": "1GiB",
 }
-LIVE = {"control.admins", "daemon.log_level", "energy.price_per_kwh", "energy.currency"}
+LIVE = {
+    "control.admins",
+    "daemon.log_level",
+    "energy.price_per_kwh",
+    "energy.currency",
+    "incidents.keep",
+    "incidents.max_size",
+}
 RESTART = {
     *(key for key in OTHER if key.startswith(("daemon.", "history.")) and key not in LIVE),
     "telemetry.listen",
     "control.group",
     "control.max_connections",
 }
-WORKERS = {
-    "gpu": "thermal",
-    "incidents": "thermal",
-    "containers": "containers",
-    "backup": "backup",
-    "bench": "bench",
-}
+TABLES = {"gpu", "containers", "backup", "bench"}  # whose readers are replaced
 
 
 # Source and target are set together or not at all.
@@ -116,7 +117,7 @@ def test_every_key_has_a_case_here():
 def test_a_plan_names_exactly_what_changed(names: set[str]):
     new = changed(names)
     plan = reload_plan(Settings(), new)
-    assert plan.workers == {WORKERS[table] for name in names if (table := name.split(".")[0]) in WORKERS}
+    assert plan.tables == {table for name in names if (table := name.split(".")[0]) in TABLES}
     assert set(plan.needs_restart) == names & RESTART
     assert set(plan.in_place) == names & LIVE
     assert set(plan.changed) == names

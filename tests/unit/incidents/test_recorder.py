@@ -9,26 +9,32 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from aiidpd.components.containers.evidence import ContainerEvidence
+from aiidpd.components.engines.evidence import RequestEvidence
+from aiidpd.components.thermal.evidence import COLUMNS, NOISE, TRIGGERS, GpuEvidence
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.incidents.incident import IncidentPolicy, Trigger, identity_of, name_of, thin
+from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.contracts.probes import ProbesView
+from aiidpd.incidents.evidence import Evidence, Moment
+from aiidpd.incidents.incident import FORMAT, IncidentPolicy, Trigger, identity_of, name_of, thin
 from aiidpd.incidents.recorder import IncidentRecorder
-from aiidpd.incidents.requests import RequestCount, RequestTrack
-from aiidpd.incidents.store import COLUMNS, IncidentStore
+from aiidpd.incidents.ring_buffer import RingBuffers, Window
+from aiidpd.incidents.series import Number, Series
+from aiidpd.incidents.store import Bounds, IncidentStore
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.errors import NotFound
+from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock
 from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE
 
-POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0, fastest=1.0)
+POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0)
 
 
 class Flown:
-    """A flight recorder with GPUs that a test lets fly."""
+    """An incident recorder with GPUs and an engine that a test drives."""
 
     def __init__(self, folder: Path, clock: FakeClock, policy: IncidentPolicy = POLICY) -> None:
         self.clock = clock
@@ -36,22 +42,27 @@ class Flown:
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
         self.store = IncidentStore(folder)
-        self.recorder = IncidentRecorder(
-            self.store,
-            self.bus,
-            clock,
-            containers=lambda: {"read_at": 1.0, "reason": "", "containers": []},
-            requests=lambda: {"running": self.at_work, "reason": "", "endpoints": []},
-            counts=lambda: self.counts,
-            policy=policy,
-        )
-        self.at_work: int | None = None
-        self.counts: list[RequestCount] = []
+        self.recorder = IncidentRecorder(self.store, self.bus, clock, policy=policy)
+        self.engines: Latest[EnginesView] = Latest(clock, 100.0)
+        self.requests = RequestEvidence(self.engines, ProbesView)
+        self.gpus = GpuEvidence(fastest=1.0, reach=policy.before)
+        self.recorder.contribute("containers", ContainerEvidence(Latest(clock, 100.0)))
+        self.recorder.contribute("requests", self.requests)
+        self.recorder.contribute("gpus", self.gpus, triggers=TRIGGERS, noise=NOISE)
 
     def work(self, running: int) -> None:
-        """Let the engine be looked at now, and tell that so many requests run."""
-        self.at_work = running
-        self.counts = [RequestCount("vllm", self.clock.monotonic(), running, 0)]
+        """Let the engine answer now that it works on so many requests."""
+        state = EngineState(
+            "vllm",
+            "m",
+            simulated=True,
+            requests_running=running,
+            requests_waiting=0,
+            read_at=self.clock.time(),
+            read=self.clock.monotonic(),
+        )
+        self.engines.put(EnginesView((state,)))
+        self.requests.record(state)
 
     async def fly(self, seconds: int, temperature: float = 60.0, gpus: int = 1) -> None:
         for _ in range(seconds):
@@ -63,7 +74,7 @@ class Flown:
                 for index in range(gpus)
             )
             snapshot = GpuSnapshot(readings, "580", simulated=True)
-            self.recorder.observe(snapshot, self.clock.time(), self.clock.monotonic())
+            self.gpus.observe(snapshot, self.clock.time(), self.clock.monotonic())
 
     def say(self, kind: str, severity: Severity = Severity.ERROR, **evidence: Any) -> None:
         self.bus.publish(
@@ -122,8 +133,8 @@ async def test_an_incident_has_what_was_before_and_what_came_after(flown: Flown)
     assert document["simulated"]
     assert document["started_at"] == began
     assert [trigger["kind"] for trigger in document["triggers"]] == ["alert.firing"]
-    assert document["containers"]["read_at"] == 1.0
-    assert document["requests"] == {"running": None, "reason": "", "endpoints": []}
+    assert document["containers"]["reason"] == "no current reading of the containers"
+    assert document["requests"]["running"] is None
     gpu = document["gpus"][0]
     assert gpu["limits"]["slowdown_celsius"] == 92.0
     assert [row[0] - began for row in gpu["data"]] == [float(second) for second in range(-20, 11)]
@@ -168,31 +179,6 @@ async def test_requests_are_followed_also_where_no_gpu_is_read_any_more(flown: F
     rows = flown.store.read(recorded.subject, 10)["requests_track"]["data"]
     assert [row[2] for row in rows] == [1, 2]
     assert began == 3.0
-
-
-@given(
-    st.lists(
-        st.tuples(st.floats(0, 700), st.sampled_from("abc"), st.one_of(st.none(), st.integers(0, 99))),
-        max_size=60,
-    ),
-    st.floats(0, 600),
-)
-def test_the_track_keeps_each_look_once_and_none_that_is_too_old(
-    looks: list[tuple[float, str, int | None]], since: float
-) -> None:
-    track, now, latest = RequestTrack(600.0), 0.0, {}
-    everything = []
-    for gap, endpoint, running in looks:
-        now += gap / 10
-        latest[endpoint] = RequestCount(endpoint, now, running, 0)
-        if not any(each.endpoint == endpoint and each.at == now for each in everything):
-            everything.append(latest[endpoint])
-        for _ in range(2):  # it is asked far more often than engines are
-            track.add(latest.values())
-    kept = track.since(now - since)
-    assert sorted(kept, key=repr) == sorted(
-        (each for each in everything if each.at >= max(now - since, now - 600.0)), key=repr
-    )
 
 
 async def test_an_incident_that_goes_on_is_extended_not_doubled_and_ends_at_its_longest(flown: Flown) -> None:
@@ -282,17 +268,18 @@ async def test_two_incidents_in_one_second_have_two_names(flown: Flown) -> None:
 
 
 def test_the_oldest_incidents_go_by_number_and_by_size_and_the_newest_stays(tmp_path: Path) -> None:
-    store = IncidentStore(tmp_path, keep=3, max_bytes=2**30)
+    bounds = [Bounds(max_count=3, max_bytes=2**30)]
+    store = IncidentStore(tmp_path, lambda: bounds[-1])
     for second in range(5):
         store.write(f"20260101T00000{second}Z-x", {"state": "complete", "reason": "y" * 1000}, [])
     assert [name[:16] for name in store.identities()] == [f"20260101T00000{second}Z" for second in (2, 3, 4)]
-    store.max_bytes = 10
+    bounds.append(Bounds(max_bytes=10))  # a reload
     assert store.prune() == ["20260101T000002Z-x", "20260101T000003Z-x"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["20260101T000004Z-x"]
 
 
 def test_an_incident_from_the_future_does_not_push_out_what_is_written_now(tmp_path: Path) -> None:
-    store = IncidentStore(tmp_path, keep=1)
+    store = IncidentStore(tmp_path, lambda: Bounds(max_count=1))
     store.write("20360101T000000Z-ahead", {"state": "complete"}, [])
     store.write("20260101T000000Z-now", {"state": "complete"}, [])
     assert store.identities() == ["20260101T000000Z-now"]
@@ -323,7 +310,7 @@ async def test_the_files_are_csv_and_json_that_others_read(flown: Flown) -> None
     folder = flown.store.folder / recording.subject
     with (folder / "gpu-0.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert tuple(lines[0]) == COLUMNS
+    assert list(lines[0]) == ["timestamp", *(column.name for column in COLUMNS)]
     assert [line["temperature_celsius"] for line in lines] == ["60.0"] * 3
     assert lines[0]["power_watts"] == ""
     assert lines[0]["timestamp"] == "2027-01-15T08:00:01.000Z"
@@ -355,3 +342,129 @@ def test_thinning_keeps_the_peaks_and_invents_nothing() -> None:
     assert set(shown) <= set(rows)
     assert max(row[1] or 0 for row in shown) == 49
     assert thin(rows[:5], 40, by=1) == rows[:5]
+
+
+def stored(flown: Flown, identity: str, document: dict[str, Any], **files: str) -> None:
+    """Write an incident as another daemon may have left it."""
+    flown.store.write(identity, document, [])
+    for name, text in files.items():
+        (flown.store.folder / identity / f"{name}.csv").write_text(text)
+
+
+def test_an_incident_of_before_with_other_columns_is_read(flown: Flown) -> None:
+    document = {"state": "complete", "events": [], "gpus": [{"uuid": "a", "file": "old.csv"}]}
+    rows = "".join(f"{60 + second},none,2027-01-15T08:00:{second:02d}Z\r\n" for second in range(50))
+    stored(flown, "20260101T000000Z-a", document, old=f"temperature_celsius,state,timestamp\r\n{rows}")
+    (gpu,) = flown.store.read("20260101T000000Z-a", 10)["gpus"]
+    assert gpu["columns"] == ["time", "temperature_celsius", "state"]
+    assert [row[1] for row in gpu["data"]] == [64.0 + 5 * step for step in range(10)]  # the peaks
+    assert gpu["data"][-1] == [1_800_000_049.0, 109.0, "none"]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"format": FORMAT + 1}, "its format is 2, and this aiidpd reads 1; a newer aiidpd wrote it"),
+        ({"format": "x"}, "its format is 'x'"),
+        ({"gpus": [{"file": "../../secret"}]}, "no name of a file"),
+        ({"gpus": [{"file": "gone.csv"}]}, "No such file"),
+        ({"gpus": [{"file": "odd.csv"}]}, "does not name each column"),
+        ({"gpus": [{"file": "odd.csv"}, {}]}, "does not name each column"),
+        ({"gpus": [{"file": "fine.csv"}, {}]}, "'file'"),
+        ({"gpus": [{"file": "fine.csv"}, 7]}, "not subscriptable"),
+    ],
+)
+def test_what_can_not_be_read_says_why(flown: Flown, document: dict[str, Any], reason: str) -> None:
+    identity = "20260101T000000Z-a"
+    stored(flown, identity, document, odd="a,b\n", fine="timestamp,b\n")
+    with pytest.raises(Unavailable, match=reason):
+        flown.store.read(identity, 10)
+
+
+def test_an_incident_of_a_newer_format_is_listed_and_left_as_it_is(flown: Flown) -> None:
+    stored(flown, "20260101T000000Z-a", {"format": FORMAT + 1, "state": "recording"})
+    file = flown.store.folder / "20260101T000000Z-a" / "incident.json"
+    before = file.read_bytes()
+    flown.store.recover()
+    assert file.read_bytes() == before
+    (found,) = flown.store.summaries()
+    assert found["state"] == "broken"
+    assert "install that again" in found["reason"]
+
+
+def test_a_folder_without_a_document_does_not_stop_a_start(flown: Flown) -> None:
+    (flown.store.folder / "20260101T000000Z-a").mkdir(parents=True)
+    stored(flown, "20260101T000001Z-b", {"state": "recording"})
+    flown.store.recover()
+    assert [each["state"] for each in flown.store.summaries()] == ["broken", "interrupted"]
+
+
+class Rooms(Evidence):
+    """The temperature of rooms: evidence of a component that nobody here knows."""
+
+    def __init__(self) -> None:
+        self.held = RingBuffers("room", (Number("temperature_celsius", 1),), reach=20.0, fastest=1.0)
+        self.broken: set[str] = set()
+
+    @property
+    def rings(self) -> RingBuffers:
+        return self.held
+
+    def documents(self, moment: Moment) -> dict[str, Any]:
+        if moment in self.broken:
+            raise RuntimeError("the thermometer fell down")
+        return {f"doors_at_{moment}": {"open": 2}}
+
+    def summary(self, window: Window) -> tuple[dict[str, Any], list[Series]]:
+        if "summary" in self.broken:
+            raise RuntimeError("the thermometer is gone")
+        entries, files = window.files("room", sorted(window.subjects), lambda room: {"floor": len(room)})
+        return {"rooms": entries}, files
+
+
+async def one_incident(flown: Flown, rooms: Rooms) -> dict[str, Any]:
+    async with flown.running():
+        for second in range(3):
+            await flown.fly(1)
+            rooms.held.add("hall", flown.clock.monotonic(), (20.0 + second,))
+        flown.say("door.burst")
+        (recording,) = await flown.told("incident.recording")
+        rooms.held.add("attic", flown.clock.monotonic() + 1.0, (30.0,))
+        await flown.fly(12)
+        (recorded,) = await flown.told("incident.recorded")
+    assert recording.subject == recorded.subject
+    return flown.store.read(recorded.subject, 100)
+
+
+async def test_whatever_a_component_contributes_is_in_the_incident(flown: Flown) -> None:
+    rooms = Rooms()
+    flown.recorder.contribute("rooms", rooms, triggers=[Trigger("door.burst")], noise=["door.rattled"])
+    with pytest.raises(ValueError, match="rooms"):
+        flown.recorder.contribute("rooms", Rooms())
+    flown.say("door.rattled")
+    document = await one_incident(flown, rooms)
+    assert document["doors_at_beginning"] == document["doors_at_end"] == {"open": 2}
+    attic, hall = document["rooms"]
+    assert (attic["room"], attic["floor"], attic["file"], attic["rows"]) == ("attic", 5, "room-0.csv", 1)
+    assert attic["columns"] == hall["columns"] == ["time", "temperature_celsius"]
+    assert [row[1] for row in hall["data"]] == [20.0, 21.0, 22.0]
+    assert [event["kind"] for event in document["events"]] == ["door.burst"]
+    assert len(document["gpus"]) == 1
+    (recorded,) = [event for event in flown.events if event.kind == "incident.recorded"]
+    assert (recorded.evidence["rooms"], recorded.evidence["gpus"]) == (2, 1)
+    assert recorded.source == "incidents"
+
+
+async def test_a_contributor_that_fails_costs_its_own_part_alone(flown: Flown) -> None:
+    rooms = Rooms()
+    rooms.broken = {Moment.BEGINNING, Moment.END, "summary"}
+    flown.recorder.contribute("rooms", rooms, triggers=[Trigger("door.burst")])
+    document = await one_incident(flown, rooms)
+    assert document["state"] == "complete"
+    assert document["rooms"] == {"reason": "RuntimeError: the thermometer fell down"}
+    assert len(document["gpus"][0]["data"]) == 3 + 10
+    failed = await flown.told("incident.failed")
+    assert {event.severity for event in failed} == {Severity.ERROR}
+    assert failed[-1].reason == (
+        f"cannot record rooms in incident {document['id']}: RuntimeError: the thermometer is gone"
+    )

@@ -59,12 +59,14 @@ class Room:
         self.latest: Latest[EnginesView] = Latest(clock, float("inf"))
         self.probed: dict[str, float] = {}
         self.running_probes: set[str] = set()
+        self.states: list[EngineState] = []
         self.reader = EnginePoller(
             [PolledEngine(name, "m", False, source) for name, source in sources.items()],
             POLICY,
             latest=self.latest,
             probes=self.probes,
             clock=clock,
+            on_state=self.states.append,
         )
 
     def probes(self) -> ProbesView:
@@ -98,6 +100,18 @@ async def test_each_engine_is_asked_in_its_period_and_a_slow_one_delays_no_other
         assert room.state("b").read is None
     assert (quick.closed, slow.closed) == (1, 1)
     assert room.latest.get() is None  # what nobody keeps up is no longer known
+
+
+async def test_each_answer_is_handed_on_once_also_one_without_figures(clock: FakeClock) -> None:
+    room = Room(clock, a=StubSource(clock), b=StubSource(clock, NotKnown("no page", lasting=True)))
+    async with room.running():
+        await clock.advance(12.0)
+    assert [(each.read, each.reason) for each in room.states if each.name == "a"] == [
+        (0.0, ""),
+        (5.0, ""),
+        (10.0, ""),
+    ]
+    assert [(each.read, each.reason) for each in room.states if each.name == "b"] == [(0.0, "no page")]
 
 
 async def test_tokens_a_second_are_those_between_two_looks_and_a_restart_is_no_negative_rate(

@@ -1,4 +1,4 @@
-"""What the thermal room is told of containers and endpoints."""
+"""Views that energy attribution reads."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import pytest
 from aiidpd.components.engines.state import with_answer
 from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
-from aiidpd.components.thermal.energy.sources import NO_ENDPOINTS, NOT_ASKED, Sources
+from aiidpd.components.thermal.energy.sources import Sources
 from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
 from aiidpd.contracts.probes import PROBES, ProbedEndpoint, ProbesView
 from aiidpd.engines.figures import EngineFigures, NotKnown
-from aiidpd.incidents.api import IncidentContainers, IncidentRequests
-from aiidpd.incidents.requests import RequestCount
 from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.views import Views
 from tests.fakes.clock import FakeClock
@@ -66,47 +64,9 @@ def unmeasured(name: str, error: str = "") -> ProbedEndpoint:
     return ProbedEndpoint(name, simulated=False, error=error)
 
 
-def test_before_anything_was_read_it_says_so(house: House) -> None:
+def test_before_anything_was_read_nothing_is_known(house: House) -> None:
     assert house.sources.names() == {}
-    assert house.sources.running()["reason"]
-    IncidentContainers.model_validate(house.sources.running())
-    assert house.sources.requests() == {
-        "running": None,
-        "waiting": None,
-        "reason": NO_ENDPOINTS,
-        "endpoints": [],
-    }
-    assert house.sources.counts() == house.sources.token_counts() == house.sources.generations() == []
-
-
-def test_requests_of_all_endpoints_and_of_each(house: House) -> None:
-    house.endpoints(MEASURED, unmeasured("b"), unmeasured("c", "refused"))
-    house.told(
-        a=EngineFigures("vllm", 3, 2, 500, 100, 3),
-        b=EngineFigures("llama.cpp", 1, 0, 7, 9, None),
-        c=NotKnown("c answers 404", lasting=True),
-    )
-    told = house.sources.requests()
-    IncidentRequests.model_validate(told)
-    assert (told["running"], told["waiting"], told["reason"]) == (4, 2, "c: c answers 404")
-    a, b, c = told["endpoints"]
-    assert (a["requests_running"], a["requests_waiting"], a["read_at"]) == (3, 2, 1000.0)
-    assert a["output_tokens_per_second"] == MEASURED.output_tokens_per_second
-    assert [each["includes_probe"] for each in (a, b, c)] == [False, True, False]
-    assert (c["requests_running"], c["error"]) == (None, "refused")
-    assert house.sources.counts() == [
-        RequestCount("a", 10.0, 3, 2),
-        RequestCount("b", 10.0, 1, 0),
-        RequestCount("c", 10.0, None, None),
-    ]
-
-
-def test_where_engines_are_not_asked_the_last_probe_stands_there(house: House) -> None:
-    house.endpoints(MEASURED)
-    told = house.sources.requests()
-    assert told["running"] is None
-    assert told["reason"] == f"a: {NOT_ASKED}"
-    assert told["endpoints"][0]["measured_at"] == 990.0
+    assert house.sources.token_counts() == house.sources.generations() == []
 
 
 def test_tokens_by_the_engine_and_by_our_probe(house: House) -> None:

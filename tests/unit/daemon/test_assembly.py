@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+
+from aiidpd.config.model import Settings
+from aiidpd.config.reload import reload_plan
+from aiidpd.daemon.assembly import Assembly
+from aiidpd.history.store import History
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.events import Event
+from aiidpd.kernel.task import WorkerStatus
+from tests.fakes.clock import FakeClock
+from tests.heartbeat import heartbeat
+from tests.waiting import PATIENCE
+
+
+async def test_bounds_of_incidents_follow_a_reload_and_no_task_is_replaced(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    settings = [Settings(), Settings(incidents={"keep": 1})]  # type: ignore[arg-type]
+    current = settings[0]
+    bus, recorded = EventBus(), anyio.Event()
+    bus.attach(events=lambda event: recorded.set() if event.kind == "incident.recording" else None)
+    incidents = tmp_path / "incidents"
+    for second in range(3):
+        (incidents / f"20200101T00000{second}Z-x").mkdir(parents=True)
+    history = History.open(tmp_path / "history.sqlite3", keep=3600.0, max_bytes=2**24, clock=clock)
+    with closing(history):
+        assembly = Assembly(
+            lambda: current,
+            clock=clock,
+            bus=bus,
+            conditions=Conditions(clock, bus),
+            history=history,
+            state_directory=tmp_path,
+            status=WorkerStatus,
+        )
+        with closing(assembly):
+            (task,) = (task for task in assembly.tasks if task.name == "incidents")
+            async with anyio.create_task_group() as group:
+                group.start_soon(task.make().run, heartbeat(clock))
+                plan = reload_plan(*settings)
+                assert plan.changed == ("incidents.keep",)
+                assert assembly.readers(plan.tables) == ()
+                current = settings[1]
+                bus.publish(Event(clock.time(), "thermal", "gpu.emergency", "it is hot"))
+                with anyio.fail_after(PATIENCE):
+                    await recorded.wait()
+                group.cancel_scope.cancel()
+    assert [each.name[17:] for each in incidents.iterdir()] == ["gpu.emergency"]
