@@ -48,6 +48,14 @@ _OF_THIS_RUN: Final = (
     (re.compile(r'("boot(?:_id)?": ")[^"]*'), rf"\g<1>{BOOT}"),
     (re.compile(rf'("version": "|aiidpd ){re.escape(__version__)}'), r"\g<1>VERSION"),
     (re.compile(r"(aiidpd_build_info\{).*(\} )"), r'\g<1>version="VERSION",python="VERSION"\g<2>'),
+    # How far a copying thread was when it was last seen.
+    (
+        re.compile(
+            r'("message": ")(?:listing|copying|verifying|publishing) \d+ of \d+ files'
+            r'(",\s*"done": )[\d.]+(,\s*"total": )[\d.]+'
+        ),
+        r"\g<1>listing 0 of 0 files\g<2>0.0\g<3>0.0",
+    ),
     # Its writer is a thread with a clock of its own.
     (re.compile(r"^(aiidpd_history_\w+(?:\{.*\})? ).*$", re.MULTILINE), r"\g<1>*"),
 )
