@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiidpd.components.thermal.figures import FAMILIES, Kind
 from tests.daemon import running
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,8 +95,12 @@ def page(found: dict[str, Family]) -> str:
 
 
 def named() -> dict[str, Family]:
-    """Return the families whose name the source writes out, by name."""
+    """Return the families whose name the source writes out or the table of figures has, by name."""
     found: dict[str, Family] = {}
+    for metric, *_ in FAMILIES.values():
+        if metric.kind is not Kind.INFO:
+            name = f"aiidpd_gpu_{metric.name}" + ("_total" if metric.kind is Kind.COUNTER else "")
+            found[name] = Family(name, metric.kind.value, metric.help, set(metric.labels))
     for file in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(file.read_text())
         constants = {

@@ -10,8 +10,8 @@ import pytest
 
 from aiidpd.components.thermal.commands import ResetClocks
 from aiidpd.components.thermal.driver.client import NvmlLibrary
-from aiidpd.components.thermal.gpu import FIGURES, GpuLibrary
-from aiidpd.components.thermal.signals.bounds import bounds
+from aiidpd.components.thermal.figures import BOUNDS
+from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.components.thermal.simulated import SimulatedGpus
 from aiidpd.kernel.clock import SystemClock
 from tests.contract.gpu_machine import UNHURRIED
@@ -74,8 +74,8 @@ PLAUSIBLE = {
 
 async def test_every_figure_is_in_its_unit_or_absent(library: GpuLibrary) -> None:
     for reading in (await library.read()).gpus:
-        for figure in (*FIGURES, "theoretical_bandwidth_bytes_per_second"):
-            low, high = PLAUSIBLE.get(figure) or bounds(figure)
+        for figure in (*BOUNDS, "theoretical_bandwidth_bytes_per_second"):
+            low, high = PLAUSIBLE.get(figure) or BOUNDS[figure]
             value = getattr(reading, figure)
             assert value is None or (isinstance(value, float) and low <= value <= high), figure
 
@@ -86,7 +86,7 @@ async def test_a_fast_reading_says_as_much_as_a_full_one(library: GpuLibrary) ->
 
     assert [gpu.uuid for gpu in fast] == [gpu.uuid for gpu in full]
     for before, after in zip(full, fast, strict=True):
-        for figure in FIGURES:
+        for figure in BOUNDS:
             assert (getattr(before, figure) is None) == (getattr(after, figure) is None)
 
 

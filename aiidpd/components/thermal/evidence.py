@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from aiidpd.components.thermal.figures import RECORDED
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
 from aiidpd.components.thermal.rollup import KIND as MINUTE
 from aiidpd.incidents.evidence import Evidence
@@ -25,23 +26,6 @@ TRIGGERS: Final = (
 NOISE: Final = (MINUTE,)
 """Events of GPUs that come all the time: an incident has the readings themselves."""
 
-FIGURES: Final = (
-    "temperature_celsius",  # the first: its peaks are what a shortened curve has
-    "memory_temperature_celsius",
-    "hotspot_temperature_celsius",
-    "temperature_margin_celsius",
-    "power_watts",
-    "power_instant_watts",
-    "power_limit_watts",
-    "fan_ratio",
-    "utilisation_ratio",
-    "memory_controller_utilisation_ratio",
-    "memory_used_bytes",
-    "graphics_clock_hertz",
-    "memory_clock_hertz",
-)
-"""Figures of a reading that are recorded, in the order of the columns."""
-
 LIMITS: Final = (
     "gpu_max_celsius",
     "slowdown_celsius",
@@ -54,10 +38,10 @@ LIMITS: Final = (
 
 _DIGITS: Final = {"celsius": 1, "watts": 2, "ratio": 3, "bytes": 0, "hertz": 0}
 COLUMNS: Final[tuple[Column, ...]] = (
-    *(Number(figure, _DIGITS[figure.rpartition("_")[2]]) for figure in FIGURES),
+    *(Number(figure, _DIGITS[figure.rpartition("_")[2]]) for figure in RECORDED),
     Flags("clock_events", clock_event_names),
 )
-ROW_BYTES: Final = 8 + 4 * len(FIGURES) + 8
+ROW_BYTES: Final = 8 + 4 * len(RECORDED) + 8
 """Bytes that a reading takes: its time, each figure in single precision, the bits of the clock events."""
 
 _NO_INDEX: Final = 1 << 16  # behind every card that has one
@@ -122,4 +106,4 @@ class GpuEvidence(Evidence):
 
 def values(reading: GpuReading) -> tuple[Value, ...]:
     """Return ``reading`` as a row of :data:`COLUMNS`."""
-    return (*(getattr(reading, figure) for figure in FIGURES), reading.clock_event_bits)
+    return (*(getattr(reading, figure) for figure in RECORDED), reading.clock_event_bits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -93,6 +93,8 @@ class Limit(StrEnum):
 @dataclass(frozen=True, slots=True)
 class GpuReading:
     """One GPU at one moment. ``None`` is "this card or driver does not say", which is never zero.
+
+    Each field has a row in :mod:`.figures`.
 
     Units are in the names; ratios run from 0 to 1 (a fan's may pass 1: NVML allows more than 100 %).
 
@@ -197,13 +199,6 @@ class GpuReading:
         if self.memory_clock_max_hertz is None or self.memory_bus_width_bits is None:
             return None
         return 2 * self.memory_clock_max_hertz * self.memory_bus_width_bits / 8
-
-
-FIGURES = tuple(field.name for field in fields(GpuReading) if field.type == "float | None")
-"""The names of a reading's numbers, each a ``float | None``; each ends in its unit or says what it counts."""
-
-FLAGS = tuple(field.name for field in fields(GpuReading) if field.type == "bool | None")
-"""The names of what is so or not so, each a ``bool | None``."""
 
 
 _LIMITS = {limit: (f"{limit}_celsius", f"{limit}_margin_celsius") for limit in Limit}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from aiidpd.components.thermal.figures import ROLLED_UP, SAMPLED_ON_CHANGE, THROTTLE_REASONS
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Scalar
@@ -14,20 +15,6 @@ from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "thermal"
 KIND: Final = "gpu.minute"
-FIGURES: Final = ("temperature_celsius", "power_watts", "utilisation_ratio", "memory_used_bytes", "fan_ratio")
-"""The figures of which a minute has the least, the mean and the greatest."""
-
-COUNTERS: Final = {
-    "power_cap_throttle_seconds": "sw_power_cap",
-    "sync_boost_throttle_seconds": "sync_boost",
-    "sw_thermal_throttle_seconds": "sw_thermal_slowdown",
-    "hw_thermal_throttle_seconds": "hw_thermal_slowdown",
-    "hw_power_brake_throttle_seconds": "hw_power_brake_slowdown",
-}
-"""The driver's own clocks of throttling, and the reason that each measures."""
-
-SERIES: Final = ("clock_event_bits", "memory_total_bytes")
-"""Series that are sampled when they change and once a minute: the value holds until the next sample."""
 
 _IDLE = frozenset({"gpu_idle", "applications_clocks_setting", "display_clock_setting"})
 _LONGEST_GAP = 5.0  # seconds for which a reason counts as standing where the card has no clock of it
@@ -69,7 +56,7 @@ class MinuteRollup:
         """Take one reading, and for how long each reason held since the one before."""
         self.reading = reading
         self.readings += 1
-        for figure in FIGURES:
+        for figure in ROLLED_UP:
             value = getattr(reading, figure)
             if value is not None:
                 spread = self.spreads.get(figure)
@@ -130,7 +117,7 @@ def throttled(before: GpuReading | None, reading: GpuReading, elapsed: float) ->
         return {}
     found: dict[str, float] = {}
     measured: set[str] = set()
-    for counter, reason in COUNTERS.items():
+    for counter, reason in THROTTLE_REASONS.items():
         was, now = getattr(before, counter), getattr(reading, counter)
         if was is None or now is None:
             continue
@@ -153,7 +140,7 @@ class _Gpu:
 
 
 class MinuteLog:
-    """Publishes ``gpu.minute`` when a minute of UTC has passed, and the series of :data:`SERIES`."""
+    """Publishes ``gpu.minute`` when a minute of UTC has passed, and the series that are sampled on change."""
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
@@ -199,7 +186,7 @@ class MinuteLog:
         )
 
     def _sample(self, known: _Gpu, snapshot: GpuSnapshot, at: float) -> None:
-        for series in SERIES:
+        for series in SAMPLED_ON_CHANGE:
             value = getattr(known.reading, series)
             if value is not None and known.told.get(series) != value:
                 known.told[series] = value

@@ -11,6 +11,7 @@ import anyio
 
 from aiidpd.components.thermal import xid
 from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator
+from aiidpd.components.thermal.figures import SAMPLED
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
@@ -33,15 +34,6 @@ from aiidpd.kernel.task import Heartbeat
 from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "thermal"
-SERIES: Final = (
-    "temperature_celsius",
-    "power_watts",
-    "fan_ratio",
-    "utilisation_ratio",
-    "memory_used_bytes",
-    "graphics_clock_hertz",
-)
-"""The figures of a reading that are worth a curve; each is a sample series of that name."""
 
 _CLOSE_WITHIN = 3.0
 _RESTORE_WITHIN = 2.0
@@ -170,7 +162,7 @@ class ThermalWorker:
     def _tell(self, snapshot: GpuSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
         now = self._clock.time()
         for gpu in snapshot.gpus if curves else ():
-            for series in SERIES:
+            for series in SAMPLED:
                 value = getattr(gpu, series)
                 if value is not None:
                     self._bus.sample(Sample(now, SOURCE, series, gpu.uuid, value, snapshot.simulated))

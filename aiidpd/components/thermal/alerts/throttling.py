@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from aiidpd.alerts.state import Observation, above
 from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.figures import THROTTLE_REASONS
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import RollingSum
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
@@ -19,23 +20,18 @@ _CLEAR = 0.2  # of the seconds that are too much
 class _Brake(NamedTuple):
     alert: str
     counter: str  # the reading's figure
-    event: str  # what stands for it on a card without the counter
     limit: str  # the policy's figure
+
+    @property
+    def event(self) -> str:
+        """The clock event that stands for it on a card without the counter."""
+        return THROTTLE_REASONS[self.counter]
 
 
 _BRAKES = (
-    _Brake(
-        rules.HARDWARE_THROTTLING, "hw_thermal_throttle_seconds", "hw_thermal_slowdown", "throttle_seconds"
-    ),
-    _Brake(
-        rules.SOFTWARE_THROTTLING,
-        "sw_thermal_throttle_seconds",
-        "sw_thermal_slowdown",
-        "software_throttle_seconds",
-    ),
-    _Brake(
-        rules.POWER_BRAKE, "hw_power_brake_throttle_seconds", "hw_power_brake_slowdown", "power_brake_seconds"
-    ),
+    _Brake(rules.HARDWARE_THROTTLING, "hw_thermal_throttle_seconds", "throttle_seconds"),
+    _Brake(rules.SOFTWARE_THROTTLING, "sw_thermal_throttle_seconds", "software_throttle_seconds"),
+    _Brake(rules.POWER_BRAKE, "hw_power_brake_throttle_seconds", "power_brake_seconds"),
 )
 
 

@@ -13,8 +13,9 @@ from aiidpd.api.access import Access
 from aiidpd.api.document import Document, Heartbeat, Request
 from aiidpd.api.route import Answer, Call, Route, Stream
 from aiidpd.components.thermal.energy.meter import EnergyMeter
+from aiidpd.components.thermal.figures import ROLLED_UP
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.rollup import FIGURES, KIND, reasons
+from aiidpd.components.thermal.rollup import KIND, reasons
 from aiidpd.history.rows import Point
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Invalid, NotFound
@@ -101,7 +102,7 @@ async def _window(
     history: SampleHistory, uuid: str, since: float, until: float, minutes: _Minutes
 ) -> list[HistoryRow]:
     found: dict[tuple[float, float], dict[str, float]] = {}
-    for series in FIGURES:
+    for series in ROLLED_UP:
         for point in await history.samples(series, uuid, since=since, until=until, limit=_MOST):
             found.setdefault((point.time, point.seconds), {})[series] = point.mean
     if not found:

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.figures import BOUNDS, FLAGS
 from aiidpd.components.thermal.gpu import (
-    FIGURES,
-    FLAGS,
     Fan,
     GpuProcess,
     GpuReading,
@@ -91,7 +90,7 @@ def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> tuple[dict[str, Any
     index = _count(gpu["index"])
     bits = gpu.get("clock_event_bits")
     figures, lies = drop_implausible(
-        index, {figure: _number(gpu[figure]) for figure in FIGURES if figure in gpu}
+        index, {figure: _number(gpu[figure]) for figure in BOUNDS if figure in gpu}
     )
     faults += lies
     processes = gpu.get("processes")

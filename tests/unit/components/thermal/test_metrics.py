@@ -5,11 +5,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from aiidpd.components.thermal.figures import COUNTERS, GAUGES, THROTTLE_SECONDS
-from aiidpd.components.thermal.figures import FLAGS as FLAG_GAUGES
+from aiidpd.components.thermal.figures import FAMILIES, Kind
 from aiidpd.components.thermal.gpu import (
-    FIGURES,
-    FLAGS,
     Fan,
     GpuProcess,
     GpuReading,
@@ -61,15 +58,6 @@ async def test_a_series_leaves_when_its_reading_is_too_old(
     assert not scrape(registry)
 
 
-def test_every_figure_and_flag_of_a_reading_has_a_metric_and_the_temperature_comes_first() -> None:
-    shown = [figure for _, figure, _ in (*GAUGES, *COUNTERS, *FLAG_GAUGES)]
-    shown += [figure for _, figure in THROTTLE_SECONDS]
-
-    assert shown[0] == "temperature_celsius"
-    derived = {"memory_bus_width_bytes", "theoretical_bandwidth_bytes_per_second"}
-    assert sorted(shown) == sorted({*FIGURES, *FLAGS, *derived} - {"memory_bus_width_bits"})
-
-
 async def test_what_a_reading_says_is_what_the_metrics_say(
     registry: CollectorRegistry, latest: Latest[GpuSnapshot], clock: FakeClock
 ) -> None:
@@ -79,14 +67,10 @@ async def test_what_a_reading_says_is_what_the_metrics_say(
 
     assert all(name.startswith("aiidpd_gpu_") for name, _, _ in series)
     for gpu in snapshot.gpus:
-        for name, figure, _ in GAUGES:
-            value = getattr(gpu, figure)
-            assert series.get((f"aiidpd_gpu_{name}", str(gpu.index), "")) == value
-        for name, figure, _ in COUNTERS:
-            assert series[f"aiidpd_gpu_{name}_total", str(gpu.index), ""] == getattr(gpu, figure)
-        for reason, figure in THROTTLE_SECONDS:
-            key = ("aiidpd_gpu_throttled_seconds_total", str(gpu.index), reason)
-            assert series[key] == getattr(gpu, figure)
+        for metric in (each for rows in FAMILIES.values() for each in rows if each.value):
+            name = f"aiidpd_gpu_{metric.name}" + ("_total" if metric.kind is Kind.COUNTER else "")
+            (reason,) = metric.label_values or ("",)
+            assert series.get((name, str(gpu.index), reason)) == getattr(gpu, metric.value)
 
 
 def test_fans_parts_and_containers_have_series_of_their_own(

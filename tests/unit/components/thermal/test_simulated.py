@@ -4,7 +4,8 @@ from dataclasses import asdict
 from itertools import pairwise
 
 from aiidpd.components.thermal.commands import LockClocks, ResetClocks, ResetPowerLimit, SetPowerLimit
-from aiidpd.components.thermal.gpu import FIGURES, GpuReading, GpuSnapshot
+from aiidpd.components.thermal.figures import BOUNDS
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.rc_model import Card
 from aiidpd.components.thermal.simulated import SimulatedGpus
 from tests.fakes.clock import FakeClock
@@ -37,9 +38,9 @@ async def test_gpus_differ_from_each_other_and_have_every_figure() -> None:
     assert [gpu.index for gpu in last.gpus] == [0, 1, 2]
     assert len({gpu.temperature_celsius for gpu in last.gpus}) > 1
     # By its absolute thresholds a simulated card is one of before T.Limit; throughput is opt-in.
-    lacks = {figure for figure in FIGURES if "margin" in figure or figure.endswith("per_second")}
-    known = {figure for gpu in last.gpus for figure in FIGURES if asdict(gpu)[figure] is not None}
-    assert known == set(FIGURES) - lacks
+    lacks = {figure for figure in BOUNDS if "margin" in figure or figure.endswith("per_second")}
+    known = {figure for gpu in last.gpus for figure in BOUNDS if asdict(gpu)[figure] is not None}
+    assert known == set(BOUNDS) - lacks
 
 
 async def test_a_curve_has_rest_and_work_and_never_jumps() -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from aiidpd.components.thermal.api.history import HistoryExport, HistoryRow, rows
 from aiidpd.components.thermal.energy.meter import EnergyMeter
+from aiidpd.components.thermal.figures import ROLLED_UP
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.rollup import FIGURES, MinuteLog
+from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
@@ -57,7 +58,7 @@ async def live(history: History, clock: FakeClock, seconds: int) -> None:
             clock_event_bits=bits,
         )
         log.observe(GpuSnapshot((gpu,), "580", simulated=False), at, clock.monotonic())
-        for series in FIGURES:
+        for series in ROLLED_UP:
             value = getattr(gpu, series)
             if value is not None:
                 bus.sample(Sample(at, "thermal", series, gpu.uuid, value))
