@@ -31,6 +31,7 @@ from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.daemon.restore import gpus_back
 from aiidpd.kernel.backoff import Backoff
@@ -72,9 +73,9 @@ class Flags:
         self.crash = False
         self.mode = POLICY.mode
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """End the worker's run where a signal asked for it (an observer)."""
-        del snapshot, at, now
+        del snapshot
         if self.crash:
             self.crash = False
             raise RuntimeError("a bug")

@@ -34,6 +34,7 @@ from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.rollup import MinuteLog
+from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.config.tables.daemon import Energy
@@ -67,6 +68,7 @@ class ThermalComponent:
         self._tally = Tally()
         baselines = StateFile(state / BASELINES, Baselines, indent=1)
         self._alerts = EvaluatorMemory(self._forecasts, baselines)
+        self._validator = SnapshotValidator()
         sources = Sources(context.views)
         self._follow_settings()
         gpu = self._settings()
@@ -124,6 +126,7 @@ class ThermalComponent:
             self._latest,
             context.bus,
             context.clock,
+            validator=self._validator,
             observers=self._listeners,
             cadence=PollSettings(near_interval=gpu.fast_interval),
             hold=self._maintenance,
@@ -173,7 +176,7 @@ class ThermalComponent:
     def _follow_settings(self) -> None:
         """Hand the settings as they now are to what outlives the worker; each new worker has this done."""
         gpu = self._settings()
-        self._emergency = EmergencyPolicy(gpu.emergency_stop, alarm_policies(gpu).alarms)
+        self._emergency = EmergencyPolicy(gpu.emergency_stop)
 
     def _price(self) -> tuple[float, str]:
         energy = self._energy_settings()

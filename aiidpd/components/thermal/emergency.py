@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.checked import CheckedGpu
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
-from aiidpd.components.thermal.signals.validate import SensorMemory, validate
+from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
 from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
@@ -23,28 +21,24 @@ SOURCE: Final = "thermal"
 class EmergencyPolicy:
     """When and what to stop; off where ``containers`` is empty.
 
-    ``readings`` in a row at or above the critical limit that ``alarms`` has for the GPU are an emergency.
-    Of readings closer than ``spacing`` seconds only the first counts: a watch at four a second is no reason
-    to wait less. After ``longest_gap`` seconds without one the row is broken, and so it is by a reading
-    that is not believed. It is over where an alert would be: some degrees under the limit.
+    ``readings`` in a row at or above the GPU's critical limit are an emergency. Of readings closer than
+    ``spacing`` seconds only the first counts: polling four times a second is no reason to wait less. A gap
+    breaks the row, and so does a temperature that is not believed. It is over where an alert would be: some
+    degrees under the limit.
     """
 
     containers: tuple[str, ...] = ()
-    alarms: AlertSettings = field(default_factory=AlertSettings)
     readings: int = 3
     spacing: float = 0.9
-    longest_gap: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How many critical readings one GPU had in a row, the last at ``counted``; ``seen`` is that of any."""
+    """How many critical readings one GPU had in a row, the last at ``counted``, and whether it is one."""
 
     count: int = 0
     counted: float = 0.0
-    seen: float = 0.0
-    holds: bool = False
-    sensor: SensorMemory = field(default_factory=SensorMemory)
+    active: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,42 +58,32 @@ class Emergency:
 
 
 def step(
-    state: EmergencyState, snapshot: GpuSnapshot, now: float, policy: EmergencyPolicy
+    state: EmergencyState, snapshot: CheckedSnapshot, policy: EmergencyPolicy
 ) -> tuple[EmergencyState, tuple[Emergency, ...]]:
-    """Return the state after ``snapshot``, read at ``now`` (monotonic seconds), and what began with it."""
-    rows = {
-        uuid: row for uuid, row in state.rows.items() if row.holds or now - row.seen <= policy.longest_gap
-    }
+    """Return the state after ``snapshot``, and what began with it."""
+    rows = dict(state.rows)
     began = []
-    for reading in snapshot.gpus:
-        before = rows.get(reading.uuid, Row(seen=now))
-        look = _look(before, reading, now, policy)
-        sensor, look, _ = validate(before.sensor, look, policy.alarms)
-        after = replace(_next(before, look, policy), sensor=sensor, seen=now)
-        rows[reading.uuid] = after
-        if after.holds and not before.holds:
-            began.append(Emergency(reading, look.limits.critical_celsius, after.count))
+    for gpu in snapshot.gpus:
+        before = rows.get(gpu.reading.uuid, Row())
+        after = rows[gpu.reading.uuid] = _next(before, gpu, policy)
+        if after.active and not before.active:
+            began.append(Emergency(gpu.reading, gpu.limits.critical_celsius, after.count))
     return EmergencyState(MappingProxyType(rows)), tuple(began)
 
 
-def _look(before: Row, reading: GpuReading, now: float, policy: EmergencyPolicy) -> CheckedGpu:
-    elapsed = now - before.seen if now - before.seen <= policy.alarms.longest_gap else 0.0
-    return CheckedGpu(reading, now, elapsed, policy.alarms.for_gpu(reading.index, reading.uuid))
-
-
-def _next(row: Row, look: CheckedGpu, policy: EmergencyPolicy) -> Row:
-    limits, now = look.limits, look.now
-    if look.temperature is None:
+def _next(row: Row, gpu: CheckedGpu, policy: EmergencyPolicy) -> Row:
+    limits = gpu.limits
+    if gpu.temperature is None:
         return replace(row, count=0)
-    if look.temperature < limits.critical_celsius:
-        over = look.temperature <= limits.critical_celsius - limits.clear_below
-        return replace(row, count=0, holds=row.holds and not over)
-    if row.count and now - row.seen > policy.longest_gap:
+    if gpu.temperature < limits.critical_celsius:
+        over = gpu.temperature <= limits.critical_celsius - limits.clear_below
+        return replace(row, count=0, active=row.active and not over)
+    if not gpu.seconds:
         row = replace(row, count=0)
-    if row.count and now - row.counted < policy.spacing:
+    if row.count and gpu.now - row.counted < policy.spacing:
         return row
     count = row.count + 1
-    return replace(row, count=count, counted=now, holds=row.holds or count >= policy.readings)
+    return replace(row, count=count, counted=gpu.now, active=row.active or count >= policy.readings)
 
 
 class EmergencyWatch:
@@ -114,15 +98,15 @@ class EmergencyWatch:
         self._policy = policy
         self._state = EmergencyState()
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         policy = self._policy()
         if not policy.containers:
             self._state = EmergencyState()
             return
-        self._state, began = step(self._state, snapshot, now, policy)
+        self._state, began = step(self._state, snapshot, policy)
         for emergency in began:
-            event = self._bus.publish(_event(emergency, policy, at, simulated=snapshot.simulated))
+            event = self._bus.publish(_event(emergency, policy, snapshot.at, simulated=snapshot.simulated))
             self._messages.send(
                 EmergencyStop(
                     reason=event.reason,

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from aiidpd.components.thermal.figures import RECORDED
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
+from aiidpd.components.thermal.gpu import GpuReading, clock_event_names
 from aiidpd.components.thermal.rollup import KIND as MINUTE
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.incidents.evidence import Evidence
 from aiidpd.incidents.incident import BEFORE, Trigger
 from aiidpd.incidents.ring_buffer import RingBuffers, Window
@@ -64,15 +65,15 @@ class GpuEvidence(Evidence):
         """Readings of each GPU."""
         return self._rings
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """Record ``snapshot``; see :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
-        del at  # the time of a row is monotonic: a clock that is set leaves no fold in the curve
         self._driver = snapshot.driver_version
-        for gpu in snapshot.gpus:
-            self._rings.add(gpu.uuid, now, values(gpu))
+        for gpu in snapshot.readings:
+            # The time of a row is monotonic: a clock that is set leaves no fold in the curve.
+            self._rings.add(gpu.uuid, snapshot.now, values(gpu))
         held = set(self._rings.subjects)
         self._last = {uuid: last for uuid, last in self._last.items() if uuid in held} | {
-            gpu.uuid: gpu for gpu in snapshot.gpus
+            gpu.uuid: gpu for gpu in snapshot.readings
         }
 
     def summary(self, window: Window) -> tuple[Mapping[str, Any], Sequence[Series]]:

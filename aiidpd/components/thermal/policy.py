@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 
@@ -65,11 +66,11 @@ class GpuDisappeared:
 Effect: TypeAlias = GpuAppeared | GpuDisappeared
 
 
-def step(state: ThermalState, snapshot: GpuSnapshot) -> tuple[ThermalState, tuple[Effect, ...]]:
+def step(state: ThermalState, snapshot: CheckedSnapshot) -> tuple[ThermalState, tuple[Effect, ...]]:
     """Return the state after ``snapshot``, and what it has to tell."""
-    gpus = {reading.uuid: Standing(reading.index, reading.name) for reading in snapshot.gpus}
+    gpus = {reading.uuid: Standing(reading.index, reading.name) for reading in snapshot.readings}
     effects: list[Effect] = [
-        _appeared(reading) for reading in snapshot.gpus if reading.uuid not in state.gpus
+        _appeared(reading) for reading in snapshot.readings if reading.uuid not in state.gpus
     ]
     effects += (_disappeared(uuid, gone, snapshot) for uuid, gone in state.gpus.items() if uuid not in gpus)
     return ThermalState(MappingProxyType(gpus)), tuple(effects)
@@ -79,7 +80,7 @@ def _appeared(reading: GpuReading) -> GpuAppeared:
     return GpuAppeared(reading.index, reading.uuid, f"GPU {reading.index} ({reading.name}) is read now")
 
 
-def _disappeared(uuid: str, gone: Standing, snapshot: GpuSnapshot) -> GpuDisappeared:
+def _disappeared(uuid: str, gone: Standing, snapshot: CheckedSnapshot) -> GpuDisappeared:
     fault = next((str(fault) for fault in snapshot.faults if fault.index == gone.index), None)
     reason = fault or "the driver no longer lists it"
     return GpuDisappeared(gone.index, uuid, f"GPU {gone.index} ({gone.name}) can't be read: {reason}")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
+from aiidpd.components.thermal.gpu import Limit
 from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +34,52 @@ class PollSettings:
 class PollRate:
     """What one reading leaves to the next: how long to wait for it (seconds), and whether it is a fast one.
 
-    ``since_full`` is how many fast readings were made since the last full one.
+    ``near`` has the GPUs (UUIDs) that are near a limit, ``since_full`` how many fast readings were made since
+    the last full one.
     """
 
     interval: float
-    near: bool = False
+    near: frozenset[str] = frozenset()
     fast: bool = False
     since_full: int = 0
 
 
-def distances(reading: GpuReading, policy: ThermalPolicy) -> Iterator[float]:
-    """Yield how many degrees ``reading`` lies below each limit that is known; negative is above.
+def distances(gpu: CheckedGpu) -> Iterator[float]:
+    """Yield how many degrees ``gpu`` lies below each limit that is known; negative is above.
 
     Our limit of the memory is not among them: a fast reading repeats the memory's temperature.
     """
     for limit in Limit:
-        left = degrees_left(reading, limit)
+        left = gpu.degrees_left(limit)
         if left is not None:
             yield left
-    if reading.temperature_celsius is not None:
-        limits = policy.alarms.for_gpu(reading.index, reading.uuid)
-        yield limits.warning_celsius - reading.temperature_celsius
-        yield limits.critical_celsius - reading.temperature_celsius
+    if gpu.temperature is not None:
+        yield gpu.limits.warning_celsius - gpu.temperature
+        yield gpu.limits.critical_celsius - gpu.temperature
+
+
+def _is_near(gpu: CheckedGpu, settings: PollSettings, *, before: bool) -> bool:
+    left = min(distances(gpu), default=None)
+    if gpu.distrusted and (left is None or before):
+        return before  # what the memory says can bring it near, and not away
+    within = settings.near_celsius + (settings.hysteresis_celsius if before else 0.0)
+    return before if left is None else left <= within
 
 
 def next_rate(
-    pace: PollRate, snapshot: GpuSnapshot, policy: ThermalPolicy, cadence: PollSettings
+    rate: PollRate, snapshot: CheckedSnapshot, policy: ThermalPolicy, settings: PollSettings
 ) -> PollRate:
-    """Return the pace after ``snapshot``, which was read as ``pace`` asked for."""
-    known = [left for gpu in snapshot.gpus for left in distances(gpu, policy)]
-    within = cadence.near_celsius + (cadence.hysteresis_celsius if pace.near else 0.0)
-    near = min(known) <= within if known else pace.near
-    if not near or cadence.near_interval >= policy.interval:
+    """Return the rate after ``snapshot``, which was read as ``rate`` asked for.
+
+    A GPU of which nothing is known, or whose sensor is not believed, stays as near as it was.
+    """
+    near = frozenset(
+        gpu.reading.uuid
+        for gpu in snapshot.gpus
+        if _is_near(gpu, settings, before=gpu.reading.uuid in rate.near)
+    )
+    if not near or settings.near_interval >= policy.interval:
         return PollRate(policy.interval, near)
-    since_full = pace.since_full + 1 if pace.fast else 0
-    fast = (since_full + 1) * cadence.near_interval < policy.interval
-    return PollRate(cadence.near_interval, near, fast, since_full)
+    since_full = rate.since_full + 1 if rate.fast else 0
+    fast = (since_full + 1) * settings.near_interval < policy.interval
+    return PollRate(settings.near_interval, near, fast, since_full)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from aiidpd.components.thermal.figures import ROLLED_UP, SAMPLED_ON_CHANGE, THROTTLE_REASONS
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
+from aiidpd.components.thermal.gpu import GpuReading, clock_event_names
+from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Scalar
 from aiidpd.kernel.words import lasting
@@ -52,12 +53,12 @@ class MinuteRollup:
     throttled: dict[str, float] = field(default_factory=dict)
     readings: int = 0
 
-    def add(self, reading: GpuReading, throttled: Mapping[str, float]) -> None:
+    def add(self, gpu: CheckedGpu, throttled: Mapping[str, float]) -> None:
         """Take one reading, and for how long each reason held since the one before."""
-        self.reading = reading
+        self.reading = gpu.reading
         self.readings += 1
         for figure in ROLLED_UP:
-            value = getattr(reading, figure)
+            value = gpu.figure(figure)
             if value is not None:
                 spread = self.spreads.get(figure)
                 if spread is None:
@@ -146,8 +147,9 @@ class MinuteLog:
         self._bus = bus
         self._gpus: dict[str, _Gpu] = {}
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
+        at, now = snapshot.at, snapshot.now
         minute = int(at // _MINUTE)
         for uuid, gone in list(self._gpus.items()):
             if gone.minute.minute != minute:
@@ -157,18 +159,19 @@ class MinuteLog:
                 else:
                     gone.minute = MinuteRollup(minute, gone.reading)
                     gone.told.clear()
-        for reading in snapshot.gpus:
+        for gpu in snapshot.gpus:
+            reading = gpu.reading
             known = self._gpus.get(reading.uuid)
             if known is None:
                 known = self._gpus[reading.uuid] = _Gpu(reading, now, MinuteRollup(minute, reading))
                 since: dict[str, float] = {}
             else:
                 since = throttled(known.reading, reading, now - known.now)
-            known.minute.add(reading, since)
+            known.minute.add(gpu, since)
             known.reading, known.now = reading, now
             self._sample(known, snapshot, at)
 
-    def _tell(self, uuid: str, minute: MinuteRollup, snapshot: GpuSnapshot, at: float) -> None:
+    def _tell(self, uuid: str, minute: MinuteRollup, snapshot: CheckedSnapshot, at: float) -> None:
         if not minute.readings:
             return
         # Told at its own last second, so that it lies in the minute that it is about.
@@ -185,7 +188,7 @@ class MinuteLog:
             )
         )
 
-    def _sample(self, known: _Gpu, snapshot: GpuSnapshot, at: float) -> None:
+    def _sample(self, known: _Gpu, snapshot: CheckedSnapshot, at: float) -> None:
         for series in SAMPLED_ON_CHANGE:
             value = getattr(known.reading, series)
             if value is not None and known.told.get(series) != value:

@@ -25,6 +25,8 @@ from aiidpd.components.thermal.policy import (
     step,
 )
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
+from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
@@ -50,8 +52,9 @@ class ThermalWorker:
 
     While ``hold`` is released the driver is left alone and nothing is known of any GPU. ``ledger`` is the
     one in which the library counts Xid events.
-    Each of the ``observers`` sees every snapshot once; they outlive the worker. After them the ``watch``
-    raises alerts, and the ``governor`` acts, which puts the GPUs back before they are let go.
+    The ``validator`` outlives the worker, and so do the ``observers``, each of which gets every snapshot
+    once, validated. After them the ``watch`` raises alerts, and the ``governor`` acts, which puts the GPUs
+    back before they are let go.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class ThermalWorker:
         bus: EventBus,
         clock: Clock,
         *,
+        validator: SnapshotValidator | None = None,
         observers: Sequence[SnapshotListener] = (),
         watch: AlertEvaluator | None = None,
         cadence: PollSettings | None = None,
@@ -74,6 +78,7 @@ class ThermalWorker:
         self._latest = latest
         self._bus = bus
         self._clock = clock
+        self._validator = validator or SnapshotValidator()
         self._observers = tuple(observers)
         self._watch = watch
         self._cadence = cadence or PollSettings()
@@ -95,16 +100,16 @@ class ThermalWorker:
                 interval = self._policy.retry_interval
                 with heartbeat.working():
                     asked, pace = pace, replace(pace, fast=False)  # where it fails the next is a full one
-                    snapshot = await self._read(fast=asked.fast)
+                    snapshot = self._checked(await self._read(fast=asked.fast))
                     pace = next_rate(asked, snapshot, self._policy, self._cadence)
                     interval = pace.interval
-                    # Before anything is told: what then begins an incident has its own reading in it.
+                    # Before anything is published: what then begins an incident has its own reading in it.
                     for observer in self._observers:
-                        observer.observe(snapshot, self._clock.time(), self._clock.monotonic())
+                        observer.on_snapshot(snapshot)
                     state, effects = step(state, snapshot)
                     self._tell(snapshot, effects, curves=not asked.fast)
                     if self._watch is not None:
-                        self._watch.observe(snapshot, self._clock.monotonic())
+                        self._watch.on_snapshot(snapshot)
                     if self._governor is not None:
                         await self._governor.act(snapshot)
                     _complain(snapshot)
@@ -134,6 +139,11 @@ class ThermalWorker:
         self._latest.put(snapshot)
         return snapshot
 
+    def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
+        """Return ``snapshot``, read just now, validated: nobody sees it otherwise but through ``latest``."""
+        at, now = self._clock.time(), self._clock.monotonic()
+        return self._validator.check(snapshot, at, now, self._policy.alarms)
+
     async def _let_go(self) -> NoReturn:
         """Leave the driver alone; raises :class:`Unavailable`, which says so."""
         self._latest.clear()
@@ -159,15 +169,15 @@ class ThermalWorker:
             remedy="`aiidpctl gpu resume`",
         )
 
-    def _tell(self, snapshot: GpuSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
-        now = self._clock.time()
+    def _tell(self, snapshot: CheckedSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
         for gpu in snapshot.gpus if curves else ():
             for series in SAMPLED:
-                value = getattr(gpu, series)
+                value = gpu.figure(series)
                 if value is not None:
-                    self._bus.sample(Sample(now, SOURCE, series, gpu.uuid, value, snapshot.simulated))
+                    uuid = gpu.reading.uuid
+                    self._bus.sample(Sample(snapshot.at, SOURCE, series, uuid, value, snapshot.simulated))
         for effect in effects:
-            self._bus.publish(_event(effect, now, simulated=snapshot.simulated))
+            self._bus.publish(_event(effect, snapshot.at, simulated=snapshot.simulated))
         self._tell_xids(snapshot.xids)
 
     def _tell_xids(self, events: Iterable[xid.XidEvent]) -> None:
@@ -175,7 +185,7 @@ class ThermalWorker:
             self._bus.publish(_xid_event(event, self._clock.time(), simulated=self.simulated))
 
 
-def _complain(snapshot: GpuSnapshot) -> None:
+def _complain(snapshot: CheckedSnapshot) -> None:
     """Make the pass a degraded one where a call failed: what could be read is told all the same."""
     if snapshot.faults:
         first = snapshot.faults[0]

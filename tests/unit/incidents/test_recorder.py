@@ -13,7 +13,7 @@ import pytest
 from aiidpd.components.containers.evidence import ContainerEvidence
 from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.thermal.evidence import COLUMNS, NOISE, TRIGGERS, GpuEvidence
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.probes import ProbesView
 from aiidpd.incidents.evidence import Evidence, Moment
@@ -26,6 +26,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
+from tests.believed import believed
 from tests.fakes.clock import FakeClock
 from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE
@@ -73,8 +74,8 @@ class Flown:
                 )
                 for index in range(gpus)
             )
-            snapshot = GpuSnapshot(readings, "580", simulated=True)
-            self.gpus.observe(snapshot, self.clock.time(), self.clock.monotonic())
+            now, at = self.clock.monotonic(), self.clock.time()
+            self.gpus.on_snapshot(believed(readings, now, at=at, simulated=True))
 
     def say(self, kind: str, severity: Severity = Severity.ERROR, **evidence: Any) -> None:
         self.bus.publish(

@@ -22,7 +22,7 @@ def cooling(
     if foresight is not None and foresight.drift_ratio is not None:
         # What a warmer room than the assumed one would explain is no dust.
         sure = policy.drift_ratio + foresight.drift_error
-        yield look.says(
+        yield look.observation(
             rules.RESISTANCE_DRIFT,
             above(foresight.drift_ratio, sure, policy.drift_clear_ratio),
             resistance=foresight.resistance,
@@ -46,7 +46,7 @@ def _fan(course: GpuCourse, look: CheckedGpu, policy: AlertSettings) -> Iterator
         condition = Status.TRUE
     elif steady and rate <= _NOT_HEATING * policy.fan_heating_rate:
         condition = Status.FALSE
-    yield look.says(
+    yield look.observation(
         rules.FAN_INEFFECTIVE,
         condition,
         heating_celsius_per_minute=round(rate * 60, 2),

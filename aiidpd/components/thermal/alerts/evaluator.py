@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from aiidpd.alerts.manager import AlertClient
-from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, evaluate, miss
 from aiidpd.components.thermal.alerts.restored import remembered, vanished
 from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
-from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -68,13 +68,13 @@ class AlertEvaluator:
         if restored:
             memory.memory = remembered(memory.memory, restored)
 
-    def observe(self, snapshot: GpuSnapshot, now: float) -> None:
-        """Take ``snapshot``, read just now, at ``now`` in monotonic seconds."""
-        mine = self._memory
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
+        """Evaluate the rules on ``snapshot``, and publish what changed."""
+        mine, now = self._memory, snapshot.now
         if not mine.loaded:
             mine.saved_at = now
             mine.load()
-        mine.memory, observed, foreseen = look(mine.memory, snapshot, now, self._policies)
+        mine.memory, observed, foreseen = evaluate(mine.memory, snapshot, self._policies)
         mine.foreseen.put(foreseen)
         self._feed.observe(observed, simulated=snapshot.simulated)
         gone = vanished(self._feed.restored, snapshot, mine.memory)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Scalar
@@ -36,10 +36,10 @@ class PresenceMemory:
 
 
 def present(
-    memory: PresenceMemory, snapshot: GpuSnapshot, policy: AlertSettings
+    memory: PresenceMemory, snapshot: CheckedSnapshot, policy: AlertSettings
 ) -> tuple[PresenceMemory, tuple[Observation, ...]]:
     """Return what is remembered after a reading that told of at least one GPU, and who is missing."""
-    read = {gpu.uuid: Known(gpu.index, gpu.name) for gpu in snapshot.gpus}
+    read = {gpu.uuid: Known(gpu.index, gpu.name) for gpu in snapshot.readings}
     indexes = {known.index for known in read.values()}
     faults = {each.index: str(each) for each in snapshot.faults if each.index not in (None, *indexes)}
     gpus = {**memory.gpus, **read}

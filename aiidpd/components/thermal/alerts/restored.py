@@ -10,7 +10,7 @@ from aiidpd.alerts.state import Alert, Key, Stage
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.evaluate import Memory
 from aiidpd.components.thermal.alerts.presence import DRIVER, Known, index_of
-from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 
 
 def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
@@ -36,12 +36,12 @@ def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
     return replace(memory, presence=presence)
 
 
-def vanished(restored: Mapping[Key, Alert], snapshot: GpuSnapshot, memory: Memory) -> set[Key]:
+def vanished(restored: Mapping[Key, Alert], snapshot: CheckedSnapshot, memory: Memory) -> set[Key]:
     """Return the restored alerts whose GPU is not there any more, after a look at ``snapshot``.
 
     Where a GPU is listed that can't be read nobody knows which it is.
     """
-    read = {gpu.index for gpu in snapshot.gpus}
+    read = {gpu.index for gpu in snapshot.readings}
     if any(fault.index is not None and fault.index not in read for fault in snapshot.faults):
         return set()
     there = {DRIVER, *memory.presence.gpus}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aiidpd.alerts.state import Observation, above, below
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.gpu import Limit, degrees_left
+from aiidpd.components.thermal.gpu import Limit
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import RollingSum
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
@@ -29,7 +29,7 @@ def heat(
     """Return what is remembered after ``look``, and how the alerts about heat stand."""
     temperature = look.temperature
     if temperature is not None:
-        hot = look.elapsed if temperature >= look.limits.warning_celsius else 0.0
+        hot = look.seconds if temperature >= look.limits.warning_celsius else 0.0
         memory = TemperatureMemory(memory.hot.add(look.now, hot, policy.hot_window))
     return memory, (*_core(memory, look, policy), *_margin(look), *_memory_chips(look))
 
@@ -43,9 +43,9 @@ def _core(memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings) ->
         (rules.TEMPERATURE_CRITICAL, limits.critical_celsius),
     ):
         condition = above(temperature, limit, limit - limits.clear_below)
-        yield look.says(alert, condition, temperature_celsius=temperature, limit_celsius=limit)
+        yield look.observation(alert, condition, temperature_celsius=temperature, limit_celsius=limit)
     total = min(memory.hot.total, policy.hot_window)
-    yield look.says(
+    yield look.observation(
         rules.HOT_TOO_LONG,
         above(total, policy.hot_seconds, _STILL_HOT * policy.hot_seconds),
         hot_seconds=round(total, 3),
@@ -56,12 +56,12 @@ def _core(memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings) ->
 
 
 def _margin(look: CheckedGpu) -> Iterator[Observation]:
-    left = None if look.doubted else degrees_left(look.reading, Limit.SLOWDOWN)
+    left = look.degrees_left(Limit.SLOWDOWN)
     if left is not None:
         margin = look.limits.slowdown_margin_celsius
         condition = below(left, margin, margin + look.limits.clear_below)
         distance = apart(-left, "the point where it slows itself down")
-        yield look.says(
+        yield look.observation(
             rules.NEAR_SLOWDOWN, condition, left_celsius=left, margin_celsius=margin, distance=distance
         )
 
@@ -74,4 +74,6 @@ def _memory_chips(look: CheckedGpu) -> Iterator[Observation]:
     if look.reading.memory_max_celsius is not None:
         limit = min(limit, look.reading.memory_max_celsius - look.limits.slowdown_margin_celsius)
     condition = above(temperature, limit, limit - look.limits.clear_below)
-    yield look.says(rules.MEMORY_TEMPERATURE, condition, temperature_celsius=temperature, limit_celsius=limit)
+    yield look.observation(
+        rules.MEMORY_TEMPERATURE, condition, temperature_celsius=temperature, limit_celsius=limit
+    )

@@ -74,7 +74,7 @@ def throttle(
         if value is not None:
             grown = growth(before.value, value, look.now - before.at) if before else 0.0
         elif look.reading.clock_events is not None:
-            grown = look.elapsed if brake.event in look.reading.clock_events else 0.0
+            grown = look.seconds if brake.event in look.reading.clock_events else 0.0
         else:
             if before:
                 counts[brake.counter] = before
@@ -84,7 +84,7 @@ def throttle(
         much: float = getattr(policy, brake.limit)
         total = min(sums.total, policy.throttle_window)
         told.append(
-            look.says(
+            look.observation(
                 brake.alert,
                 above(total, much, _CLEAR * much),
                 throttle_seconds=round(total, 3),

@@ -24,7 +24,8 @@ from aiidpd.components.thermal.energy.engine_tokens import TokenCount
 from aiidpd.components.thermal.energy.per_token import Generation, TokenEnergy
 from aiidpd.components.thermal.energy.state import EnergyState, GpuEnergy, gpus_of, to_state
 from aiidpd.components.thermal.energy.token_meter import TokenMeter
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Event, Severity
@@ -82,23 +83,25 @@ class EnergyMeter:
         gpus = tuple(sorted(self._gpus.values(), key=lambda gpu: (gpu.index, gpu.uuid)))
         return EnergyView(self._since, gpus, self._shares, self._tokens.figures())
 
-    def observe(self, snapshot: GpuSnapshot, at: float, now: float) -> None:
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
         if any(gpu.simulated != snapshot.simulated for gpu in self._gpus.values()):
             self._begin_anew()  # what is made up and what is real have no common account
-        present = frozenset(gpu.uuid for gpu in snapshot.gpus)
+        present = frozenset(reading.uuid for reading in snapshot.readings)
         if present != self._present:
             self._tokens.interrupt()  # the sums of before and after are not of the same GPUs
             self._present = present
         names = self._names()
         spent = 0.0
         accuracy = CARD_ACCURACY
-        for reading in snapshot.gpus:
-            spent += self._count(reading, names, now, simulated=snapshot.simulated)
+        for reading in snapshot.readings:
+            spent += self._count(reading, names, snapshot.now, simulated=snapshot.simulated)
             if self._gpus[reading.uuid].meter.method is Method.POWER:
                 accuracy = POWER_ACCURACY
         self._shares = bounded(self._shares, _MOST_HOLDERS)
-        self._tokens.observe(spent, at, now, accuracy=accuracy, simulated=snapshot.simulated)
+        self._tokens.observe(
+            spent, snapshot.at, snapshot.now, accuracy=accuracy, simulated=snapshot.simulated
+        )
 
     @property
     def simulated(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiidpd.components.thermal.gpu import Limit, degrees_left
+from aiidpd.components.thermal.gpu import Limit
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import BucketedMeans
 
@@ -43,7 +43,7 @@ def ahead(
         "warning": look.limits.warning_celsius - temperature,
         "critical": look.limits.critical_celsius - temperature,
     }
-    own = degrees_left(look.reading, Limit.SLOWDOWN)
+    own = look.degrees_left(Limit.SLOWDOWN)
     if own is not None:
         left["slowdown"] = own
     further = {name: degrees for name, degrees in left.items() if degrees > 0}

@@ -29,7 +29,8 @@ from aiidpd.components.thermal.governor.state import (
     Yielded,
 )
 from aiidpd.components.thermal.governor.view import GovernanceView, GpuGovernance, Tally
-from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuLibrary
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -141,17 +142,16 @@ class GovernorController:
         self._retry_at = 0.0
         self._acting = False
 
-    async def act(self, snapshot: GpuSnapshot) -> None:
+    async def act(self, snapshot: CheckedSnapshot) -> None:
         """Decide on ``snapshot``, read just now, and set what follows; bounded in time."""
         self._acting = True
         if not await self._reconciled():
             return
-        ours = tuple(gpu for gpu in snapshot.gpus if gpu.uuid not in self._left)
-        now = self._clock.monotonic()
-        self._state, effects = step(self._state, replace(snapshot, gpus=ours), now, self._policy)
+        ours = tuple(gpu for gpu in snapshot.gpus if gpu.reading.uuid not in self._left)
+        self._state, effects = step(self._state, replace(snapshot, gpus=ours), self._policy)
         for effect in effects:
             await self._do(effect)
-        self._ask_again(ours_are=frozenset(gpu.uuid for gpu in ours), now=now)
+        self._ask_again(ours_are=frozenset(gpu.reading.uuid for gpu in ours), now=self._clock.monotonic())
         self._show()
 
     async def restore(self) -> None:

@@ -20,31 +20,33 @@ from aiidpd.components.thermal.governor.state import (
 )
 from aiidpd.components.thermal.governor.trend import TrendForecast
 from aiidpd.components.thermal.governor.turn import Decision, laddered, to, watched
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit, degrees_left
+from aiidpd.components.thermal.gpu import GpuReading, Limit
+from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
 from aiidpd.kernel.words import apart
 
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
 """The clock events that say that the driver lowers the clocks because of heat (or might)."""
 
+_PATIENCE = 15.0  # seconds: a true jump is believed sooner (AlertSettings.jump_settles)
 _CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
 
 
-def over_target(reading: GpuReading, policy: GovernorPolicy) -> float | None:
-    """Return by how many degrees ``reading`` lies above the target; None where either is not known."""
-    slowdown, highest = degrees_left(reading, Limit.SLOWDOWN), degrees_left(reading, Limit.GPU_MAX)
+def over_target(gpu: CheckedGpu, policy: GovernorPolicy) -> float | None:
+    """Return by how many degrees ``gpu`` lies above the target; None where either is not known."""
+    slowdown, highest = gpu.degrees_left(Limit.SLOWDOWN), gpu.degrees_left(Limit.GPU_MAX)
     left = highest if slowdown is None else slowdown if highest is None else min(slowdown, highest)
     if policy.target_celsius is None:
         return None if left is None else policy.margin - left
-    if reading.temperature_celsius is None:
+    if gpu.temperature is None:
         return None
-    own = reading.temperature_celsius - policy.target_celsius
+    own = gpu.temperature - policy.target_celsius
     return own if left is None else max(own, _CLOSEST - left)
 
 
 def step(
-    state: GovernorState, snapshot: GpuSnapshot, now: float, policy: GovernorPolicy
+    state: GovernorState, snapshot: CheckedSnapshot, policy: GovernorPolicy
 ) -> tuple[GovernorState, tuple[Effect, ...]]:
-    """Return the state after ``snapshot``, read at monotonic second ``now``, and what is to be done.
+    """Return the state after ``snapshot``, and what is to be done.
 
     A GPU that is not in the snapshot stays as it is; turned off, every GPU goes to its baseline. What the
     driver did not take is told by :func:`.refusing.refused`, before the next step.
@@ -52,11 +54,12 @@ def step(
     effects: list[Effect] = []
     dry = policy.mode is Mode.DRY_RUN or not state.permitted
     gpus = {}
-    for reading in snapshot.gpus:
+    for gpu in snapshot.gpus:
+        reading = gpu.reading
         held = state.gpus.get(reading.uuid) or GpuState(reading.index, reading.name)
         if (held.number, held.name) != (reading.index, reading.name):
             held = held._replace(number=reading.index, name=reading.name)
-        gpus[reading.uuid] = _step(held, Decision(reading, now, policy, dry, effects))
+        gpus[reading.uuid] = _step(held, Decision(gpu, policy, dry, effects))
     return state.having(gpus), tuple(effects)
 
 
@@ -70,7 +73,7 @@ def _step(held: GpuState, turn: Decision) -> GpuState:
         return held
     if turn.policy.mode is Mode.OFF:
         return to(held, 0, "the governor is off", turn)
-    over = over_target(turn.reading, turn.policy)
+    over = over_target(turn.gpu, turn.policy)
     held = _sighted(held, over, turn)
     return held if over is None else _governed(held, over, turn)
 
@@ -96,7 +99,7 @@ def _governed(held: GpuState, over: float, turn: Decision) -> GpuState:
         lapses = 0 if held.level == 1 and over < -policy.idle else held.lapses
         held = held._replace(raised=now, lapses=lapses)
         why = f"no reading came within {policy.hysteresis:g} °C of the target for a while"
-        return to(held, level_above(held, forecast, reading, policy), why, turn)
+        return to(held, level_above(held, forecast, turn.gpu, policy), why, turn)
     if held.applied is None and not turn.dry:
         turn.evidence = _evidence(reading, over, forecast)
         return to(held, held.level, "its settings may have been lost", turn)
@@ -113,9 +116,15 @@ def _lapsed(held: GpuState, now: float, policy: GovernorPolicy) -> GpuState:
 def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
     """Tell once that a GPU can't be governed, and once that it can again."""
     reading, reason = turn.reading, ""
-    if over is None and reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
+    if over is not None:
+        held = held._replace(sighted=turn.now)
+    elif turn.gpu.distrusted:
+        if turn.gpu.trust is not Trust.FROZEN and turn.now - held.sighted < _PATIENCE:
+            return held  # a glitch, or a jump that is about to be believed
+        reason = f"its temperature is not believed: {turn.gpu.trust.value}"
+    elif reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
         reason = "its temperature can't be read"
-    elif over is None:
+    else:
         reason = "the card names no limit of its own: set gpu.governor_target_celsius"
     if reason == held.blind:
         return held

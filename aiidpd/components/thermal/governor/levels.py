@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiidpd.components.thermal.governor.ladder import Step
 from aiidpd.components.thermal.governor.state import GovernorPolicy, GpuState
 from aiidpd.components.thermal.governor.trend import TrendForecast
-from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.signals.checked import CheckedGpu
 
 _DEGREES_PER_RUNG = 1.0  # of a card whose power nobody knows
 _ROOM = 25.0  # Celsius: what the card's heat goes to, near enough to say what some watts more will do
@@ -78,13 +78,13 @@ def may_rise(held: GpuState, forecast: TrendForecast, now: float, policy: Govern
     return now - held.changed >= wait and not near and forecast.later < -policy.hysteresis
 
 
-def level_above(held: GpuState, forecast: TrendForecast, reading: GpuReading, policy: GovernorPolicy) -> int:
+def level_above(held: GpuState, forecast: TrendForecast, gpu: CheckedGpu, policy: GovernorPolicy) -> int:
     """Return the level to go up to, at least one above.
 
     The GPU has settled, so its heat over its power is its thermal resistance, and that says how many watts
     more would bring it to within the hysteresis: half of them are given back.
     """
-    above, drawn, celsius = held.level - 1, reading.power_watts, reading.temperature_celsius
+    above, drawn, celsius = held.level - 1, gpu.reading.power_watts, gpu.temperature
     here, baseline = _burns(held.rung, held), _burns(held.ladder[0], held)
     if here is None or baseline is None or not drawn or celsius is None:
         return above

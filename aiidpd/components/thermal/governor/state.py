@@ -81,7 +81,8 @@ class GpuState(NamedTuple):
     ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
     anything was set since the baseline was last seen restored, and ``clocks_touched`` whether clocks were.
     ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds;
-    so are those of the last reading within the hysteresis, ``near_at``, and above idle, ``warm_at``.
+    so are those of the last reading within the hysteresis, ``near_at``, and above idle, ``warm_at``, and
+    of the last that it could be governed by, ``sighted``.
     """
 
     number: int
@@ -101,6 +102,7 @@ class GpuState(NamedTuple):
     near_at: float = -math.inf
     warm_at: float = -math.inf
     strange: int = 0
+    sighted: float = -math.inf
     blind: str = ""
 
     @property

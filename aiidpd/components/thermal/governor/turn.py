@@ -17,6 +17,7 @@ from aiidpd.components.thermal.governor.state import (
     Yielded,
 )
 from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.signals.checked import CheckedGpu
 
 _STRANGE = 3  # readings in a row that must agree on a setting that is not the one that was set
 _UNSURE = 2.0  # times what a body of the policy's heat capacity would do: a lighter one turns faster
@@ -26,12 +27,21 @@ _UNSURE = 2.0  # times what a body of the policy's heat capacity would do: a lig
 class Decision:
     """One GPU's part of one pass: what is decided about it, and all that the decision needs."""
 
-    reading: GpuReading
-    now: float
+    gpu: CheckedGpu
     policy: GovernorPolicy
     dry: bool
     effects: list[Effect] = field(default_factory=list)
     evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> GpuReading:
+        """The reading itself; whether its temperature counts is for ``gpu`` to say."""
+        return self.gpu.reading
+
+    @property
+    def now(self) -> float:
+        """When it was read, in monotonic seconds."""
+        return self.gpu.now
 
 
 def laddered(held: GpuState, policy: GovernorPolicy) -> GpuState:

@@ -1,48 +1,53 @@
-"""Whether a temperature can be believed (pure).
+"""Validation of a snapshot: which temperatures are believed (pure).
 
-A sensor that lies must neither raise the critical alarm nor keep it quiet: a temperature that is not
-believed counts as not known, and an alert of its own says so.
+A sensor that lies must neither raise the critical alert nor keep it quiet, and must move nothing that is set:
+a temperature that is not believed counts as not known, and an alert of its own says so. That is decided here,
+once for each reading.
 
 A jump may be true: a pump that stops lets a core rise by ten degrees a second. Heat needs watts, rises no
 faster than that and comes to stay. So a jump upwards is believed soon where the readings after it agree with
-it while the GPU burns power; one downwards, which could call off an alarm, has to last.
+it while the GPU burns power; one downwards, which could call off an alert, has to last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from aiidpd.alerts.state import Observation, Status
-from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.signals.checked import CheckedGpu
+from aiidpd.components.thermal.faults import IMPLAUSIBLE
+from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
 from aiidpd.components.thermal.signals.rolling import BucketedMeans, RollingSum
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 
 _ABOVE_SHUTDOWN = 10.0  # degrees: a card that hot has turned itself off
-_SAME_LEVEL = 10.0  # degrees within which suspicious readings confirm each other
+_SAME_LEVEL = 10.0  # degrees within which candidates confirm each other
 _SAME_SOON = 5.0  # and where they are to confirm each other soon
 _FASTEST = 10.0  # degrees a second: what a core without any cooling rises by
 _BUSY_RATIO = 0.2  # of the power limit: an idle GPU burns less
 _LEAST_WATTS = 40.0
-_UNLIMITED = 160.0  # watts, for a card that does not tell its limit
+_UNLIMITED = 160.0  # watts, for a card that does not report its limit
 _NO_EFFORT = BucketedMeans(15.0, 1)  # averaged over 15 s: shorter peaks don't move a heatsink
+_TEMPERATURE = "temperature_celsius "  # how a fault begins that is about it
 
 
 @dataclass(frozen=True, slots=True)
 class SensorMemory:
-    """What is remembered of one sensor: the last believed value, a suspect, and how long it stands still.
+    """State of one sensor: the last believed value, a candidate to follow it, and how long it stands still.
 
-    ``judged_at`` is when a value was last looked at, believed or not; ``agreed`` is how many suspicious
-    readings in a row, from ``agreed_since`` on, are such as heat would give.
+    ``read_at`` is when the GPU was last read, ``valued_at`` when that gave a temperature, believed or not;
+    ``agreed`` is how many candidates in a row, from ``agreed_since`` on, are such as heat would give.
+    ``effort`` is what the GPU did since the value last changed.
     """
 
+    read_at: float
     believed: float | None = None
-    suspect: float | None = None
-    suspect_since: float = 0.0
+    candidate: float | None = None
+    candidate_since: float = 0.0
     agreed_since: float = 0.0
     agreed: int = 0
-    judged_at: float = 0.0
+    valued_at: float = 0.0
     implausible: RollingSum = field(default_factory=RollingSum)
     still: float | None = None
     still_since: float = 0.0
@@ -51,110 +56,170 @@ class SensorMemory:
     effort_high: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sensors:
+    """State that one snapshot leaves to the next: the sensors by UUID."""
+
+    gpus: Mapping[str, SensorMemory] = field(default_factory=lambda: MappingProxyType({}))
+    simulated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One reading, and what it is validated by."""
+
+    reading: GpuReading
+    now: float
+    seconds: float
+    limits: GpuLimits
+    settings: AlertSettings
+
+
 def validate(
-    memory: SensorMemory, look: CheckedGpu, policy: AlertSettings
-) -> tuple[SensorMemory, CheckedGpu, tuple[Observation, ...]]:
-    """Return ``look`` with the temperature that is believed, and what there is to say about the sensor."""
-    value = look.reading.temperature_celsius
-    if value is None:
-        count = 1.0 if look.refused else 0.0
-        memory = replace(
-            memory,
-            implausible=memory.implausible.add(look.now, count, policy.implausible_window),
-            judged_at=look.now if look.refused else memory.judged_at,
-        )
-        about = (_believable(memory, look, policy),) if look.refused else ()
-        return memory, replace(look, doubted=look.refused), about
-    memory, good = _plausible(memory, value, look, policy)
-    count = 0.0 if good else 1.0
-    implausible = memory.implausible.add(look.now, count, policy.implausible_window)
+    sensors: Sensors, snapshot: GpuSnapshot, at: float, now: float, settings: AlertSettings
+) -> tuple[Sensors, CheckedSnapshot]:
+    """Return the state after ``snapshot`` and the snapshot with the temperatures that are believed.
+
+    It was read at ``at`` (Unix seconds) and ``now`` (monotonic seconds). GPUs that are made up and real ones
+    have nothing to do with each other: a change between them begins anew.
+    """
+    known = {} if sensors.simulated not in (None, snapshot.simulated) else dict(sensors.gpus)
+    refused = {
+        fault.index
+        for fault in snapshot.faults
+        if fault.name == IMPLAUSIBLE and fault.call.startswith(_TEMPERATURE)
+    }
+    gpus = []
+    for reading in snapshot.gpus:
+        before = known.get(reading.uuid) or SensorMemory(now)
+        elapsed = now - before.read_at
+        seconds = elapsed if elapsed <= settings.longest_gap else 0.0
+        limits = settings.for_gpu(reading.index, reading.uuid)
+        seen = _Pass(reading, now, seconds, limits, settings)
+        known[reading.uuid], checked = _validated(before, seen, refused=reading.index in refused)
+        gpus.append(checked)
+    after = Sensors(MappingProxyType(known), snapshot.simulated)
+    return after, CheckedSnapshot(
+        tuple(gpus),
+        at,
+        now,
+        snapshot.driver_version,
+        snapshot.simulated,
+        snapshot.faults,
+        snapshot.xids,
+    )
+
+
+class SnapshotValidator:
+    """Validates one snapshot after the other. Outlives the worker: a new one goes on with what is known."""
+
+    def __init__(self) -> None:
+        self._sensors = Sensors()
+
+    def check(self, snapshot: GpuSnapshot, at: float, now: float, settings: AlertSettings) -> CheckedSnapshot:
+        """Return ``snapshot``, read at ``at`` (Unix seconds) and ``now`` (monotonic seconds), validated."""
+        self._sensors, checked = validate(self._sensors, snapshot, at, now, settings)
+        return checked
+
+
+def _validated(memory: SensorMemory, seen: _Pass, *, refused: bool) -> tuple[SensorMemory, CheckedGpu]:
+    value, now = seen.reading.temperature_celsius, seen.now
+    good, frozen, unchanged = False, False, 0.0
+    if value is not None:
+        memory, good = _plausible(memory, value, seen)
+    else:
+        memory = replace(memory, read_at=now, valued_at=now if refused else memory.valued_at)
+    bad = refused if value is None else not good
+    implausible = memory.implausible.add(now, float(bad), seen.settings.implausible_window)
     if implausible is not memory.implausible:
         memory = replace(memory, implausible=implausible)
-    memory = _still(memory, value, look)
-    frozen = _frozen(memory, look, policy)
-    trusted = good and frozen is not Status.TRUE
-    unchanged = round(look.now - memory.still_since, 3)
-    told = (
-        _believable(memory, look, policy),
-        look.says(rules.SENSOR_FROZEN, frozen, temperature_celsius=value, unchanged_seconds=unchanged),
+    if value is not None:
+        memory = _still(memory, value, seen)
+        frozen = _frozen(memory, seen)
+        unchanged = now - memory.still_since
+    if value is None:
+        trust = Trust.REFUSED if refused else Trust.UNKNOWN
+    elif good:
+        trust = Trust.FROZEN if frozen else Trust.BELIEVED
+    else:
+        trust = Trust.DOUBTED
+    checked = CheckedGpu(
+        seen.reading,
+        seen.now,
+        seen.seconds,
+        seen.limits,
+        value if trust is Trust.BELIEVED else None,
+        trust,
+        implausible.total,
+        unchanged,
+        frozen,
     )
-    believed = value if trusted else None
-    seen = CheckedGpu(look.reading, look.now, look.elapsed, look.limits, believed, not trusted, look.refused)
-    return memory, seen, told
+    return memory, checked
 
 
-def _believable(memory: SensorMemory, look: CheckedGpu, policy: AlertSettings) -> Observation:
-    count = memory.implausible.total
-    condition = Status.BETWEEN if count else Status.FALSE
-    if count >= policy.implausible_count:
-        condition = Status.TRUE
-    window = policy.implausible_window
-    return look.says(rules.IMPLAUSIBLE, condition, implausible_count=count, window_seconds=window)
-
-
-def _plausible(
-    memory: SensorMemory, value: float, look: CheckedGpu, policy: AlertSettings
-) -> tuple[SensorMemory, bool]:
-    top = policy.plausible_max
-    if look.reading.shutdown_celsius is not None and look.reading.shutdown_celsius > policy.plausible_min:
-        top = min(top, look.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
-    elapsed = look.now - memory.judged_at
-    if not policy.plausible_min < value <= top:
-        return replace(memory, judged_at=look.now, suspect=None), False
-    fresh = memory.believed is not None and elapsed <= policy.jump_within
-    near = memory.believed is None or abs(value - memory.believed) <= policy.jump_celsius
-    if near or (memory.suspect is None and not fresh):  # near a believed one: the suspect was a glitch
-        return replace(memory, judged_at=look.now, believed=value, suspect=None), True
-    memory = replace(_suspect(memory, value, look, elapsed), judged_at=look.now)
-    lasts = look.now - memory.suspect_since >= policy.jump_settles
-    if lasts or _is_heat(memory, value, look, policy):
-        return replace(memory, believed=value, suspect=None), True
+def _plausible(memory: SensorMemory, value: float, seen: _Pass) -> tuple[SensorMemory, bool]:
+    settings, top = seen.settings, seen.settings.plausible_max
+    if seen.reading.shutdown_celsius is not None and seen.reading.shutdown_celsius > settings.plausible_min:
+        top = min(top, seen.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
+    now, elapsed = seen.now, seen.now - memory.valued_at
+    if not settings.plausible_min < value <= top:
+        return replace(memory, read_at=now, valued_at=now, candidate=None), False
+    fresh = memory.believed is not None and elapsed <= settings.jump_within
+    near = memory.believed is None or abs(value - memory.believed) <= settings.jump_celsius
+    if near or (memory.candidate is None and not fresh):  # near a believed one: the candidate was a glitch
+        return replace(memory, read_at=now, valued_at=now, believed=value, candidate=None), True
+    memory = replace(_offered(memory, value, seen, elapsed), read_at=now, valued_at=now)
+    lasts = now - memory.candidate_since >= settings.jump_settles
+    if lasts or _is_heat(memory, value, seen):
+        return replace(memory, believed=value, candidate=None), True
     return memory, False
 
 
-def _suspect(memory: SensorMemory, value: float, look: CheckedGpu, elapsed: float) -> SensorMemory:
-    """Return the memory with ``value`` as its suspect, which goes on or begins."""
-    now, before = look.now, memory.suspect
-    after = replace(memory, suspect=value)
+def _offered(memory: SensorMemory, value: float, seen: _Pass, elapsed: float) -> SensorMemory:
+    """Return the memory with ``value`` as its candidate: one that goes on, or a new one."""
+    now, before = seen.now, memory.candidate
+    after = replace(memory, candidate=value)
     if before is None or abs(value - before) > _SAME_LEVEL:
-        return replace(after, suspect_since=now, agreed_since=now, agreed=1)
+        return replace(after, candidate_since=now, agreed_since=now, agreed=1)
     may_rise = max(_SAME_SOON, _FASTEST * elapsed)
-    if _busy(look.reading) and -_SAME_SOON <= value - before <= may_rise:
+    if _busy(seen.reading) and -_SAME_SOON <= value - before <= may_rise:
         return replace(after, agreed=memory.agreed + 1)
     return replace(after, agreed_since=now, agreed=1)
 
 
-def _is_heat(memory: SensorMemory, value: float, look: CheckedGpu, policy: AlertSettings) -> bool:
+def _is_heat(memory: SensorMemory, value: float, seen: _Pass) -> bool:
     """Return whether ``value`` is a jump upwards which the readings since then confirm."""
+    settings = seen.settings
     return (
         memory.believed is not None
         and value > memory.believed
-        and memory.agreed >= policy.jump_readings
-        and look.now - memory.agreed_since >= policy.jump_confirms
-        and _busy(look.reading)
+        and memory.agreed >= settings.jump_readings
+        and seen.now - memory.agreed_since >= settings.jump_confirms
+        and _busy(seen.reading)
     )
 
 
 def _busy(reading: GpuReading) -> bool:
-    """Return whether the GPU burns more than an idle one does; what does not tell its power may be idle."""
+    """Return whether the GPU burns more than an idle one does; what does not report its power may be idle."""
     least = max(_LEAST_WATTS, _BUSY_RATIO * (reading.power_limit_watts or _UNLIMITED))
     return reading.power_watts is not None and reading.power_watts >= least
 
 
-def _still(memory: SensorMemory, value: float, look: CheckedGpu) -> SensorMemory:
-    if memory.still is None or value != memory.still or not look.elapsed:
+def _still(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
+    """Return the memory with for how long the value is ``value``, and what the GPU did meanwhile."""
+    if memory.still is None or value != memory.still or not seen.seconds:
         return replace(
             memory,
             still=value,
-            still_since=look.now,
+            still_since=seen.now,
             effort=_NO_EFFORT,
             effort_low=None,
             effort_high=None,
         )
-    effort = _effort(look.reading)
+    effort = _effort(seen.reading)
     if effort is None:
         return memory
-    means = memory.effort.add(look.now, effort)
+    means = memory.effort.add(seen.now, effort)
     if means.done and means.done is not memory.effort.done:
         mean = means.done[-1][1][0]
         low = mean if memory.effort_low is None else min(mean, memory.effort_low)
@@ -164,20 +229,20 @@ def _still(memory: SensorMemory, value: float, look: CheckedGpu) -> SensorMemory
 
 
 def _effort(reading: GpuReading) -> float | None:
+    """Return what heats the GPU: its power, or its load where the power is not known."""
     return reading.utilisation_ratio if reading.power_watts is None else reading.power_watts
 
 
-def _frozen(memory: SensorMemory, look: CheckedGpu, policy: AlertSettings) -> Status:
-    if look.now == memory.still_since:
-        return Status.FALSE
+def _frozen(memory: SensorMemory, seen: _Pass) -> bool:
+    """Return whether the value has been the same for so long though the GPU's effort changed a lot."""
+    settings = seen.settings
     if memory.effort_low is None or memory.effort_high is None:
-        return Status.BETWEEN
-    if look.reading.power_watts is None:
-        much = policy.frozen_load_ratio
+        return False
+    if seen.reading.power_watts is None:
+        much = settings.frozen_load_ratio
     else:
-        much = max(_LEAST_WATTS, policy.frozen_power_ratio * (look.reading.power_limit_watts or _UNLIMITED))
-    frozen = (
-        look.now - memory.still_since >= policy.frozen_after
+        much = max(_LEAST_WATTS, settings.frozen_power_ratio * (seen.reading.power_limit_watts or _UNLIMITED))
+    return (
+        seen.now - memory.still_since >= settings.frozen_after
         and memory.effort_high - memory.effort_low >= much
     )
-    return Status.TRUE if frozen else Status.BETWEEN

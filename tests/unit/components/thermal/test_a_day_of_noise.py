@@ -25,8 +25,8 @@ from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
-from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from tests.believed import believed_gpu
 from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
@@ -160,7 +160,7 @@ def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, .
     alerts: Mapping[Key, Alert] = {}
     memory, before, told = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
     for now, gpu in hover.readings(seed, None, seconds):
-        look = CheckedGpu(gpu, now, now - before, hover.limits, gpu.temperature_celsius)
+        look = believed_gpu(gpu, now, seconds=now - before, settings=policy)
         memory, observed = heat(memory, look, policy)
         alerts, transitions = step(alerts, observed, now, known)
         for each in transitions:
@@ -204,13 +204,13 @@ def moves(below: float, seed: int, seconds: float, *, held: int = 0) -> list[tup
     state, now, told = GovernorState(), 0.0, list[tuple[int, int]]()
     while held and (not state.gpus or next(iter(state.gpus.values())).level < held):
         now += 1.0
-        state, _ = decide.step(state, snapshot(reading(TARGET + 1)), now, policy)
+        state, _ = decide.step(state, snapshot(reading(TARGET + 1), now=now), policy)
     chances = tells(TARGET - below)
     gpus = [reading(degrees) for degrees in chances]
-    wait, seen = pause(gpus), [snapshot(gpu) for gpu in gpus]
-    for gpu in random.Random(seed).choices(seen, list(chances.values()), k=round(seconds / wait)):
+    wait = pause(gpus)
+    for gpu in random.Random(seed).choices(gpus, list(chances.values()), k=round(seconds / wait)):
         now += wait
-        state, effects = decide.step(state, gpu, now, policy)
+        state, effects = decide.step(state, snapshot(gpu, now=now), policy)
         told += [(effect.before, effect.after) for effect in effects if isinstance(effect, Move)]
     return told
 

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.signals.validate import Sensors, validate
 from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
+from tests.believed import USUAL, believed
 from tests.fakes.clock import FakeClock
 
 POLICY = EmergencyPolicy(("vllm", "llama"))
@@ -30,9 +32,11 @@ def began(
     temperatures: list[float | None], policy: EmergencyPolicy = POLICY, period: float = 1.0
 ) -> list[int]:
     """Return at which readings an emergency began."""
-    state, found = EmergencyState(), []
+    sensors, state, found = Sensors(), EmergencyState(), []
     for number, temperature in enumerate(temperatures):
-        state, emergencies = step(state, snapshot(temperature), number * period, policy)
+        now = number * period
+        sensors, checked = validate(sensors, snapshot(temperature), now, now, USUAL)
+        state, emergencies = step(state, checked, policy)
         found += [number] * len(emergencies)
     return found
 
@@ -65,12 +69,14 @@ def test_a_fast_watch_is_no_reason_to_wait_less() -> None:
 
 @pytest.mark.parametrize("period", [0.25, 1.0])
 def test_a_pump_that_stops_between_two_readings_is_an_emergency_within_five_seconds(period: float) -> None:
-    state = EmergencyState()
+    sensors, state = Sensors(), EmergencyState()
     now, found = 0.0, []
     while now < 15:
         temperature = 50.0 if now < 5 else 91.0 + min(now - 5, 2.0)
         hot = GpuReading(0, "GPU-0", "card", temperature_celsius=round(temperature), power_watts=250.0)
-        state, began_now = step(state, GpuSnapshot((hot,), "580", simulated=False), now, POLICY)
+        raw = GpuSnapshot((hot,), "580", simulated=False)
+        sensors, checked = validate(sensors, raw, now, now, USUAL)
+        state, began_now = step(state, checked, POLICY)
         found += [now] * len(began_now)
         now += period
     (at,) = found
@@ -83,10 +89,10 @@ def test_readings_far_apart_are_no_row() -> None:
 
 def test_each_gpu_has_its_own_limit_and_its_own_row() -> None:
     own = AlertSettings(overrides={"GPU-1": GpuLimits(warning_celsius=70, critical_celsius=80)})
-    policy = EmergencyPolicy(("vllm",), own)
     state, found = EmergencyState(), []
     for second in range(6):
-        state, emergencies = step(state, snapshot(82.0, 82.0), float(second), policy)
+        checked = believed(snapshot(82.0, 82.0).gpus, float(second), settings=own)
+        state, emergencies = step(state, checked, POLICY)
         found += emergencies
     assert [(each.reading.uuid, each.critical_celsius) for each in found] == [("GPU-1", 80)]
 
@@ -115,7 +121,7 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     policy = POLICY
     watch = EmergencyWatch(bus, messages, lambda: policy)
     for second in range(5):
-        watch.observe(snapshot(92.0), 100.0 + second, float(second))
+        watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     (event,) = events
     assert (event.kind, event.severity, event.subject) == ("gpu.emergency", Severity.ERROR, "GPU-0")
     assert event.evidence["containers"] == "vllm, llama"
@@ -125,5 +131,5 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     assert (order.gpu, order.containers, order.event_id) == ("GPU-0", ("vllm", "llama"), event.id)
     policy = EmergencyPolicy()
     for second in range(5, 10):
-        watch.observe(snapshot(92.0), 100.0 + second, float(second))
+        watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     assert len(events) == 1

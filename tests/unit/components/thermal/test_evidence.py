@@ -12,10 +12,11 @@ from aiidpd.components.thermal.evidence import (
     values,
 )
 from aiidpd.components.thermal.gpu import FIGURES as EVERY_FIGURE
-from aiidpd.components.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuProcess, GpuReading
 from aiidpd.incidents.ring_buffer import RingBuffer, Window
 from aiidpd.incidents.series import decode, encode
 from aiidpd.kernel.events import Event
+from tests.believed import believed
 
 
 def reading(index: int = 0, temperature: float | None = 60.0, uuid: str | None = None) -> GpuReading:
@@ -31,21 +32,17 @@ def reading(index: int = 0, temperature: float | None = 60.0, uuid: str | None =
     )
 
 
-def snapshot(*gpus: GpuReading) -> GpuSnapshot:
-    return GpuSnapshot(gpus, "580", simulated=True)
-
-
 def window(evidence: GpuEvidence) -> Window:
     return evidence.rings.window(-math.inf, math.inf, longest=60.0, offset=1000.0)
 
 
 def test_sixteen_gpus_at_full_rate_take_a_bounded_memory_from_the_start() -> None:
     evidence = GpuEvidence()
-    gpus = snapshot(*(reading(index) for index in range(16)))
-    evidence.observe(gpus, 0.0, 0.0)
+    gpus = [reading(index) for index in range(16)]
+    evidence.on_snapshot(believed(gpus, 0.0))
     first = evidence.rings.nbytes
     for step in range(1, 100):
-        evidence.observe(gpus, step / 4, step / 4)
+        evidence.on_snapshot(believed(gpus, step / 4))
     assert evidence.rings.nbytes == first == 16 * 2401 * ROW_BYTES
     assert first < 3 * 2**20
 
@@ -68,7 +65,15 @@ def test_every_recorded_figure_is_one_of_a_reading_and_the_temperature_is_first(
 
 def test_gpus_are_in_the_order_of_their_index_each_with_its_limits_and_processes() -> None:
     evidence = GpuEvidence()
-    evidence.observe(snapshot(reading(1), reading(0, 61.0)), 0.0, 0.0)
+    evidence.on_snapshot(
+        believed(
+            (
+                reading(1),
+                reading(0, 61.0),
+            ),
+            0.0,
+        )
+    )
     documents, files = evidence.summary(window(evidence))
     assert documents["driver_version"] == "580"
     first, second = documents["gpus"]
@@ -86,9 +91,9 @@ def test_gpus_are_in_the_order_of_their_index_each_with_its_limits_and_processes
 
 def test_a_gpu_that_came_later_and_one_that_is_gone_are_both_there() -> None:
     evidence = GpuEvidence()
-    evidence.observe(snapshot(reading(0, uuid="old")), 0.0, 0.0)
+    evidence.on_snapshot(believed((reading(0, uuid="old"),), 0.0))
     open_window = window(evidence)
-    evidence.observe(snapshot(reading(0, uuid="new")), 1.0, 1.0)
+    evidence.on_snapshot(believed((reading(0, uuid="new"),), 1.0))
     documents, _ = evidence.summary(open_window)
     assert [(gpu["uuid"], gpu["rows"]) for gpu in documents["gpus"]] == [("new", 1), ("old", 1)]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, clock_event_names
+from aiidpd.components.thermal.gpu import GpuReading, clock_event_names
 from aiidpd.components.thermal.policy import (
     Effect,
     GpuAppeared,
@@ -12,18 +12,20 @@ from aiidpd.components.thermal.policy import (
     ThermalState,
     step,
 )
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
+from tests.believed import believed
 
 
-def snapshot(*temperatures: float | None, faults: tuple[GpuFault, ...] = ()) -> GpuSnapshot:
+def snapshot(*temperatures: float | None, faults: tuple[GpuFault, ...] = ()) -> CheckedSnapshot:
     """One GPU a temperature; its name tells its index."""
     gpus = tuple(
         GpuReading(index, f"GPU-{index}", f"card {index}", temperature_celsius=temperature)
         for index, temperature in enumerate(temperatures)
     )
-    return GpuSnapshot(gpus, "580", simulated=False, faults=faults)
+    return believed(gpus, faults=faults)
 
 
-def effects_of(snapshots: list[GpuSnapshot]) -> list[Effect]:
+def effects_of(snapshots: list[CheckedSnapshot]) -> list[Effect]:
     """Step through ``snapshots``; return what was told after the first."""
     state, _ = step(ThermalState(), snapshots[0])
     told: list[Effect] = []

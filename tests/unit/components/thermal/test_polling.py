@@ -4,25 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from tests.believed import believed
 
 POLICY = ThermalPolicy()
 CADENCE = PollSettings()
 
 
-def snapshot(*readings: dict[str, float | None]) -> GpuSnapshot:
-    gpus = tuple(GpuReading(n, f"GPU-{n}", "card", **figures) for n, figures in enumerate(readings))
-    return GpuSnapshot(gpus, "580", simulated=False)
+def snapshot(*readings: dict[str, float | None], policy: ThermalPolicy = POLICY) -> CheckedSnapshot:
+    gpus = (GpuReading(n, f"GPU-{n}", "card", **figures) for n, figures in enumerate(readings))
+    return believed(gpus, settings=policy.alarms)
 
 
 def paces(*temperatures: float | None, policy: ThermalPolicy = POLICY) -> list[PollRate]:
     pace = PollRate(policy.interval)
     told = []
     for temperature in temperatures:
-        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}), policy, CADENCE)
+        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}, policy=policy), policy, CADENCE)
         told.append(pace)
     return told
 
@@ -71,15 +73,15 @@ def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None
 )
 def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
     policy = ThermalPolicy(alarms=AlertSettings(overrides=own))
-    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0})
+    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0}, policy=policy)
 
-    assert next_rate(PollRate(1.0), seen, policy, CADENCE).near is near
+    assert next_rate(PollRate(1.0), seen, policy, CADENCE).near == ({"GPU-1"} if near else set())
 
 
 def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
     own = AlertSettings(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
 
-    assert {pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own))} == {False}
+    assert not any(pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own)))
     assert paces(90.0, policy=ThermalPolicy(alarms=own))[0].near
 
 
@@ -95,7 +97,13 @@ def test_an_offset_is_no_ceiling() -> None:
 
 
 def test_a_temperature_that_is_not_known_changes_nothing() -> None:
-    assert [pace.near for pace in paces(None, 84.0, None, 40.0, None)] == [False, True, True, False, False]
+    assert [bool(pace.near) for pace in paces(None, 84.0, None, 40.0, None)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_slow_policy_is_left_alone_where_the_fast_pace_is_slower() -> None:

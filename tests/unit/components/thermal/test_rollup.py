@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rollup import MinuteLog, reasons, throttled
+from aiidpd.components.thermal.signals.checked import Trust
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample
+from tests.believed import believed
 
 BEGIN = 1_800_000_000.0  # a whole minute
 CAPPED, HOT, IDLE = 0x4, 0x20, 0x1
@@ -29,7 +31,22 @@ class Log:
         self.log = MinuteLog(bus)
 
     def see(self, second: float, *gpus: GpuReading) -> None:
-        self.log.observe(GpuSnapshot(gpus, "580", simulated=True), BEGIN + second, second)
+        self.log.on_snapshot(believed(gpus, second, at=BEGIN + second, simulated=True))
+
+
+def test_a_temperature_that_is_not_believed_is_in_no_minute() -> None:
+    log = Log()
+    for second in range(61):
+        reading_ = reading(99.0 if second == 30 else 60.0)
+        snapshot = believed([reading_], second, at=BEGIN + second, simulated=True)
+        if second == 30:
+            (gpu,) = snapshot.gpus
+            doubted = replace(gpu, temperature=None, trust=Trust.DOUBTED)
+            snapshot = replace(snapshot, gpus=(doubted,))
+        log.log.on_snapshot(snapshot)
+    (event,) = log.events
+    assert event.evidence["temperature_max_celsius"] == 60.0
+    assert event.evidence["readings"] == 60
 
 
 def test_a_line_a_minute_with_the_spread_of_each_figure() -> None:

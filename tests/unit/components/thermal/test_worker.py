@@ -11,6 +11,8 @@ from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot, Trust
+from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.bus import EventBus
@@ -162,6 +164,54 @@ async def test_near_a_limit_it_reads_four_times_a_second_and_keeps_one_curve_poi
         house.library.now = readings(81.0)
         await clock.advance(2.0)
         assert house.library.asked[16:] == [False, False]  # after a failure all is read anew
+
+
+async def test_a_temperature_that_is_not_believed_is_shown_as_it_was_read_and_drawn_nowhere(
+    house: House, clock: FakeClock
+) -> None:
+    async with house.running():
+        house.library.now = readings(99.0)
+        await clock.advance(1.0)
+        shown = house.latest.get()
+        assert shown is not None
+        assert shown.value.gpus[0].temperature_celsius == 99.0
+    drawn = [sample.value for sample in house.samples if sample.series == "temperature_celsius"]
+    assert drawn == [60.0]
+    assert len([sample for sample in house.samples if sample.series == "power_watts"]) == 2
+
+
+async def test_every_listener_gets_the_same_validated_snapshot_once_also_after_the_worker_is_replaced(
+    house: House, clock: FakeClock
+) -> None:
+    seen: list[CheckedSnapshot] = []
+    validator = SnapshotValidator()
+
+    class Listener:
+        def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
+            seen.append(snapshot)
+
+    def replace_worker() -> None:
+        house.worker = ThermalWorker(
+            house.library,
+            ThermalPolicy(),
+            house.latest,
+            EventBus(),
+            clock,
+            validator=validator,
+            observers=[Listener(), Listener()],
+        )
+
+    replace_worker()
+    async with house.running():
+        await clock.advance(1.0)
+    house.library.now = readings(99.0)
+    replace_worker()
+    async with house.running():
+        await clock.advance(1.0)
+    assert [seen[place] is seen[place + 1] for place in range(0, len(seen), 2)] == [True] * 4
+    trusts = [snapshot.gpus[0].trust for snapshot in seen[::2]]
+    assert trusts == [Trust.BELIEVED, Trust.BELIEVED, Trust.DOUBTED, Trust.DOUBTED]
+    assert [snapshot.gpus[0].seconds for snapshot in seen[::2]] == [0.0, 1.0, 0.0, 1.0]
 
 
 async def test_a_release_closes_the_library_and_reads_nothing_until_resumed(

@@ -8,11 +8,13 @@ from typing import Any
 
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, Stage, Transition, step
-from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, look, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, evaluate, miss
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
+from aiidpd.components.thermal.signals.validate import Sensors, validate
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
 
@@ -39,6 +41,7 @@ class Bench:
         self.rules = by_name(rules(self.policies.alarms))
         self.period = period
         self.now = 0.0
+        self.sensors = Sensors()
         self.memory = Memory()
         self.alerts: Mapping[Key, Alert] = {}
         self.told: list[tuple[float, Transition]] = []
@@ -47,8 +50,15 @@ class Bench:
     def see(self, *gpus: GpuReading, faults: Iterable[GpuFault] = (), xids: Iterable[XidEvent] = ()) -> None:
         """Take one reading of ``gpus``."""
         snapshot = GpuSnapshot(gpus, "580", simulated=False, faults=tuple(faults), xids=tuple(xids))
-        self.memory, observed, self.foreseen = look(self.memory, snapshot, self.now, self.policies)
+        self.take(snapshot)
+
+    def take(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
+        """Take one snapshot; return it validated."""
+        now = self.now
+        self.sensors, checked = validate(self.sensors, snapshot, now, now, self.policies.alarms)
+        self.memory, observed, self.foreseen = evaluate(self.memory, checked, self.policies)
         self._step(observed)
+        return checked
 
     def miss(self, error: Unavailable, *xids: XidEvent) -> None:
         """Take that nothing could be read."""

@@ -247,7 +247,7 @@ def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float
     jumped = bench.now
     while bench.now < jumped + 7:
         bench.watch(period, temperature_celsius=float(round(min(80 + rate * (bench.now - jumped), 109))))
-    believed = bench.memory.gpus[UUID].sensor.believed
+    believed = bench.sensors.gpus[UUID].believed
     assert believed is not None
     assert believed >= 80.0
     if rate >= 5.0:
@@ -274,7 +274,7 @@ def test_a_sensor_that_does_not_agree_with_itself_is_not_believed_under_load(
         if bench.now >= 14:
             break
     assert bench.changes(rules.TEMPERATURE_CRITICAL) == []
-    assert bench.memory.gpus[UUID].sensor.believed == 60.0
+    assert bench.sensors.gpus[UUID].believed == 60.0
 
 
 def test_a_jump_downwards_does_not_call_off_an_alarm_before_it_lasted():
@@ -444,6 +444,7 @@ def test_readings_too_far_apart_tell_nothing_about_the_time_between():
 def test_simulated_gpus_are_no_lost_real_ones():
     bench = Bench()
     bench.see(COOL)
+    bench.sensors = replace(bench.sensors, simulated=True)
     bench.memory = replace(bench.memory, simulated=True)
     bench.see(replace(COOL, uuid="GPU-real"))
     assert rules.LOST not in bench.firing

@@ -16,6 +16,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
 from aiidpd.kernel.events import Sample
 from aiidpd.kernel.latest import Latest
+from tests.believed import believed
 from tests.fakes.clock import FakeClock
 
 CAPPED = 0x4
@@ -57,7 +58,7 @@ async def live(history: History, clock: FakeClock, seconds: int) -> None:
             memory_total_bytes=2.0**34,
             clock_event_bits=bits,
         )
-        log.observe(GpuSnapshot((gpu,), "580", simulated=False), at, clock.monotonic())
+        log.on_snapshot(believed([gpu], clock.monotonic(), at=at))
         for series in ROLLED_UP:
             value = getattr(gpu, series)
             if value is not None:

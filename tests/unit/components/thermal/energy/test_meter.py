@@ -23,9 +23,10 @@ from aiidpd.components.thermal.energy.counter import EnergyCounter, Method, adva
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, cost_of_million, per_token
 from aiidpd.components.thermal.energy.series import CumulativeSeries
-from aiidpd.components.thermal.gpu import GpuProcess, GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuProcess, GpuReading
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
+from tests.believed import believed
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE, until
@@ -244,9 +245,8 @@ class Account:
             await self.clock.advance(1.0)
             counter += watts
             shown = reading(counter, watts, (process(1, 5.0, A),))
-            self.meter.observe(
-                GpuSnapshot((shown,), "580", simulated), self.clock.time(), self.clock.monotonic()
-            )
+            now, at = self.clock.monotonic(), self.clock.time()
+            self.meter.on_snapshot(believed([shown], now, at=at, simulated=simulated))
         return counter
 
     @property

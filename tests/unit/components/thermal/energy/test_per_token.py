@@ -13,8 +13,9 @@ from aiidpd.components.thermal.energy.engine_tokens import KEPT, LONGEST_GAP, To
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, TokenEnergy
 from aiidpd.components.thermal.energy.token_meter import TokenMeter
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.kernel.bus import EventBus
+from tests.believed import believed
 from tests.fakes.clock import FakeClock
 
 IDLE_WATTS, WORK_WATTS, TOKENS_A_SECOND = 30.0, 300.0, 100.0
@@ -303,7 +304,7 @@ def test_a_gpu_that_comes_or_goes_begins_the_tokens_energy_anew(tmp_path: Path, 
             if at % 5 == 0:
                 counts[:] = [machine.look(at)]
             cards = tuple(GpuReading(index, f"GPU-{index}", "x", power_watts=300.0) for index in range(gpus))
-            meter.observe(GpuSnapshot(cards, "580", simulated=False), float(at), float(at))
+            meter.on_snapshot(believed(cards, float(at)))
 
     run(0, 60, gpus=1)
     (one,) = meter.view().tokens

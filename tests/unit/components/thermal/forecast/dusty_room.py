@@ -10,8 +10,8 @@ from dataclasses import replace
 from aiidpd.components.thermal.forecast.baseline import Baselines, LearningPolicy
 from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from tests.believed import believed_gpu
 from tests.unit.components.thermal.alerts.evaluating import COOL
 
 HOUR = 3600.0
@@ -76,6 +76,6 @@ class Room:
             power_watts=self.state.power_watts + self.rng.uniform(-3, 3),
             fan_ratio=round(self.state.fan_ratio, 2),
         )
-        look = CheckedGpu(reading, self.now, _STEP, self.alarms.limits, temperature=temperature)
+        look = believed_gpu(reading, self.now, seconds=_STEP)
         self.course, self.known, foresight = forecast(self.course, self.known, look, self.policy)
         return foresight

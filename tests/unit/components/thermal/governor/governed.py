@@ -15,6 +15,9 @@ from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
+from aiidpd.components.thermal.signals.checked import CheckedSnapshot
+from aiidpd.components.thermal.signals.validate import Sensors, validate
+from tests.believed import believed
 
 UUID = "GPU-0"
 TOP_HERTZ = 2.6e9
@@ -44,19 +47,19 @@ def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
 @lru_cache(maxsize=4096)
 def told(celsius: float, watts: float, limit: float, slowdown: float, throttled: bool) -> GpuSnapshot:
     """Return what the card says in whole degrees and watts; made once, since a day has 345,600 readings."""
-    return snapshot(
-        reading(
-            celsius,
-            slowdown_celsius=slowdown,
-            power_watts=watts,
-            power_limit_set_watts=limit,
-            clock_events=("sw_thermal_slowdown",) if throttled else (),
-        )
+    gpu = reading(
+        celsius,
+        slowdown_celsius=slowdown,
+        power_watts=watts,
+        power_limit_set_watts=limit,
+        clock_events=("sw_thermal_slowdown",) if throttled else (),
     )
+    return GpuSnapshot((gpu,), "580", simulated=False)
 
 
-def snapshot(*gpus: GpuReading) -> GpuSnapshot:
-    return GpuSnapshot(gpus, "580", simulated=False)
+def snapshot(*gpus: GpuReading, now: float = 0.0) -> CheckedSnapshot:
+    """Return ``gpus`` as read at ``now`` (monotonic seconds), with every temperature believed."""
+    return believed(gpus, now)
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Rig:
     throttled: float = 0.0
     hottest: float = -273.0
     joules: float = 0.0
+    sensors: Sensors = field(default_factory=Sensors)
     state: GovernorState = field(default_factory=GovernorState)
     effects: list[Effect] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
@@ -115,10 +119,11 @@ class Rig:
     def _govern(self) -> None:
         at, noise = self._at, self._random.uniform(-self.noise, self.noise)
         celsius, watts = float(round(at.temperature_celsius + noise)), float(round(at.power_watts))
-        seen = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
+        raw = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
+        self.sensors, seen = validate(self.sensors, raw, self.now, self.now, _LOOKS.alarms)
         if not self.seconds:
             self._pace = next_rate(self._pace, seen, _LOOKS, _CADENCE)
-        self.state, effects = step(self.state, seen, self.now, self.policy)
+        self.state, effects = step(self.state, seen, self.policy)
         self.effects += effects
         for effect in effects:
             if isinstance(effect, Move):

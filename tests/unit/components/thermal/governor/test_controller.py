@@ -24,6 +24,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from tests.believed import believed
 from tests.fakes.clock import FakeClock
 from tests.unit.components.thermal.governor.governed import ON, UUID, reading
 
@@ -104,7 +105,8 @@ class House:
             self.gpus.set(UUID, temperature_celsius=temperature)
         for _ in range(count):
             await self.clock.advance(1.0)
-            await self.governor.act(await self.gpus.read())
+            read = await self.gpus.read()
+            await self.governor.act(believed(read.gpus, self.clock.monotonic()))
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]

@@ -28,6 +28,7 @@ from aiidpd.components.thermal.governor.state import (
 )
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card
+from tests.believed import believed_gpu
 from tests.unit.components.thermal.governor.governed import ON, UUID, Rig, reading, snapshot
 
 BLOCKED = replace(Card(), fan_limit=0.0)
@@ -65,7 +66,7 @@ def test_a_gpu_that_rises_fast_above_its_target_is_said_to_be_above_it() -> None
     state = GovernorState()
     moves: list[Move] = []
     for now, celsius in enumerate([*[TARGET - 4.0] * 30, *[TARGET + 3.0] * 3]):
-        state, effects = step(state, snapshot(reading(temperature_celsius=celsius)), float(now), ON)
+        state, effects = step(state, snapshot(reading(celsius), now=float(now)), ON)
         moves += [effect for effect in effects if isinstance(effect, Move)]
     assert "it is 3 °C above its target and rises by " in moves[0].reason
 
@@ -251,7 +252,7 @@ def test_a_setting_that_was_lost_is_set_again() -> None:
 
 def test_throttling_is_answered_even_where_the_temperature_looks_fine() -> None:
     told = reading(60.0, clock_events=("hw_thermal_slowdown",))
-    _, effects = step(GovernorState(), snapshot(told), 0.0, ON)
+    _, effects = step(GovernorState(), snapshot(told), ON)
 
     (move,) = effects
     assert isinstance(move, Move)
@@ -261,32 +262,34 @@ def test_throttling_is_answered_even_where_the_temperature_looks_fine() -> None:
 def test_a_power_cap_is_no_throttling() -> None:
     told = reading(60.0, clock_events=("sw_power_cap",))
 
-    assert step(GovernorState(), snapshot(told), 0.0, ON)[1] == ()
+    assert step(GovernorState(), snapshot(told), ON)[1] == ()
 
 
 def test_the_nearer_of_the_cards_own_limits_counts_in_either_family() -> None:
-    assert over_target(reading(80.0), ON) == 80 - 87
-    assert over_target(reading(80.0, gpu_max_celsius=88.0), ON) == 80 - 83
+    assert over_target(believed_gpu(reading(80.0)), ON) == 80 - 87
+    assert over_target(believed_gpu(reading(80.0, gpu_max_celsius=88.0)), ON) == 80 - 83
     offsets = reading(
         80.0, slowdown_celsius=None, temperature_margin_celsius=9.0, slowdown_margin_celsius=-2.0
     )
-    assert over_target(offsets, ON) == 5 - 11
-    assert over_target(replace(offsets, gpu_max_margin_celsius=0.0), ON) == 5 - 9
+    assert over_target(believed_gpu(offsets), ON) == 5 - 11
+    assert over_target(believed_gpu(replace(offsets, gpu_max_margin_celsius=0.0)), ON) == 5 - 9
 
 
 def test_an_absolute_target_counts_and_never_lies_above_the_cards_own_limit() -> None:
-    assert over_target(reading(80.0), replace(ON, target_celsius=75.0)) == 5
-    assert over_target(reading(80.0), replace(ON, target_celsius=110.0)) == 80 - 91
-    assert over_target(reading(80.0, slowdown_celsius=None), replace(ON, target_celsius=75.0)) == 5
+    assert over_target(believed_gpu(reading(80.0)), replace(ON, target_celsius=75.0)) == 5
+    assert over_target(believed_gpu(reading(80.0)), replace(ON, target_celsius=110.0)) == 80 - 91
+    assert (
+        over_target(believed_gpu(reading(80.0, slowdown_celsius=None)), replace(ON, target_celsius=75.0)) == 5
+    )
 
 
 def test_a_card_that_names_no_limit_is_told_once_and_not_touched() -> None:
     mute = reading(99.0, slowdown_celsius=None)
-    state, effects = step(GovernorState(), snapshot(mute), 0.0, ON)
+    state, effects = step(GovernorState(), snapshot(mute), ON)
     assert [type(effect) for effect in effects] == [Blind]
-    state, effects = step(state, snapshot(mute), 1.0, ON)
+    state, effects = step(state, snapshot(mute, now=1.0), ON)
     assert effects == ()
-    _, effects = step(state, snapshot(reading(60.0)), 2.0, ON)
+    _, effects = step(state, snapshot(reading(60.0), now=2.0), ON)
     assert effects == (Blind(0, UUID, ""),)
 
 
@@ -295,14 +298,14 @@ def test_without_a_temperature_a_gpu_stays_where_it_is() -> None:
     level = rig.level
     blind = reading(None, power_limit_set_watts=rig.limit)
     for second in range(600):
-        rig.state, effects = step(rig.state, snapshot(blind), rig.now + second, ON)
+        rig.state, effects = step(rig.state, snapshot(blind, now=rig.now + second), ON)
         assert not any(isinstance(effect, Move) for effect in effects)
     assert rig.level == level
 
 
 def test_a_card_without_a_power_limit_is_governed_by_its_clocks() -> None:
     told = reading(95.0, power_limit_set_watts=None, power_limit_min_watts=None)
-    _, effects = step(GovernorState(), snapshot(told), 0.0, ON)
+    _, effects = step(GovernorState(), snapshot(told), ON)
 
     (move,) = effects
     assert isinstance(move, Move)
@@ -312,7 +315,7 @@ def test_a_card_without_a_power_limit_is_governed_by_its_clocks() -> None:
 
 def test_a_card_with_no_lever_at_all_can_only_ask() -> None:
     told = reading(95.0, power_limit_set_watts=None, graphics_clock_max_hertz=None)
-    _, effects = step(GovernorState(), snapshot(told), 0.0, ON)
+    _, effects = step(GovernorState(), snapshot(told), ON)
 
     assert [type(effect) for effect in effects] == [Move, BackOff]
 
@@ -327,7 +330,7 @@ def test_clocks_that_were_never_locked_are_never_unlocked() -> None:
 
 
 def hot_move(state: GovernorState | None = None, now: float = 0.0) -> tuple[GovernorState, Move]:
-    state, effects = step(state or GovernorState(), snapshot(reading(95.0)), now, ON)
+    state, effects = step(state or GovernorState(), snapshot(reading(95.0), now=now), ON)
     (move,) = [effect for effect in effects if isinstance(effect, Move)]
     return state, move
 
@@ -356,7 +359,7 @@ def test_a_lever_that_the_card_does_not_have_is_left_out_at_once() -> None:
 
     assert [type(command) for command in move.commands] == [LockClocks]
     state, _ = refused(state, move, move.commands[0], fault("NOT_SUPPORTED", 3), retry_at=10.0)
-    _, effects = step(state, snapshot(reading(95.0)), 10.0, ON)
+    _, effects = step(state, snapshot(reading(95.0), now=10.0), ON)
     assert [type(effect) for effect in effects] == [Move, BackOff]
 
 
@@ -366,10 +369,10 @@ def test_after_a_hang_or_a_crash_nobody_knows_so_all_is_set_again(name: str) -> 
     state, refusal = refused(state, move, move.commands[0], fault(name, None), retry_at=10.0)
     assert not refusal.final
     assert state.gpus[UUID].touched, "it may have been set all the same"
-    state, effects = step(state, snapshot(reading(60.0)), 5.0, ON)
+    state, effects = step(state, snapshot(reading(60.0), now=5.0), ON)
     assert effects == ()
     for second in range(10, 30):
-        state, effects = step(state, snapshot(reading(60.0)), float(second), ON)
+        state, effects = step(state, snapshot(reading(60.0), now=float(second)), ON)
         if effects:
             break
 
@@ -385,20 +388,20 @@ def test_a_restore_that_is_refused_is_tried_until_it_is_read_back() -> None:
     told = reading(60.0, power_limit_set_watts=rig.limit)
     for second in range(0, 100, 20):
         now = rig.now + 1 + second
-        rig.state, (move,) = step(rig.state, snapshot(told), now, off)
+        rig.state, (move,) = step(rig.state, snapshot(told, now=now), off)
         assert isinstance(move, Move)
         assert move.after == 0
         assert SetPowerLimit(UUID, 300.0) in move.commands
         rig.state, _ = refused(rig.state, move, move.commands[0], fault("UNKNOWN", 999), retry_at=now + 10)
-    rig.state, _ = step(rig.state, snapshot(told), rig.now + 200, off)
-    rig.state, effects = step(rig.state, snapshot(reading(60.0)), rig.now + 201, off)
+    rig.state, _ = step(rig.state, snapshot(told, now=rig.now + 200), off)
+    rig.state, effects = step(rig.state, snapshot(reading(60.0), now=rig.now + 201), off)
     assert [type(effect) for effect in effects] == [Settled]
 
 
 def test_a_gpu_that_is_gone_for_a_while_is_held_as_it_was() -> None:
     rig = Rig(BLOCKED).run(120)
     before = rig.state
-    state, effects = step(before, snapshot(), rig.now + 1, ON)
+    state, effects = step(before, snapshot(now=rig.now + 1), ON)
 
     assert effects == ()
     assert state.gpus[UUID] == before.gpus[UUID]
@@ -420,12 +423,12 @@ def test_whatever_a_card_says_no_setting_leaves_its_range_and_the_baseline_comes
     state, now = GovernorState(), 0.0
     for temperature, seconds, throttled, fails in passes:
         now += seconds
-        state, effects = step(state, snapshot(held.reading(temperature, throttled)), now, ON)
+        state, effects = step(state, snapshot(held.reading(temperature, throttled), now=now), ON)
         state = held.obey(state, effects, now, fails=fails)
     off = GovernorPolicy(mode=Mode.OFF)
     for _ in range(4):
         now += 20
-        state, effects = step(state, snapshot(held.reading(60.0, throttled=False)), now, off)
+        state, effects = step(state, snapshot(held.reading(60.0, throttled=False), now=now), off)
         state = held.obey(state, effects, now, fails=False)
 
     assert (held.limit, held.clock) == (figures[0], figures[4])
@@ -440,11 +443,11 @@ def test_cool_for_long_enough_it_is_always_back_at_its_baseline(
     state, now = GovernorState(), 0.0
     for temperature, seconds, fails in passes:
         now += seconds
-        state, effects = step(state, snapshot(held.reading(temperature, throttled=False)), now, ON)
+        state, effects = step(state, snapshot(held.reading(temperature, throttled=False), now=now), ON)
         state = held.obey(state, effects, now, fails=fails)
     for _ in range(200):
         now += 5.0
-        state, effects = step(state, snapshot(held.reading(40.0, throttled=False)), now, ON)
+        state, effects = step(state, snapshot(held.reading(40.0, throttled=False), now=now), ON)
         state = held.obey(state, effects, now, fails=False)
 
     assert (held.limit, held.clock) == (300.0, 2.6e9)

@@ -1,0 +1,31 @@
+"""Alerts about a temperature sensor that is not believed (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aiidpd.alerts.state import Observation, Status
+from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.signals.checked import CheckedGpu, Trust
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
+
+
+def sensor(gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
+    """Yield how the alerts about ``gpu``'s sensor stand; nothing where it gave no temperature at all."""
+    if gpu.trust is Trust.UNKNOWN:
+        return
+    count = gpu.implausible_count
+    status = Status.BETWEEN if count else Status.FALSE
+    if count >= settings.implausible_count:
+        status = Status.TRUE
+    window = settings.implausible_window
+    yield gpu.observation(rules.IMPLAUSIBLE, status, implausible_count=count, window_seconds=window)
+    if gpu.reading.temperature_celsius is None:
+        return
+    status = Status.FALSE if not gpu.unchanged_seconds else Status.BETWEEN
+    yield gpu.observation(
+        rules.SENSOR_FROZEN,
+        Status.TRUE if gpu.frozen else status,
+        temperature_celsius=gpu.reading.temperature_celsius,
+        unchanged_seconds=round(gpu.unchanged_seconds, 3),
+    )
