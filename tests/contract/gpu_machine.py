@@ -18,7 +18,7 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
-from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.kernel.bus import EventBus
@@ -68,9 +68,9 @@ class GpuHouse:
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(ThermalCollector(self.latest, self.ledger))
-        policy = ThermalPolicy(interval=0.05, retry_interval=0.05)
+        polling = PollSettings(interval=0.05, retry_interval=0.05)
         self._worker = ThermalWorker(
-            self.library, policy, self.latest, self.bus, clock, hold=self.hold, ledger=self.ledger
+            self.library, polling, self.latest, self.bus, clock, maintenance=self.hold, ledger=self.ledger
         )
 
     def gpus(self) -> tuple[GpuReading, ...]:

@@ -35,7 +35,7 @@ def test_the_description_of_the_api() -> None:
 
 
 def test_the_alerts_by_the_default_configuration() -> None:
-    found = rules(alarm_policies(LOADED.settings.gpu).alarms)
+    found = rules(alarm_policies(LOADED.settings.gpu).alerts)
     head = ("name", "severity", "dwell", "keep_firing", "stale_after", "looks_back", "runbook")
     figures = [
         (

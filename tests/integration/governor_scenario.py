@@ -30,7 +30,7 @@ from aiidpd.components.thermal.governor.ladder import LadderPolicy
 from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.daemon.restore import gpus_back
@@ -74,7 +74,7 @@ class Flags:
         self.mode = POLICY.mode
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
-        """End the worker's run where a signal asked for it (an observer)."""
+        """End the worker's run where a signal asked for it."""
         del snapshot
         if self.crash:
             self.crash = False
@@ -100,9 +100,9 @@ async def daemon(folder: Path, mode: Mode) -> None:
             health=health,
             clock=clock,
         )
-        policy = ThermalPolicy(interval=0.02, retry_interval=0.02)
+        polling = PollSettings(interval=0.02, retry_interval=0.02)
         latest: Latest[GpuSnapshot] = Latest(clock, 1.0)
-        return ThermalWorker(library, policy, latest, bus, clock, observers=[flags], governor=governor)
+        return ThermalWorker(library, polling, latest, bus, clock, listeners=[flags], governor=governor)
 
     supervisor = Supervisor(
         [Task("thermal", build, lambda: 30.0)],

@@ -29,13 +29,11 @@ from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
-from aiidpd.components.thermal.observer import SnapshotListener
 from aiidpd.components.thermal.policies import alarm_policies
-from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
-from aiidpd.components.thermal.worker import ThermalWorker
+from aiidpd.components.thermal.worker import SnapshotListener, ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.config.tables.daemon import Energy
 from aiidpd.config.tables.gpu import Gpu
@@ -119,20 +117,22 @@ class ThermalComponent:
         self._latest.max_age = self._governance.max_age = self._forecasts.max_age = max_age
         policies = alarm_policies(gpu)
         library = self._library()
-        client = context.alerts.feed(NAME, rules(policies.alarms))
+        client = context.alerts.feed(NAME, rules(policies.alerts))
         return ThermalWorker(
             library,
-            ThermalPolicy(interval=gpu.interval, alarms=policies.alarms),
+            PollSettings(interval=gpu.interval, near_interval=gpu.fast_interval),
             self._latest,
             context.bus,
             context.clock,
+            alert_settings=policies.alerts,
             validator=self._validator,
-            observers=self._listeners,
-            cadence=PollSettings(near_interval=gpu.fast_interval),
-            hold=self._maintenance,
+            listeners=self._listeners,
+            maintenance=self._maintenance,
             ledger=self._xids,
             governor=self._governor(library),
-            watch=AlertEvaluator(policies, self._alerts, feed=client, bus=context.bus, clock=context.clock),
+            evaluator=AlertEvaluator(
+                policies, self._alerts, alerts=client, bus=context.bus, clock=context.clock
+            ),
         )
 
     def _governor(self, library: GpuLibrary) -> GovernorController:

@@ -1,4 +1,4 @@
-"""The last resort: when the containers that the config names are to be stopped."""
+"""The last resort: stops the containers that the config names, where a GPU stays critically hot."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _next(row: Row, gpu: CheckedGpu, policy: EmergencyPolicy) -> Row:
 class EmergencyWatch:
     """Publishes ``gpu.emergency`` and sends :class:`EmergencyStop`, once for as long as it holds.
 
-    ``policy`` is asked anew at each snapshot, so that a reload counts at once.
+    ``policy`` is read anew at each snapshot, so that a reload counts at once.
     """
 
     def __init__(self, bus: EventBus, messages: Messages, policy: Callable[[], EmergencyPolicy]) -> None:
@@ -99,7 +99,7 @@ class EmergencyWatch:
         self._state = EmergencyState()
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
+        """See :class:`~aiidpd.components.thermal.worker.SnapshotListener`."""
         policy = self._policy()
         if not policy.containers:
             self._state = EmergencyState()

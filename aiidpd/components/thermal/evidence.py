@@ -51,7 +51,7 @@ _NO_INDEX: Final = 1 << 16  # behind every card that has one
 class GpuEvidence(Evidence):
     """Records every snapshot, by UUID, since an index can name another card later.
 
-    A :class:`~aiidpd.components.thermal.observer.SnapshotListener`. ``fastest`` is the shortest time between
+    A :class:`~aiidpd.components.thermal.worker.SnapshotListener`. ``fastest`` is the shortest time between
     two readings, ``reach`` the seconds that are recorded; 32 GPUs at most.
     """
 
@@ -66,7 +66,7 @@ class GpuEvidence(Evidence):
         return self._rings
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
-        """Record ``snapshot``; see :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
+        """Record ``snapshot``; see :class:`~aiidpd.components.thermal.worker.SnapshotListener`."""
         self._driver = snapshot.driver_version
         for gpu in snapshot.readings:
             # The time of a row is monotonic: a clock that is set leaves no fold in the curve.

@@ -18,7 +18,7 @@ SOURCE: Final = "thermal"
 KIND: Final = "gpu.minute"
 
 _IDLE = frozenset({"gpu_idle", "applications_clocks_setting", "display_clock_setting"})
-_LONGEST_GAP = 5.0  # seconds for which a reason counts as standing where the card has no clock of it
+_LONGEST_GAP = 5.0  # seconds for which a reason counts as active where the card has no clock of it
 _MINUTE = 60
 
 
@@ -39,7 +39,7 @@ class MinMeanMax:
 
     @property
     def mean(self) -> float:
-        """The mean, kept between the least and the greatest against rounding."""
+        """The mean, held between the least and the greatest against rounding."""
         return min(max(self.total / self.count, self.low), self.high)
 
 
@@ -69,7 +69,7 @@ class MinuteRollup:
 
     @property
     def reason(self) -> str:
-        """What throttled it in this minute, most seconds first, joined by ``|``."""
+        """The reasons that throttled it in this minute, most seconds first, joined by ``|``."""
         order = sorted(self.throttled, key=lambda reason: (-self.throttled[reason], reason))
         return "|".join(reason for reason in order if round(self.throttled[reason], 3) > 0)
 
@@ -111,8 +111,8 @@ class MinuteRollup:
 def throttled(before: GpuReading | None, reading: GpuReading, elapsed: float) -> dict[str, float]:
     """Return for how many of the ``elapsed`` seconds since ``before`` each reason held the clocks down.
 
-    The driver's own clocks tell it where the card has them; else a reason that stands now is taken to have
-    stood since the reading before, unless that is long ago.
+    The driver's own clocks count it where the card has them; else a reason that is active now is taken to
+    have been so since the reading before, unless that is long ago.
     """
     if before is None or elapsed <= 0:
         return {}
@@ -137,7 +137,7 @@ class _Gpu:
     reading: GpuReading
     now: float
     minute: MinuteRollup
-    told: dict[str, float] = field(default_factory=dict)
+    sampled: dict[str, float] = field(default_factory=dict)
 
 
 class MinuteLog:
@@ -148,17 +148,17 @@ class MinuteLog:
         self._gpus: dict[str, _Gpu] = {}
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
+        """See :class:`~aiidpd.components.thermal.worker.SnapshotListener`."""
         at, now = snapshot.at, snapshot.now
         minute = int(at // _MINUTE)
         for uuid, gone in list(self._gpus.items()):
             if gone.minute.minute != minute:
-                self._tell(uuid, gone.minute, snapshot, at)
+                self._publish(uuid, gone.minute, snapshot, at)
                 if now - gone.now > _MINUTE:
                     del self._gpus[uuid]
                 else:
                     gone.minute = MinuteRollup(minute, gone.reading)
-                    gone.told.clear()
+                    gone.sampled.clear()
         for gpu in snapshot.gpus:
             reading = gpu.reading
             known = self._gpus.get(reading.uuid)
@@ -171,10 +171,10 @@ class MinuteLog:
             known.reading, known.now = reading, now
             self._sample(known, snapshot, at)
 
-    def _tell(self, uuid: str, minute: MinuteRollup, snapshot: CheckedSnapshot, at: float) -> None:
+    def _publish(self, uuid: str, minute: MinuteRollup, snapshot: CheckedSnapshot, at: float) -> None:
         if not minute.readings:
             return
-        # Told at its own last second, so that it lies in the minute that it is about.
+        # Published at its own last second, so that it lies in the minute that it is about.
         end = min(at, (minute.minute + 1) * _MINUTE - 0.001)
         self._bus.publish(
             Event(
@@ -191,8 +191,8 @@ class MinuteLog:
     def _sample(self, known: _Gpu, snapshot: CheckedSnapshot, at: float) -> None:
         for series in SAMPLED_ON_CHANGE:
             value = getattr(known.reading, series)
-            if value is not None and known.told.get(series) != value:
-                known.told[series] = value
+            if value is not None and known.sampled.get(series) != value:
+                known.sampled[series] = value
                 uuid = known.reading.uuid
                 self._bus.sample(Sample(at, SOURCE, series, uuid, float(value), snapshot.simulated))
 

@@ -1,31 +1,31 @@
-"""The thermal worker: reads the GPUs, lets the policy judge, tells what it says."""
+"""The thermal worker: reads the GPUs, and gives each validated snapshot to whatever goes by it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NoReturn
+from types import MappingProxyType
+from typing import Final, NoReturn, Protocol
 
 import anyio
 
 from aiidpd.components.thermal import xid
 from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator
+from aiidpd.components.thermal.alerts.presence import (
+    GpuAppeared,
+    GpuDisappeared,
+    Known,
+    PresenceChange,
+    changes,
+)
 from aiidpd.components.thermal.figures import SAMPLED
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
-from aiidpd.components.thermal.observer import SnapshotListener
-from aiidpd.components.thermal.policy import (
-    Effect,
-    GpuAppeared,
-    GpuDisappeared,
-    ThermalPolicy,
-    ThermalState,
-    step,
-)
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
+from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -47,42 +47,49 @@ _XID_SEVERITY = {
 }
 
 
-class ThermalWorker:
-    """Reads ``library`` at its pace into ``latest``, and owns it: closes it when the run ends.
+class SnapshotListener(Protocol):
+    """Gets every validated snapshot once, in order. Outlives the worker; must neither block nor wait."""
 
-    While ``hold`` is released the driver is left alone and nothing is known of any GPU. ``ledger`` is the
-    one in which the library counts Xid events.
-    The ``validator`` outlives the worker, and so do the ``observers``, each of which gets every snapshot
-    once, validated. After them the ``watch`` raises alerts, and the ``governor`` acts, which puts the GPUs
-    back before they are let go.
+    def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
+        """Take ``snapshot``, read just now."""
+
+
+class ThermalWorker:
+    """Reads ``library`` at its rate into ``latest``, and owns it: closes it when the run ends.
+
+    While ``maintenance`` is active the driver is left alone and nothing is known of any GPU. ``ledger`` is
+    the one in which the library counts Xid events.
+    The ``validator`` outlives the worker, and so do the ``listeners``, each of which gets every snapshot
+    once, validated by ``alert_settings``. After them the ``evaluator`` raises alerts, and the ``governor``
+    acts, which restores the GPUs before they are released.
     """
 
     def __init__(
         self,
         library: GpuLibrary,
-        policy: ThermalPolicy,
+        polling: PollSettings,
         latest: Latest[GpuSnapshot],
         bus: EventBus,
         clock: Clock,
         *,
+        alert_settings: AlertSettings | None = None,
         validator: SnapshotValidator | None = None,
-        observers: Sequence[SnapshotListener] = (),
-        watch: AlertEvaluator | None = None,
-        cadence: PollSettings | None = None,
-        hold: DriverMaintenance | None = None,
+        listeners: Sequence[SnapshotListener] = (),
+        evaluator: AlertEvaluator | None = None,
+        maintenance: DriverMaintenance | None = None,
         ledger: xid.XidLedger | None = None,
         governor: GovernorController | None = None,
     ) -> None:
         self._library = library
-        self._policy = policy
+        self._polling = polling
         self._latest = latest
         self._bus = bus
         self._clock = clock
+        self._alert_settings = alert_settings or AlertSettings()
         self._validator = validator or SnapshotValidator()
-        self._observers = tuple(observers)
-        self._watch = watch
-        self._cadence = cadence or PollSettings()
-        self._hold = hold or DriverMaintenance(clock)
+        self._listeners = tuple(listeners)
+        self._evaluator = evaluator
+        self._maintenance = maintenance or DriverMaintenance(clock)
         self._ledger = ledger or xid.XidLedger()
         self._governor = governor
 
@@ -91,32 +98,32 @@ class ThermalWorker:
         return self._library.simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:
-        """Watch the GPUs until cancelled."""
-        state = ThermalState()
-        pace = PollRate(self._policy.interval)
+        """Read the GPUs until cancelled."""
+        known: Mapping[str, Known] = MappingProxyType({})
+        rate = PollRate(self._polling.interval)
         try:
             while True:
                 started = self._clock.monotonic()
-                interval = self._policy.retry_interval
+                interval = self._polling.retry_interval
                 with heartbeat.working():
-                    asked, pace = pace, replace(pace, fast=False)  # where it fails the next is a full one
-                    snapshot = self._checked(await self._read(fast=asked.fast))
-                    pace = next_rate(asked, snapshot, self._policy, self._cadence)
-                    interval = pace.interval
+                    before, rate = rate, replace(rate, fast=False)  # where it fails the next is a full one
+                    snapshot = self._checked(await self._read(fast=before.fast))
+                    rate = next_rate(before, snapshot, self._polling)
+                    interval = rate.interval
                     # Before anything is published: what then begins an incident has its own reading in it.
-                    for observer in self._observers:
-                        observer.on_snapshot(snapshot)
-                    state, effects = step(state, snapshot)
-                    self._tell(snapshot, effects, curves=not asked.fast)
-                    if self._watch is not None:
-                        self._watch.on_snapshot(snapshot)
+                    for listener in self._listeners:
+                        listener.on_snapshot(snapshot)
+                    known, changed = changes(known, snapshot)
+                    self._publish(snapshot, changed, curves=not before.fast)
+                    if self._evaluator is not None:
+                        self._evaluator.on_snapshot(snapshot)
                     if self._governor is not None:
                         await self._governor.act(snapshot)
-                    _complain(snapshot)
-                await self._hold.nap(max(0.0, started + interval - self._clock.monotonic()))
+                    _raise_fault(snapshot)
+                await self._maintenance.sleep(max(0.0, started + interval - self._clock.monotonic()))
         finally:
-            if self._watch is not None:
-                self._watch.save()
+            if self._evaluator is not None:
+                self._evaluator.save()
             with anyio.CancelScope(shield=True):
                 if self._governor is not None:
                     with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the lease
@@ -125,16 +132,16 @@ class ThermalWorker:
                     await self._library.aclose()
 
     async def _read(self, *, fast: bool) -> GpuSnapshot:
-        if self._hold.released:
-            await self._let_go()
+        if self._maintenance.active:
+            await self._release()
         try:
             snapshot = await (self._library.read(fast=True) if fast else self._library.read())
         except Unavailable as error:
             self._latest.clear()  # the last value is no longer known to be true
             xids = self._ledger.take()  # why the last GPU was lost, mostly
-            self._tell_xids(xids)
-            if self._watch is not None:
-                self._watch.missing(error, xids, simulated=self.simulated)
+            self._publish_xids(xids)
+            if self._evaluator is not None:
+                self._evaluator.on_failure(error, xids, simulated=self.simulated)
             raise
         self._latest.put(snapshot)
         return snapshot
@@ -142,13 +149,13 @@ class ThermalWorker:
     def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Return ``snapshot``, read just now, validated: nobody sees it otherwise but through ``latest``."""
         at, now = self._clock.time(), self._clock.monotonic()
-        return self._validator.check(snapshot, at, now, self._policy.alarms)
+        return self._validator.check(snapshot, at, now, self._alert_settings)
 
-    async def _let_go(self) -> NoReturn:
+    async def _release(self) -> NoReturn:
         """Leave the driver alone; raises :class:`Unavailable`, which says so."""
         self._latest.clear()
-        if self._watch is not None:
-            self._watch.rest()
+        if self._evaluator is not None:
+            self._evaluator.on_release()
         if self._governor is not None:
             await self._governor.restore()
         await self._library.aclose()
@@ -159,8 +166,8 @@ class ThermalWorker:
                 reason="a call hangs in the NVIDIA driver and can't be ended",
                 remedy="a reboot may be the only cure",
             )
-        self._hold.let_go()
-        left = self._hold.seconds_left
+        self._maintenance.mark_free()
+        left = self._maintenance.seconds_left
         until = "until resumed" if left is None or math.isinf(left) else f"for {lasting(left)} more"
         raise Unavailable(
             "read",
@@ -169,24 +176,24 @@ class ThermalWorker:
             remedy="`aiidpctl gpu resume`",
         )
 
-    def _tell(self, snapshot: CheckedSnapshot, effects: tuple[Effect, ...], *, curves: bool) -> None:
+    def _publish(self, snapshot: CheckedSnapshot, changed: Iterable[PresenceChange], *, curves: bool) -> None:
         for gpu in snapshot.gpus if curves else ():
             for series in SAMPLED:
                 value = gpu.figure(series)
                 if value is not None:
                     uuid = gpu.reading.uuid
                     self._bus.sample(Sample(snapshot.at, SOURCE, series, uuid, value, snapshot.simulated))
-        for effect in effects:
-            self._bus.publish(_event(effect, snapshot.at, simulated=snapshot.simulated))
-        self._tell_xids(snapshot.xids)
+        for change in changed:
+            self._bus.publish(_event(change, snapshot.at, simulated=snapshot.simulated))
+        self._publish_xids(snapshot.xids)
 
-    def _tell_xids(self, events: Iterable[xid.XidEvent]) -> None:
+    def _publish_xids(self, events: Iterable[xid.XidEvent]) -> None:
         for event in events:
             self._bus.publish(_xid_event(event, self._clock.time(), simulated=self.simulated))
 
 
-def _complain(snapshot: CheckedSnapshot) -> None:
-    """Make the pass a degraded one where a call failed: what could be read is told all the same."""
+def _raise_fault(snapshot: CheckedSnapshot) -> None:
+    """Make the pass a degraded one where a call failed: what could be read was published all the same."""
     if snapshot.faults:
         first = snapshot.faults[0]
         more = len(snapshot.faults) - 1
@@ -194,9 +201,9 @@ def _complain(snapshot: CheckedSnapshot) -> None:
         raise Unavailable("read all of", first.subject, reason=reason, remedy=first.remedy)
 
 
-def _event(effect: Effect, now: float, *, simulated: bool) -> Event:
-    evidence: dict[str, Scalar] = {"gpu": effect.index}
-    match effect:
+def _event(change: PresenceChange, now: float, *, simulated: bool) -> Event:
+    evidence: dict[str, Scalar] = {"gpu": change.index}
+    match change:
         case GpuAppeared():
             kind, severity = "gpu.appeared", Severity.INFO
         case GpuDisappeared():
@@ -205,9 +212,9 @@ def _event(effect: Effect, now: float, *, simulated: bool) -> Event:
         time=now,
         source=SOURCE,
         kind=kind,
-        subject=effect.uuid,
+        subject=change.uuid,
         severity=severity,
-        reason=effect.reason,
+        reason=change.reason,
         evidence=evidence,
         simulated=simulated,
     )

@@ -1,1 +1,1 @@
-"""When a GPU is worth an alert (pure), one file a group; :mod:`.evaluate` puts them together."""
+"""Alerts about GPUs, one file a group; :mod:`.evaluate` puts them together."""

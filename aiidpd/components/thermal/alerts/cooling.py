@@ -1,4 +1,4 @@
-"""Whether the cooling does what it is asked for (pure)."""
+"""Alerts about the cooling (pure)."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ _NOT_HEATING = 0.2  # of the rate that is too much
 
 
 def cooling(
-    course: GpuCourse, foresight: Forecast | None, look: CheckedGpu, policy: AlertSettings
+    course: GpuCourse, ahead: Forecast | None, gpu: CheckedGpu, settings: AlertSettings
 ) -> Iterator[Observation]:
-    """Yield how the alerts about fans and resistance stand; nothing where the figures aren't known."""
-    yield from _fan(course, look, policy)
-    if foresight is not None and foresight.drift_ratio is not None:
+    """Yield the status of the alerts about fans and resistance; nothing where the figures aren't known."""
+    yield from _fan(course, gpu, settings)
+    if ahead is not None and ahead.drift_ratio is not None:
         # What a warmer room than the assumed one would explain is no dust.
-        sure = policy.drift_ratio + foresight.drift_error
-        yield look.observation(
+        sure = settings.drift_ratio + ahead.drift_error
+        yield gpu.observation(
             rules.RESISTANCE_DRIFT,
-            above(foresight.drift_ratio, sure, policy.drift_clear_ratio),
-            resistance=foresight.resistance,
-            baseline=foresight.baseline,
-            drift_ratio=round(foresight.drift_ratio, 4),
+            above(ahead.drift_ratio, sure, settings.drift_clear_ratio),
+            resistance=ahead.resistance,
+            baseline=ahead.baseline,
+            drift_ratio=round(ahead.drift_ratio, 4),
         )
 
 
-def _fan(course: GpuCourse, look: CheckedGpu, policy: AlertSettings) -> Iterator[Observation]:
-    fan = look.reading.fan_ratio
-    stretches = course.steps.last(policy.fan_steady)
-    if fan is None or look.temperature is None or look.reading.power_watts is None or not stretches:
+def _fan(course: GpuCourse, gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
+    fan = gpu.reading.fan_ratio
+    buckets = course.steps.last(settings.fan_steady)
+    if fan is None or gpu.temperature is None or gpu.reading.power_watts is None or not buckets:
         return
-    powers = [figures[1] for _, figures in stretches]
-    steady = spread(powers) <= policy.steady_power_ratio * max(powers)
+    powers = [figures[1] for _, figures in buckets]
+    steady = spread(powers) <= settings.steady_power_ratio * max(powers)
     rate = course.heat.slope()
     if rate is None:
         return
     condition = Status.BETWEEN
-    if steady and rate >= policy.fan_heating_rate and fan >= policy.fan_asked_ratio:
+    if steady and rate >= settings.fan_heating_rate and fan >= settings.fan_intended_ratio:
         condition = Status.TRUE
-    elif steady and rate <= _NOT_HEATING * policy.fan_heating_rate:
+    elif steady and rate <= _NOT_HEATING * settings.fan_heating_rate:
         condition = Status.FALSE
-    yield look.observation(
+    yield gpu.observation(
         rules.FAN_INEFFECTIVE,
         condition,
         heating_celsius_per_minute=round(rate * 60, 2),
         power_watts=round(powers[-1], 1),
         fan_percent=round(fan * 100, 1),
-        temperature_celsius=look.temperature,
+        temperature_celsius=gpu.temperature,
     )

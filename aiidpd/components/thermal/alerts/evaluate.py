@@ -43,10 +43,10 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """Both policies."""
+    """Settings of the alerts and of the forecast."""
 
-    alarms: AlertSettings = field(default_factory=AlertSettings)
-    foresight: ForecastPolicy = field(default_factory=ForecastPolicy)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    forecast: ForecastPolicy = field(default_factory=ForecastPolicy)
 
 
 def evaluate(
@@ -60,10 +60,10 @@ def evaluate(
     if memory.simulated not in (None, snapshot.simulated):
         memory = Memory(baselines=memory.baselines)
     now = snapshot.now
-    presence, observed_presence = present(memory.presence, snapshot, policies.alarms)
+    presence, observed_presence = present(memory.presence, snapshot, policies.alerts)
     last_xids = xid.after(memory.xids, snapshot.xids, now)
     reporting = (reading.uuid for reading in snapshot.readings if reading.xids is not None)
-    about_xids = xid.about(last_xids, reporting, presence.gpus, now, policies.alarms)
+    about_xids = xid.about(last_xids, reporting, presence.gpus, now, policies.alerts)
     observed = [*observed_presence, *about_xids]
     gpus, baselines, forecasts = dict(memory.gpus), dict(memory.baselines), []
     for gpu in snapshot.gpus:
@@ -84,17 +84,17 @@ def miss(
 ) -> tuple[Memory, tuple[Observation, ...]]:
     """Return the state after a try that read nothing, and which alerts are known all the same."""
     last_xids = xid.after(memory.xids, events, now)
-    about = xid.about(last_xids, (), memory.presence.gpus, now, policies.alarms)
+    about = xid.about(last_xids, (), memory.presence.gpus, now, policies.alerts)
     return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 
 def _evaluate_gpu(
     before: GpuMemory, known: Bands, gpu: CheckedGpu, policies: Policies
 ) -> tuple[GpuMemory, Bands, list[Observation], Forecast]:
-    about_sensor = sensor(gpu, policies.alarms)
-    warm, about_heat = heat(before.heat, gpu, policies.alarms)
-    throttled, about_throttling = throttle(before.throttle, gpu, policies.alarms)
-    course, known, ahead = forecast(before.course, known, gpu, policies.foresight)
-    about_cooling = cooling(course, ahead, gpu, policies.alarms)
+    about_sensor = sensor(gpu, policies.alerts)
+    warm, about_heat = heat(before.heat, gpu, policies.alerts)
+    throttled, about_throttling = throttle(before.throttle, gpu, policies.alerts)
+    course, known, ahead = forecast(before.course, known, gpu, policies.forecast)
+    about_cooling = cooling(course, ahead, gpu, policies.alerts)
     after = GpuMemory(warm, throttled, course)
     return after, known, [*about_sensor, *about_heat, *about_throttling, *about_cooling], ahead

@@ -30,7 +30,7 @@ class EvaluatorMemory:
     the problem that was published last.
     """
 
-    foreseen: Latest[tuple[Forecast, ...]]
+    forecasts: Latest[tuple[Forecast, ...]]
     file: StateFile[Baselines]
     memory: Memory = field(default_factory=Memory)
     loaded: bool = False
@@ -57,14 +57,14 @@ class AlertEvaluator:
     """Evaluates the alert rules on each snapshot. One per run of the worker."""
 
     def __init__(
-        self, policies: Policies, memory: EvaluatorMemory, *, feed: AlertClient, bus: EventBus, clock: Clock
+        self, policies: Policies, memory: EvaluatorMemory, *, alerts: AlertClient, bus: EventBus, clock: Clock
     ) -> None:
         self._policies = policies
         self._memory = memory
-        self._feed = feed
+        self._alerts = alerts
         self._bus = bus
         self._clock = clock
-        restored = feed.restored
+        restored = alerts.restored
         if restored:
             memory.memory = remembered(memory.memory, restored)
 
@@ -74,12 +74,12 @@ class AlertEvaluator:
         if not mine.loaded:
             mine.saved_at = now
             mine.load()
-        mine.memory, observed, foreseen = evaluate(mine.memory, snapshot, self._policies)
-        mine.foreseen.put(foreseen)
-        self._feed.observe(observed, simulated=snapshot.simulated)
-        gone = vanished(self._feed.restored, snapshot, mine.memory)
+        mine.memory, observed, forecasts = evaluate(mine.memory, snapshot, self._policies)
+        mine.forecasts.put(forecasts)
+        self._alerts.observe(observed, simulated=snapshot.simulated)
+        gone = vanished(self._alerts.restored, snapshot, mine.memory)
         if gone:
-            self._feed.withdraw(gone, "the driver no longer lists that GPU")
+            self._alerts.withdraw(gone, "the driver no longer lists that GPU")
         if now - mine.saved_at >= _SAVE_EVERY:
             self.save()
         if mine.problem != mine.reported:
@@ -94,17 +94,17 @@ class AlertEvaluator:
                 )
                 self._bus.publish(event)
 
-    def missing(self, error: Unavailable, xids: Iterable[XidEvent], *, simulated: bool) -> None:
+    def on_failure(self, error: Unavailable, xids: Iterable[XidEvent], *, simulated: bool) -> None:
         """Take that nothing could be read, and the Xid events that were caught all the same."""
         mine = self._memory
-        mine.foreseen.clear()
+        mine.forecasts.clear()
         mine.memory, observed = miss(mine.memory, error, xids, self._clock.monotonic(), self._policies)
-        self._feed.observe(observed, simulated=simulated)
+        self._alerts.observe(observed, simulated=simulated)
 
-    def rest(self) -> None:
+    def on_release(self) -> None:
         """Take that nothing is read now, on purpose: nothing is known of any alert."""
-        self._memory.foreseen.clear()
-        self._feed.observe(())
+        self._memory.forecasts.clear()
+        self._alerts.observe(())
 
     def save(self) -> None:
         """Have what was learnt written, in the background."""

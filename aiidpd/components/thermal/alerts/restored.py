@@ -1,4 +1,4 @@
-"""What alerts from before a restart tell of the GPUs that were there then (pure)."""
+"""Alerts from before a restart: what they say of the GPUs that were there then (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 
 
 def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
-    """Return ``memory`` with what the alerts about presence know of the time before.
+    """Return ``memory`` with what the alerts about presence say of the time before.
 
     A GPU that was lost is still missed, and so is the right number of GPUs: otherwise the daemon's restart
     would call off what it did not mend. A restart of the machine does: a card can only be taken out then.
@@ -37,7 +37,7 @@ def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
 
 
 def vanished(restored: Mapping[Key, Alert], snapshot: CheckedSnapshot, memory: Memory) -> set[Key]:
-    """Return the restored alerts whose GPU is not there any more, after a look at ``snapshot``.
+    """Return the restored alerts whose GPU is not there any more, now that ``snapshot`` was read.
 
     Where a GPU is listed that can't be read nobody knows which it is.
     """

@@ -32,8 +32,8 @@ _GPU = "GPU {gpu} ({name})"
 _WEEK = 7 * 86400.0
 
 
-def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
-    """Return the rules, as patient as ``policy`` says."""
+def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
+    """Return the rules, with the patience that ``settings`` has."""
     return (
         AlertRule(
             TEMPERATURE_WARNING,
@@ -41,7 +41,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The core is at its warning temperature; clear 3 °C below.",
             f"{_GPU} is at {{temperature_celsius:g}} °C, and its warning limit is {{limit_celsius:g}} °C",
             "see that the fans turn and the air flows, or lower the power limit",
-            dwell=policy.warning_dwell,
+            dwell=settings.warning_dwell,
         ),
         AlertRule(
             TEMPERATURE_CRITICAL,
@@ -49,7 +49,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The core is at its critical temperature; clear 3 °C below.",
             f"{_GPU} is at {{temperature_celsius:g}} °C, and its critical limit is {{limit_celsius:g}} °C",
             "take load off the GPU now, then look at its cooling",
-            dwell=policy.critical_dwell,
+            dwell=settings.critical_dwell,
         ),
         AlertRule(
             NEAR_SLOWDOWN,
@@ -57,7 +57,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The core is within 5 °C of the point from which the card itself slows down; clear 3 °C further.",
             f"{_GPU} is {{distance}}",
             "take load off the GPU or lower its power limit before the card does",
-            dwell=policy.critical_dwell,
+            dwell=settings.critical_dwell,
         ),
         AlertRule(
             MEMORY_TEMPERATURE,
@@ -65,7 +65,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The memory is at its warning temperature; clear 3 °C below.",
             f"the memory of {_GPU} is at {{temperature_celsius:g}} °C; its limit is {{limit_celsius:g}} °C",
             "improve the airflow at the back of the card; memory often suffers from old thermal pads",
-            dwell=policy.warning_dwell,
+            dwell=settings.warning_dwell,
         ),
         AlertRule(
             HOT_TOO_LONG,
@@ -74,7 +74,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was at {{limit_celsius:g}} °C or hotter for {{hot_seconds:.0f}} s "
             "of the last {window_seconds:.0f} s",
             "the cooling does not suit the load: lower the power limit or improve the airflow",
-            looks_back=policy.hot_window,
+            looks_back=settings.hot_window,
         ),
         AlertRule(
             HARDWARE_THROTTLING,
@@ -83,7 +83,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its hardware for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "take load off the GPU, then look at its fans, its dust and its thermal paste",
-            looks_back=policy.throttle_window,
+            looks_back=settings.throttle_window,
         ),
         AlertRule(
             SOFTWARE_THROTTLING,
@@ -92,7 +92,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its driver for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "lower the power limit a little: the card gives the same speed with less heat",
-            looks_back=policy.throttle_window,
+            looks_back=settings.throttle_window,
         ),
         AlertRule(
             POWER_BRAKE,
@@ -101,7 +101,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its power brake for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "look at the power supply, its cables and whatever else asserts the brake",
-            looks_back=policy.throttle_window,
+            looks_back=settings.throttle_window,
         ),
         AlertRule(
             XID_APPLICATION,
@@ -109,7 +109,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that a program causes, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "find the program in the log of its container and update or restart it",
-            looks_back=policy.xid_window,
+            looks_back=settings.xid_window,
         ),
         AlertRule(
             XID_DRIVER,
@@ -117,7 +117,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that driver or firmware cause, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "restart what uses the GPU; where it comes back, change the driver's version",
-            looks_back=policy.xid_window,
+            looks_back=settings.xid_window,
         ),
         AlertRule(
             XID_HARDWARE,
@@ -125,7 +125,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that speaks of the hardware, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look at power, seating and the memory's errors; the card may need to be replaced",
-            looks_back=policy.xid_window,
+            looks_back=settings.xid_window,
         ),
         AlertRule(
             XID_UNKNOWN,
@@ -133,7 +133,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid whose meaning is not known here, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look the code up in NVIDIA's Xid catalogue",
-            looks_back=policy.xid_window,
+            looks_back=settings.xid_window,
         ),
         AlertRule(
             FAN_INEFFECTIVE,
@@ -164,7 +164,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} says {{temperature_celsius:g}} °C since {{unchanged_seconds:.0f}} s, "
             "though its power or load changed a lot",
             "don't trust this temperature; loading the driver anew may help",
-            looks_back=policy.frozen_after,
+            looks_back=settings.frozen_after,
             ended=f"the temperature of {_GPU} is {{temperature_celsius:g}} °C, and not frozen any more",
         ),
         AlertRule(
@@ -174,7 +174,7 @@ def rules(policy: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} gave {{implausible_count:.0f}} impossible temperatures in {{window_seconds:g}} s",
             "don't trust this sensor; compare with `nvidia-smi -q -d TEMPERATURE`",
             keep_firing=60.0,
-            looks_back=policy.implausible_window,
+            looks_back=settings.implausible_window,
             ended=f"{_GPU} gave no impossible temperature in {{window_seconds:g}} s",
         ),
         AlertRule(

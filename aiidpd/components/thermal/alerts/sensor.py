@@ -11,7 +11,7 @@ from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 
 def sensor(gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
-    """Yield how the alerts about ``gpu``'s sensor stand; nothing where it gave no temperature at all."""
+    """Yield the status of the alerts about the sensor; nothing where it gave no temperature at all."""
     if gpu.trust is Trust.UNKNOWN:
         return
     count = gpu.implausible_count

@@ -1,4 +1,4 @@
-"""How hot a GPU is, next to our limits and its own (pure)."""
+"""Alerts about temperatures, next to our limits and the card's own (pure)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _STILL_HOT = 0.8  # of the seconds that are too long: below that a GPU is no lon
 
 @dataclass(frozen=True, slots=True)
 class TemperatureMemory:
-    """For how long a GPU was hot lately."""
+    """Seconds for which a GPU was hot lately."""
 
     hot: RollingSum = field(default_factory=RollingSum)
 
 
 def heat(
-    memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings
+    memory: TemperatureMemory, gpu: CheckedGpu, settings: AlertSettings
 ) -> tuple[TemperatureMemory, tuple[Observation, ...]]:
-    """Return what is remembered after ``look``, and how the alerts about heat stand."""
-    temperature = look.temperature
+    """Return the state after the reading, and the status of the alerts about heat."""
+    temperature = gpu.temperature
     if temperature is not None:
-        hot = look.seconds if temperature >= look.limits.warning_celsius else 0.0
-        memory = TemperatureMemory(memory.hot.add(look.now, hot, policy.hot_window))
-    return memory, (*_core(memory, look, policy), *_margin(look), *_memory_chips(look))
+        hot = gpu.seconds if temperature >= gpu.limits.warning_celsius else 0.0
+        memory = TemperatureMemory(memory.hot.add(gpu.now, hot, settings.hot_window))
+    return memory, (*_core(memory, gpu, settings), *_margin(gpu), *_memory_chips(gpu))
 
 
-def _core(memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings) -> Iterator[Observation]:
-    temperature, limits = look.temperature, look.limits
+def _core(memory: TemperatureMemory, gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
+    temperature, limits = gpu.temperature, gpu.limits
     if temperature is None:
         return
     for alert, limit in (
@@ -43,37 +43,37 @@ def _core(memory: TemperatureMemory, look: CheckedGpu, policy: AlertSettings) ->
         (rules.TEMPERATURE_CRITICAL, limits.critical_celsius),
     ):
         condition = above(temperature, limit, limit - limits.clear_below)
-        yield look.observation(alert, condition, temperature_celsius=temperature, limit_celsius=limit)
-    total = min(memory.hot.total, policy.hot_window)
-    yield look.observation(
+        yield gpu.observation(alert, condition, temperature_celsius=temperature, limit_celsius=limit)
+    total = min(memory.hot.total, settings.hot_window)
+    yield gpu.observation(
         rules.HOT_TOO_LONG,
-        above(total, policy.hot_seconds, _STILL_HOT * policy.hot_seconds),
+        above(total, settings.hot_seconds, _STILL_HOT * settings.hot_seconds),
         hot_seconds=round(total, 3),
-        window_seconds=policy.hot_window,
+        window_seconds=settings.hot_window,
         limit_celsius=limits.warning_celsius,
         temperature_celsius=temperature,
     )
 
 
-def _margin(look: CheckedGpu) -> Iterator[Observation]:
-    left = look.degrees_left(Limit.SLOWDOWN)
+def _margin(gpu: CheckedGpu) -> Iterator[Observation]:
+    left = gpu.degrees_left(Limit.SLOWDOWN)
     if left is not None:
-        margin = look.limits.slowdown_margin_celsius
-        condition = below(left, margin, margin + look.limits.clear_below)
+        margin = gpu.limits.slowdown_margin_celsius
+        condition = below(left, margin, margin + gpu.limits.clear_below)
         distance = apart(-left, "the point where it slows itself down")
-        yield look.observation(
+        yield gpu.observation(
             rules.NEAR_SLOWDOWN, condition, left_celsius=left, margin_celsius=margin, distance=distance
         )
 
 
-def _memory_chips(look: CheckedGpu) -> Iterator[Observation]:
-    temperature = look.reading.memory_temperature_celsius
+def _memory_chips(gpu: CheckedGpu) -> Iterator[Observation]:
+    temperature = gpu.reading.memory_temperature_celsius
     if temperature is None:
         return
-    limit = look.limits.memory_warning_celsius
-    if look.reading.memory_max_celsius is not None:
-        limit = min(limit, look.reading.memory_max_celsius - look.limits.slowdown_margin_celsius)
-    condition = above(temperature, limit, limit - look.limits.clear_below)
-    yield look.observation(
+    limit = gpu.limits.memory_warning_celsius
+    if gpu.reading.memory_max_celsius is not None:
+        limit = min(limit, gpu.reading.memory_max_celsius - gpu.limits.slowdown_margin_celsius)
+    condition = above(temperature, limit, limit - gpu.limits.clear_below)
+    yield gpu.observation(
         rules.MEMORY_TEMPERATURE, condition, temperature_celsius=temperature, limit_celsius=limit
     )

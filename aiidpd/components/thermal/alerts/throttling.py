@@ -1,4 +1,4 @@
-"""For how long something held the clocks down, from counters that only grow (pure)."""
+"""Alerts about throttling, from counters that only grow (pure)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CLEAR = 0.2  # of the seconds that are too much
 class _Brake(NamedTuple):
     alert: str
     counter: str  # the reading's figure
-    limit: str  # the policy's figure
+    limit: str  # the name of the setting
 
     @property
     def event(self) -> str:
-        """The clock event that stands for it on a card without the counter."""
+        """The clock event that is taken for it on a card without the counter."""
         return THROTTLE_REASONS[self.counter]
 
 
@@ -63,33 +63,33 @@ def growth(before: float | None, value: float, elapsed: float) -> float:
 
 
 def throttle(
-    memory: ThrottleMemory, look: CheckedGpu, policy: AlertSettings
+    memory: ThrottleMemory, gpu: CheckedGpu, settings: AlertSettings
 ) -> tuple[ThrottleMemory, tuple[Observation, ...]]:
-    """Return what is remembered after ``look``, and how the alerts about throttling stand."""
+    """Return the state after the reading, and the status of the alerts about throttling."""
     counts: dict[str, Count] = {}
-    told = []
+    observed = []
     for brake in _BRAKES:
         before = memory.counts.get(brake.counter)
-        value = getattr(look.reading, brake.counter)
+        value = getattr(gpu.reading, brake.counter)
         if value is not None:
-            grown = growth(before.value, value, look.now - before.at) if before else 0.0
-        elif look.reading.clock_events is not None:
-            grown = look.seconds if brake.event in look.reading.clock_events else 0.0
+            grown = growth(before.value, value, gpu.now - before.at) if before else 0.0
+        elif gpu.reading.clock_events is not None:
+            grown = gpu.seconds if brake.event in gpu.reading.clock_events else 0.0
         else:
             if before:
                 counts[brake.counter] = before
             continue
-        sums = (before.grown if before else RollingSum()).add(look.now, grown, policy.throttle_window)
-        counts[brake.counter] = Count(value, look.now, sums)
-        much: float = getattr(policy, brake.limit)
-        total = min(sums.total, policy.throttle_window)
-        told.append(
-            look.observation(
+        sums = (before.grown if before else RollingSum()).add(gpu.now, grown, settings.throttle_window)
+        counts[brake.counter] = Count(value, gpu.now, sums)
+        much: float = getattr(settings, brake.limit)
+        total = min(sums.total, settings.throttle_window)
+        observed.append(
+            gpu.observation(
                 brake.alert,
                 above(total, much, _CLEAR * much),
                 throttle_seconds=round(total, 3),
-                window_seconds=policy.throttle_window,
+                window_seconds=settings.throttle_window,
                 limit_seconds=much,
             )
         )
-    return ThrottleMemory(MappingProxyType(counts)), tuple(told)
+    return ThrottleMemory(MappingProxyType(counts)), tuple(observed)

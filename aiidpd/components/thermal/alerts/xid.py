@@ -1,4 +1,4 @@
-"""Which Xid events were lately, by whose fault they are (pure)."""
+"""Alerts about Xid events of the last while, by whose fault they are (pure)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class XidMemory:
 
 
 def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemory:
-    """Return what is remembered after ``events``, which happened just now."""
+    """Return the state after ``events``, which happened just now."""
     last = dict(memory.last)
     for event in events:
         key = (event.uuid, meaning(event.code).kind)
@@ -49,18 +49,18 @@ def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemor
 
 
 def about(
-    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, policy: AlertSettings
+    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, settings: AlertSettings
 ) -> Iterator[Observation]:
-    """Yield how the alerts about Xid events stand for ``gpus`` (UUIDs) and for every GPU that had one.
+    """Yield the status of the alerts about Xid events for ``gpus`` (UUIDs) and for every GPU that had one.
 
     ``names`` has every GPU that was ever read: one that fell off the bus says so by an Xid, and can't be
-    read any more. An event stands for the policy's window.
+    read any more. An event counts for ``settings.xid_window``.
     """
     for uuid in sorted({uuid for uuid, _ in memory.last} | {*gpus}):
         known = names.get(uuid, _STRANGER)
         for kind, alert in _ALERTS.items():
             seen = memory.last.get((uuid, kind))
-            lately = seen is not None and now - seen.at < policy.xid_window
+            lately = seen is not None and now - seen.at < settings.xid_window
             evidence: dict[str, Scalar] = {
                 "gpu": known.index,
                 "name": known.name,

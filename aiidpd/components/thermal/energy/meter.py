@@ -84,7 +84,7 @@ class EnergyMeter:
         return EnergyView(self._since, gpus, self._shares, self._tokens.figures())
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
-        """See :class:`~aiidpd.components.thermal.observer.SnapshotListener`."""
+        """See :class:`~aiidpd.components.thermal.worker.SnapshotListener`."""
         if any(gpu.simulated != snapshot.simulated for gpu in self._gpus.values()):
             self._begin_anew()  # what is made up and what is real have no common account
         present = frozenset(reading.uuid for reading in snapshot.readings)

@@ -6,39 +6,39 @@ import statistics
 from dataclasses import dataclass, field
 from itertools import combinations
 
-_PIECES = 60
+_BUCKETS = 60
 _FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True)
 class RollingSum:
-    """A sum over a sliding window, in at most 61 pieces: right to a sixtieth of the window."""
+    """A sum over a sliding window, in at most 61 buckets: exact to a sixtieth of the window."""
 
-    pieces: tuple[tuple[float, float], ...] = ()
+    buckets: tuple[tuple[float, float], ...] = ()
 
     def add(self, now: float, amount: float, window: float) -> RollingSum:
         """Return the sum with ``amount`` more; what is older than ``window`` is dropped."""
-        pieces = self.pieces
-        if pieces and pieces[0][0] <= now - window:
-            pieces = tuple(piece for piece in pieces if piece[0] > now - window)
+        buckets = self.buckets
+        if buckets and buckets[0][0] <= now - window:
+            buckets = tuple(bucket for bucket in buckets if bucket[0] > now - window)
         if not amount:
-            return self if pieces is self.pieces else RollingSum(pieces)
-        if pieces and now - pieces[-1][0] < window / _PIECES:
-            start, before = pieces[-1]
-            return RollingSum((*pieces[:-1], (start, before + amount)))
-        return RollingSum((*pieces, (now, amount)))
+            return self if buckets is self.buckets else RollingSum(buckets)
+        if buckets and now - buckets[-1][0] < window / _BUCKETS:
+            start, before = buckets[-1]
+            return RollingSum((*buckets[:-1], (start, before + amount)))
+        return RollingSum((*buckets, (now, amount)))
 
     @property
     def total(self) -> float:
         """The sum."""
-        return sum(amount for _, amount in self.pieces)
+        return sum(amount for _, amount in self.buckets)
 
 
 @dataclass(frozen=True, slots=True)
 class BucketedMeans:
-    """The means of some figures over the last ``most`` stretches of ``width`` seconds each.
+    """The means of some figures over the last ``most`` buckets of ``width`` seconds each.
 
-    ``done`` has (middle of the stretch, its means); what is not a full stretch yet is in the open sums.
+    ``done`` has (middle of the bucket, its means); what is not a full bucket yet is in ``sums``.
     ``slopes`` remembers what :meth:`slope` found in ``done``, which stays for several readings.
     """
 
@@ -66,25 +66,25 @@ class BucketedMeans:
         return BucketedMeans(self.width, self.most, done, now, 1, figures)
 
     def last(self, seconds: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
-        """Return the stretches of the last ``seconds``; none unless they are all there."""
+        """Return the buckets of the last ``seconds``; none unless they are all there."""
         count = round(seconds / self.width)
         return self.done[-count:] if len(self.done) >= count else ()
 
     @property
     def newest(self) -> float:
-        """How many seconds the newest full stretch took: at least the width, more where readings are rare."""
+        """Seconds that the newest full bucket took: at least the width, more where readings are rare."""
         return self.start + self.width / 2 - self.done[-1][0] if self.done else 0.0
 
-    def slope(self, stretches: int = 0) -> float | None:
-        """Return by how much the first figure changes a second, over the last ``stretches`` (0: all).
+    def slope(self, buckets: int = 0) -> float | None:
+        """Return by how much the first figure changes a second, over the last ``buckets`` (0: all).
 
-        It is the median over all pairs (Theil and Sen): of the stretches 29 % may be wild without any
+        It is the median over all pairs (Theil and Sen): of the buckets 29 % may be wild without any
         effect. None where they are not all there, or fewer than four.
         """
-        if stretches not in self.slopes:
-            points = self.done[-stretches:]
-            self.slopes[stretches] = slope(points) if len(points) >= max(_FEWEST, stretches) else None
-        return self.slopes[stretches]
+        if buckets not in self.slopes:
+            points = self.done[-buckets:]
+            self.slopes[buckets] = slope(points) if len(points) >= max(_FEWEST, buckets) else None
+        return self.slopes[buckets]
 
 
 def slope(points: tuple[tuple[float, tuple[float, ...]], ...]) -> float:

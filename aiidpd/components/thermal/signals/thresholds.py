@@ -1,4 +1,4 @@
-"""What counts as too hot, too slow or not to be believed (pure): figures, not code."""
+"""Thresholds: what counts as too hot, too slow or not to be believed (pure)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class GpuLimits:
 
 @dataclass(frozen=True, slots=True)
 class AlertSettings:
-    """When to speak. Seconds, unless a name says otherwise; dwell and more patience stand in the rules.
+    """Settings of alerts and validation. Seconds, unless a name says otherwise; dwells are in the rules.
 
     Heat: ``overrides`` has limits for single GPUs by UUID (or its beginning) or index. A GPU that is at its
     warning limit for ``hot_seconds`` of ``hot_window`` is too hot too long (clear at four fifths of that).
     Throttling: ``throttle_seconds`` by the hardware, ``software_throttle_seconds`` by the driver, and
     ``power_brake_seconds`` within ``throttle_window`` are too much (clear at a fifth).
-    Xid: an event stands for ``xid_window``.
+    Xid: an event counts for ``xid_window``.
     Sensor: believable is above ``plausible_min`` and up to ``plausible_max`` Celsius, at most 10 above the
     card's own shutdown point, and within ``jump_celsius`` of the last believed one, if the reading
     before is at most ``jump_within`` old. A new level that lasts ``jump_settles`` is believed after all; a
@@ -46,12 +46,12 @@ class AlertSettings:
     unbelievable readings within ``implausible_window`` are an alert. A temperature that did not change by a
     digit for ``frozen_after``, while the mean power moved by ``frozen_power_ratio`` of the limit (or the
     load by ``frozen_load_ratio``), is frozen.
-    Cooling: a fan that is asked for ``fan_asked_ratio`` does not help where the GPU heats by
+    Cooling: a fan whose intended speed is ``fan_intended_ratio`` or more does not help where the GPU heats by
     ``fan_heating_rate`` (Celsius a second, over half a minute) at a power that stayed within
     ``steady_power_ratio`` for ``fan_steady``. The thermal resistance has drifted at ``drift_ratio`` of its
     baseline, and is fine again at ``drift_clear_ratio``.
     Presence: ``expected_gpus`` is how many GPUs there must be; 0 means as many as were seen first.
-    Two readings that lie further apart than ``longest_gap`` tell nothing about the time between.
+    Two readings that lie further apart than ``longest_gap`` say nothing about the time between.
     """
 
     limits: GpuLimits = GpuLimits()
@@ -77,7 +77,7 @@ class AlertSettings:
     frozen_after: float = 120.0
     frozen_power_ratio: float = 0.25
     frozen_load_ratio: float = 0.6
-    fan_asked_ratio: float = 0.5
+    fan_intended_ratio: float = 0.5
     fan_heating_rate: float = 0.15
     fan_steady: float = 300.0
     steady_power_ratio: float = 0.15

@@ -23,7 +23,6 @@ from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.governor import decide
 from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from tests.believed import believed_gpu
@@ -50,10 +49,10 @@ def tells(middle: float) -> dict[float, float]:
 
 def pause(readings: list[GpuReading]) -> float:
     """Return how long the worker waits between ``readings``; where that depends, the shortest."""
-    looks, near = ThermalPolicy(), PollRate(1.0)
+    polling, near = PollSettings(), PollRate(1.0)
     for gpu in readings:
-        near = next_rate(near, snapshot(gpu), looks, PollSettings())
-    return min(next_rate(near, snapshot(gpu), looks, PollSettings()).interval for gpu in readings)
+        near = next_rate(near, snapshot(gpu), polling)
+    return min(next_rate(near, snapshot(gpu), polling).interval for gpu in readings)
 
 
 # Alerts
@@ -155,7 +154,7 @@ ABOUT_HEAT = {name for hover in HOVERS for name in hover.expected}
 
 def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, ...]]:
     """Return what the alerts about heat did, in order."""
-    policy, count = hover.policies.alarms, 0
+    policy, count = hover.policies.alerts, 0
     known = {name: rule for name, rule in by_name(rules.rules(policy)).items() if name in ABOUT_HEAT}
     alerts: Mapping[Key, Alert] = {}
     memory, before, told = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.driver.nvml.ask import signed
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
 from aiidpd.components.thermal.figures import BOUNDS
-from aiidpd.components.thermal.gpu import GpuReading, Limit, degrees_left
+from aiidpd.components.thermal.gpu import GpuReading, Limit, clock_event_names, degrees_left
 from aiidpd.components.thermal.signals.bounds import drop_implausible
 
 
@@ -97,3 +97,9 @@ def test_every_figure_has_bounds_that_a_lost_value_does_not_meet(figure: str) ->
 @given(st.integers(-(2**31), 2**31 - 1))
 def test_a_negative_value_that_came_unsigned_is_negative_again(value: int) -> None:
     assert signed(value % 2**32) == value
+
+
+def test_clock_events_have_nvml_names_and_new_bits_a_number() -> None:
+    assert clock_event_names(0) == ()
+    assert clock_event_names(0x4 | 0x40) == ("sw_power_cap", "hw_thermal_slowdown")
+    assert clock_event_names(1 << 40) == ("bit_40",)

@@ -11,7 +11,7 @@ from tests.fakes.clock import FakeClock, settle
 def test_nothing_is_released_at_first(clock: FakeClock) -> None:
     hold = DriverMaintenance(clock)
 
-    assert not hold.released
+    assert not hold.active
     assert hold.seconds_left is None
 
 
@@ -19,11 +19,11 @@ async def test_a_release_lasts_until_resumed(clock: FakeClock) -> None:
     hold = DriverMaintenance(clock)
     hold.release()
     await clock.advance(1e6)
-    assert hold.released
+    assert hold.active
     assert hold.seconds_left == math.inf
 
     hold.resume()
-    assert not hold.released
+    assert not hold.active
 
 
 async def test_a_release_for_a_while_ends_by_itself(clock: FakeClock) -> None:
@@ -32,7 +32,7 @@ async def test_a_release_for_a_while_ends_by_itself(clock: FakeClock) -> None:
     await clock.advance(59.0)
     assert hold.seconds_left == 1.0
     await clock.advance(1.0)
-    assert not hold.released
+    assert not hold.active
     assert hold.seconds_left is None
 
 
@@ -48,7 +48,7 @@ async def test_whoever_released_waits_until_the_worker_let_go(clock: FakeClock) 
         group.start_soon(wait)
         await settle()
         assert free == []
-        hold.let_go()
+        hold.mark_free()
     assert free == [True]
 
     hold.resume()
@@ -63,11 +63,11 @@ async def test_whoever_released_waits_until_the_worker_let_go(clock: FakeClock) 
 async def test_a_release_and_a_resume_wake_the_worker_at_once_even_before_it_sleeps(clock: FakeClock) -> None:
     hold = DriverMaintenance(clock)
     hold.release()
-    await hold.nap(1000.0)
+    await hold.sleep(1000.0)
     woke: list[float] = []
 
     async def sleep() -> None:
-        await hold.nap(1000.0)
+        await hold.sleep(1000.0)
         woke.append(clock.monotonic())
 
     async with anyio.create_task_group() as group:

@@ -17,7 +17,6 @@ from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.components.thermal.governor import decide
 from aiidpd.components.thermal.governor.state import Blind, Effect, GovernorPolicy, GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from tests.unit.components.thermal.alerts.evaluating import Bench
 from tests.unit.components.thermal.governor.governed import ON, reading
@@ -54,7 +53,7 @@ class House:
             for gpu in gpus
         )
         checked = self.bench.take(GpuSnapshot(readings, "580", simulated=False, faults=faults))
-        self.rate = next_rate(self.rate, checked, ThermalPolicy(), PollSettings())
+        self.rate = next_rate(self.rate, checked, PollSettings())
         self.rates.append(self.rate)
         self.emergency, began = emergency.step(self.emergency, checked, STOPS)
         self.emergencies += began

@@ -5,26 +5,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.policy import ThermalPolicy
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
-from tests.believed import believed
+from tests.believed import USUAL, believed
 
-POLICY = ThermalPolicy()
-CADENCE = PollSettings()
+POLLING = PollSettings()
 
 
-def snapshot(*readings: dict[str, float | None], policy: ThermalPolicy = POLICY) -> CheckedSnapshot:
+def snapshot(*readings: dict[str, float | None], settings: AlertSettings = USUAL) -> CheckedSnapshot:
     gpus = (GpuReading(n, f"GPU-{n}", "card", **figures) for n, figures in enumerate(readings))
-    return believed(gpus, settings=policy.alarms)
+    return believed(gpus, settings=settings)
 
 
-def paces(*temperatures: float | None, policy: ThermalPolicy = POLICY) -> list[PollRate]:
-    pace = PollRate(policy.interval)
+def paces(
+    *temperatures: float | None, polling: PollSettings = POLLING, settings: AlertSettings = USUAL
+) -> list[PollRate]:
+    pace = PollRate(polling.interval)
     told = []
     for temperature in temperatures:
-        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}, policy=policy), policy, CADENCE)
+        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}, settings=settings), polling)
         told.append(pace)
     return told
 
@@ -58,7 +58,7 @@ def test_it_slows_down_only_two_degrees_further_away() -> None:
 def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None]) -> None:
     cool = {"temperature_celsius": 40.0, "slowdown_celsius": 92.0}
 
-    assert next_rate(PollRate(1.0), snapshot(cool, figures), POLICY, CADENCE).near
+    assert next_rate(PollRate(1.0), snapshot(cool, figures), POLLING).near
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None
     ids=["UUID", "index", "another GPU's", "none"],
 )
 def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
-    policy = ThermalPolicy(alarms=AlertSettings(overrides=own))
-    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0}, policy=policy)
+    settings = AlertSettings(overrides=own)
+    seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0}, settings=settings)
 
-    assert next_rate(PollRate(1.0), seen, policy, CADENCE).near == ({"GPU-1"} if near else set())
+    assert next_rate(PollRate(1.0), seen, POLLING).near == ({"GPU-1"} if near else set())
 
 
 def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
     own = AlertSettings(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
 
-    assert not any(pace.near for pace in paces(82.0, 89.0, policy=ThermalPolicy(alarms=own)))
-    assert paces(90.0, policy=ThermalPolicy(alarms=own))[0].near
+    assert not any(pace.near for pace in paces(82.0, 89.0, settings=own))
+    assert paces(90.0, settings=own)[0].near
 
 
 def test_an_offset_is_no_ceiling() -> None:
@@ -93,7 +93,7 @@ def test_an_offset_is_no_ceiling() -> None:
         "slowdown_margin_celsius": -2.0,
     }
 
-    assert not next_rate(PollRate(1.0), snapshot(figures), POLICY, CADENCE).near
+    assert not next_rate(PollRate(1.0), snapshot(figures), POLLING).near
 
 
 def test_a_temperature_that_is_not_known_changes_nothing() -> None:
@@ -106,26 +106,33 @@ def test_a_temperature_that_is_not_known_changes_nothing() -> None:
     ]
 
 
-def test_a_slow_policy_is_left_alone_where_the_fast_pace_is_slower() -> None:
-    told = paces(84.0, 84.0, policy=ThermalPolicy(interval=0.2))
+def test_an_interval_that_is_shorter_than_the_fast_one_is_left_alone() -> None:
+    told = paces(84.0, 84.0, polling=PollSettings(interval=0.2))
 
     assert [(pace.interval, pace.fast) for pace in told] == [(0.2, False)] * 2
 
 
 @given(st.lists(st.floats(20, 120), max_size=40), st.floats(0.1, 10))
-def test_a_full_reading_is_never_further_away_than_the_policys_interval(
+def test_a_full_reading_is_never_further_away_than_the_interval(
     temperatures: list[float], interval: float
 ) -> None:
-    policy = ThermalPolicy(interval=interval)
+    polling = PollSettings(interval=interval)
     since_full = 0.0
-    for pace in paces(*temperatures, policy=policy):
+    for pace in paces(*temperatures, polling=polling):
         since_full = since_full + pace.interval if pace.fast else 0.0
         assert since_full < interval
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"near_interval": 0.0}, {"near_celsius": -1.0}, {"hysteresis_celsius": -1.0}]
+    "wrong",
+    [
+        {"interval": 0.0},
+        {"retry_interval": -1.0},
+        {"near_interval": 0.0},
+        {"near_celsius": -1.0},
+        {"hysteresis_celsius": -1.0},
+    ],
 )
-def test_a_cadence_that_can_not_be_is_refused(wrong: dict[str, float]) -> None:
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         PollSettings(**wrong)

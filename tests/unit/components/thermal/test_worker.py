@@ -10,7 +10,7 @@ import pytest
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
-from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot, Trust
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import ThermalWorker
@@ -73,7 +73,9 @@ class House:
         bus = EventBus()
         bus.attach(events=self.events.append, samples=self.samples.append)
         self.hold = DriverMaintenance(clock)
-        self.worker = ThermalWorker(self.library, ThermalPolicy(), self.latest, bus, clock, hold=self.hold)
+        self.worker = ThermalWorker(
+            self.library, PollSettings(), self.latest, bus, clock, maintenance=self.hold
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -193,12 +195,12 @@ async def test_every_listener_gets_the_same_validated_snapshot_once_also_after_t
     def replace_worker() -> None:
         house.worker = ThermalWorker(
             house.library,
-            ThermalPolicy(),
+            PollSettings(),
             house.latest,
             EventBus(),
             clock,
             validator=validator,
-            observers=[Listener(), Listener()],
+            listeners=[Listener(), Listener()],
         )
 
     replace_worker()

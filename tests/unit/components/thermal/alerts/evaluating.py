@@ -38,7 +38,7 @@ class Bench:
 
     def __init__(self, policies: Policies | None = None, period: float = 1.0) -> None:
         self.policies = policies or Policies()
-        self.rules = by_name(rules(self.policies.alarms))
+        self.rules = by_name(rules(self.policies.alerts))
         self.period = period
         self.now = 0.0
         self.sensors = Sensors()
@@ -55,7 +55,7 @@ class Bench:
     def take(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Take one snapshot; return it validated."""
         now = self.now
-        self.sensors, checked = validate(self.sensors, snapshot, now, now, self.policies.alarms)
+        self.sensors, checked = validate(self.sensors, snapshot, now, now, self.policies.alerts)
         self.memory, observed, self.foreseen = evaluate(self.memory, checked, self.policies)
         self._step(observed)
         return checked

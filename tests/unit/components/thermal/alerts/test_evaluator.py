@@ -19,7 +19,7 @@ from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.policy import ThermalPolicy
+from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -71,9 +71,9 @@ class House:
     def worker(self) -> ThermalWorker:
         """Build a worker as the supervisor has it built."""
         policies = Policies()
-        feed = self.board.feed("thermal", rules(policies.alarms))
-        watch = AlertEvaluator(policies, self.memory, feed=feed, bus=self.bus, clock=self.clock)
-        return ThermalWorker(self.library, ThermalPolicy(), self.latest, self.bus, self.clock, watch=watch)
+        feed = self.board.feed("thermal", rules(policies.alerts))
+        watch = AlertEvaluator(policies, self.memory, alerts=feed, bus=self.bus, clock=self.clock)
+        return ThermalWorker(self.library, PollSettings(), self.latest, self.bus, self.clock, evaluator=watch)
 
     async def run(self, seconds: float) -> None:
         """Let a new worker live for ``seconds``."""
@@ -174,7 +174,7 @@ async def test_a_driver_that_hangs_is_told_by_the_pass_that_finds_it(house: Hous
     house.library.now = HANGS
     await house.run(0)
     assert house.firing == {"GpuDriverUnavailable"}
-    assert house.memory.foreseen.get() is None
+    assert house.memory.forecasts.get() is None
 
 
 async def test_an_interval_that_is_met_is_no_gap(house: House) -> None:
@@ -215,7 +215,7 @@ async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) ->
     house.memory.memory = replace(house.memory.memory, baselines=known)
     house.memory.loaded = True
     await house.run(200)
-    registry = build_registry({"foresight": ForecastCollector(house.memory.foreseen)})
+    registry = build_registry({"foresight": ForecastCollector(house.memory.forecasts)})
 
     def served() -> dict[str, float]:
         return {

@@ -16,20 +16,20 @@ async def test_a_release_is_answered_once_the_driver_is_free_and_is_in_the_recor
     daemon: ControlDaemon, asker: Asker
 ) -> None:
     daemon.hold.release()
-    daemon.hold.let_go()  # as the worker does
+    daemon.hold.mark_free()  # as the worker does
     assert await asker.post("/v1/gpus/release") == {"released": True, "seconds_left": None}
-    assert daemon.hold.released
+    assert daemon.hold.active
     assert [event.evidence["request"] for event in await daemon.events("control.change")] == [
         "POST /v1/gpus/release"
     ]
 
     assert await asker.post("/v1/gpus/resume") == {"released": False, "seconds_left": None}
-    assert not daemon.hold.released
+    assert not daemon.hold.active
 
 
 async def test_a_release_for_a_while_says_how_long(daemon: ControlDaemon, asker: Asker) -> None:
     daemon.hold.release()
-    daemon.hold.let_go()
+    daemon.hold.mark_free()
     answer = await asker.post("/v1/gpus/release", {"seconds": 600})
     assert answer["released"] is True
     assert 590 < answer["seconds_left"] <= 600
@@ -42,7 +42,7 @@ async def test_a_time_that_can_not_be_is_refused(
     with pytest.raises(RequestFailed) as caught:
         await asker.post("/v1/gpus/release", body)
     assert caught.value.status == 400
-    assert not daemon.hold.released
+    assert not daemon.hold.active
 
 
 async def test_a_driver_that_is_not_free_in_time_is_told(clock: FakeClock) -> None:
@@ -56,4 +56,4 @@ async def test_a_driver_that_is_not_free_in_time_is_told(clock: FakeClock) -> No
     hold = Impatient(clock)
     with pytest.raises(Unavailable, match="the driver was not free after 8 s"):
         await release(hold, ReleaseRequest())
-    assert hold.released  # the wish stands
+    assert hold.active  # the wish stands

@@ -13,7 +13,7 @@ from tests.unit.cli.test_cli import ctl
 async def daemon(tmp_path: Path) -> AsyncIterator[ControlDaemon]:
     async with control_daemon(tmp_path) as daemon:
         daemon.hold.release()
-        daemon.hold.let_go()  # as a worker does
+        daemon.hold.mark_free()  # as a worker does
         yield daemon
 
 
@@ -21,12 +21,12 @@ async def test_release_and_resume_say_what_came_of_it(daemon: ControlDaemon) -> 
     released = await ctl(daemon, "gpu", "release")
     assert (released.code, released.out) == (0, "")
     assert "the driver is free, and no GPU is read, until `aiidpctl gpu resume`" in released.err
-    assert daemon.hold.released
+    assert daemon.hold.active
 
     resumed = await ctl(daemon, "gpu", "resume", "--json")
     assert resumed.code == 0
     assert '"released": false' in resumed.out
-    assert not daemon.hold.released
+    assert not daemon.hold.active
 
 
 async def test_a_release_may_end_by_itself(daemon: ControlDaemon) -> None:
