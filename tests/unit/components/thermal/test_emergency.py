@@ -29,14 +29,14 @@ def snapshot(*temperatures: float | None) -> GpuSnapshot:
 
 
 def began(
-    temperatures: list[float | None], policy: EmergencyPolicy = POLICY, period: float = 1.0
+    temperatures: list[float | None], period: float = 1.0, settings: AlertSettings = USUAL
 ) -> list[int]:
     """Return at which readings an emergency began."""
     sensors, state, found = Sensors(), EmergencyState(), []
     for number, temperature in enumerate(temperatures):
         now = number * period
-        sensors, checked = validate(sensors, snapshot(temperature), now, now, USUAL)
-        state, emergencies = step(state, checked, policy)
+        sensors, checked = validate(sensors, snapshot(temperature), now, now, settings)
+        state, emergencies = step(state, checked, POLICY)
         found += [number] * len(emergencies)
     return found
 
@@ -85,6 +85,11 @@ def test_a_pump_that_stops_between_two_readings_is_an_emergency_within_five_seco
 
 def test_readings_far_apart_are_no_row() -> None:
     assert began([85.0, *[92.0] * 10], period=11.0) == []
+
+
+def test_where_the_gpus_are_read_twice_a_minute_only_such_readings_are_a_row() -> None:
+    rarely = AlertSettings(longest_gap=90.0)  # what an interval of 30 s makes of it
+    assert began([85.0, *[92.0] * 10], period=30.0, settings=rarely) == [3]
 
 
 def test_each_gpu_has_its_own_limit_and_its_own_row() -> None:
