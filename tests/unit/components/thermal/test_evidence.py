@@ -4,14 +4,13 @@ import math
 
 from aiidpd.components.thermal.evidence import (
     COLUMNS,
-    FIGURES,
     NOISE,
     ROW_BYTES,
     TRIGGERS,
     GpuEvidence,
     values,
 )
-from aiidpd.components.thermal.gpu import FIGURES as EVERY_FIGURE
+from aiidpd.components.thermal.figures import RECORDED
 from aiidpd.components.thermal.gpu import GpuProcess, GpuReading
 from aiidpd.incidents.ring_buffer import RingBuffer, Window
 from aiidpd.incidents.series import decode, encode
@@ -54,13 +53,12 @@ def test_what_is_not_known_or_can_not_be_held_is_none_and_never_zero() -> None:
     ring.add(1.0, values(GpuReading(0, "u", "n", clock_event_bits=0, temperature_celsius=0.0)))
     unknown, known = ring.rows()
     assert set(unknown.values) == {None}
-    assert known.values[FIGURES.index("temperature_celsius")] == 0.0
+    assert known.values[RECORDED.index("temperature_celsius")] == 0.0
     assert known.values[-1] == 0
 
 
-def test_every_recorded_figure_is_one_of_a_reading_and_the_temperature_is_first() -> None:
-    assert set(FIGURES) <= set(EVERY_FIGURE)
-    assert FIGURES[0] == "temperature_celsius"
+def test_the_temperature_is_the_first_column() -> None:
+    assert RECORDED[0] == "temperature_celsius"
 
 
 def test_gpus_are_in_the_order_of_their_index_each_with_its_limits_and_processes() -> None:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from aiidpd.components.thermal.api.gpus import GpuDocument
 from aiidpd.components.thermal.api.history import HistoryRow
 from aiidpd.components.thermal.cli import history as csv
+from aiidpd.components.thermal.evidence import COLUMNS
 from aiidpd.components.thermal.figures import (
     BOUNDS,
     FAMILIES,
@@ -20,7 +21,6 @@ from aiidpd.components.thermal.figures import (
     Kind,
 )
 from aiidpd.components.thermal.gpu import CLOCK_EVENTS, GpuReading
-from aiidpd.incidents.store import COLUMNS
 
 LABELS = {"index", "uuid"}
 CODED = {"clock_event_bits"}  # the same as clock_events, which has a metric
@@ -79,7 +79,7 @@ def test_the_columns_of_an_incident_and_the_series_are_those_that_were_always_wr
         "graphics_clock_hertz",
         "memory_clock_hertz",
     )
-    assert ("timestamp", *RECORDED, "clock_events") == COLUMNS
+    assert [*RECORDED, "clock_events"] == [column.name for column in COLUMNS]
     assert {*SAMPLED, *SAMPLED_ON_CHANGE} == {
         *ROLLED_UP,
         "graphics_clock_hertz",
