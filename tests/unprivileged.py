@@ -4,10 +4,31 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
-NOBODY = 65534
+NOBODY: Final = 65534
+
+_DROPPED = """
+import importlib, os, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+os.setgroups({groups!r})
+os.setresgid({user}, {user}, {user})
+os.setresuid({user}, {user}, {user})
+"""
+
+
+def python_as_nobody(code: str, *, modules: Iterable[str] = (), groups: Iterable[int] = ()) -> list[str]:
+    """Return the command, for root, of a Python that runs ``code`` without rights, in ``groups``.
+
+    Interpreter, standard library and checkout may all be closed to that user: the process starts as root,
+    imports ``modules``, and only then gives its rights up, for good and with no program started anew. What
+    ``code`` imports beyond ``modules`` fails there.
+    """
+    drop = _DROPPED.format(modules=list(modules), groups=list(groups), user=NOBODY)
+    return [os.path.realpath(sys.executable), "-W", "error", "-c", drop + code]
 
 
 def as_nobody(act: Callable[[], object], folder: Path) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pkgutil
 import pty
-import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from aiidpd import __version__
+import aiidpd.cli
 from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
@@ -28,6 +29,7 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
 from tests.fakes.control import ControlDaemon, control_daemon, until
+from tests.unprivileged import NOBODY, python_as_nobody
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,11 +61,16 @@ async def ctl(
     *arguments: str,
     shown: bytearray | None = None,
     environ: dict[str, str] | None = None,
+    program: Sequence[str] | None = None,
     **options: Any,
 ) -> Outcome:
-    """Run ``aiidpctl`` to its end; ``shown`` is where what it says grows meanwhile."""
+    """Run ``aiidpctl``, or ``program`` in its place, to its end.
+
+    ``shown`` is where what it says grows meanwhile.
+    """
     process = await asyncio.create_subprocess_exec(
-        *command(*arguments),
+        *(program or command()),
+        *arguments,
         env=environment(daemon) | (environ or {}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -290,39 +297,41 @@ async def test_no_daemon_is_3(daemon: ControlDaemon) -> None:
     )
 
 
+def as_nobody(*groups: int) -> list[str]:
+    """Return ``aiidpctl`` for a user without rights who is in ``groups``."""
+    modules = [f"aiidpd.cli.{found.name}" for found in pkgutil.iter_modules(aiidpd.cli.__path__)]
+    run = "sys.exit(importlib.import_module('aiidpd.cli.main').main())"
+    return python_as_nobody(run, modules=[*modules, "shutil"], groups=groups)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 async def test_a_stranger_is_denied_with_4_and_it_is_on_record(tmp_path: Path) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    for each in (folder, *folder.parents[: len(folder.parts) - 2]):
-        each.chmod(each.stat().st_mode | 0o111)
-    nobody = 65534
-    # The checkout may be closed to that user; bytecode may just be written by others.
-    shutil.copytree(ROOT / "aiidpd", folder / "aiidpd", ignore=shutil.ignore_patterns("__pycache__"))
-    async with control_daemon(folder, mode=0o666, policy=AccessPolicy(owner=0, readers=nobody)) as daemon:
-        member: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": [], "cwd": folder}
-        member["environ"] = {"PYTHONPATH": str(folder)}
-        assert (await ctl(daemon, "status", **member)).code == 0
-        outcome = await ctl(daemon, "backup", "run", **member)
+    tmp_path.chmod(0o711)
+    async with control_daemon(tmp_path, mode=0o666, policy=AccessPolicy(owner=0, readers=NOBODY)) as daemon:
+        # The folders above it may be closed to that user.
+        environ = {SOCKET_VARIABLE: daemon.path.name}
+        stranger: dict[str, Any] = {"program": as_nobody(), "environ": environ, "cwd": tmp_path}
+        assert (await ctl(daemon, "status", **stranger)).code == 0
+        outcome = await ctl(daemon, "backup", "run", **stranger)
         assert (outcome.code, outcome.out) == (4, "")
         assert outcome.err.startswith(
             "aiidpctl: cannot change /v1/backup/runs: user 65534 may only look; ask as root"
         )
         (event,) = await daemon.events("control.denied")
-        assert event.evidence["uid"] == nobody
+        assert event.evidence["uid"] == NOBODY
         assert event.severity is Severity.WARNING
         assert event.subject == "POST /v1/backup/runs"
         assert daemon.jobs.all() == ()
 
-        daemon.api.policy = AccessPolicy(owner=0, readers=0, admins=frozenset({nobody}))
-        assert (await ctl(daemon, "backup", "run", "--no-wait", **member)).code == 0
+        daemon.api.policy = AccessPolicy(owner=0, readers=0, admins=frozenset({NOBODY}))
+        assert (await ctl(daemon, "backup", "run", "--no-wait", **stranger)).code == 0
         daemon.api.policy = AccessPolicy(owner=0, readers=0)
-        assert (await ctl(daemon, "status", **member)).code == 4
-        member["extra_groups"] = [4321]
+        assert (await ctl(daemon, "status", **stranger)).code == 4
+        stranger["program"] = as_nobody(4321)
         daemon.api.policy = AccessPolicy(owner=0, readers=4321)
-        assert (await ctl(daemon, "status", **member)).code == 0
+        assert (await ctl(daemon, "status", **stranger)).code == 0
         daemon.path.chmod(0o600)
-        outcome = await ctl(daemon, "status", **member)
+        outcome = await ctl(daemon, "status", **stranger)
         assert outcome.code == 4
         assert "this user may not use the socket" in outcome.err
 

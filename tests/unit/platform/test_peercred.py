@@ -12,13 +12,15 @@ import pytest
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.platform.peercred import Peer, peer_of, user_ids
 from aiidpd.platform.sockets import listen_unix
+from tests.unprivileged import NOBODY, python_as_nobody
+from tests.waiting import PATIENCE
 
 CONNECT = "import socket, sys; c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1]); sys.stdin.read()"
 
 
 def test_a_peer_is_the_process_that_connected(tmp_path: Path) -> None:
     listener = listen_unix(tmp_path / "a.sock")
-    listener.socket.setblocking(True)
+    listener.socket.settimeout(PATIENCE)
     client = subprocess.Popen([sys.executable, "-c", CONNECT, str(listener.path)], stdin=subprocess.PIPE)
     connection, _ = listener.socket.accept()
     try:
@@ -34,18 +36,13 @@ def test_a_peer_is_the_process_that_connected(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 @pytest.mark.parametrize("groups", [[], [12, 4321], list(range(5000, 5200)), list(range(5000, 6000))])
 def test_supplementary_groups_are_those_of_the_process(tmp_path: Path, groups: list[int]) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    for each in (folder, *folder.parents[: len(folder.parts) - 2]):
-        each.chmod(each.stat().st_mode | 0o111)
-    listener = listen_unix(folder / "a.sock", mode=0o666)
-    listener.socket.setblocking(True)
+    tmp_path.chmod(0o711)
+    listener = listen_unix(tmp_path / "a.sock", mode=0o666)
+    listener.socket.settimeout(PATIENCE)
     client = subprocess.Popen(
-        [os.path.realpath(sys.executable), "-c", CONNECT, str(listener.path)],
+        [*python_as_nobody(CONNECT, modules=["socket"], groups=groups), "a.sock"],
         stdin=subprocess.PIPE,
-        user=65534,
-        group=65534,
-        extra_groups=groups,
+        cwd=tmp_path,  # the folders above it may be closed to that user
     )
     connection, _ = listener.socket.accept()
     try:
@@ -54,12 +51,12 @@ def test_supplementary_groups_are_those_of_the_process(tmp_path: Path, groups: l
         client.communicate()
         connection.close()
         listener.close()
-    assert (peer.uid, peer.gid) == (65534, 65534)
+    assert (peer.uid, peer.gid) == (NOBODY, NOBODY)
     if len(groups) <= 256:
         assert peer.groups == frozenset(groups)
     else:  # more than the kernel tells in one piece: what the user database says about the user
-        user = pwd.getpwuid(65534).pw_name
-        assert peer.groups == frozenset(os.getgrouplist(user, 65534))
+        user = pwd.getpwuid(NOBODY).pw_name
+        assert peer.groups == frozenset(os.getgrouplist(user, NOBODY))
 
 
 def test_membership_counts_the_first_group_and_the_others() -> None:
