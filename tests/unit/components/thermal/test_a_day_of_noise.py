@@ -1,5 +1,7 @@
 """24 h of sensors that are off by up to 2 °C, around each threshold, read as often as the product reads.
 
+The short forms take an hour or two in which the most happens.
+
 Near a limit that is four times a second: 345,600 readings a day. Alerts: what decides about heat, and the
 state machine, take the day at that pace; the whole look, which costs ten times as much, takes it once a
 second. The governor takes it whole. Short runs try other seeds.
@@ -26,9 +28,11 @@ from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from tests.believed import believed_gpu
+from tests.forms import short_and_long
 from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
+HOUR = 3600
 DAY = 86_400
 NOISE = 2.0
 TARGET = 87.0  # 92 °C, from where the driver throttles the governor's card, less the margin
@@ -169,10 +173,12 @@ def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, .
     return told
 
 
-@pytest.mark.timeout(600)
+@short_and_long("seconds", 2 * HOUR, DAY)
 @pytest.mark.parametrize("hover", HOVERS, ids=lambda hover: hover.name)
-def test_an_alert_makes_no_second_transition_in_a_day_around_its_threshold(hover: Hover) -> None:
-    assert judged(hover, 3, DAY) == hover.expected
+def test_an_alert_makes_no_second_transition_in_a_day_around_its_threshold(
+    hover: Hover, seconds: float
+) -> None:
+    assert judged(hover, 3, seconds) == hover.expected
 
 
 @settings(max_examples=20, deadline=None)
@@ -182,11 +188,11 @@ def test_nor_does_it_with_another_seed(hover: Hover, seed: int) -> None:
     assert judged(hover, seed, 300) == expected
 
 
-@pytest.mark.timeout(600)
-def test_the_whole_look_makes_no_second_transition_in_a_day_either() -> None:
+@short_and_long("seconds", 2 * HOUR, DAY)
+def test_the_whole_look_makes_no_second_transition_in_a_day_either(seconds: float) -> None:
     hover = HOVERS[0]
     bench = Bench(hover.policies)
-    for _, gpu in hover.readings(4, 1.0, DAY):
+    for _, gpu in hover.readings(4, 1.0, seconds):
         bench.see(gpu)
     assert {name: tuple(bench.changes(name)) for name in bench.rules if bench.changes(name)} == hover.expected
 
@@ -223,10 +229,12 @@ EDGES = [
 ]
 
 
-@pytest.mark.timeout(600)
+@short_and_long("seconds", 2 * HOUR, DAY)
 @pytest.mark.parametrize(("below", "held"), EDGES)
-def test_the_governor_never_turns_back_in_a_day_around_an_edge(below: float, held: int) -> None:
-    told = moves(below, 5, DAY, held=held)
+def test_the_governor_never_turns_back_in_a_day_around_an_edge(
+    below: float, held: int, seconds: float
+) -> None:
+    told = moves(below, 5, seconds, held=held)
 
     down = [after > before for before, after in told]
     assert len(set(down)) <= 1

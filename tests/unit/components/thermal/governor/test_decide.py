@@ -29,12 +29,12 @@ from aiidpd.components.thermal.governor.state import (
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card
 from tests.believed import believed_gpu
+from tests.forms import short_and_long
 from tests.unit.components.thermal.governor.governed import ON, UUID, Rig, reading, snapshot
 
 BLOCKED = replace(Card(), fan_limit=0.0)
 WEAK = replace(Card(), fan_limit=0.3)
 TARGET = 87.0  # 92 °C less the margin
-DAY = 86_400
 
 
 def test_with_a_blocked_fan_the_driver_never_throttles_where_it_did_without_the_governor() -> None:
@@ -157,20 +157,20 @@ def test_a_load_that_comes_and_goes_is_met_each_time() -> None:
     assert rig.hottest <= TARGET + 1
 
 
-@pytest.mark.timeout(600)
-def test_a_healthy_card_is_left_alone_for_a_day_of_noise() -> None:
-    rig = Rig(noise=2.0, seconds=0).run(DAY)
+@short_and_long("hours", 3, 24)
+def test_a_healthy_card_is_left_alone_for_a_day_of_noise(hours: int) -> None:
+    rig = Rig(noise=2.0, seconds=0).run(hours * 3600)
 
     assert rig.moves == []
 
 
-@pytest.mark.timeout(600)
-def test_a_weak_fan_is_lived_with_and_not_tried_out_every_minute() -> None:
-    rig = Rig(WEAK, noise=2.0, seconds=0).run(DAY)
+@short_and_long("hours", 3, 24)
+def test_a_weak_fan_is_lived_with_and_not_tried_out_every_minute(hours: int) -> None:
+    rig = Rig(WEAK, noise=2.0, seconds=0).run(hours * 3600)
 
     assert rig.throttled == 0
     assert rig.hottest <= TARGET + 1
-    assert rig.reversals < 2 * 24 + 20  # an hour between tries, and the first ones closer together
+    assert rig.reversals < 2 * hours + 20  # an hour between tries, and the first ones closer together
     assert rig.limit >= 150
 
 
