@@ -7,24 +7,15 @@ import signal
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.forms import REQUIRE_REAL, profile
 
 pytest_plugins = ["tests.fakes.control_fixtures", "tests.fakes.nvml.fixtures"]
 
-REQUIRE_REAL = os.environ.get("AIIDPD_REQUIRE_REAL") == "1"
-
-# An example that is slow says more about a busy machine than about the code; pytest-timeout bounds the whole.
-# CI judges a change by the same examples each time; those at a desk are new ones in each run.
-settings.register_profile(
-    "aiidpd",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-    derandomize=REQUIRE_REAL or "CI" in os.environ,
-    print_blob=True,
-)
+settings.register_profile("aiidpd", profile())
 settings.load_profile("aiidpd")
 
 # Who starts the tests in the background has them ignore Ctrl-C, and a process hands that on to those it

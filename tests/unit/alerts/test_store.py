@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.alerts.manager import AlertClient, AlertManager
@@ -24,6 +24,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.platform.statefile import StateFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
+from tests.forms import examples
 from tests.waiting import PATIENCE
 
 TRUE, BETWEEN, FALSE, UNKNOWN = Status
@@ -316,7 +317,7 @@ def transitions(house: House) -> list[tuple[str, object]]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(st.tuples(conditions, st.booleans()), max_size=40),
     st.floats(0, 3000),
@@ -343,7 +344,7 @@ async def test_restarts_at_any_point_change_no_transition(
         steady.file.wait(PATIENCE)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(conditions, st.booleans()), max_size=40), st.sampled_from([HOT, LOST]))
 async def test_a_kill_at_any_point_never_tells_a_beginning_or_an_end_twice(
     course: list[tuple[Status | None, bool]], rule: AlertRule

@@ -306,7 +306,7 @@ def as_nobody(*groups: int) -> list[str]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 async def test_a_stranger_is_denied_with_4_and_it_is_on_record(tmp_path: Path) -> None:
-    tmp_path.chmod(0o711)
+    tmp_path.chmod(0o711)  # noqa: ASYNC240 -- a test's own folder
     async with control_daemon(tmp_path, mode=0o666, policy=AccessPolicy(owner=0, readers=NOBODY)) as daemon:
         # The folders above it may be closed to that user.
         environ = {SOCKET_VARIABLE: daemon.path.name}

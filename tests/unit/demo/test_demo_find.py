@@ -29,7 +29,7 @@ def answering(body: bytes, status: int = 200) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # how soon it sees that it shall end
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

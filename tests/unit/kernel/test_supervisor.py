@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.kernel.backoff import Backoff
@@ -18,6 +18,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Heartbeat, Task, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
+from tests.forms import examples
 
 Body = Callable[[Heartbeat], Awaitable[None]]
 
@@ -268,7 +269,7 @@ async def test_stopping_ends_every_worker(clock: FakeClock):
     assert {status.state for status in house.supervisor.statuses} == {WorkerState.STOPPED}
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(st.sampled_from(["pass", "degraded", "fail", "return", "hang", "group"]), max_size=12))
 async def test_whatever_one_worker_does_the_other_works_each_second(script: list[str]):
     clock = FakeClock()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.reducer import step
@@ -16,6 +16,7 @@ from aiidpd.components.containers.state import (
     Snapshot,
 )
 from aiidpd.kernel.events import Event, Severity
+from tests.forms import examples
 
 POLICY = ContainersPolicy()
 T0 = 1_800_000_000.0
@@ -261,7 +262,7 @@ MOVES = st.one_of(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(st.lists(MOVES, max_size=40), st.integers(0, 6))
 def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twice(
     moves: list[tuple[str, int, float]], before: int
@@ -308,7 +309,7 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
     assert again.known.keys() == state.known.keys()
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from([0.004, 0.5, 20.0])), max_size=30), st.data())
 def test_a_stream_without_loss_tells_everything_in_order(
     acts: list[tuple[int, float]], data: st.DataObject

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.alerts.rule import by_name
@@ -28,7 +28,7 @@ from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
 from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from tests.believed import believed_gpu
-from tests.forms import short_and_long
+from tests.forms import examples, short_and_long
 from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
@@ -181,7 +181,7 @@ def test_an_alert_makes_no_second_transition_in_a_day_around_its_threshold(
     assert judged(hover, 3, seconds) == hover.expected
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.sampled_from(HOVERS[:3]), st.integers(0, 2**32))
 def test_nor_does_it_with_another_seed(hover: Hover, seed: int) -> None:
     expected = {name: went for name, went in hover.expected.items() if name != rules.HOT_TOO_LONG}
@@ -241,7 +241,7 @@ def test_the_governor_never_turns_back_in_a_day_around_an_edge(
     assert any(down) == (below == 0), "it goes down at the target and nowhere below"
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(st.floats(-3, 30), st.integers(0, 2**32), st.sampled_from([0, 5]))
 def test_nor_does_it_anywhere_near_with_another_seed(below: float, seed: int, held: int) -> None:
     assert len({after > before for before, after in moves(below, seed, 300, held=held)}) <= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.pause import answers
@@ -24,6 +24,7 @@ from aiidpd.components.containers.pause.state import (
 )
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.contracts.messages import BackOffRequested
+from tests.forms import examples
 
 POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0)
 TICK = 1.0
@@ -416,7 +417,7 @@ def happen(world: World, did: Did) -> None:
         world.user(did.what, did.name)
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(stories())
 def test_whatever_happens_what_we_paused_goes_on_and_nothing_else(happenings: list[Did]) -> None:
     world = World()
