@@ -29,8 +29,9 @@ help: ## say what there is (default)
 run: $(RUNTIME) ## run the daemon here, in the foreground; all that it writes stays in .aiidpd/
 	@exec $(BIN)/aiidpd demo
 
-test: $(TEST) ## run the tests; TESTS= names some of them (TESTS="tests/unit -x")
-	@$(BIN)/python -m pytest $(TESTS)
+# Many tests wait rather than compute: two at a time for each processor.
+test: $(TEST) ## run the tests; TESTS= names some of them (TESTS="tests/unit -x"), JOBS= how many at a time
+	@$(BIN)/python -m pytest --numprocesses=$(or $(JOBS),$(shell expr 2 '*' "$$(nproc)")) --dist=loadgroup $(TESTS)
 
 check: check-lint check-types check-rooms check-prometheus ## all that a change must pass besides the tests (-k: to the end)
 

@@ -42,6 +42,7 @@ from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Task
+from tests.deck import deck
 from tests.fakes.nvml import FakeNvml, shape
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -59,7 +60,7 @@ POLICY = GovernorPolicy(
     ladder=LadderPolicy(power_step_ratio=0.02),
 )
 WAYS = ("term", "kill, then the command", "kill, then the next start", "child", "crash", "replace")
-WEIGHTS = (22, 22, 20, 12, 12, 12)
+WEIGHTS = (4, 4, 4, 2, 2, 2)  # of 18 rounds
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_PDEATHSIG = 1
 RESTORES_WITHIN = 2.0  # what a daemon has not put back by then it leaves to the command
@@ -132,6 +133,7 @@ class Lane:
     def __init__(self, folder: Path, library: Path, seed: int) -> None:
         self.folder = folder
         self.random = random.Random(seed)
+        self.ways = deck(WAYS, WEIGHTS, self.random)
         self.fake = FakeNvml(folder, library)
         os.environ.update(self.fake.env)
         self.lease = folder / NAME
@@ -143,7 +145,7 @@ class Lane:
     def round(self) -> None:
         watts = self.random.randint(270, 300)
         self.install(watts, hot=True)
-        way = self.random.choices(WAYS, WEIGHTS)[0]
+        way = next(self.ways)
         pid = self.fork(lambda: anyio.run(daemon, self.folder, Mode.ON))
         self.wait_for_a_moment(watts)
         self.seen[way] += 1

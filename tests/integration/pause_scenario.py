@@ -36,11 +36,12 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
 from tests.heartbeat import heartbeat
+from tests.deck import deck
 from tests.waiting import PATIENCE, Stopwatch
 
 POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)
 WAYS = ("term", "kill, then the command", "kill, then the next start")
-WEIGHTS = (2, 5, 5)
+WEIGHTS = (2, 5, 5)  # of 12 rounds
 PR_SET_PDEATHSIG = 1
 
 
@@ -82,11 +83,12 @@ class Lane:
         self.docker = Path(docker)
         self.victim, self.bystander = victim, bystander
         self.random = random.Random(int(seed))
+        self.ways = deck(WAYS, WEIGHTS, self.random)
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
 
     def round(self) -> None:
-        way = self.random.choices(WAYS, WEIGHTS)[0]
+        way = next(self.ways)
         pid = self.start(asked=True)
         self.until(self.lease.exists, "nothing was ever paused")
         if self.random.random() < 0.5:  # into a pause, however long each step takes here, or anywhere

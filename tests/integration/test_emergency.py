@@ -98,11 +98,14 @@ class Daemon:
             assert waited.seconds < PATIENCE, self._log.read_text()
             time.sleep(0.2)
 
-    def event(self, kind: str, seconds: float = PATIENCE) -> Any:
-        def last(document: Any) -> Any:
-            return next((each for each in reversed(document["events"]) if each["kind"] == kind), None)
+    def event(self, kind: str, about: str = "", seconds: float = PATIENCE) -> Any:
+        """Return the last event of ``kind``, ``about`` a container of ours where others run too."""
 
-        return self.until("/v1/events", last, seconds)
+        def last(document: Any) -> Any:
+            found = (each for each in reversed(document["events"]) if each["kind"] == kind)
+            return next((each for each in found if about in ("", each["subject"])), None)
+
+        return self.until(f"/v1/events?kind={kind}", last, seconds)
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -124,7 +127,7 @@ async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_recor
         await anyio.to_thread.run_sync(daemon.until_exported, "88")
         assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
         fake_nvml.set({"0.temperature": 91})
-        told = await anyio.to_thread.run_sync(daemon.event, "container.emergency_stopped")
+        told = await anyio.to_thread.run_sync(daemon.event, "container.emergency_stopped", victim)
         assert told["subject"] == victim
         assert told["evidence"]["remedy"] == f"docker start {victim}"
         assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "false"
@@ -137,7 +140,7 @@ async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_recor
         await anyio.to_thread.run_sync(daemon.event, "worker.replaced")
         await anyio.sleep(6)
         assert await docker.docker("inspect", "-f", "{{.State.Running}}", victim) == "true"
-        await anyio.to_thread.run_sync(daemon.event, "incident.recorded", 3 * PATIENCE)
+        await anyio.to_thread.run_sync(daemon.event, "incident.recorded", "", 3 * PATIENCE)
         drawn = await anyio.to_thread.run_sync(daemon.ctl, "incidents", "show", recording["subject"])
         assert "temperature °C" in drawn
         assert victim in drawn

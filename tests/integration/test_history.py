@@ -21,9 +21,8 @@ from aiidpd.history.store import History
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample
+from tests.forms import short_and_long
 from tests.waiting import PATIENCE
-
-KILLS = 32
 
 WRITER = textwrap.dedent("""
     import sys, time
@@ -56,16 +55,15 @@ WRITER = textwrap.dedent("""
 """)
 
 
-@pytest.mark.timeout(900)
-def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    # About 20 s: each of the 32 processes imports, opens, writes and dies. More where the disk is slow.
+@short_and_long("kills", 8, 32)  # each of so many processes imports, opens, writes and dies
+def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(tmp_path: Path, kills: int) -> None:
     path = tmp_path / "state" / "history.db"
     path.parent.mkdir()
     chance = random.Random(20)
     acknowledged: set[int] = set()
     turns = kill = 0
-    while kill < KILLS or len(acknowledged) <= 100:
-        assert kill < 10 * KILLS
+    while kill < kills or len(acknowledged) <= 100:
+        assert kill < 10 * kills
         kill += 1
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
