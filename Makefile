@@ -21,6 +21,9 @@ LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
 PEERS := $(READY)/peers-$(call sum,$(LOCKS)/peers.txt)
 LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
 
+JOBS ?= $(shell expr 2 '*' "$$(nproc)")
+SIDE_BY_SIDE := --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
+
 .PHONY: help run test check check-lint check-types check-rooms check-prometheus lock peers clean
 
 help: ## say what there is (default)
@@ -29,9 +32,10 @@ help: ## say what there is (default)
 run: $(RUNTIME) ## run the daemon here, in the foreground; all that it writes stays in .aiidpd/
 	@exec $(BIN)/aiidpd demo
 
-# Many tests wait rather than compute: two at a time for each processor.
+# Many tests wait rather than compute: two files at a time for each processor. A file's tests stay together, as
+# they share fixtures; the integration tests, which wait the most, come first.
 test: $(TEST) ## run the tests; TESTS= names some of them (TESTS="tests/unit -x"), JOBS= how many at a time
-	@$(BIN)/python -m pytest --numprocesses=$(or $(JOBS),$(shell expr 2 '*' "$$(nproc)")) --dist=loadgroup $(TESTS)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(TESTS)
 
 check: check-lint check-types check-rooms check-prometheus ## all that a change must pass besides the tests (-k: to the end)
 

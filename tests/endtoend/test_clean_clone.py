@@ -20,7 +20,7 @@ from tests.endtoend.containers import LONG, ROOT, Machine, image, machine
 from tests.waiting import PATIENCE
 
 # Installs everything twice over the network and runs every test that needs no real part.
-pytestmark = [pytest.mark.real("docker"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.real("docker"), pytest.mark.long, pytest.mark.timeout(3600)]
 
 HOME = "/home/someone"
 CLONE = f"{HOME}/aiidpd"

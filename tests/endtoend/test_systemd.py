@@ -14,7 +14,7 @@ import pytest
 from tests.endtoend.containers import ROOT, Machine
 from tests.waiting import Stopwatch
 
-pytestmark = [pytest.mark.real("systemd"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.real("systemd"), pytest.mark.long, pytest.mark.timeout(1200)]
 
 DAEMON = "/opt/aiidpd/bin/aiidpd"
 CTL = "/opt/aiidpd/bin/aiidpctl"

@@ -108,7 +108,8 @@ def test_piped_it_prints_the_state_and_keeps_all_in_its_folder(tmp_path: Path):
 
 def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Path):
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, 140, 0, 0))  # rows, columns
+    # Rows and columns: enough for all the containers that a machine may run meanwhile.
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 500, 140, 0, 0))
     os.set_blocking(ours, False)
     seen = b""
 
@@ -121,7 +122,7 @@ def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Pat
 
     try:
         with port_taken(METRICS_PORT), demo(tmp_path, theirs, {"TERM": "xterm"}):
-            until(drawn)
+            until(drawn, why=lambda: seen.decode(errors="replace") + (tmp_path / "err").read_text())
         drawn()
     finally:
         os.close(theirs)

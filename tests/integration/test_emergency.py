@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import anyio
 import pytest
@@ -72,12 +73,12 @@ class Daemon:
         return done.stdout.decode()
 
     def until(self, path: str, holds: Callable[[Any], Any], seconds: float = PATIENCE) -> Any:
-        """Return what ``holds`` finds in the document at ``path``."""
-        waited = Stopwatch()
+        """Return what ``holds`` finds in the document at ``path``, which may have a query."""
+        waited, target = Stopwatch(), urlsplit(path)
         while True:
             try:
                 with ControlClient(self._socket) as client:
-                    found = holds(client.get(path))
+                    found = holds(client.get(target.path, **dict(parse_qsl(target.query))))
             except ControlError:
                 found = None
             if found:

@@ -93,7 +93,7 @@ def test_without_a_manager_nothing_happens() -> None:
     ("usec", "pid", "interval"),
     [
         ("30000000", "", 30.0),
-        ("30000000", str(os.getpid()), 30.0),
+        pytest.param("30000000", str(os.getpid()), 30.0, id="this process"),
         ("30000000", "1", None),
         ("500000", "", 0.5),
         ("0", "", None),

@@ -21,9 +21,6 @@ CARDS = {
 }
 
 
-pytestmark = pytest.mark.xdist_group("drift")  # learnt once
-
-
 @pytest.fixture(
     scope="module",
     params=[
