@@ -1,11 +1,10 @@
-#!/usr/bin/env python3
-"""Print what the tests cover, from the JSON of `coverage json`, and fail where that is below its floor.
+"""Print what the tests cover, from the JSON of ``coverage json``, and fail where that is too little (CI).
 
-`coverage.json`: the file is named by the only argument. Lines and branches count alike. Modules whose
-docstring says "(pure)" need no I/O to be tested, so nothing excuses a part of them that is not: each group
-has a floor of its own.
+``python packaging/coverage_floor.py FILE``. Lines and branches count alike. A module whose docstring says
+"(pure)" needs nothing but arguments to be tested, so the floor of those is higher.
 """
 
+# ruff: noqa: INP001, T201 -- as lock.py beside it; a command that prints
 from __future__ import annotations
 
 import ast
@@ -15,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-FLOORS = {"pure": 95.0, "all": 85.0}
+FLOORS = {"pure modules": 95.0, "all modules": 85.0}
 """Per cent."""
-_WORST = 15  # files that are named
+_SHOWN = 15  # files that lack most
 
 
 def pure(source: str) -> bool:
@@ -25,39 +24,38 @@ def pure(source: str) -> bool:
     return "(pure)" in (ast.get_docstring(ast.parse(source)) or "")
 
 
-def percent(summaries: Iterable[Mapping[str, Any]]) -> float:
-    """Return the share of lines and branches that ran; 100 where there are none."""
+def percent(summaries: Iterable[Mapping[str, int]]) -> float:
+    """Return the share of lines and branches that ran, or 0 where there are none."""
     covered = total = 0
     for each in summaries:
         covered += each["covered_lines"] + each["covered_branches"]
         total += each["num_statements"] + each["num_branches"]
-    return 100.0 * covered / total if total else 100.0
+    return 100.0 * covered / total if total else 0.0
 
 
-def main(path: str) -> int:
-    """Print each group's figure and the files that lack most; return 1 where a floor is not reached."""
-    files: dict[str, dict[str, Any]] = json.loads(Path(path).read_text())["files"]
-    summaries = {name: each["summary"] for name, each in files.items()}
-    groups = {
-        "pure": [name for name in files if pure(Path(name).read_text())],
-        "all": list(files),
-    }
-    missed = {name: each["missing_lines"] + each["missing_branches"] for name, each in summaries.items()}
-    for name in sorted((name for name in missed if missed[name]), key=lambda name: -missed[name])[:_WORST]:
-        mark = "pure" if name in groups["pure"] else ""
-        print(
-            f"coverage: {percent([summaries[name]]):5.1f} % {missed[name]:4d} missed  {name} {mark}".rstrip()
-        )
-    failed = False
+def lines(summaries: Mapping[str, Mapping[str, int]], pure_modules: set[str]) -> tuple[list[str], bool]:
+    """Return the lines to print, and whether every floor is reached."""
+    lacking = {name: one["missing_lines"] + one["missing_branches"] for name, one in summaries.items()}
+    most = sorted((name for name in lacking if lacking[name]), key=lambda name: (-lacking[name], name))
+    told = [
+        f"{percent([summaries[name]]):5.1f} %, {lacking[name]:3d} missed: {name}" for name in most[:_SHOWN]
+    ]
+    groups = {"pure modules": pure_modules, "all modules": set(summaries)}
+    reached = True
     for group, floor in FLOORS.items():
-        if not groups[group]:
-            print(f"coverage: there is no module of the group {group}", file=sys.stderr)
-            return 1
         found = percent(summaries[name] for name in groups[group])
-        failed |= found < floor
-        verdict = "BELOW" if found < floor else "at least"
-        print(f"coverage: {found:5.1f} % of {group} ({len(groups[group])} modules), {verdict} {floor:g} %")
-    return int(failed)
+        reached &= found >= floor
+        told.append(f"{found:5.1f} % of {len(groups[group])} {group}; the floor is {floor:g} %")
+    return told, reached
+
+
+def main(file: str) -> int:
+    """Print the figures; return 1 where a floor is not reached."""
+    document: dict[str, Any] = json.loads(Path(file).read_text())
+    summaries = {name: each["summary"] for name, each in document["files"].items()}
+    told, reached = lines(summaries, {name for name in summaries if pure(Path(name).read_text())})
+    print(*(f"coverage: {line}" for line in told), sep="\n")
+    return 0 if reached else 1
 
 
 if __name__ == "__main__":

@@ -18,6 +18,11 @@ pytest_plugins = ["tests.fakes.control_fixtures", "tests.fakes.nvml.fixtures"]
 settings.register_profile("aiidpd", profile())
 settings.load_profile("aiidpd")
 
+# CI measures what the tests run in these processes, and not in those that they start, with other rights some
+# of them, in other folders, and killed.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_START", None)
+
 # Who starts the tests in the background has them ignore Ctrl-C, and a process hands that on to those it
 # starts. Ours are to be interrupted.
 for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):

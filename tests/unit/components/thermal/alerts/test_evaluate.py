@@ -164,7 +164,7 @@ def test_a_card_without_counters_is_judged_by_its_clock_events():
     ],
 )
 def test_an_xid_fires_at_once_and_stands_for_an_hour(code: int, alert: str):
-    bench = Bench()
+    bench = Bench(period=5.0)
     bench.see(replace(COOL, xids=()))
     bench.see(COOL, xids=[XidEvent(UUID, code)])
     assert bench.firing == {alert}
