@@ -47,7 +47,7 @@ def short_and_long(names: str, short: object, long: object) -> pytest.MarkDecora
     )
 
 
-LONG = (pytest.mark.long, pytest.mark.timeout(900))
+LONG = (pytest.mark.long, pytest.mark.timeout(1800))
 """Marks of a form that takes minutes."""
 
 

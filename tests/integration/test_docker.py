@@ -106,6 +106,7 @@ async def test_a_life_from_creation_to_removal_is_told_as_it_happens(docker: Rea
         await watched.until(name, *story)
         await docker.docker("pause", name)
         await watched.until(name, *story, "paused")
+        await watched.wait(lambda: watched.state(name) == "paused")  # the event comes first, then the reading
         assert watched.state(name) == "paused"
         await docker.docker("unpause", name)
         # Docker suspends the check with the container and calls it unhealthy meanwhile: no news.
@@ -121,6 +122,7 @@ async def test_a_life_from_creation_to_removal_is_told_as_it_happens(docker: Rea
         assert watched.state(name) == "exited"
         await docker.docker("rm", name)
         await watched.until(name, *story, "removed")
+        await watched.wait(lambda: watched.state(name) is None)
         assert watched.state(name) is None
         assert watched.status.state is WorkerState.RUNNING
 
