@@ -58,7 +58,7 @@ lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE
 peers: $(PEERS) ## install what bench/ measures beside us
 
 clean: ## remove what `make` installed and built; .aiidpd/ stays
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
