@@ -91,8 +91,12 @@ class Site:
         """Return a daemon that has paused the victim."""
         self.heat(margin=0)
         daemon = Daemon(self.folder, self.configure(), self.fake)
-        await anyio.to_thread.run_sync(daemon.event, "container.paused", self.victim)
-        assert await self.state(self.victim) == "paused"
+        try:
+            await anyio.to_thread.run_sync(daemon.event, "container.paused", self.victim)
+            assert await self.state(self.victim) == "paused"
+        except BaseException:
+            kill(daemon)  # whoever asked for it never gets it
+            raise
         return daemon
 
     async def all_is_as_it_was(self) -> None:
