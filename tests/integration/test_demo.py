@@ -32,7 +32,9 @@ EVENT = re.compile(rb"(daemon|worker|thermal|container|backup|bench)\.[a-z_]+")
 def demo(
     folder: Path, out: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
+    # How large the terminal is, it says itself.
+    ours = {"COLUMNS", "LINES"} | {name for name in os.environ if name.startswith("AIIDPD_")}
+    clean = {name: value for name, value in os.environ.items() if name not in ours}
     with (folder / "err").open("wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "aiidpd", "demo", "--directory", str(folder / "d")],
