@@ -35,8 +35,8 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
-from tests.heartbeat import heartbeat
 from tests.deck import deck
+from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE, Stopwatch
 
 POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)

@@ -29,8 +29,8 @@ from aiidpd.kernel.inbox import Messages
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape
-from tests.heartbeat import heartbeat
 from tests.forms import short_and_long
+from tests.heartbeat import heartbeat
 from tests.integration.test_emergency import Daemon
 from tests.waiting import PATIENCE
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from aiidpd import __version__
 import aiidpd.cli
+from aiidpd import __version__
 from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
