@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiidpd.alerts import events
 from aiidpd.alerts.record import AlertRecord, fits, restore, to_record, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
-from aiidpd.alerts.standing import StandingAlert, stands
+from aiidpd.alerts.standing import ActiveAlert, stands
 from aiidpd.alerts.state import Alert, Change, Key, Observation, Stage, Status, Transition, step
 from aiidpd.alerts.store import AlertStore
 from aiidpd.kernel.bus import EventBus
@@ -114,14 +114,14 @@ class AlertManager:
         """Return the alerts of ``source``, whatever their stage."""
         return self._sources[source].alerts
 
-    def standing(self) -> tuple[StandingAlert, ...]:
+    def standing(self) -> tuple[ActiveAlert, ...]:
         """Return what is pending or firing: the firing first, the gravest first, then the oldest."""
         found = [alert for alert in self.all() if alert.stage is not Stage.INACTIVE]
         order = (Stage.FIRING, Stage.PENDING)
         found.sort(key=lambda a: (order.index(a.stage), -a.severity, a.since, a.name, a.subject))
         return tuple(found)
 
-    def all(self) -> tuple[StandingAlert, ...]:
+    def all(self) -> tuple[ActiveAlert, ...]:
         """Return every alert whose condition is known, or was when it began."""
         return tuple(
             stands(name, mine.rules[key], subject, alert, self._wall, simulated=mine.simulated)

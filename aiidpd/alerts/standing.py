@@ -11,7 +11,7 @@ from aiidpd.kernel.events import Scalar, Severity
 
 
 @dataclass(frozen=True, slots=True)
-class StandingAlert:
+class ActiveAlert:
     """An alert as it stands; ``since`` and ``known_at`` are Unix seconds.
 
     ``condition`` is "unknown" where the alert stands on what was known at ``known_at``. ``restored`` says
@@ -36,9 +36,9 @@ class StandingAlert:
 
 def stands(
     source: str, rule: AlertRule, subject: str, alert: Alert, wall: float, *, simulated: bool
-) -> StandingAlert:
+) -> ActiveAlert:
     """Return how ``alert`` stands; ``wall`` is the Unix second at which the monotonic clock was 0."""
-    return StandingAlert(
+    return ActiveAlert(
         name=rule.name,
         subject=subject,
         stage=alert.stage,

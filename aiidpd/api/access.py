@@ -1,4 +1,4 @@
-"""Who may do what (pure): the decision, given who asks and what the request does."""
+"""Who may do what: the decision, given who asks and what the request does."""
 
 from __future__ import annotations
 

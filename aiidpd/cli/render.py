@@ -1,4 +1,4 @@
-"""The daemon's documents as text for people (pure): dictionaries as the control API gives them."""
+"""The daemon's documents as text for people: dictionaries as the control API gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words and tables for people: sizes, times and aligned columns (pure)."""
+"""Words and tables for people: sizes, times and aligned columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How values are written in TOML, for documentation, messages and ``config show``. Pure."""
+"""Values as TOML writes them, for documentation, messages and ``config show`` (pure)."""
 
 from __future__ import annotations
 

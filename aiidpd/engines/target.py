@@ -1,4 +1,4 @@
-"""What is probed, and the raw record of one probe."""
+"""The protocol of a target that is probed, and the raw record of one probe (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An incident as text for people (pure): what happened, what ran, and the curves of each GPU."""
+"""An incident as text for people: what happened, what ran, and the curves of each GPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors that a person can act on: what could not be done, to what, why, and what to do next."""
+"""Errors that a person can act on (pure): what could not be done, to what, why, and what to do next."""
 
 from __future__ import annotations
 

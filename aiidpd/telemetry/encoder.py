@@ -1,4 +1,4 @@
-"""Writes metric families as text: Prometheus text 0.0.4 and OpenMetrics 1.0 (pure).
+"""Writes metric families as text: Prometheus text 0.0.4 and OpenMetrics 1.0.
 
 The same bytes as the Prometheus library's own encoder, for what our collectors yield, in a fraction of
 the time: what stands before a value, name and labels, is made once for each series and remembered.

@@ -1,4 +1,4 @@
-"""Metric families as our collectors build them (pure): label values and a number for each series."""
+"""Metric families as our collectors build them: label values and a number for each series."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The two lists in a snapshot: SHA256SUMS for everybody's tools, manifest.json for ours (pure)."""
+"""The two lists in a snapshot (pure): SHA256SUMS for everybody's tools, manifest.json for ours."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from os import fsdecode, fsencode
 from typing import Any
 
 from aiidpd.components.backup.names import escape, stays_inside, unescape
@@ -120,7 +120,7 @@ def dump_sums(sums: Mapping[str, str]) -> bytes:
     """Return the lines that GNU ``sha256sum -c`` checks, for a map of path to hex digest."""
     lines = []
     for path, digest in sums.items():
-        name = os.fsencode(path)
+        name = fsencode(path)
         escaped = escape(name)
         mark = b"\\" if escaped != name else b""
         lines.append(mark + digest.encode("ascii") + b"  " + escaped + b"\n")
@@ -135,5 +135,5 @@ def load_sums(data: bytes) -> dict[str, str]:
         if match is None:
             raise ValueError(f"line {number} is not a checksum line")
         mark, digest, name = match.groups()
-        sums[os.fsdecode(unescape(name) if mark else name)] = digest.decode("ascii")
+        sums[fsdecode(unescape(name) if mark else name)] = digest.decode("ascii")
     return sums

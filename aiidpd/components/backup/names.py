@@ -1,11 +1,11 @@
-"""File names that are any bytes: for people, for checksum lists, and never out of their folder (pure).
+"""File names that are any bytes (pure): for people, for checksum lists, and never out of their folder.
 
 Inside the daemon a path is a ``str`` relative to the source, as :func:`os.fsdecode` gives it.
 """
 
 from __future__ import annotations
 
-import os
+from os import fsencode
 
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 _UNESCAPES = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
@@ -13,7 +13,7 @@ _UNESCAPES = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
 
 def shown(path: str) -> str:
     """Return ``path`` as one line of text that any terminal, log and JSON reader takes."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    text = fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -1,4 +1,4 @@
-"""When a backup runs: systemd OnCalendar expressions, with what was missed caught up (pure).
+"""When a backup runs: systemd OnCalendar expressions, with what was missed caught up.
 
 The parser is the library ``oncalendar``; times are Unix seconds, and the zone is an argument.
 """

@@ -1,4 +1,4 @@
-"""What this room asks of a container engine. Adapters: docker.py, simulated.py."""
+"""The protocol of a container runtime (pure). Adapters: docker/client.py, simulated.py."""
 
 from __future__ import annotations
 
