@@ -359,14 +359,16 @@ def lane(command: list[str]) -> subprocess.Popen[str]:
 async def test_whatever_kills_a_daemon_that_pauses_the_container_goes_on(
     docker: RealDocker, tmp_path: Path, rounds: int
 ) -> None:
-    await docker.run("theirs")
-    await docker.docker("pause", docker.name("theirs"))
+    theirs = f"theirs{rounds}"  # the other form has a container of its own
+    await docker.run(theirs)
+    await docker.docker("pause", docker.name(theirs))
     lanes = []
     for seed in range(LANES):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        await docker.run(f"lane{seed}")
-        names = [docker.name(f"lane{seed}"), docker.name("theirs")]
+        victim = f"lane{seed}of{rounds}"
+        await docker.run(victim)
+        names = [docker.name(victim), docker.name(theirs)]
         arguments = [str(folder), str(docker.socket), *names, str(seed), str(rounds // LANES)]
         command = [sys.executable, "-m", "tests.integration.pause_scenario", *arguments]
         lanes.append(lane(command))
