@@ -21,7 +21,7 @@ import pytest
 import aiidpd.cli
 from aiidpd import __version__
 from aiidpd.api.access import AccessPolicy
-from aiidpd.cli.main import SOCKET_VARIABLE
+from aiidpd.cli.main import COMMANDS, SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
@@ -300,6 +300,7 @@ async def test_no_daemon_is_3(daemon: ControlDaemon) -> None:
 def as_nobody(*groups: int) -> list[str]:
     """Return ``aiidpctl`` for a user without rights who is in ``groups``."""
     modules = [f"aiidpd.cli.{found.name}" for found in pkgutil.iter_modules(aiidpd.cli.__path__)]
+    modules += [add.partition(":")[0] for add, _ in COMMANDS.values()]
     run = "sys.exit(importlib.import_module('aiidpd.cli.main').main())"
     return python_as_nobody(run, modules=[*modules, "shutil"], groups=groups)
 
