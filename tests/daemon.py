@@ -19,6 +19,10 @@ from tests.ports import free_port
 from tests.waiting import PATIENCE, Stopwatch, until
 
 WORKERS = ("thermal", "containers", "backup", "bench")
+SIMULATED_TASKS = frozenset(
+    {"thermal", "containers", "containers.stop", "containers.pause", "engines", "bench"}
+)
+TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup"}
 SIMULATED = """\
 [daemon]
 state_directory = "{folder}/state"

@@ -116,7 +116,7 @@ class Answer:
         while size:
             piece = self._some(size)
             if not piece:
-                raise BrokenOffError("the answer broke off")
+                raise BrokenOffError("it broke off in the middle of an answer")
             size -= len(piece)
             yield piece
 
@@ -135,7 +135,7 @@ class Answer:
                 raise MalformedError("the answer is no HTTP, or its head is too long")
             piece = self._receive(PIECE)
             if not piece:
-                raise BrokenOffError("the answer broke off")
+                raise BrokenOffError("it broke off in the middle of an answer")
             self._held += piece
         found, self._held = self._held[:place], self._held[place + len(end) :]
         if len(found) > most:

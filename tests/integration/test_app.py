@@ -21,7 +21,7 @@ import pytest
 
 from aiidpd.api.client import ControlClient, RequestFailed
 from aiidpd.history.schema import APPLICATION_ID, MIGRATIONS
-from tests.daemon import WORKERS, Daemon, running, start
+from tests.daemon import SIMULATED_TASKS, WORKERS, Daemon, running, start
 from tests.waiting import PATIENCE, until
 
 
@@ -169,7 +169,7 @@ def test_a_killed_daemon_comes_back_with_its_history(tmp_path: Path):
     assert ids == sorted(set(ids))
 
 
-def test_a_good_reload_replaces_just_the_worker_that_changed(tmp_path: Path):
+def test_a_good_reload_replaces_just_the_tasks_of_the_component_that_changed(tmp_path: Path):
     with running(tmp_path) as daemon:
         daemon.wait_until_up()
         file = tmp_path / "aiidpd.toml"
@@ -177,8 +177,13 @@ def test_a_good_reload_replaces_just_the_worker_that_changed(tmp_path: Path):
         with client(daemon) as control:
             assert control.post("/v1/config/reload") == {"changed": ["gpu.simulated_gpus"]}
             until(lambda: len(control.get("/v1/gpus")["gpus"]) == 5)
-            events = control.get("/v1/events", kind="worker.replaced")["events"]
-            assert [event["subject"] for event in events] == ["thermal"]
+
+            def replaced() -> set[str]:
+                events = control.get("/v1/events", kind="worker.replaced")["events"]
+                return {event["subject"] for event in events}
+
+            until(lambda: "thermal.energy" in replaced())
+            assert replaced() == {"thermal", "thermal.energy"}
 
 
 @pytest.mark.parametrize(
@@ -235,12 +240,12 @@ def test_what_is_simulated_says_so_in_status_log_and_metrics(tmp_path: Path):
         with client(daemon) as control:
             workers = control.get("/v1/status")["workers"]
         simulated = {worker["name"] for worker in workers if worker["simulated"]}
-        assert simulated == {"thermal", "containers", "bench"}
+        assert simulated == SIMULATED_TASKS
         for name in simulated:
             assert f'aiidpd_worker_simulated{{worker="{name}"}} 1.0' in text
         assert 'aiidpd_worker_simulated{worker="backup"} 0.0' in text
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line[:1] == "{"]
     text = (tmp_path / "log").read_text()
     assert lines or "SIMULATED" in text
-    for source in simulated:
+    for source in ("thermal", "containers", "bench"):
         assert any(source in line and "SIMULATED" in line for line in text.splitlines()), source

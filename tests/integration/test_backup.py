@@ -50,7 +50,7 @@ KILLS = 25
 BACK_UP_FOR_EVER = """
 import sys, time
 from pathlib import Path
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
 
@@ -58,7 +58,7 @@ source, target = Path(sys.argv[1]), Path(sys.argv[2])
 
 def back_up():
     (source / "changes").write_text(str(time.time_ns()))
-    BackupRun(BackupPolicy(source, target, reserve_bytes=0), Control(), time.time).execute()
+    BackupRun(BackupPolicy(source, target, reserve_bytes=0), RunControl(), time.time).execute()
 
 began = time.monotonic()
 back_up()
@@ -71,10 +71,10 @@ while True:
 HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from aiidpd.components.backup.cancel import Control
+from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.store import Store
 
-with Store(Path(sys.argv[1])).locked(Control()):
+with Store(Path(sys.argv[1])).locked(RunControl()):
     print("ready", flush=True)
     time.sleep(60)
 """

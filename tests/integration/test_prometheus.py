@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon import Daemon, running
+from tests.daemon import SIMULATED_TASKS, TASKS, Daemon, running
 from tests.ports import free_port
 from tests.waiting import PATIENCE, until
 
@@ -109,11 +109,11 @@ def test_a_query_finds_what_each_worker_knows(prometheus: Prometheus, name: str,
 
 
 def test_a_query_finds_every_worker_up_and_simulated(prometheus: Prometheus) -> None:
-    up = prometheus.until("aiidpd_worker_up == 1", 4)
-    assert {each["metric"]["worker"] for each in up} == {"thermal", "containers", "backup", "bench"}
-    # Its files are real, so the backup is not simulated; the other three are, and say so.
-    simulated = prometheus.until("aiidpd_worker_simulated == 1", 3)
-    assert {each["metric"]["worker"] for each in simulated} == {"thermal", "containers", "bench"}
+    up = prometheus.until("aiidpd_worker_up == 1", len(TASKS))
+    assert {each["metric"]["worker"] for each in up} == TASKS
+    # Files are real, so what writes them is not simulated; the others are, and say so.
+    simulated = prometheus.until("aiidpd_worker_simulated == 1", len(SIMULATED_TASKS))
+    assert {each["metric"]["worker"] for each in simulated} == SIMULATED_TASKS
 
 
 def test_curves_move_and_scrapes_are_quick(prometheus: Prometheus) -> None:
