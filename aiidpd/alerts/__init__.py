@@ -1,1 +1,1 @@
-"""What is worth waking somebody for: one state machine and one board for the alerts of every worker."""
+"""Alerts: one state machine and one manager for those of every component."""

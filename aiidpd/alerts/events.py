@@ -1,4 +1,4 @@
-"""What a change of an alert is called on the bus (pure)."""
+"""Events of alerts: the name of each change on the bus (pure)."""
 
 from __future__ import annotations
 

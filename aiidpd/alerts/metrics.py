@@ -1,4 +1,4 @@
-"""What Prometheus sees of the alerts."""
+"""Metrics of the alerts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an alert is: a name, a gravity, words, and how patient it is (pure)."""
+"""Alert rules: a name, a severity, sentences, and how patient each is (pure)."""
 
 from __future__ import annotations
 

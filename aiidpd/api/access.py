@@ -1,4 +1,4 @@
-"""Who may do what: the decision, given who asks and what the request does."""
+"""Access: whether a peer may do what a request does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents of the control API are made of."""
+"""Documents of the control API: their base, and what they have in common."""
 
 from __future__ import annotations
 

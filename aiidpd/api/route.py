@@ -1,4 +1,4 @@
-"""What a route is, and what its handler is given."""
+"""A route of the control API, and the call that its handler is given."""
 
 from __future__ import annotations
 

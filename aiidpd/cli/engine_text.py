@@ -1,4 +1,4 @@
-"""What an engine tells of itself, as text for people."""
+"""Inference engines as text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command works with: the client, the way out for data, and the way out for words."""
+"""The session of a command: the client, the way out for data, and the way out for words."""
 
 from __future__ import annotations
 

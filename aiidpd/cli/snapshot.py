@@ -1,4 +1,4 @@
-"""What all commands that show a reading have in common."""
+"""The common part of all commands that show a reading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tables of the settings are made of: kinds of values, and the table itself."""
+"""Fields of the tables of the settings: kinds of values, and the table itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which keys there are: found in the types of the settings, never listed a second time."""
+"""Keys of the configuration: found in the types of the settings, never listed a second time."""
 
 from __future__ import annotations
 

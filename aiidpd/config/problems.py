@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every problem at once, each with its place and its way out."""
+"""Problems of a configuration: every one at once, each with its place and its way out."""
 
 from __future__ import annotations
 

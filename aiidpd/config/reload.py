@@ -1,4 +1,4 @@
-"""What a new configuration changes in a running daemon. Pure."""
+"""Changes that a new configuration makes in a running daemon."""
 
 from __future__ import annotations
 

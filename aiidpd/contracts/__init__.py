@@ -1,1 +1,1 @@
-"""What crosses between components: typed messages and views, pure."""
+"""Contracts: the typed messages and views that cross between components, pure."""

@@ -1,4 +1,4 @@
-"""What other components may know of the containers (pure)."""
+"""The view of the containers (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other components may know of the inference engines (pure)."""
+"""The view of the inference engines (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other components may know of the measured endpoints and of the measurements (pure)."""
+"""The views of the configured endpoints and of their measurements (pure)."""
 
 from __future__ import annotations
 

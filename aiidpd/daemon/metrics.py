@@ -1,4 +1,4 @@
-"""What the kernel knows about the daemon itself, as metrics: workers, findings, build."""
+"""Metrics of the daemon itself: tasks, conditions, build."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def every_route() -> tuple[Route, ...]:
         return ()
 
     def status() -> daemon_api.StatusDocument:
-        raise NotImplementedError
+        raise RuntimeError("the reference describes routes and calls none")
 
     with assembled() as assembly:
         own = daemon_api.routes(status=status, config_entries=tuple, reload=reload)

@@ -1,4 +1,4 @@
-"""What this machine has for the daemon to watch; for what it lacks, why."""
+"""Finds the parts of this machine that the daemon can watch; for what it lacks, why."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What happened and what was measured, kept across restarts in one SQLite file: events, samples, budgets."""
+"""The history: events, samples and budgets, over restarts, in one SQLite file."""

@@ -1,4 +1,4 @@
-"""Tells how the history itself fares: a finding while writing fails, an event for a file set aside."""
+"""Conditions of the history itself: one while writing fails, an event for a file set aside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the history forgets, and in which order: by age first, then by size, samples before events."""
+"""Retention of the history: by age first, then by size, samples before events."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every worker stands on. Imports the standard library and anyio, never a sibling."""
+"""The kernel of the daemon. Imports the standard library and anyio, never a sibling."""

@@ -1,4 +1,4 @@
-"""What is wrong right now: findings as data, raised and cleared by whoever knows."""
+"""Conditions: what is wrong now. Set and cleared by the component that can observe it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps every worker running: restarts what ends, cancels what hangs, and never lets one stop another."""
+"""Supervises every task: restarts one that ends, cancels one that hangs; none stops another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker is, and what the supervisor knows about one."""
+"""Tasks, the workers that they run, and their heartbeat."""
 
 from __future__ import annotations
 

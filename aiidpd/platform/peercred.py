@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket: what the kernel noted when it connected."""
+"""The peer at the other end of a Unix socket, as the kernel noted it when it connected."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What leaves the daemon for people and Prometheus: the log and the exposition."""
+"""Telemetry: the log for people and the exposition for Prometheus."""

@@ -1,4 +1,4 @@
-"""What a run does with each thing in the source: copy it, link it, keep it, refuse it (pure)."""
+"""The plan of a run: for each thing in the source to copy it, link it, keep it or refuse it (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user decides about backups (pure)."""
+"""The policy of backups, as the user decides it (pure)."""
 
 from __future__ import annotations
 

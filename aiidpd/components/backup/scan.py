@@ -1,4 +1,4 @@
-"""What lies in the source, as a listing for the plan."""
+"""The listing of the source, for the plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the backup worker shows: snapshots, the run that goes on, the last one, the next one (pure)."""
+"""The state of backups: snapshots, the present run, the last one, the next one (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bench worker tells everyone: an event a probe, and its figures as samples."""
+"""Events and samples of measurements: an event a probe, and its figures as samples."""
 
 from __future__ import annotations
 

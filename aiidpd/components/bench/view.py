@@ -1,4 +1,4 @@
-"""What the bench worker shows: the state of each endpoint (pure)."""
+"""The state of each endpoint (pure)."""
 
 from __future__ import annotations
 

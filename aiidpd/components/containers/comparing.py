@@ -1,4 +1,4 @@
-"""What a reading of a container shows that was not known yet (pure)."""
+"""Changes between a reading of a container and the one before (pure)."""
 
 from __future__ import annotations
 

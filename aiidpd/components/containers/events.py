@@ -1,4 +1,4 @@
-"""What changes in the life of a container, and what is said of it (pure)."""
+"""Events in the life of a container, with their reasons (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an event tells of a container that a reading can't show any more (pure)."""
+"""Facts that only an event of the runtime shows, and no reading any more (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to one made-up container: a script, which stands still while it is paused (pure)."""
+"""The life of a simulated container: a script, which stands still while it is paused (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of containers, and what is observed of them (pure)."""
+"""State of the containers from one observation to the next, and the observations (pure)."""
 
 from __future__ import annotations
 

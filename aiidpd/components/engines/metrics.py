@@ -1,4 +1,4 @@
-"""What engines tell about themselves, for Prometheus. What is not known has no series."""
+"""Metrics of inference engines, by their own count. A figure that is not known has no series."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be set on a GPU (pure). Each names its GPU by UUID, since an index can name another card later."""
+"""Commands that set something on a GPU (pure). Each names it by UUID: an index can name another later."""
 
 from __future__ import annotations
 

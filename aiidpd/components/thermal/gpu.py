@@ -1,4 +1,4 @@
-"""What the thermal worker knows about GPUs, and through what it asks (pure)."""
+"""Readings of GPUs, and the protocol that they come through (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees of the GPUs: the last reading, as long as it is true."""
+"""Metrics of the GPUs: the last reading, as long as it is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong between aiidpd and the Docker Engine, in words that a person can act on (pure)."""
+"""Faults between aiidpd and the Docker Engine, in words that a person can act on (pure)."""
 
 from __future__ import annotations
 

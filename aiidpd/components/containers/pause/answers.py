@@ -1,4 +1,4 @@
-"""What became of what :mod:`.backing_off` wanted done (pure). Times are monotonic seconds."""
+"""Outcomes of the effects of :mod:`.decide`, applied to the state (pure). Times are monotonic seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What outlives a run of the pause controller: the pauses, the requests in force, the counts."""
+"""The part of the pause controller that outlives its runs: pauses, requests in force, counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Prometheus sees of the containers that aiidpd pauses."""
+"""Metrics of the containers that aiidpd pauses."""
 
 from __future__ import annotations
 

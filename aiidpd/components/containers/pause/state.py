@@ -1,4 +1,4 @@
-"""What is remembered of the containers that are paused, what is observed, and what is to be done (pure)."""
+"""State of the pauses: which are in force, observations, effects (pure)."""
 
 from __future__ import annotations
 

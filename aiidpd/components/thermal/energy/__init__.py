@@ -1,1 +1,1 @@
-"""What the GPUs take, and whose it is."""
+"""The energy of GPUs, and its attribution to containers and tokens."""

@@ -1,4 +1,4 @@
-"""What Prometheus sees of what is foreseen."""
+"""Metrics of the forecasts."""
 
 from __future__ import annotations
 

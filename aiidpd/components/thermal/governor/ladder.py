@@ -1,4 +1,4 @@
-"""What can be taken from a GPU, least harmful first (pure): power, then clocks, then its work."""
+"""The ladder of a GPU: what can be taken from it, least harmful first: power, clocks, its work (pure)."""
 
 from __future__ import annotations
 

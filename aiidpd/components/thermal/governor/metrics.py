@@ -1,4 +1,4 @@
-"""What Prometheus sees of the governor."""
+"""Metrics of the governor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it means that the driver did not take a setting (pure)."""
+"""Refusals: what it means that the driver did not take a setting (pure)."""
 
 from __future__ import annotations
 

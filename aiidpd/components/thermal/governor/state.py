@@ -1,4 +1,4 @@
-"""What the governor goes by, remembers and asks for (pure); :mod:`.governor` decides."""
+"""State, settings and effects of the governor (pure); :mod:`.decide` decides."""
 
 from __future__ import annotations
 

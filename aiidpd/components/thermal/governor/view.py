@@ -1,4 +1,4 @@
-"""What the governor shows: how it holds each GPU now, and what it has done (pure)."""
+"""The governor as others see it: how it holds each GPU now, and what it has done (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of one GPU, how often, and how each answer becomes figures in base units."""
+"""Calls of one GPU: how often each is made, and how its answer becomes figures in base units."""
 
 from __future__ import annotations
 

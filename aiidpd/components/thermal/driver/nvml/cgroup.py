@@ -1,4 +1,4 @@
-"""Which container a process runs in, by the names of its control groups (pure)."""
+"""The container that a process runs in, by the names of its control groups (pure)."""
 
 from __future__ import annotations
 

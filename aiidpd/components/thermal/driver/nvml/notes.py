@@ -1,4 +1,4 @@
-"""What is found out about one card once and holds for good."""
+"""Facts about one card that are found out once and hold for good."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who uses a GPU's memory."""
+"""Processes that use a GPU's memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is changed on a GPU: the only calls that are more than a question."""
+"""Settings of a GPU: the only calls that change anything."""
 
 from __future__ import annotations
 
