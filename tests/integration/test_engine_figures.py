@@ -161,5 +161,5 @@ def test_an_engine_without_its_page_is_no_fault(server: llama.LlamaServer, tmp_p
         assert "engine not known" in shown(daemon, "bench", "list")
         status = get(daemon, "/v1/status")
         assert next(each for each in status["workers"] if each["name"] == "bench")["up"]
-        assert "501" not in (tmp_path / "log").read_text()
+        assert "answers 501" not in (tmp_path / "log").read_text()
         assert "aiidpd_bench_engine_requests" not in daemon.exposition()
