@@ -114,7 +114,7 @@ class AlertManager:
         """Return the alerts of ``source``, whatever their stage."""
         return self._sources[source].alerts
 
-    def standing(self) -> tuple[ActiveAlert, ...]:
+    def active(self) -> tuple[ActiveAlert, ...]:
         """Return what is pending or firing: the firing first, the gravest first, then the oldest."""
         found = [alert for alert in self.all() if alert.stage is not Stage.INACTIVE]
         order = (Stage.FIRING, Stage.PENDING)

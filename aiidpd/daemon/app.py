@@ -26,7 +26,7 @@ from aiidpd.config.reload import reload_plan
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
 from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
-from aiidpd.history.conditions import look
+from aiidpd.history.conditions import update_conditions
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
@@ -197,7 +197,7 @@ class Daemon:
     def _look_around(self) -> None:
         """See how the clock and the history fare, and tell the service manager how the workers do."""
         self._clock_reporter.report()
-        look(self._history, clock=self._clock, bus=self._bus, health=self._health)
+        update_conditions(self._history, clock=self._clock, bus=self._bus, health=self._health)
         text = summary(self._supervisor.statuses)
         if text != self._told:
             self._notifier.status(text)

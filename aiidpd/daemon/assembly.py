@@ -108,7 +108,7 @@ class Assembly:
         """The routes of the services and of every component."""
         return (
             *history_api.routes(self._history, self._bus),
-            *alerts_api.routes(self._alerts.standing),
+            *alerts_api.routes(self._alerts.active),
             *incidents_api.routes(self._incident_store),
             *(route for component in self.components.values() for route in component.routes),
             *jobs_api.routes(self._jobs),

@@ -23,7 +23,7 @@ class Watched(Protocol):
         """Return what happened to the file, each once."""
 
 
-def look(history: Watched, *, clock: Clock, bus: EventBus, health: Conditions) -> None:
+def update_conditions(history: Watched, *, clock: Clock, bus: EventBus, health: Conditions) -> None:
     """Bring the finding up to date and publish what there is to tell."""
     for notice in history.take_notices():
         event = Event(clock.time(), "history", "history.set_aside", notice, severity=Severity.ERROR)

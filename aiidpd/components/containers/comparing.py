@@ -23,31 +23,31 @@ def begun(reading: ContainerReading, now: float) -> Known:
     )
 
 
-def compare(teller: ContainerPublisher, known: Known, reading: ContainerReading) -> Known:
-    """Return ``known`` after ``reading``; what changed is said through ``teller``."""
+def compare(publisher: ContainerPublisher, known: Known, reading: ContainerReading) -> Known:
+    """Return ``known`` after ``reading``; what changed is said through ``publisher``."""
     start, end = reading.started_at, reading.finished_at
     if start is not None and not _same_run(known, start):
         # A container that runs still shows when its previous run ended, but not how.
         ended = end if end is not None and reading.running else start
         unseen = max(0, reading.restart_count - known.restart_count - 1)
-        known = replace(known, deaths=(*known.deaths, *[ended] * unseen)[-teller.policy.loop_deaths :])
+        known = replace(known, deaths=(*known.deaths, *[ended] * unseen)[-publisher.policy.loop_deaths :])
         if known.running:
-            known = teller.died(known, ended, None)
-        known = teller.started(replace(known, restart_count=reading.restart_count), start, exact=True)
+            known = publisher.died(known, ended, None)
+        known = publisher.started(replace(known, restart_count=reading.restart_count), start, exact=True)
     elif start is not None:
         known = replace(known, started=start, exact=True)
     if reading.oom_killed and not known.oom:
-        known = teller.oom_killed(known, end or teller.now)
+        known = publisher.oom_killed(known, end or publisher.now)
     if known.running and not reading.running:
-        known = teller.died(known, end or teller.now, reading.exit_code)
+        known = publisher.died(known, end or publisher.now, reading.exit_code)
     elif reading.running and not known.running:
         # Only a clock that was set back can make an event claim an end that did not happen.
-        known = teller.started(known, teller.now, exact=False)
+        known = publisher.started(known, publisher.now, exact=False)
     if known.running and reading.health is not None:
-        known = teller.health(known, reading.health, teller.now)
+        known = publisher.health(known, reading.health, publisher.now)
     if known.paused != (reading.state == "paused"):
         known = replace(known, paused=not known.paused)
-        teller.say(facts.paused(known, teller.now))
+        publisher.say(facts.paused(known, publisher.now))
     return known
 
 

@@ -50,7 +50,7 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     for _ in range(3):
         house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
-    [alert] = house.board.standing()
+    [alert] = house.board.active()
     assert (alert.name, alert.stage, alert.summary) == ("Hot", Stage.FIRING, "GPU 0 is at 91 °C")
     assert (alert.since, alert.known_at) == (house.clock.time() - 1, house.clock.time() - 1)
     [finding] = house.health.findings()
@@ -61,7 +61,7 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
 
     house.feed.observe([house.hot(FALSE, 60.0)])
     assert house.health.findings() == ()
-    assert house.board.standing() == ()
+    assert house.board.active() == ()
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 0
     told = [(event.kind, event.severity, event.subject) for event in house.events]
     assert told == [
@@ -87,7 +87,7 @@ async def test_a_standing_alert_outlives_its_worker_and_its_new_worker_does_not_
         house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     house.feed = house.board.feed("thermal", [HOT, DUSTY])
-    [alert] = house.board.standing()
+    [alert] = house.board.active()
     assert (alert.stage, alert.condition) == (Stage.FIRING, "unknown")
     house.feed.observe([house.hot(TRUE)])
     assert [event.kind for event in house.events] == ["alert.pending", "alert.firing"]
@@ -99,7 +99,7 @@ async def test_the_time_without_a_worker_is_no_dwell():
     await house.clock.advance(60)
     house.feed = house.board.feed("thermal", [HOT, DUSTY])
     house.feed.observe([house.hot(TRUE)])
-    assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
+    assert [alert.stage for alert in house.board.active()] == [Stage.PENDING]
 
 
 async def test_what_is_not_known_has_no_series_unless_it_stands():
@@ -125,7 +125,7 @@ async def test_a_rule_that_is_gone_takes_its_alerts_along():
         house.feed.observe([house.hot(TRUE)])
         await house.clock.advance(1)
     house.board.feed("thermal", [DUSTY])
-    assert house.board.standing() == ()
+    assert house.board.active() == ()
     assert house.health.findings() == ()
 
 
@@ -135,7 +135,7 @@ def test_the_sources_do_not_know_each_other():
     other.observe([Observation("Late", "", TRUE, {})])
     house.feed.observe([])
     other.observe([Observation("Late", "", TRUE, {})])
-    assert [alert.source for alert in house.board.standing()] == ["backup"]
+    assert [alert.source for alert in house.board.active()] == ["backup"]
     assert [rule.name for rule in house.board.rules] == ["Hot", "Dusty", "Late"]
 
 
@@ -143,4 +143,4 @@ def test_the_gravest_stands_first_and_what_is_pending_last():
     house = House()
     dusty = Observation("Dusty", "GPU-0", TRUE, {"name": "GPU 0"})
     house.feed.observe([house.hot(TRUE), dusty])
-    assert [alert.name for alert in house.board.standing()] == ["Dusty", "Hot"]
+    assert [alert.name for alert in house.board.active()] == ["Dusty", "Hot"]

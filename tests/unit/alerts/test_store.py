@@ -96,9 +96,9 @@ class House:
 async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.see(TRUE, seconds=5)
-    [before] = house.board.standing()
+    [before] = house.board.active()
     house.restart(away=60)
-    [after] = house.board.standing()
+    [after] = house.board.active()
     assert (after.stage, after.restored, after.condition) == (Stage.FIRING, True, "unknown")
     assert (after.since, after.known_at) == (before.since, before.known_at)
     [finding] = house.health.findings()
@@ -108,7 +108,7 @@ async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_p
     assert registry.get_sample_value("aiidpd_alert_firing", labels) == 1
 
     await house.see(TRUE, seconds=5)
-    [after] = house.board.standing()
+    [after] = house.board.active()
     assert (after.restored, after.condition, after.since) == (False, "holds", before.since)
     await house.see(FALSE)
     assert house.told == ["pending", "firing", "restored", "resolved"]
@@ -132,7 +132,7 @@ async def test_what_looks_back_is_not_called_off_by_a_daemon_that_remembers_noth
     house.restart(away=100)
     await house.see(FALSE, PAST, 490)
     assert house.told == ["firing", "restored"]
-    [alert] = house.board.standing()
+    [alert] = house.board.active()
     assert (alert.condition, alert.restored) == ("between", True)
     await house.see(FALSE, PAST, 20)
     assert house.told == ["firing", "restored", "resolved"]
@@ -143,7 +143,7 @@ async def test_what_is_pending_waits_for_what_is_left_of_its_dwell(tmp_path: Pat
     await house.see(TRUE, seconds=2)  # one second of its two held
     house.restart(away=1000)
     await house.see(TRUE)
-    assert [alert.stage for alert in house.board.standing()] == [Stage.PENDING]
+    assert [alert.stage for alert in house.board.active()] == [Stage.PENDING]
     await house.see(TRUE)
     assert house.told == ["pending", "restored", "firing"]
 
@@ -179,11 +179,11 @@ async def test_a_rule_that_a_reload_takes_away_ends_its_alert_too(tmp_path: Path
 async def test_a_reload_changes_nothing_else(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.see(TRUE, seconds=5)
-    [before] = house.board.standing()
+    [before] = house.board.active()
     house.feed = house.board.feed("thermal", [replace(HOT, dwell=60.0), LOST])
     await house.see(TRUE, seconds=5)
     assert house.told == ["pending", "firing"]
-    assert house.board.standing()[0].since == before.since
+    assert house.board.active()[0].since == before.since
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_a_clock_that_was_set_back_makes_nothing_old(tmp_path: Path) -> No
     await house.see(TRUE, seconds=4)
     house.restart(away=-1_700_000_000)
     await house.see(TRUE)
-    [alert] = house.board.standing()
+    [alert] = house.board.active()
     assert alert.since == house.clock.time() - 1
     assert house.told == ["pending", "firing", "restored"]
 
@@ -243,7 +243,7 @@ async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
 ) -> None:
     (tmp_path / "alerts.json").write_bytes(content)
     house = House(tmp_path)
-    assert house.board.standing() == ()
+    assert house.board.active() == ()
     assert house.codes == ["alert_state"]
     assert "alerts.json.unreadable" in house.health.findings()[0].reason
     assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
@@ -300,7 +300,7 @@ async def test_a_worker_that_is_late_finds_its_alerts_however_often_the_others_w
         house.board = AlertManager(house.clock, bus, house.health, keeper)
         house.board.feed("other", [LOST]).observe([Observation("Lost", "", TRUE, {"name": "it"})])
     house.feed = house.board.feed("thermal", RULES)
-    assert [alert.name for alert in house.board.standing()] == ["Hot", "Lost"]
+    assert [alert.name for alert in house.board.active()] == ["Hot", "Lost"]
 
 
 # Whatever happens: a thousand files, and nothing here asks whether the power may fail after each.
@@ -337,8 +337,8 @@ async def test_restarts_at_any_point_change_no_transition(
             await restarted.see(condition, rule)
             await steady.see(condition, rule)
             assert transitions(restarted) == transitions(steady)
-        shown = [(alert.name, alert.stage) for alert in restarted.board.standing()]
-        assert shown == [(alert.name, alert.stage) for alert in steady.board.standing()]
+        shown = [(alert.name, alert.stage) for alert in restarted.board.active()]
+        assert shown == [(alert.name, alert.stage) for alert in steady.board.active()]
         assert restarted.codes == steady.codes
         restarted.file.wait(PATIENCE)
         steady.file.wait(PATIENCE)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.history import schema
-from aiidpd.history.conditions import look
+from aiidpd.history.conditions import update_conditions
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -168,8 +168,8 @@ async def test_a_damaged_database_is_kept_and_a_new_one_begun(tmp_path: Path, cl
         assert history.last_event_id == int(clock.time())
         bus = EventBus(history.last_event_id)
         bus.attach(events=history.record_event)
-        look(history, clock=clock, bus=bus, health=Conditions(clock, bus))
-        look(history, clock=clock, bus=bus, health=Conditions(clock, bus))
+        update_conditions(history, clock=clock, bus=bus, health=Conditions(clock, bus))
+        update_conditions(history, clock=clock, bus=bus, health=Conditions(clock, bus))
         (event,) = await history.events()
         assert event.kind == "history.set_aside"
         assert f"it is kept as {aside}" in event.reason
@@ -233,8 +233,8 @@ def test_a_problem_is_a_finding_while_it_lasts(clock: FakeClock) -> None:
 
     troubled, bus = Troubled(), EventBus()
     health = Conditions(clock, bus)
-    look(troubled, clock=clock, bus=bus, health=health)
+    update_conditions(troubled, clock=clock, bus=bus, health=health)
     assert [(f.code, f.reason) for f in health.findings()] == [("history", "cannot write history x: full")]
     troubled.problem = None
-    look(troubled, clock=clock, bus=bus, health=health)
+    update_conditions(troubled, clock=clock, bus=bus, health=health)
     assert health.findings() == ()

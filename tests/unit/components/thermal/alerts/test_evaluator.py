@@ -86,7 +86,7 @@ class House:
 
     @property
     def firing(self) -> set[str]:
-        return {alert.name for alert in self.board.standing() if alert.stage == "firing"}
+        return {alert.name for alert in self.board.active() if alert.stage == "firing"}
 
     def told(self, kind: str) -> list[str]:
         return [str(event.evidence["alert"]) for event in self.events if event.kind == kind]
