@@ -75,8 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> int:
     from aiidpd.config.load import load
+    from aiidpd.daemon.schema import SCHEMA
 
-    load(options.config, os.environ)
+    load(SCHEMA, options.config, os.environ)
     print("aiidpd: the configuration can be used", file=sys.stderr)
     return 0
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from aiidpd.alerts.manager import AlertManager
 from aiidpd.api.route import Route
 from aiidpd.config.fields import Table
+from aiidpd.config.schema import Settings
 from aiidpd.history.store import History
 from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.kernel.bus import EventBus
@@ -33,8 +34,8 @@ TableT = TypeVar("TableT", bound=Table)
 class Context:
     """What a component is given; made once for each by the daemon.
 
-    ``tables`` returns a table of the configuration as it now is, by its name. ``status`` returns how a task
-    fares; it may be called once the daemon runs.
+    ``configuration`` returns the whole configuration as it now is; a component reads its own tables of it by
+    ``settings``. ``status`` returns how a task fares; it may be called once the daemon runs.
     """
 
     clock: Clock
@@ -50,18 +51,11 @@ class Context:
     state_directory: Path
     boot_id: str
     status: Callable[[str], WorkerStatus]
-    tables: Callable[[str], Table]
+    configuration: Callable[[], Settings]
 
     def settings(self, name: str, kind: type[TableT]) -> Callable[[], TableT]:
         """Return what gives the table ``name``, of type ``kind``, as it now is: after a reload too."""
-
-        def read() -> TableT:
-            table = self.tables(name)
-            if not isinstance(table, kind):
-                raise TypeError(f"the table {name} is a {type(table).__name__}, not a {kind.__name__}")
-            return table
-
-        return read
+        return lambda: self.configuration().table(name, kind)
 
 
 def _nothing() -> None:

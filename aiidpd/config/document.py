@@ -1,23 +1,18 @@
-"""Writes etc/aiidpd.toml and docs/configuration.md from the settings' types and descriptions.
-
-``python -m aiidpd.config.document`` in the root of the repository writes both; a test compares them
-with what this module makes, so they always say what the code does.
-"""
+"""etc/aiidpd.toml and docs/configuration.md, made from the descriptions in a schema."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from aiidpd.config.fields import Effect, Table
-from aiidpd.config.keys import Key, effect, holds_secret, keys, member_fields, tables, variable
 from aiidpd.config.load import shown
+from aiidpd.config.schema import Key, Schema, dotted, is_list, table_type, variable
 from aiidpd.config.toml import render
 
 WIDTH = 100
@@ -34,7 +29,7 @@ GiB or TiB. The empty string unsets. docs/configuration.md tells the rest.
 _PAGE_HEAD = """\
 # Configuration
 
-<!-- Written by `python -m aiidpd.config.document`; change the descriptions in aiidpd/config/model.py. -->
+<!-- Written by `python -m aiidpd.daemon.reference`; change the descriptions in a settings.py. -->
 
 ## Where values come from
 
@@ -45,7 +40,7 @@ Each layer overrides the ones above it, key by key:
 | defaults | the tables below |
 | file | `/etc/aiidpd/aiidpd.toml`, or the one that `--config FILE` names; only the latter must exist |
 | drop-ins | `conf.d/*.toml` beside that file, in the order of their names |
-| environment | `AIIDPD_TABLE__KEY`, such as `AIIDPD_GPU__WARNING_CELSIUS=80` |
+| environment | `AIIDPD_TABLE__KEY`: `AIIDPD_GPU__WARNING_CELSIUS=80`, `AIIDPD_GPU__GOVERNOR__MODE=on` |
 | credentials | files in `$CREDENTIALS_DIRECTORY`, for secrets |
 
 Tables are merged: a drop-in that sets one key of a table leaves the others as they are. A list is
@@ -86,92 +81,98 @@ a mistake, or with a change that takes effect at a start only, changes nothing a
 The last column tells how a change takes effect on a reload.
 """
 
-_EFFECTS = {Effect.LIVE: "at once", Effect.RESTART: "restart"}
 
-
-def example_file() -> str:
+def example_file(schema: Schema) -> str:
     """Return etc/aiidpd.toml: whatever follows a ``#`` without a space is TOML, and the default."""
     lines = [*_comment(_TOML_HEAD)]
-    for name, table in tables().items():
-        lines += ["", "", f"[{name}]", *_comment(_doc(table))]
-        for key, field in table.model_fields.items():
-            lines += ["", *_comment(_meaning((name, key), field))]
-            lines.append(f"#{key} = {_default((name, key), field)}")
-            members = member_fields((name, key))
-            if members:
+    for table, kind in schema.sections.items():
+        lines += ["", "", f"[{dotted(table)}]", *_comment(_doc(kind))]
+        for key, field in _own(table, kind):
+            lines += ["", *_comment(_meaning(schema, key, field))]
+            lines.append(f"#{key[-1]} = {_default(schema, key, field)}")
+            if members := schema.member_fields(key):
                 lines += [
                     "#",
                     "# For example, in place of the line above:",
-                    *_example_entry((name, key), members),
+                    *_example_entry(schema, key, members),
                 ]
     return "\n".join(lines) + "\n"
 
 
-def page() -> str:
+def page(schema: Schema) -> str:
     """Return docs/configuration.md."""
     lines = [_PAGE_HEAD.rstrip()]
-    for name, table in tables().items():
-        lines += ["", f"### `[{name}]`", "", _doc(table), "", *_rows(name)]
-        for key in table.model_fields:
-            members = member_fields((name, key))
-            if members:
-                lines += ["", f"### `[[{name}.{key}]]`", "", *_member_rows((name, key), members)]
+    for table, kind in schema.sections.items():
+        lines += ["", f"### `[{dotted(table)}]`", "", _doc(kind), "", *_rows(schema, table, kind)]
+        for key, _ in _own(table, kind):
+            if members := schema.member_fields(key):
+                lines += ["", f"### `[[{dotted(key)}]]`", "", *_member_rows(schema, key, members)]
     return "\n".join(lines) + "\n"
 
 
-def main(root: Path) -> None:
-    """Write both files below ``root``."""
-    (root / "etc" / "aiidpd.toml").write_text(example_file())
-    (root / "docs" / "configuration.md").write_text(page())
+def _own(table: Key, kind: type[Table]) -> Iterator[tuple[Key, FieldInfo]]:
+    """Yield the keys of ``table`` itself, without those of the tables in it."""
+    for name, field in kind.model_fields.items():
+        if is_list(field) or table_type(field) is None:
+            yield (*table, name), field
 
 
-def _rows(table: str) -> Iterator[str]:
+def _rows(schema: Schema, table: Key, kind: type[Table]) -> Iterator[str]:
     yield "| key | default | meaning | reload |"
     yield "| --- | --- | --- | --- |"
-    for key, field in keys().items():
-        if key[0] == table:
-            how = _EFFECTS.get(effect(key)) or f"worker {tables()[table].worker} is replaced"
-            meaning = _cell(f"{_meaning(key, field)} `{variable(key)}`")
-            yield f"| `{key[1]}` | `{_default(key, field)}` | {meaning} | {how} |"
+    for key, field in _own(table, kind):
+        meaning = _cell(f"{_meaning(schema, key, field)} `{variable(key)}`")
+        yield f"| `{key[-1]}` | `{_default(schema, key, field)}` | {meaning} | {_how(schema, key)} |"
 
 
-def _member_rows(key: Key, members: dict[str, FieldInfo]) -> Iterator[str]:
+def _how(schema: Schema, key: Key) -> str:
+    """Return how a change of ``key`` takes effect."""
+    match schema.effect(key):
+        case Effect.LIVE:
+            return "at once"
+        case Effect.RESTART:
+            return "restart"
+        case Effect.TASKS:
+            return f"tasks of {' and '.join(schema.readers[str(key[0])])} are replaced"
+
+
+def _member_rows(schema: Schema, key: Key, members: Mapping[str, FieldInfo]) -> Iterator[str]:
     yield "| key | default | meaning |"
     yield "| --- | --- | --- |"
     for name, field in members.items():
-        default = "required" if field.is_required() else f"`{_default((*key, name), field)}`"
-        yield f"| `{name}` | {default} | {_cell(_meaning((*key, name), field))} |"
+        default = "required" if field.is_required() else f"`{_default(schema, (*key, name), field)}`"
+        yield f"| `{name}` | {default} | {_cell(_meaning(schema, (*key, name), field))} |"
 
 
-def _example_entry(key: Key, members: dict[str, FieldInfo]) -> Iterator[str]:
-    yield f"#   [[{key[0]}.{key[1]}]]"
+def _example_entry(schema: Schema, key: Key, members: Mapping[str, FieldInfo]) -> Iterator[str]:
+    yield f"#   [[{dotted(key)}]]"
     for name, field in members.items():
-        text = _meaning((*key, name), field)
+        text = _meaning(schema, (*key, name), field)
         yield from (f"#   # {line}" for line in textwrap.wrap(text, WIDTH - 6))
-        value = render(field.examples[0]) if field.examples else _default((*key, name), field)
+        value = render(field.examples[0]) if field.examples else _default(schema, (*key, name), field)
         yield f"#   {name} = {value}"
 
 
-def _meaning(key: Key, field: FieldInfo) -> str:
+def _meaning(schema: Schema, key: Key, field: FieldInfo) -> str:
     """Return the description with the choices and bounds that the type holds."""
     parts = [field.description or ""]
     if get_origin(field.annotation) is Literal:
         parts.append(f"One of {', '.join(render(choice) for choice in get_args(field.annotation))}.")
-    least, most = (_bound(key, field, name) for name in ("ge", "le"))
+    least, most = (_bound(schema, key, field, name) for name in ("ge", "le"))
     if least and most:
         parts.append(f"From {least} to {most}.")
     return " ".join(parts)
 
 
-def _bound(key: Key, field: FieldInfo, name: str) -> str:
+def _bound(schema: Schema, key: Key, field: FieldInfo, name: str) -> str:
     limits = (getattr(mark, name, None) for mark in field.metadata)
     limit = next((limit for limit in limits if limit is not None), None)
-    return "" if limit is None else shown(field, limit, secret=holds_secret(key)).strip('"')
+    return "" if limit is None else shown(field, limit, secret=schema.holds_secret(key)).strip('"')
 
 
-def _default(key: Key, field: FieldInfo) -> str:
+def _default(schema: Schema, key: Key, field: FieldInfo) -> str:
     value: Any = field.default
-    return '""' if value is PydanticUndefined else shown(field, value, secret=holds_secret(key))
+    return '""' if value is PydanticUndefined else shown(field, value, secret=schema.holds_secret(key))
 
 
 def _doc(table: type[Table]) -> str:
@@ -187,7 +188,3 @@ def _comment(text: str) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    main(Path.cwd())

@@ -1,4 +1,4 @@
-"""Turning the findings of the validation into problems: which file and line, what, and what to do."""
+"""Errors of the validation as problems: which file and line, what, and what to do."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aiidpd.config.fields import Contradiction
-from aiidpd.config.keys import Key, dotted, field_at, holds_secret, keys, member_fields, suggest, tables, unit
 from aiidpd.config.origin import Layer, Source, origin_near, origin_of, winners
 from aiidpd.config.problems import Problem
+from aiidpd.config.schema import Key, Schema, dotted, suggest, unit
 from aiidpd.config.toml import render
 from aiidpd.config.units import Malformed
 
@@ -38,8 +38,10 @@ _WANTED = {
 _BOUNDS = {"greater_than_equal": ("must be at least", "ge"), "less_than_equal": ("must be at most", "le")}
 
 
-def explain(error: ValidationError, layers: Sequence[Layer], *, complete: bool) -> Iterator[Problem]:
-    """Yield a problem for each finding in ``error``.
+def explain(
+    error: ValidationError, schema: Schema, layers: Sequence[Layer], *, complete: bool
+) -> Iterator[Problem]:
+    """Yield a problem for each error that ``error`` lists.
 
     Where the layers are not ``complete`` (a file could not be read), contradictions are left out: the
     part that could not be read may settle them.
@@ -49,28 +51,28 @@ def explain(error: ValidationError, layers: Sequence[Layer], *, complete: bool) 
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, Contradiction):
             if complete:
-                yield from _contradictions(cause, detail["loc"], won, detail["input"])
+                yield from _contradictions(schema, cause, detail["loc"], won, detail["input"])
         else:
-            yield _problem(detail, cause, won)
+            yield _problem(schema, detail, cause, won)
 
 
-def _problem(detail: ErrorDetails, cause: object, won: Mapping[Key, Layer]) -> Problem:
+def _problem(schema: Schema, detail: ErrorDetails, cause: object, won: Mapping[Key, Layer]) -> Problem:
     key, given = detail["loc"], detail["input"]
     origin = origin_near(key, won)
     from_file = origin.layer is Source.FILE
-    hidden = holds_secret(key) or detail["type"] == "missing"
+    hidden = schema.holds_secret(key) or detail["type"] == "missing"
     if isinstance(cause, Malformed):
         reason, remedy = cause.reason, cause.remedy
         hidden = hidden or cause.hide
     else:
-        reason, remedy = _words(detail, key, given, from_file=from_file)
-        measure = unit(field) if detail["type"] in _BOUNDS and (field := field_at(key)) else None
+        reason, remedy = _words(schema, detail, key, given, from_file=from_file)
+        measure = unit(field) if detail["type"] in _BOUNDS and (field := schema.field_at(key)) else None
         given = measure.format(given) if measure else given  # a bound is compared after the unit is read
     return Problem(str(origin), dotted(key), reason, remedy, None if hidden else _short(given))
 
 
 def _contradictions(
-    cause: Contradiction, table: Key, won: Mapping[Key, Layer], given: Any
+    schema: Schema, cause: Contradiction, table: Key, won: Mapping[Key, Layer], given: Any
 ) -> Iterator[Problem]:
     for clash in cause.found:
         key = (*table, clash.key)
@@ -78,16 +80,16 @@ def _contradictions(
         # A default can't be at fault: the place to look is the key that it does not fit to.
         near = next((k for k in (key, other) if origin_of(k, won).layer is not Source.DEFAULT), key)
         value = None
-        if isinstance(given, Mapping) and clash.key in given and not holds_secret(key):
+        if isinstance(given, Mapping) and clash.key in given and not schema.holds_secret(key):
             value = _short(given[clash.key])
         yield Problem(str(origin_near(near, won)), dotted(key), clash.reason, clash.remedy, value)
 
 
-def _words(detail: ErrorDetails, key: Key, given: Any, *, from_file: bool) -> tuple[str, str]:
-    """Return reason and remedy for pydantic's own findings (its words speak to programmers)."""
-    kind, context, field = detail["type"], detail.get("ctx", {}), field_at(key)
+def _words(schema: Schema, detail: ErrorDetails, key: Key, given: Any, *, from_file: bool) -> tuple[str, str]:
+    """Return reason and remedy for pydantic's own errors (its words speak to programmers)."""
+    kind, context, field = detail["type"], detail.get("ctx", {}), schema.field_at(key)
     if kind == "extra_forbidden":
-        return _unknown(key, given)
+        return _unknown(schema, key, given)
     if wanted := _WANTED.get(kind):
         return _not(wanted, given, from_file=from_file)
     if kind == "literal_error":
@@ -116,17 +118,28 @@ def _not(wanted: str, given: Any, *, from_file: bool) -> tuple[str, str]:
     return f"must be {wanted}, not {kind}", "write it without quotes" if quoted else ""
 
 
-def _unknown(key: Key, given: Any) -> tuple[str, str]:
+def _unknown(schema: Schema, key: Key, given: Any) -> tuple[str, str]:
+    if moved := _moved(schema, key, given):
+        return moved
     word = str(key[-1])
+    homes = sorted({dotted(other[:-1]) for other in schema.keys if other[-1] == word})
+    elsewhere = f"it belongs into {' or '.join(f'[{home}]' for home in homes)}" if homes else ""
     if len(key) == 1:
         kind = "table" if isinstance(given, Mapping) else "key outside a table"
-        owners = [f"[{table}]" for table, name in keys() if name == word]
-        remedy = f"it belongs into {' or '.join(owners)}" if owners else suggest(word, list(tables()))
-        return f"unknown {kind}", remedy or f"the tables are {', '.join(tables())}"
-    known = list(member_fields(key[:-1]))
-    owners = [f"[{table}]" for table, name in keys() if name == word]
-    remedy = suggest(word, known) or (f"it belongs into {' or '.join(owners)}" if owners else "")
-    return "unknown key", remedy or f"the keys here are {', '.join(known)}"
+        remedy = elsewhere or suggest(word, list(schema.tables))
+        return f"unknown {kind}", remedy or f"the tables are {', '.join(schema.tables)}"
+    known = list(schema.member_fields(key[:-1]))
+    return "unknown key", suggest(word, known) or elsewhere or f"the keys here are {', '.join(known)}"
+
+
+def _moved(schema: Schema, key: Key, given: Any) -> tuple[str, str] | None:
+    """Return reason and remedy for a key, or a whole table, that stood there in an earlier version."""
+    if new := schema.moved.get(key):
+        return "this key has moved", f"it is {dotted(new)} now"
+    new_homes = sorted({dotted(new[:-1]) for old, new in schema.moved.items() if old[: len(key)] == key})
+    if new_homes and isinstance(given, Mapping):
+        return "this table has moved", f"it is {' and '.join(f'[{home}]' for home in new_homes)} now"
+    return None
 
 
 def _short(value: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,7 +18,7 @@ from aiidpd.config.units import format_duration, format_size, parse_duration, pa
 class Effect(Enum):
     """How a changed key takes effect on a reload."""
 
-    WORKER = "the table's worker is replaced"
+    TASKS = "the tasks that read the table are replaced"
     LIVE = "in place"
     RESTART = "only by a restart"
 
@@ -32,6 +32,18 @@ class Unit(Enum):
     def format(self, value: float) -> str:
         """Return ``value`` (seconds or bytes) as the file writes it."""
         return format_duration(value) if self is Unit.DURATION else format_size(int(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Was:
+    """Marks a key that stood elsewhere in an earlier version, at the dotted ``name``."""
+
+    name: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The parts of the former name."""
+        return tuple(self.name.split("."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +80,12 @@ OptionalCelsius = Annotated[
 
 
 class Table(BaseModel):
-    """What all tables have in common: frozen, and unknown keys are refused."""
+    """A table of the configuration: frozen, and unknown keys are refused.
+
+    A field that is itself a table is a table within, such as ``[gpu.governor]``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    worker: ClassVar[str | None] = None  # the worker that is replaced when a key of the table changes
 
     def contradictions(self) -> Iterator[Clash]:
         """Yield whatever can't hold together."""

@@ -11,23 +11,22 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from aiidpd.config.keys import PREFIX, Key, dotted, holds_secret, is_list, keys, suggest, tables, variables
 from aiidpd.config.origin import Layer, Source
 from aiidpd.config.problems import Problem
+from aiidpd.config.schema import PREFIX, Key, Schema, Secret, dotted, is_list, suggest, variable
 from aiidpd.config.toml import render
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.platform import credentials
 from aiidpd.platform.readfile import read_small
 
 FILE_LIMIT = 2**20  # bytes of one file
-CREDENTIAL = re.compile(r"aiidpd\.bench\.endpoints\.(?P<name>.+)\.api_key")
 
 # Variables that begin like settings and belong to the project's own tests.
 _FOREIGN = frozenset({"AIIDPD_CI_CACHE", "AIIDPD_LLAMA_SERVER", "AIIDPD_REQUIRE_REAL"})
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def read_files(path: Path, problems: list[Problem], *, required: bool) -> list[Layer]:
+def read_files(schema: Schema, path: Path, problems: list[Problem], *, required: bool) -> list[Layer]:
     """Return the layer of the file at ``path`` and those of its drop-ins, ``conf.d/*.toml``, by name.
 
     A missing file is a problem only where it is ``required``.
@@ -42,23 +41,22 @@ def read_files(path: Path, problems: list[Problem], *, required: bool) -> list[L
         problems.append(Problem(str(folder), "", f"cannot be listed: {str(error.strerror).lower()}"))
         names = []
     paths += [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
-    return [layer for path in paths if (layer := _file(path, problems))]
+    return [layer for path in paths if (layer := _file(schema, path, problems))]
 
 
-def read_environment(environ: Mapping[str, str], problems: list[Problem]) -> Layer:
+def read_environment(schema: Schema, environ: Mapping[str, str], problems: list[Problem]) -> Layer:
     """Return the layer of the variables ``AIIDPD_TABLE__KEY``. A name that is no key's is a problem."""
-    data: dict[str, dict[str, Any]] = {}
+    data: dict[str, Any] = {}
     names: dict[Key, str] = {}
     for name in sorted(environ):
         if not name.startswith(PREFIX) or name in _FOREIGN:
             continue
         place = f"{Source.ENVIRONMENT} {name}"
-        key = variables().get(name)
+        key = schema.variables.get(name)
         if key is None:
-            remedy = suggest(name, list(variables())) or "unset it; docs/configuration.md lists the variables"
-            problems.append(Problem(place, "", "there is no such setting", remedy))
+            problems.append(_unknown_variable(schema, name, place))
             continue
-        field = keys()[key]
+        field = schema.keys[key]
         value: Any = environ[name]
         if is_list(field) or field.annotation is int:
             value = _value(value)
@@ -66,38 +64,51 @@ def read_environment(environ: Mapping[str, str], problems: list[Problem]) -> Lay
                 remedy = 'write it as in the file, such as ["one", "two"]'
                 problems.append(Problem(place, dotted(key), "is not a TOML list", remedy))
                 continue
-        table, last = map(str, key)
-        data.setdefault(table, {})[last] = value
+        _put(data, key, value)
         names[key] = name
     return Layer(Source.ENVIRONMENT, data, names=names)
 
 
 def read_credentials(
-    directory: Path | None, beneath: Sequence[Layer], problems: list[Problem], *, complete: bool
+    schema: Schema,
+    directory: Path | None,
+    beneath: Sequence[Layer],
+    problems: list[Problem],
+    *,
+    complete: bool,
 ) -> Layer:
-    """Return the layer of the secrets in ``directory``, for the endpoints that the layers ``beneath`` name.
+    """Return the layer of the secrets in ``directory``, for the entries that the layers ``beneath`` name.
 
-    Where those layers are not ``complete``, a credential without its endpoint is not a problem.
+    Where those layers are not ``complete``, a credential without its entry is not a problem.
     """
-    found = _secrets(directory, problems) if directory else {}
-    endpoints = _endpoints(beneath)
-    filled = list(endpoints)
+    data: dict[str, Any] = {}
     sets: dict[Key, str] = {}
-    for credential, (endpoint, secret) in found.items():
-        at = [index for index, entry in enumerate(endpoints) if _name(entry) == endpoint]
+    lists: dict[Key, list[Any]] = {}
+    for credential, (secret, name, value) in _secrets(schema, directory, problems).items():
+        if not secret.within:
+            _put(data, secret.key, value)
+            sets[secret.key] = credential
+            continue
+        entries = lists.setdefault(secret.within, list(_entries(beneath, secret.within)))
+        at = [index for index, entry in enumerate(entries) if _name(entry) == name]
         if not at and complete:
-            known = ", ".join(str(_name(entry)) for entry in endpoints) or "none"
-            reason = f"there is no endpoint named {endpoint} (there is: {known})"
+            known = ", ".join(str(_name(entry)) for entry in entries) or "none"
+            reason = f"{dotted(secret.within)} has no entry {name} (there is: {known})"
             problems.append(Problem(f"{Source.CREDENTIAL} {credential}", "", reason, "correct the name"))
         for index in at:
-            filled[index] = {**endpoints[index], "api_key": secret}
-            sets[("bench", "endpoints", index, "api_key")] = credential
-    data = {"bench": {"endpoints": filled}} if sets else {}
+            entries[index] = {**entries[index], str(secret.key[-1]): value}
+            sets[(*secret.within, index, secret.key[-1])] = credential
+            _put(data, secret.within, entries)
     return Layer(Source.CREDENTIAL, data, names=sets)
 
 
-def _secrets(directory: Path, problems: list[Problem]) -> dict[str, tuple[str, SecretStr]]:
-    found: dict[str, tuple[str, SecretStr]] = {}
+def _secrets(
+    schema: Schema, directory: Path | None, problems: list[Problem]
+) -> dict[str, tuple[Secret, str, SecretStr]]:
+    """Return what each credential in ``directory`` is: of which key, of which entry, and its value."""
+    found: dict[str, tuple[Secret, str, SecretStr]] = {}
+    if directory is None:
+        return found
     try:
         names = credentials.names(directory, "aiidpd.")
     except Misconfigured as error:
@@ -105,33 +116,51 @@ def _secrets(directory: Path, problems: list[Problem]) -> dict[str, tuple[str, S
         return found
     for name in names:
         place = f"{Source.CREDENTIAL} {name}"
-        match = CREDENTIAL.fullmatch(name)
+        entries = ((secret, secret.entry(name)) for secret in schema.secrets)
+        match = next(((secret, entry) for secret, entry in entries if entry is not None), None)
         if match is None:
-            remedy = (
-                "secrets are named aiidpd.bench.endpoints.NAME.api_key; what is not secret stands in the file"
-            )
+            forms = " or ".join(secret.credential for secret in schema.secrets)
+            remedy = f"secrets are named {forms}; what is not secret stands in the file"
             problems.append(Problem(place, "", "there is no such secret", remedy))
             continue
         try:
-            found[name] = match["name"], SecretStr(credentials.read(directory, name))
+            found[name] = *match, SecretStr(credentials.read(directory, name))
         except Misconfigured as error:
             problems.append(Problem(place, "", f"cannot be read: {error.reason}", error.remedy))
     return found
 
 
-def _endpoints(layers: Sequence[Layer]) -> list[Any]:
+def _entries(layers: Sequence[Layer], key: Key) -> Sequence[Any]:
+    """Return the list at ``key`` as the last layer that has one sets it."""
     for layer in reversed(layers):
-        bench = layer.data.get("bench")
-        if isinstance(bench, Mapping) and "endpoints" in bench:
-            return bench["endpoints"] if isinstance(bench["endpoints"], list) else []
+        value: Any = layer.data
+        for part in key:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            return value if isinstance(value, list) else []
     return []
 
 
-def _name(endpoint: object) -> object:
-    return endpoint.get("name") if isinstance(endpoint, Mapping) else None
+def _put(data: dict[str, Any], key: Key, value: object) -> None:
+    """Set ``key`` in the nested tables ``data``."""
+    for part in map(str, key[:-1]):
+        data = data.setdefault(part, {})
+    data[str(key[-1])] = value
 
 
-def _file(path: Path, problems: list[Problem]) -> Layer | None:
+def _name(entry: object) -> object:
+    return entry.get("name") if isinstance(entry, Mapping) else None
+
+
+def _unknown_variable(schema: Schema, name: str, place: str) -> Problem:
+    for old, new in schema.moved.items():
+        if variable(old) == name:
+            return Problem(place, "", "this setting has moved", f"set {variable(new)} instead")
+    remedy = suggest(name, list(schema.variables)) or "unset it; docs/configuration.md lists the variables"
+    return Problem(place, "", "there is no such setting", remedy)
+
+
+def _file(schema: Schema, path: Path, problems: list[Problem]) -> Layer | None:
     place = str(path)
     try:
         raw = read_small(path, FILE_LIMIT)
@@ -153,16 +182,28 @@ def _file(path: Path, problems: list[Problem]) -> Layer | None:
         problems.append(_syntax(place, text, str(error)))
         return None
     layer = Layer(Source.FILE, data, path=place, text=text)
-    # A later layer's table would cover this up in the merge.
-    for name in tables():
-        if name in data and not isinstance(data[name], dict):
-            value = None if holds_secret((name,)) else render(data[name])
-            where = layer.origin((name,)).place
-            problems.append(
-                Problem(where, name, "must be a table", f"write [{name}] on a line of its own", value)
-            )
-            del data[name]
+    _drop_values_at_tables(schema, layer, data, problems)
     return layer
+
+
+def _drop_values_at_tables(
+    schema: Schema, layer: Layer, data: dict[str, Any], problems: list[Problem]
+) -> None:
+    """Take values out of ``data`` that stand where a table is: a later layer's table would cover them up."""
+    for key in schema.sections:
+        around: Any = data
+        for part in key[:-1]:
+            around = around.get(part) if isinstance(around, dict) else None
+        last = str(key[-1])
+        if not isinstance(around, dict) or last not in around or isinstance(around[last], dict):
+            continue
+        new = schema.moved.get(key)
+        reason, remedy = "must be a table", f"write [{dotted(key)}] on a line of its own"
+        if new is not None:
+            reason, remedy = "this key has moved", f"it is {dotted(new)} now"
+        value = None if schema.holds_secret(key) else render(around[last])
+        problems.append(Problem(layer.origin(key).place, dotted(key), reason, remedy, value))
+        del around[last]
 
 
 def _syntax(place: str, text: str, message: str) -> Problem:

@@ -13,11 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
 
 from aiidpd.config.explain import explain
-from aiidpd.config.keys import dotted, flatten, holds_secret, unit
 from aiidpd.config.layers import read_credentials, read_environment, read_files
-from aiidpd.config.model import Settings
 from aiidpd.config.origin import Layer, Origin, origin_of, winners
 from aiidpd.config.problems import InvalidConfiguration, Problem
+from aiidpd.config.schema import Schema, Settings, dotted, flatten, unit
 from aiidpd.config.toml import render
 
 DEFAULT_PATH = Path("/etc/aiidpd/aiidpd.toml")
@@ -26,8 +25,9 @@ MASK = '"**********"'
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, and where they came from."""
+    """The settings, their schema, and where they came from."""
 
+    schema: Schema
     settings: Settings
     layers: tuple[Layer, ...]
 
@@ -39,13 +39,14 @@ class Loaded:
 
 
 def load(
+    schema: Schema,
     path: Path | None,
     environ: Mapping[str, str],
     credentials_directory: Path | None = None,
     *,
     default_path: Path = DEFAULT_PATH,
 ) -> Loaded:
-    """Return the settings of the file at ``path``, its drop-ins, ``environ`` and the credentials.
+    """Return the settings by ``schema``: the file at ``path``, drop-ins, ``environ``, credentials.
 
     Without a ``path`` the file at ``default_path`` is read where there is one. Without a
     ``credentials_directory`` the one that ``$CREDENTIALS_DIRECTORY`` in ``environ`` names is read.
@@ -53,27 +54,31 @@ def load(
     that is wrong. Reads small files, so it blocks for about as long as a few of them take.
     """
     problems: list[Problem] = []
-    layers = read_files(path or default_path, problems, required=path is not None)
+    layers = read_files(schema, path or default_path, problems, required=path is not None)
     complete = not problems
-    layers.append(read_environment(environ, problems))
+    layers.append(read_environment(schema, environ, problems))
     if credentials_directory is None and environ.get("CREDENTIALS_DIRECTORY"):
         credentials_directory = Path(environ["CREDENTIALS_DIRECTORY"])
-    layers.append(read_credentials(credentials_directory, layers, problems, complete=complete))
+    layers.append(read_credentials(schema, credentials_directory, layers, problems, complete=complete))
     settings: Settings | None = None
     try:
-        settings = _merge(layers)
+        settings = _merge(schema, layers)
     except ValidationError as error:
-        problems.extend(explain(error, layers, complete=complete))
+        problems.extend(explain(error, schema, layers, complete=complete))
     if settings is None or problems:
         # Raised out here without pydantic's error as its cause, which holds the input and its secrets.
         raise InvalidConfiguration(tuple(problems))
-    return Loaded(settings, tuple(layers))
+    return Loaded(schema, settings, tuple(layers))
 
 
 def describe(loaded: Loaded) -> list[tuple[str, str, Origin]]:
     """Return every key with its value as TOML writes it and its origin. Secrets are masked."""
     return [
-        (dotted(key), shown(field, value, secret=holds_secret(key)), loaded.origins[dotted(key)])
+        (
+            dotted(key),
+            shown(field, value, secret=loaded.schema.holds_secret(key)),
+            loaded.origins[dotted(key)],
+        )
         for key, field, value in flatten(loaded.settings)
     ]
 
@@ -88,16 +93,16 @@ def shown(field: FieldInfo, value: Any, *, secret: bool) -> str:
     return render(measure.format(value) if measure else value)
 
 
-def _merge(layers: Sequence[Layer]) -> Settings:
-    sources = tuple(_LayerSource(layer) for layer in reversed(layers))
-    return Settings(sources=sources)  # type: ignore[call-arg]
+def _merge(schema: Schema, layers: Sequence[Layer]) -> Settings:
+    sources = tuple(_LayerSource(schema, layer) for layer in reversed(layers))
+    return schema.settings(sources=sources)  # type: ignore[call-arg]
 
 
 class _LayerSource(PydanticBaseSettingsSource):
     """One layer, as pydantic-settings takes it: it merges the tables of all, the first given wins."""
 
-    def __init__(self, layer: Layer) -> None:
-        super().__init__(Settings)
+    def __init__(self, schema: Schema, layer: Layer) -> None:
+        super().__init__(schema.settings)
         self._layer = layer
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from aiidpd.config.keys import Key
 from aiidpd.config.lines import line_numbers, line_of
+from aiidpd.config.schema import Key
 
 
 class Source(StrEnum):

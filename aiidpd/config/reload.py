@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiidpd.config.fields import Effect
-from aiidpd.config.keys import dotted, effect, keys
-from aiidpd.config.model import Settings
+from aiidpd.config.schema import Schema, Settings, dotted, value_at
 from aiidpd.kernel.errors import Misconfigured
 
 
@@ -36,20 +35,19 @@ class ReloadPlan:
             )
 
 
-def reload_plan(old: Settings, new: Settings) -> ReloadPlan:
+def reload_plan(schema: Schema, old: Settings, new: Settings) -> ReloadPlan:
     """Return what differs between ``old`` and ``new``, by how it takes effect."""
     changed: list[str] = []
     replaced: set[str] = set()
     in_place: list[str] = []
     needs_restart: list[str] = []
-    for key in keys():
-        table, name = map(str, key)
-        if getattr(getattr(old, table), name) == getattr(getattr(new, table), name):
+    for key in schema.keys:
+        if value_at(old, key) == value_at(new, key):
             continue
         changed.append(dotted(key))
-        match effect(key):
-            case Effect.WORKER:
-                replaced.add(table)
+        match schema.effect(key):
+            case Effect.TASKS:
+                replaced.add(str(key[0]))
             case Effect.LIVE:
                 in_place.append(dotted(key))
             case Effect.RESTART:

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from aiidpd.config.layers import FILE_LIMIT, read_environment, read_files
 from aiidpd.config.load import DEFAULT_PATH
-from aiidpd.config.model import Settings
 from aiidpd.config.problems import Problem
+from aiidpd.config.schema import Schema
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.platform.readfile import read_small
 
@@ -26,13 +26,12 @@ _HEADER: Final = re.compile(r"\s*\[\s*(\w+)\s*\]\s*(?:#.*)?")
 class Salvaged:
     """What the layers of a broken configuration hold, the weakest first."""
 
+    schema: Schema
     layers: Sequence[Mapping[str, Any]]
 
     def values(self, table: str, key: str) -> list[Any]:
         """Return each value of ``key`` that is valid by itself, the strongest first."""
-        kind = Settings.model_fields[table].annotation
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            raise TypeError(f"{table} is no table of the settings")
+        kind = self.schema.tables[table]
         found = []
         for layer in reversed(self.layers):
             settings = layer.get(table)
@@ -42,7 +41,9 @@ class Salvaged:
         return found
 
 
-def salvage(path: Path | None, environ: Mapping[str, str], *, default_path: Path = DEFAULT_PATH) -> Salvaged:
+def salvage(
+    schema: Schema, path: Path | None, environ: Mapping[str, str], *, default_path: Path = DEFAULT_PATH
+) -> Salvaged:
     """Return what can be read of the file at ``path``, its drop-ins and ``environ``; raises nothing.
 
     Of a file that is no TOML it is what each line says by itself.
@@ -50,9 +51,9 @@ def salvage(path: Path | None, environ: Mapping[str, str], *, default_path: Path
     problems: list[Problem] = []
     base = path or default_path
     layers: list[Mapping[str, Any]] = [fragments(text) for text in _unparsed(base)]
-    layers += [layer.data for layer in read_files(base, problems, required=path is not None)]
-    layers.append(read_environment(environ, problems).data)
-    return Salvaged(layers)
+    layers += [layer.data for layer in read_files(schema, base, problems, required=path is not None)]
+    layers.append(read_environment(schema, environ, problems).data)
+    return Salvaged(schema, layers)
 
 
 def fragments(text: str) -> dict[str, dict[str, Any]]:

@@ -21,12 +21,15 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.api.route import Route
 from aiidpd.api.server import ControlApi
 from aiidpd.config.load import Loaded, describe, load
-from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
+from aiidpd.config.schema import Settings
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
 from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
+from aiidpd.daemon.schema import SCHEMA
+from aiidpd.daemon.settings import ControlSettings, DaemonSettings, TelemetrySettings
 from aiidpd.history.conditions import update_conditions
+from aiidpd.history.settings import HistorySettings
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
@@ -73,14 +76,15 @@ class Daemon:
         self._reloading = anyio.Lock()
         self._told = ""
         settings = loaded.settings
-        runtime = settings.daemon.runtime_directory
-        group = settings.control.group or None
+        folders = settings.table("daemon", DaemonSettings)
+        control = settings.table("control", ControlSettings)
+        runtime, group = folders.runtime_directory, control.group or None
         with ExitStack() as held:
-            held.enter_context(StateLock.acquire(settings.daemon.state_directory))
+            held.enter_context(StateLock.acquire(folders.state_directory))
             self._history = held.enter_context(closing(_open_history(settings, self._clock, self._watch)))
             self._control = held.enter_context(closing(listen_unix(runtime / CONTROL, group=group)))
             self._metrics = held.enter_context(closing(listen_unix(runtime / METRICS, group=group)))
-            address = settings.telemetry.address
+            address = settings.table("telemetry", TelemetrySettings).address
             self._tcp = held.enter_context(closing(listen_tcp(*address))) if address else None
             access = _access(settings, self._control)
             self._held = held.pop_all()
@@ -96,7 +100,7 @@ class Daemon:
             bus=self._bus,
             conditions=self._health,
             history=self._history,
-            state_directory=settings.daemon.state_directory,
+            state_directory=folders.state_directory,
             status=self._status_of,
         )
         interval = notifier.watchdog_interval
@@ -115,7 +119,7 @@ class Daemon:
             access,
             version=__version__,
             publish=Publisher(self._bus, self._clock, "control"),
-            streams=settings.control.max_connections // 2,
+            streams=control.max_connections // 2,
         )
 
     def close(self) -> None:
@@ -139,7 +143,8 @@ class Daemon:
 
     async def _become_ready(self) -> None:
         self._publish("daemon.starting", f"aiidpd {__version__} starts", pid=os.getpid())
-        late = await self._supervisor.first_passes(self._loaded.settings.daemon.ready_timeout)
+        timeout = self._loaded.settings.table("daemon", DaemonSettings).ready_timeout
+        late = await self._supervisor.first_passes(timeout)
         took = self._clock.monotonic() - self._started
         reason = f"serves after {took:.2f} s"
         if late:
@@ -179,14 +184,14 @@ class Daemon:
 
     async def _follow(self) -> Sequence[str]:
         new = await anyio.to_thread.run_sync(self._load)
-        plan = reload_plan(self._loaded.settings, new.settings)
+        plan = reload_plan(new.schema, self._loaded.settings, new.settings)
         plan.refuse_partial()
         access = _access(new.settings, self._control)
         # From here on nothing fails: this is the moment at which the new configuration holds.
         self._loaded = new
         self._api.policy = access
-        logging.set_level(new.settings.daemon.log_level)
-        replaced = self._assembly.readers(plan.tables)
+        logging.set_level(new.settings.table("daemon", DaemonSettings).log_level)
+        replaced = {name for table in plan.tables for name in new.schema.readers[table]}
         for name in replaced:
             for task in self._assembly.components[name].tasks:
                 self._supervisor.replace(task.name)
@@ -221,7 +226,7 @@ class Daemon:
         )
 
     def _servers(self) -> Iterable[WebServer]:
-        limits = Limits(connections=self._loaded.settings.control.max_connections)
+        limits = Limits(connections=self._loaded.settings.table("control", ControlSettings).max_connections)
         control = self._api.application()
         yield WebServer(control, [self._control.socket], limits=limits, on_failure=self._api.failed)
         collectors = {
@@ -263,10 +268,10 @@ def serve(
     """
 
     def read() -> Loaded:
-        return load(config, environ)
+        return load(SCHEMA, config, environ)
 
     loaded = read()
-    settings = loaded.settings.daemon
+    settings = loaded.settings.table("daemon", DaemonSettings)
     with closing(logging.configure(settings.log_level, settings.log_format, log_to)):
         daemon = Daemon(loaded, read, Notifier.from_environment(environ), clock)
         # What a start made stays: later collections need not look through it, and pause the loop for less.
@@ -302,11 +307,11 @@ def summary(statuses: Sequence[WorkerStatus]) -> str:
 
 
 def _open_history(settings: Settings, clock: Clock, watch: ClockWatch) -> History:
-    path = settings.daemon.state_directory / HISTORY
-    history = settings.history
+    path = settings.table("daemon", DaemonSettings).state_directory / HISTORY
+    history = settings.table("history", HistorySettings)
     return History.open(path, keep=history.keep, max_bytes=history.max_size, clock=clock, watch=watch)
 
 
 def _access(settings: Settings, control: UnixListener) -> AccessPolicy:
-    admins = user_ids(settings.control.admins, key="control.admins")
+    admins = user_ids(settings.table("control", ControlSettings).admins, key="control.admins")
     return AccessPolicy(owner=os.geteuid(), readers=control.gid, admins=admins)

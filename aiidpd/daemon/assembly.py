@@ -17,13 +17,13 @@ from aiidpd.api import jobs as jobs_api
 from aiidpd.api.route import Route
 from aiidpd.component import Context, Spec
 from aiidpd.components.all import COMPONENTS
-from aiidpd.config.fields import Table
-from aiidpd.config.model import Settings
+from aiidpd.config.schema import Settings
 from aiidpd.history import api as history_api
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import History
 from aiidpd.incidents import api as incidents_api
 from aiidpd.incidents.recorder import IncidentRecorder
+from aiidpd.incidents.settings import IncidentSettings
 from aiidpd.incidents.store import Bounds, IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -64,7 +64,6 @@ class Assembly:
         self._settings = settings
         self._bus = bus
         self._history = history
-        self._specs = specs
         self._jobs = JobBook(clock)
         boot_id = current_boot()
         records = StateFile(state_directory / ALERTS, AlertRecords)
@@ -89,7 +88,7 @@ class Assembly:
                     state_directory=state_directory,
                     boot_id=boot_id,
                     status=status,
-                    tables=self._table,
+                    configuration=settings,
                 )
             )
             for spec in specs
@@ -125,10 +124,6 @@ class Assembly:
             found |= component.collectors
         return found
 
-    def readers(self, tables: frozenset[str]) -> tuple[str, ...]:
-        """Return the components whose tasks read one of ``tables``, their own or one that they follow."""
-        return tuple(spec.name for spec in self._specs if tables & {*spec.tables, *spec.follows})
-
     def close(self) -> None:
         """Close every component, and write the alerts."""
         for component in self.components.values():
@@ -136,9 +131,5 @@ class Assembly:
         self._alerts.close()
 
     def _incident_bounds(self) -> Bounds:
-        incidents = self._settings().incidents
+        incidents = self._settings().table("incidents", IncidentSettings)
         return Bounds(incidents.keep, incidents.max_size)
-
-    def _table(self, name: str) -> Table:
-        table: Table = getattr(self._settings(), name)
-        return table

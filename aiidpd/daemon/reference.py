@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiidpd.api.route import Route
-from aiidpd.config.model import Settings
+from aiidpd.config.document import example_file, page
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
+from aiidpd.daemon.schema import SCHEMA
+from aiidpd.history.settings import HistorySettings
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -21,12 +23,12 @@ from aiidpd.kernel.task import WorkerStatus
 @contextmanager
 def assembled() -> Iterator[Assembly]:
     """Yield every component, built on the default configuration in a folder of its own."""
-    settings, clock = Settings(), SystemClock()
+    settings, clock = SCHEMA.settings(), SystemClock()
     bus = EventBus()
     with TemporaryDirectory() as folder:
         state = Path(folder)
         history = History.open(
-            state / "history.sqlite3", keep=settings.history.keep, max_bytes=2**24, clock=clock
+            state / "history.sqlite3", keep=HistorySettings().keep, max_bytes=2**24, clock=clock
         )
         with closing(history):
             yield Assembly(
@@ -52,3 +54,13 @@ def every_route() -> tuple[Route, ...]:
     with assembled() as assembly:
         own = daemon_api.routes(status=status, config_entries=tuple, reload=reload)
         return own + assembly.routes
+
+
+def main(root: Path) -> None:
+    """Write the documents that are derived from the code, below ``root``."""
+    (root / "etc" / "aiidpd.toml").write_text(example_file(SCHEMA))
+    (root / "docs" / "configuration.md").write_text(page(SCHEMA))
+
+
+if __name__ == "__main__":
+    main(Path.cwd())

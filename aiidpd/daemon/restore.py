@@ -19,14 +19,17 @@ import anyio
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
 from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.restore import unpause_all
+from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.governor.journal import NAME, JournalEntry, RestoreJournal
 from aiidpd.components.thermal.governor.restore import default_outcome, restore
 from aiidpd.components.thermal.gpu import GpuLibrary
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.config.load import load
-from aiidpd.config.model import Settings
 from aiidpd.config.salvage import salvage
+from aiidpd.daemon.schema import SCHEMA
+from aiidpd.daemon.settings import DaemonSettings
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.platform.lock import StateLock
 from aiidpd.platform.statefile import StateUnreadable
@@ -99,22 +102,25 @@ def restore_gpus(
 def find_means(config: Path | None, environ: Mapping[str, str], state_directory: Path | None) -> Means:
     """Return the means that the configuration gives, as far as it can be read."""
     try:
-        settings = load(config, environ).settings
+        settings = load(SCHEMA, config, environ).settings
     except Misconfigured as error:
         broken = str(error)
     else:
-        containers = settings.containers
-        engine = EngineAddress(containers.socket, containers.call_timeout)
-        return Means(state_directory or settings.daemon.state_directory, settings.gpu.call_timeout, engine)
-    left, default = salvage(config, environ), Settings.model_construct()
+        containers = settings.table("containers", ContainersSettings)
+        return Means(
+            state_directory or settings.table("daemon", DaemonSettings).state_directory,
+            settings.table("gpu", GpuSettings).call_timeout,
+            EngineAddress(containers.socket, containers.call_timeout),
+        )
+    left = salvage(SCHEMA, config, environ)
     folders = [state_directory] if state_directory else left.values("daemon", "state_directory")
     # Where several say so, by a mistake or one over the other, it is where something was left.
     holding = [folder for folder in folders if any((folder / name).exists() for name in (NAME, PAUSES))]
-    sockets = left.values("containers", "socket") or [default.containers.socket]
-    timeouts = left.values("containers", "call_timeout") or [default.containers.call_timeout]
-    gpu_timeouts = left.values("gpu", "call_timeout") or [default.gpu.call_timeout]
+    sockets = left.values("containers", "socket") or [ContainersSettings().socket]
+    timeouts = left.values("containers", "call_timeout") or [ContainersSettings().call_timeout]
+    gpu_timeouts = left.values("gpu", "call_timeout") or [GpuSettings().call_timeout]
     return Means(
-        state=[*holding, *folders, default.daemon.state_directory][0],
+        state=[*holding, *folders, DaemonSettings().state_directory][0],
         gpu_call_timeout=gpu_timeouts[0],
         engine=EngineAddress(sockets[0], timeouts[0]),
         broken=broken,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,17 +12,25 @@ import anyio
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from pydantic import Field
 
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.api.access import Access
+from aiidpd.api.client import ControlClient
 from aiidpd.api.document import Document
 from aiidpd.api.route import Answer, Call, Route
+from aiidpd.cli.main import COMMANDS, main
+from aiidpd.cli.session import Session
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.all import COMPONENTS
-from aiidpd.config.model import Settings
+from aiidpd.config.document import example_file
+from aiidpd.config.document import page as configuration_page
+from aiidpd.config.fields import Table, Whole
+from aiidpd.config.load import load
 from aiidpd.daemon.assembly import Assembly
 from aiidpd.daemon.reference import assembled
+from aiidpd.daemon.schema import SCHEMA, schema_of
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -46,7 +55,7 @@ def test_every_component_builds_on_the_defaults_and_names_its_tasks_like_itself(
 
 
 def test_every_table_that_a_component_names_is_one_of_the_configuration() -> None:
-    settings = Settings()
+    settings = SCHEMA.settings()
     for spec in COMPONENTS:
         for table, kind in spec.tables.items():
             assert type(getattr(settings, table)) is kind
@@ -68,6 +77,18 @@ def test_every_route_has_a_sentence_and_a_path_of_its_own() -> None:
         for route in assembly.routes:
             assert re.fullmatch(r"/v1/[a-z/]+(\{id\})?", route.path)
             assert route.summary.endswith(".")
+
+
+class TankAlertSettings(Table):
+    """When the alert on a tank fires."""
+
+    full_percent: Whole = Field(default=90, ge=1, le=100, description="From how full on.")
+
+
+class TankSettings(Table):
+    """The component tank: a tank of water."""
+
+    alerts: TankAlertSettings = TankAlertSettings()
 
 
 class Level:
@@ -107,8 +128,8 @@ TANK_FULL = AlertRule(
 class TankWorker:
     simulated = False
 
-    def __init__(self, context: Context, level: Level) -> None:
-        self._context = context
+    def __init__(self, context: Context, level: Level, settings: TankAlertSettings) -> None:
+        self._settings = settings
         self._level = level
         self._alerts = context.alerts.feed("tank", [TANK_FULL])
 
@@ -116,7 +137,8 @@ class TankWorker:
         while True:
             with heartbeat.working():
                 level = self._level.value or 0.0
-                status = Status.TRUE if level > 0.9 else Status.FALSE
+                full = 100 * level >= self._settings.full_percent
+                status = Status.TRUE if full else Status.FALSE
                 self._alerts.observe(
                     [Observation("TankFull", "tank-1", status, {"level": level})], simulated=False
                 )
@@ -124,19 +146,32 @@ class TankWorker:
 
 
 def tank(level: Level) -> Spec:
-    """Return a component as a stranger would write one: a figure, an alert, a route, a task."""
+    """Return a component as a stranger would write one: a figure, an alert with a key, a route, a task."""
 
     def build(context: Context) -> Component:
+        settings = context.settings("tank", TankSettings)
+
         async def get(_call: Call) -> Answer:
             return TankDocument(level_ratio=level.value)
 
         return Component(
-            tasks=(Task("tank", lambda: TankWorker(context, level), lambda: 30.0),),
+            tasks=(Task("tank", lambda: TankWorker(context, level, settings().alerts), lambda: 30.0),),
             collectors={"tank": TankCollector(level)},
             routes=(Route("GET", "/v1/tank", Access.READ, get, "How full the tank is.", TankDocument),),
         )
 
-    return Spec("tank", {}, build)
+    return Spec("tank", {"tank": TankSettings}, build)
+
+
+def add_tank(command: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    """Give the command ``tank`` its options."""
+    del common
+    command.set_defaults(run=_show_tank)
+
+
+def _show_tank(_options: argparse.Namespace, session: Session) -> int:
+    session.data([f"{session.client.get('/v1/tank')['level_ratio']:.0%} full"])
+    return 0
 
 
 @pytest.fixture
@@ -147,7 +182,10 @@ def level() -> Level:
 async def test_a_component_from_outside_needs_nothing_but_its_spec(
     tmp_path: Path, clock: FakeClock, level: Level
 ) -> None:
-    settings, bus = Settings(), EventBus()
+    spec, bus = tank(level), EventBus()
+    schema = schema_of((spec,))
+    (tmp_path / "aiidpd.toml").write_text("[tank.alerts]\nfull_percent = 80\n")
+    settings = load(schema, tmp_path / "aiidpd.toml", {}).settings
     conditions = Conditions(clock, bus)
     history = History.open(tmp_path / "h.sqlite3", keep=3600, max_bytes=2**24, clock=clock)
     statuses: dict[str, WorkerStatus] = {}
@@ -159,7 +197,7 @@ async def test_a_component_from_outside_needs_nothing_but_its_spec(
         history=history,
         state_directory=tmp_path,
         status=statuses.__getitem__,
-        specs=(tank(level),),
+        specs=(spec,),
     )
     supervisor = Supervisor(assembly.tasks, clock=clock, bus=bus, health=conditions, uniform=lambda: 0.5)
     statuses |= {status.name: status for status in supervisor.statuses}
@@ -167,16 +205,32 @@ async def test_a_component_from_outside_needs_nothing_but_its_spec(
     async with anyio.create_task_group() as group:
         group.start_soon(supervisor.run)
         await settle()
-        level.value = 0.95
+        level.value = 0.85
         await clock.advance(10.0)
         (found,) = [each for each in conditions.findings() if each.code == "TankFull"]
         assert found.subject == "tank-1"
         answer: Any = await routes["GET /v1/tank"].handler(Call({}, None, None))
-        assert answer.level_ratio == 0.95
-        assert "aiidpd_tank_level_ratio 0.95" in page(assembly)
+        assert answer.level_ratio == 0.85
+        assert "aiidpd_tank_level_ratio 0.85" in page(assembly)
         group.cancel_scope.cancel()
     assembly.close()
     history.close()
+
+
+def test_the_keys_of_a_component_from_outside_are_in_the_documents(level: Level) -> None:
+    schema = schema_of((tank(level),))
+    assert "[tank.alerts]" in example_file(schema)
+    assert "AIIDPD_TANK__ALERTS__FULL_PERCENT" in configuration_page(schema)
+    assert schema.readers == {"tank": ("tank",)}
+
+
+def test_a_command_from_outside_is_one_line_of_the_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "tank", (f"{__name__}:add_tank", "how full the tank is"))
+    monkeypatch.setattr(ControlClient, "get", lambda _client, path: {"/v1/tank": {"level_ratio": 0.85}}[path])
+    assert main(["tank"]) == 0
+    assert capsys.readouterr().out == "85% full\n"
 
 
 def page(assembly: Assembly) -> str:

@@ -110,7 +110,7 @@ async def observe(folder: Path, kept: Path) -> Observed:
         documents["gpus_release"] = await daemon.post("/v1/gpus/release", seconds=60)
         documents["gpus_resume"] = await daemon.post("/v1/gpus/resume")
         config = folder / "aiidpd.toml"
-        config.write_text(config.read_text() + "\n[energy]\nprice_per_kwh = 0.4\n")
+        config.write_text(config.read_text() + "\n[gpu.energy]\nprice_per_kwh = 0.4\n")
         documents["config_reload"] = await daemon.post("/v1/config/reload")
     _take_history(folder / "state" / HISTORY, kept, last=documents["events"]["events"][-1]["id"])
     _clean_files(kept, clean)

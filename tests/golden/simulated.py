@@ -19,6 +19,7 @@ import structlog
 from aiidpd.api.client import ControlClient
 from aiidpd.config.load import Loaded, load
 from aiidpd.daemon.app import Daemon
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.platform.notify import Notifier
 from tests.daemon import Daemon as Scraped
@@ -41,13 +42,17 @@ interval = "1300ms"
 fast_interval = "1300ms"
 warning_celsius = 55
 critical_celsius = 62
-warning_dwell = "5s"
 emergency_stop = ["SIMULATED-llama.cpp-server-1"]
-governor = "on"
-governor_target_celsius = 52
-governor_power_floor_percent = 98
-governor_lock_clocks = false
-governor_back_off_containers = ["SIMULATED-vllm-openai-0"]
+
+[gpu.alerts]
+warning_dwell = "5s"
+
+[gpu.governor]
+mode = "on"
+target_celsius = 52
+power_floor_percent = 98
+lock_clocks = false
+back_off_containers = ["SIMULATED-vllm-openai-0"]
 
 [containers]
 engine = "simulated"
@@ -180,7 +185,7 @@ async def simulated(folder: Path, began: float = BEGAN, config: str = CONFIG) ->
     file = _prepare(folder, config)
 
     def read() -> Loaded:
-        return load(file, {})
+        return load(SCHEMA, file, {})
 
     clock = SteppedClock(began)
     with utc(), _silent():

@@ -17,12 +17,14 @@ from aiidpd.cli.main import main
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.config.load import describe, load
+from aiidpd.config.schema import dotted
 from aiidpd.daemon.reference import every_route
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.supervisor import Ending
 from tests.golden.golden import as_text, equals_golden, rows
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
-LOADED = load(None, {}, default_path=Path("/nonexistent"))
+LOADED = load(SCHEMA, None, {}, default_path=Path("/nonexistent"))
 KIND = re.compile(
     r"(alert|backup|bench|config|container|control|daemon|engine|finding|gpu|history|incident|metrics|worker)"
     r"\.([a-z_]+|\{\})"
@@ -79,7 +81,7 @@ def _words(tree: ast.AST) -> Iterator[str]:
 
 
 def test_every_kind_of_event_that_the_source_names() -> None:
-    settings = {key for key, _, _ in describe(LOADED)}
+    settings = {key for key, _, _ in describe(LOADED)} | {dotted(key) for key in SCHEMA.moved}
     kinds = {f"alert.{change}" for change in Change} | {f"worker.{ending}" for ending in Ending}
     for file in PACKAGE.rglob("*.py"):
         tree = ast.parse(file.read_text())

@@ -42,12 +42,12 @@ CONFIG = """\
 state_directory = "{folder}/state"
 runtime_directory = "{folder}/run"
 
-[gpu]
-governor = "{governor}"
-governor_power_floor_percent = 100
-governor_lock_clocks = false
-governor_recovery = "1s"
-governor_back_off_containers = [{names}]
+[gpu.governor]
+mode = "{governor}"
+power_floor_percent = 100
+lock_clocks = false
+recovery = "1s"
+back_off_containers = [{names}]
 
 [containers]
 socket = "{socket}"

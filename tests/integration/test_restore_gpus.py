@@ -25,8 +25,10 @@ runtime_directory = "{folder}/run"
 
 [gpu]
 library = "nvml"
-governor = "{governor}"
-governor_recovery = "1s"
+
+[gpu.governor]
+mode = "{governor}"
+recovery = "1s"
 
 [containers]
 engine = "simulated"

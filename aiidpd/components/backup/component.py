@@ -9,9 +9,9 @@ from aiidpd.component import Component, Context, Spec
 from aiidpd.components.backup.api import routes
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
-from aiidpd.config.tables.workers import Backup
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Task
@@ -22,7 +22,7 @@ _DEADLINE: Final = 120.0
 
 def build(context: Context) -> Component:
     """Return the component."""
-    settings = context.settings("backup", Backup)
+    settings = context.settings("backup", BackupSettings)
     latest: Latest[BackupView] = Latest(context.clock, max_age=math.inf)
     queue = JobQueue(context.jobs, NAME)
 
@@ -44,4 +44,4 @@ def build(context: Context) -> Component:
     )
 
 
-SPEC: Final = Spec(NAME, {"backup": Backup}, build)
+SPEC: Final = Spec(NAME, {"backup": BackupSettings}, build)

@@ -8,10 +8,9 @@ from aiidpd.component import Component, Context, Spec
 from aiidpd.components.bench.api import routes
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.config.tables.workers import Bench
-from aiidpd.config.tables.workers import Endpoint as EndpointSettings
 from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbedEndpoint, ProbesView
@@ -27,7 +26,7 @@ NAME: Final = "bench"
 
 def build(context: Context) -> Component:
     """Return the component; it offers the views of the endpoints and of the probes."""
-    settings = context.settings("bench", Bench)
+    settings = context.settings("bench", BenchSettings)
     latest: Latest[BenchView] = Latest(context.clock, max_age=0)
     queue = JobQueue(context.jobs, NAME)
     back_offs = context.messages.inbox(BackOffMessage)
@@ -106,4 +105,4 @@ def _probed(view: EndpointView) -> ProbedEndpoint:
     )
 
 
-SPEC: Final = Spec(NAME, {"bench": Bench}, build)
+SPEC: Final = Spec(NAME, {"bench": BenchSettings}, build)

@@ -17,10 +17,10 @@ from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
+from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.stop import EmergencyStopper
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.config.tables.workers import Containers
 from aiidpd.contracts.containers import CONTAINERS, ContainerSummary, ContainersView
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
@@ -36,7 +36,7 @@ class ContainersComponent:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._settings = context.settings("containers", Containers)
+        self._settings = context.settings("containers", ContainersSettings)
         self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0)
         self._memory = ContainersMemory()
         self._stops = context.messages.inbox(EmergencyStop)
@@ -91,7 +91,7 @@ class ContainersComponent:
             memory=self._pauses,
             teller=publisher,
             clock=context.clock,
-            policy=PausePolicy(longest=settings.longest_pause, rest=settings.rest_between_pauses),
+            policy=PausePolicy(longest=settings.pause.longest, rest=settings.pause.rest),
         )
 
     def _runtime(self) -> ContainerRuntime:
@@ -138,4 +138,4 @@ def build(context: Context) -> Component:
     return ContainersComponent(context).component()
 
 
-SPEC: Final = Spec(NAME, {"containers": Containers}, build)
+SPEC: Final = Spec(NAME, {"containers": ContainersSettings}, build)

@@ -9,9 +9,9 @@ from aiidpd.component import Component, Context, Spec
 from aiidpd.components.engines.evidence import NAME as REQUESTS
 from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.engines.metrics import EnginesCollector
+from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.state import EnginePolicy
 from aiidpd.components.engines.worker import EnginePoller, PolledEngine
-from aiidpd.config.tables.workers import Bench
 from aiidpd.contracts.engines import ENGINES, EnginesView
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
 from aiidpd.engines.figures import EngineSource
@@ -26,7 +26,7 @@ _SHORTEST: Final = 1.0
 
 def build(context: Context) -> Component:
     """Return the component; it offers the view of the engines behind the configured endpoints."""
-    settings = context.settings("bench", Bench)
+    settings = context.settings("engines", EnginesSettings)
     # Each engine's state says itself when it was read, and the poller takes all away when it ends.
     latest: Latest[EnginesView] = Latest(context.clock, max_age=math.inf)
 
@@ -46,7 +46,7 @@ def build(context: Context) -> Component:
         return EnginePage(endpoint.name, endpoint.url, api_key=endpoint.api_key, timeout=_PAGE_TIMEOUT)
 
     def worker() -> EnginePoller:
-        interval = settings().engine_metrics_interval
+        interval = settings().interval
         endpoints = context.views.get(ENDPOINTS)
         polled = endpoints.value if endpoints and interval else ()
         return EnginePoller(
@@ -74,4 +74,4 @@ def _model(endpoint: Endpoint) -> str:
     return endpoint.model
 
 
-SPEC: Final = Spec(NAME, {}, build, follows=("bench",))
+SPEC: Final = Spec(NAME, {"engines": EnginesSettings}, build, follows=("bench",))

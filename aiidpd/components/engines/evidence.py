@@ -15,7 +15,7 @@ from aiidpd.kernel.latest import Latest
 
 NAME: Final = "requests"
 NO_ENDPOINTS: Final = "no endpoint is configured: add bench.endpoints to know of requests"
-NOT_ASKED: Final = "the engine was not asked yet, or bench.engine_metrics_interval is 0"
+NOT_ASKED: Final = "the engine was not asked yet, or engines.interval is 0"
 _FASTEST: Final = 1.0  # seconds between two answers of an engine
 _MOST_ROWS: Final = 4096  # of all endpoints together
 

@@ -32,11 +32,10 @@ from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.rollup import MinuteLog
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import SnapshotListener, ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
-from aiidpd.config.tables.daemon import Energy
-from aiidpd.config.tables.gpu import Gpu
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Task
 from aiidpd.platform.statefile import StateFile
@@ -54,8 +53,7 @@ class ThermalComponent:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._settings = context.settings("gpu", Gpu)
-        self._energy_settings = context.settings("energy", Energy)
+        self._settings = context.settings("gpu", GpuSettings)
         clock, bus, state = context.clock, context.bus, context.state_directory
         # How long a reading is true follows the settings: each worker sets it anew.
         self._latest: Latest[GpuSnapshot] = Latest(clock, max_age=0)
@@ -138,14 +136,14 @@ class ThermalComponent:
     def _governor(self, library: GpuLibrary) -> GovernorController:
         gpu, context = self._settings(), self._context
         policy = GovernorPolicy(
-            mode=Mode(gpu.governor),
-            target_celsius=gpu.governor_target_celsius,
-            margin=gpu.governor_margin_celsius,
-            recovery_dwell=gpu.governor_recovery,
+            mode=Mode(gpu.governor.mode),
+            target_celsius=gpu.governor.target_celsius,
+            margin=gpu.governor.margin_celsius,
+            recovery_dwell=gpu.governor.recovery,
             ladder=LadderPolicy(
-                power_floor_ratio=gpu.governor_power_floor_percent / 100,
-                lock_clocks=gpu.governor_lock_clocks,
-                clock_floor_ratio=gpu.governor_clock_floor_percent / 100,
+                power_floor_ratio=gpu.governor.power_floor_percent / 100,
+                lock_clocks=gpu.governor.lock_clocks,
+                clock_floor_ratio=gpu.governor.clock_floor_percent / 100,
             ),
         )
         return GovernorController(
@@ -158,7 +156,7 @@ class ThermalComponent:
             messages=context.messages,
             health=context.conditions,
             clock=context.clock,
-            containers=gpu.governor_back_off_containers,
+            containers=gpu.governor.back_off_containers,
         )
 
     def _library(self) -> GpuLibrary:
@@ -179,7 +177,7 @@ class ThermalComponent:
         self._emergency = EmergencyPolicy(gpu.emergency_stop)
 
     def _price(self) -> tuple[float, str]:
-        energy = self._energy_settings()
+        energy = self._settings().energy
         return energy.price_per_kwh, energy.currency
 
 
@@ -188,4 +186,4 @@ def build(context: Context) -> Component:
     return ThermalComponent(context).component()
 
 
-SPEC: Final = Spec(NAME, {"gpu": Gpu, "energy": Energy}, build)
+SPEC: Final = Spec(NAME, {"gpu": GpuSettings}, build)

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiidpd.config.keys import keys, tables, variables
 from aiidpd.config.load import Loaded, describe, load
 from aiidpd.config.problems import InvalidConfiguration
 from aiidpd.config.toml import render, render_key
+from aiidpd.daemon.schema import SCHEMA
 
 SCALAR = st.one_of(
     st.text(max_size=12),
@@ -28,18 +28,18 @@ VALUE = st.recursive(
     ),
     max_leaves=6,
 )
-KEY = st.one_of(st.sampled_from([str(key) for _, key in keys()]), st.text(max_size=4))
+KEY = st.one_of(st.sampled_from([str(key[-1]) for key in SCHEMA.keys]), st.text(max_size=4))
 CONTENT = st.dictionaries(
-    st.one_of(st.sampled_from(sorted(tables())), st.text(max_size=4)),
+    st.one_of(st.sampled_from(sorted(SCHEMA.tables)), st.text(max_size=4)),
     st.one_of(st.dictionaries(KEY, VALUE, max_size=4), VALUE),
     max_size=4,
 )
-ENVIRON = st.dictionaries(st.sampled_from(sorted(variables())), st.text(max_size=12), max_size=3)
+ENVIRON = st.dictionaries(st.sampled_from(sorted(SCHEMA.variables)), st.text(max_size=12), max_size=3)
 
 
 def attempt(path: Path, environ: dict[str, str]) -> Loaded | InvalidConfiguration:
     try:
-        return load(path, environ)
+        return load(SCHEMA, path, environ)
     except InvalidConfiguration as error:
         return error
 
@@ -58,7 +58,7 @@ def test_any_content_is_used_or_refused_with_its_places(
             place.write_bytes(text.encode())
         outcome = attempt(path, environ)
         if isinstance(outcome, Loaded):
-            assert len(describe(outcome)) >= len(keys()) - 1
+            assert len(describe(outcome)) >= len(SCHEMA.keys) - 1
             return
         assert outcome.problems
         for problem in outcome.problems:

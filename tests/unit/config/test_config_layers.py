@@ -12,22 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from aiidpd.components.bench.settings import EndpointSettings
 from aiidpd.config.fields import Unit
-from aiidpd.config.keys import dotted, flatten, keys, unit, variable
 from aiidpd.config.load import Loaded, describe, load
-from aiidpd.config.model import Settings
 from aiidpd.config.problems import InvalidConfiguration
-from aiidpd.config.tables.workers import Endpoint
+from aiidpd.config.schema import Key, dotted, flatten, unit, value_at, variable
 from aiidpd.config.toml import render
 from aiidpd.config.units import parse_duration, parse_size
+from aiidpd.daemon.schema import SCHEMA
 
 # Keys of several tables and every kind of value; what each may hold fits to what the others may.
 DURATIONS = st.integers(60, 600).map(lambda seconds: f"{seconds}s")
-CHOICES: dict[tuple[str, str], st.SearchStrategy[Any]] = {
+CHOICES: dict[Key, st.SearchStrategy[Any]] = {
     ("daemon", "log_level"): st.sampled_from(["debug", "info", "warning"]),
     ("gpu", "interval"): DURATIONS,
     ("gpu", "call_timeout"): DURATIONS,
     ("gpu", "simulated_gpus"): st.integers(0, 64),
+    ("gpu", "alerts", "warning_dwell"): DURATIONS,
+    ("gpu", "governor", "mode"): st.sampled_from(["off", "dry-run", "on"]),
+    ("gpu", "governor", "back_off_containers"): st.lists(st.sampled_from(["aa", "bb"]), unique=True),
     ("backup", "exclude"): st.lists(st.sampled_from(["*.a", "*.b", "[x]"]), max_size=2),
     ("bench", "max_tokens"): st.integers(2, 100),
     ("bench", "endpoints"): st.lists(
@@ -47,18 +50,19 @@ LAYER = st.lists(st.sampled_from(sorted(CHOICES)), unique=True).flatmap(
 FILES = ("aiidpd.toml", "conf.d/10-first.toml", "conf.d/20-second.toml")
 
 
-def write(path: Path, values: dict[tuple[str, str], Any]) -> None:
+def write(path: Path, values: dict[Key, Any]) -> None:
     path.parent.mkdir(exist_ok=True)
     lines: list[str] = []
-    for table in sorted({table for table, _ in values}):
-        lines += [f"[{table}]", *(f"{key} = {render(v)}" for (of, key), v in values.items() if of == table)]
+    for table in sorted({key[:-1] for key in values}):
+        own = (f"{key[-1]} = {render(value)}" for key, value in values.items() if key[:-1] == table)
+        lines += [f"[{dotted(table)}]", *own]
     path.write_text("\n".join(lines))
 
 
 def read(value: Any) -> Any:
     """What the settings hold where a file says ``value``."""
     if isinstance(value, list):
-        return tuple(Endpoint(**item) if isinstance(item, dict) else item for item in value)
+        return tuple(EndpointSettings(**item) if isinstance(item, dict) else item for item in value)
     return value
 
 
@@ -67,7 +71,7 @@ PARSED: dict[Unit | None, Callable[[Any], Any]] = {Unit.DURATION: parse_duration
 
 @settings(deadline=None)
 @given(st.lists(LAYER, min_size=4, max_size=4))
-def test_the_last_layer_that_sets_a_key_wins_and_its_origin_says_so(layers: list[dict[tuple[str, str], Any]]):
+def test_the_last_layer_that_sets_a_key_wins_and_its_origin_says_so(layers: list[dict[Key, Any]]):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, values in zip(FILES, layers[:3], strict=True):
@@ -76,17 +80,16 @@ def test_the_last_layer_that_sets_a_key_wins_and_its_origin_says_so(layers: list
             variable(key): str(value) if isinstance(value, str) else render(value)
             for key, value in layers[3].items()
         }
-        loaded = load(root / FILES[0], environ)
+        loaded = load(SCHEMA, root / FILES[0], environ)
         lines = [(root / name).read_text().split("\n") for name in FILES]
 
-    for key, field in keys().items():
-        table, name = str(key[0]), str(key[1])
-        value = getattr(getattr(loaded.settings, table), name)
+    for key, field in SCHEMA.keys.items():
+        value = value_at(loaded.settings, key)
         here = (dotted(key), f"{dotted(key)}[")  # a list of tables has an origin for each key in it
         origins = {
             str(origin) for at, origin in loaded.origins.items() if at == here[0] or at.startswith(here[1])
         }
-        setters = [index for index, layer in enumerate(layers) if (table, name) in layer]
+        setters = [index for index, layer in enumerate(layers) if key in layer]
         if not setters:
             assert value == field.default
             assert origins <= {"default"}
@@ -95,7 +98,7 @@ def test_the_last_layer_that_sets_a_key_wins_and_its_origin_says_so(layers: list
         if key == ("bench", "endpoints") and value:
             origins.discard("default")  # what an entry does not set
             assert origins
-        wanted = layers[last][table, name]
+        wanted = layers[last][key]
         assert value == PARSED.get(unit(field), read)(wanted)
         if last == len(FILES):
             assert origins <= {f"environment {variable(key)}"}
@@ -103,7 +106,7 @@ def test_the_last_layer_that_sets_a_key_wins_and_its_origin_says_so(layers: list
             for origin in origins:
                 path, _, line = origin.rpartition(":")
                 assert path.endswith(FILES[last])
-                assert lines[last][int(line) - 1] == f"{name} = {render(wanted)}"
+                assert lines[last][int(line) - 1] == f"{key[-1]} = {render(wanted)}"
 
 
 @pytest.fixture
@@ -113,7 +116,7 @@ def configuration(tmp_path: Path) -> Callable[..., Loaded]:
         (tmp_path / "conf.d").mkdir(exist_ok=True)
         for name, content in drop_ins.items():
             (tmp_path / "conf.d" / f"{name}.toml").write_text(content)
-        return load(tmp_path / "aiidpd.toml", environ or {}, tmp_path / "credentials")
+        return load(SCHEMA, tmp_path / "aiidpd.toml", environ or {}, tmp_path / "credentials")
 
     (tmp_path / "credentials").mkdir()
     return make
@@ -133,20 +136,20 @@ kind = "simulated"
 
 
 def test_without_any_file_the_defaults_hold(tmp_path: Path):
-    loaded = load(None, {"PATH": "/bin"}, default_path=tmp_path / "aiidpd.toml")
-    assert loaded.settings == Settings()
+    loaded = load(SCHEMA, None, {"PATH": "/bin"}, default_path=tmp_path / "aiidpd.toml")
+    assert loaded.settings == SCHEMA.settings()
     assert {str(origin) for origin in loaded.origins.values()} == {"default"}
 
 
 def test_the_default_file_is_read_where_it_exists(tmp_path: Path):
     (tmp_path / "aiidpd.toml").write_text("[gpu]\nsimulated_gpus = 7\n")
-    assert load(None, {}, default_path=tmp_path / "aiidpd.toml").settings.gpu.simulated_gpus == 7
+    assert load(SCHEMA, None, {}, default_path=tmp_path / "aiidpd.toml").settings.gpu.simulated_gpus == 7
 
 
 def test_drop_ins_of_a_missing_default_file_are_read(tmp_path: Path):
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "x.toml").write_text("[gpu]\nsimulated_gpus = 7\n")
-    assert load(None, {}, default_path=tmp_path / "aiidpd.toml").settings.gpu.simulated_gpus == 7
+    assert load(SCHEMA, None, {}, default_path=tmp_path / "aiidpd.toml").settings.gpu.simulated_gpus == 7
 
 
 def test_a_drop_in_leaves_the_rest_of_its_table(configuration: Callable[..., Loaded]):
@@ -166,7 +169,7 @@ def test_drop_ins_are_read_by_name_and_hidden_or_other_files_are_not(
 
 def test_the_environment_of_other_programs_is_no_concern(configuration: Callable[..., Loaded]):
     environ = {"GPU__INTERVAL": "1", "aiidpd_gpu__interval": "x", "AIIDPD_REQUIRE_REAL": "1", "AIIDPD": "x"}
-    assert configuration("", environ).settings == Settings()
+    assert configuration("", environ).settings == SCHEMA.settings()
 
 
 def test_a_variable_holds_the_bare_value_and_lists_as_in_the_file(configuration: Callable[..., Loaded]):
@@ -213,7 +216,7 @@ def test_the_credentials_directory_comes_from_the_environment(tmp_path: Path):
     (tmp_path / "handed").mkdir()
     (tmp_path / "handed" / "aiidpd.bench.endpoints.one.api_key").write_text("sk-handed")
     (tmp_path / "aiidpd.toml").write_text(ENDPOINTS)
-    loaded = load(tmp_path / "aiidpd.toml", {"CREDENTIALS_DIRECTORY": str(tmp_path / "handed")})
+    loaded = load(SCHEMA, tmp_path / "aiidpd.toml", {"CREDENTIALS_DIRECTORY": str(tmp_path / "handed")})
     assert loaded.origins["bench.endpoints[0].api_key"].layer == "credential"
 
 
@@ -237,14 +240,14 @@ def test_every_value_is_described_in_toml_with_its_origin_and_secrets_are_masked
 def test_settings_are_frozen_and_arguments_alone_make_them(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("gpu", '{"simulated_gpus": 9}')
     monkeypatch.setenv("AIIDPD_GPU__SIMULATED_GPUS", "9")
-    made = Settings(gpu={"interval": "3s"})  # type: ignore[arg-type]
+    made = SCHEMA.settings(gpu={"interval": "3s"})  # type: ignore[arg-type]
     assert (made.gpu.interval, made.gpu.simulated_gpus) == (3.0, 1)
     with pytest.raises(ValidationError):
         made.gpu.interval = 4.0  # type: ignore[misc]
 
 
 def test_dev_null_is_an_empty_file():
-    assert load(Path("/dev/null"), {}).settings == Settings()
+    assert load(SCHEMA, Path("/dev/null"), {}).settings == SCHEMA.settings()
 
 
 def test_a_file_that_only_others_may_read_is_named_with_the_user(tmp_path: Path):
@@ -257,7 +260,7 @@ def test_a_file_that_only_others_may_read_is_named_with_the_user(tmp_path: Path)
         os.seteuid(65534)
     try:
         with pytest.raises(InvalidConfiguration) as refused:
-            load(path, {})
+            load(SCHEMA, path, {})
     finally:
         if user == 0:
             os.seteuid(0)

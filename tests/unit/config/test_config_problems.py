@@ -8,6 +8,9 @@ import pytest
 
 from aiidpd.config.load import load
 from aiidpd.config.problems import InvalidConfiguration
+from aiidpd.config.schema import Key, dotted, value_at, variable
+from aiidpd.config.toml import render
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.errors import Misconfigured
 
 NOTHING = Path("/dev/null")
@@ -35,7 +38,7 @@ ENVIRONMENT_CASES = cases("environment.txt")
 
 def refuse(path: Path, environ: dict[str, str] | None = None, credentials: Path | None = None) -> list[str]:
     with pytest.raises(InvalidConfiguration) as refused:
-        load(path, environ or {}, credentials)
+        load(SCHEMA, path, environ or {}, credentials)
     assert "sk-secret" not in f"{refused.value}{refused.value.__context__!r}{refused.value.__cause__!r}"
     return [str(problem).replace(str(path), "FILE") for problem in refused.value.problems]
 
@@ -122,7 +125,7 @@ def test_an_odd_variable_is_told_as_well(name: str, value: str, said: str):
     ],
 )
 def test_what_is_just_inside_the_bounds_is_taken(name: str, value: str):
-    load(NOTHING, {name: value})
+    load(SCHEMA, NOTHING, {name: value})
 
 
 def test_all_mistakes_of_all_layers_come_in_one_error_a_line_each(tmp_path: Path):
@@ -131,7 +134,7 @@ def test_all_mistakes_of_all_layers_come_in_one_error_a_line_each(tmp_path: Path
     (tmp_path / "conf.d").mkdir()
     (tmp_path / "conf.d" / "a.toml").write_text("[gpus]\n")
     with pytest.raises(Misconfigured) as refused:
-        load(path, {"AIIDPD_X": "", "AIIDPD_GPU__WARNING_CELSIUS": "1e9"})
+        load(SCHEMA, path, {"AIIDPD_X": "", "AIIDPD_GPU__WARNING_CELSIUS": "1e9"})
     head, *lines = str(refused.value).split("\n")
     assert head == "cannot use the configuration: 4 problems"
     assert [line.split(":")[0].removeprefix(f"{tmp_path}/") for line in lines] == [
@@ -220,8 +223,58 @@ def test_a_credential_that_fits_nothing_is_told_without_its_content(tmp_path: Pa
         ".endpoints.five.api_key: cannot be read: it is a directory, not a file; give the path of a file",
         ".endpoints.four.api_key: cannot be read: it is not UTF-8; write it as text",
         ".endpoints.three.api_key: cannot be read: it is empty; write the secret, or remove it",
-        ".endpoints.two.api_key: there is no endpoint named two (there is: one); correct the name",
+        ".endpoints.two.api_key: bench.endpoints has no entry two (there is: one); correct the name",
         f".endpoints.one.api_key: bench.endpoints[0].api_key: {BAD_SECRET}",
     ]
     [problem] = refuse(path, credentials=tmp_path / "nowhere")
     assert problem.startswith(f"{tmp_path}/nowhere: cannot be listed: no such file or directory")
+
+
+@pytest.mark.parametrize("old", SCHEMA.moved, ids=dotted)
+def test_a_key_that_moved_is_refused_with_its_new_name(old: Key, tmp_path: Path):
+    new = dotted(SCHEMA.moved[old])
+    path = tmp_path / "aiidpd.toml"
+    path.write_text(f"{dotted(old)} = 1\n")
+    [problem] = refuse(path)
+    assert problem.startswith("FILE:1: ")
+    assert new in problem or f"[{new.rpartition('.')[0]}]" in problem
+    [problem] = refuse(NOTHING, {variable(old): "1"})
+    assert problem == (
+        f"environment {variable(old)}: this setting has moved; set {variable(SCHEMA.moved[old])} instead"
+    )
+
+
+CONTRACT = {  # the keys that scripts rely on, by their literal names
+    "daemon.state_directory": "/srv/state",
+    "daemon.runtime_directory": "/srv/run",
+    "gpu.library": "simulated",
+    "gpu.warning_celsius": 80,
+    "gpu.governor.mode": "on",
+    "containers.engine": "simulated",
+    "containers.socket": "/srv/docker.sock",
+    "backup.source": "/srv/models",
+    "backup.target": "/srv/backup",
+    "backup.schedule": "daily",
+    "bench.endpoints": [{"name": "a", "url": "http://h", "model": "m"}],
+    "telemetry.listen": "127.0.0.1:9753",
+    "control.admins": ["alice"],
+}
+
+
+def test_each_key_that_scripts_rely_on_can_be_set_by_its_name(tmp_path: Path):
+    path = tmp_path / "aiidpd.toml"
+    path.write_text("".join(f"{key} = {render(value)}\n" for key, value in CONTRACT.items()))
+    origins = load(SCHEMA, path, {}).origins
+    for line, key in enumerate(CONTRACT, start=1):
+        assert str(origins.get(key) or origins[f"{key}[0].name"]) == f"{path}:{line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("AIIDPD_GPU__WARNING_CELSIUS", ("gpu", "warning_celsius"), 80),
+        ("AIIDPD_GPU__GOVERNOR__MODE", ("gpu", "governor", "mode"), "on"),
+    ],
+)
+def test_each_variable_that_scripts_rely_on_sets_its_key(name: str, key: Key, value: object):
+    assert value_at(load(SCHEMA, NOTHING, {name: str(value)}).settings, key) == value

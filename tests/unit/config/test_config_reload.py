@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiidpd.config.fields import Effect
-from aiidpd.config.keys import dotted, effect, keys, tables
-from aiidpd.config.model import Settings
 from aiidpd.config.reload import ReloadPlan, reload_plan
+from aiidpd.config.schema import Settings, dotted
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.errors import Misconfigured
 
 # A value for every key that is not its default and fits to the defaults of the others.
@@ -29,34 +29,34 @@ OTHER: dict[str, Any] = {
     "gpu.hysteresis_celsius": 2,
     "gpu.emergency_stop": ["vllm"],
     "gpu.simulated_gpus": 2,
-    "gpu.warning_dwell": "20s",
-    "gpu.critical_dwell": "1s",
+    "gpu.alerts.warning_dwell": "20s",
+    "gpu.alerts.critical_dwell": "1s",
     "gpu.memory_warning_celsius": 95,
     "gpu.slowdown_margin_celsius": 4,
-    "gpu.hot_limit": "5m",
-    "gpu.throttle_limit": "10s",
-    "gpu.resistance_drift_percent": 30,
+    "gpu.alerts.hot_limit": "5m",
+    "gpu.alerts.throttle_limit": "10s",
+    "gpu.alerts.resistance_drift_percent": 30,
     "gpu.ambient_celsius": 30,
-    "gpu.expected_gpus": 2,
+    "gpu.alerts.expected_gpus": 2,
     "gpu.overrides": [{"gpu": "1", "warning_celsius": 75}],
-    "gpu.governor": "on",
-    "gpu.governor_target_celsius": 80,
-    "gpu.governor_margin_celsius": 8,
-    "gpu.governor_power_floor_percent": 60,
-    "gpu.governor_lock_clocks": False,
-    "gpu.governor_clock_floor_percent": 40,
-    "gpu.governor_recovery": "1m",
-    "gpu.governor_back_off_containers": ["vllm"],
+    "gpu.governor.mode": "on",
+    "gpu.governor.target_celsius": 80,
+    "gpu.governor.margin_celsius": 8,
+    "gpu.governor.power_floor_percent": 60,
+    "gpu.governor.lock_clocks": False,
+    "gpu.governor.clock_floor_percent": 40,
+    "gpu.governor.recovery": "1m",
+    "gpu.governor.back_off_containers": ["vllm"],
     "incidents.keep": 10,
     "incidents.max_size": "1MiB",
-    "energy.price_per_kwh": 0.25,
-    "energy.currency": "CHF",
+    "gpu.energy.price_per_kwh": 0.25,
+    "gpu.energy.currency": "CHF",
     "containers.engine": "simulated",
     "containers.socket": "/srv/docker.sock",
     "containers.reconcile_interval": "1m",
     "containers.call_timeout": "1s",
-    "containers.longest_pause": "1m",
-    "containers.rest_between_pauses": "5m",
+    "containers.pause.longest": "1m",
+    "containers.pause.rest": "5m",
     "containers.simulated_containers": 1,
     "backup.source": "/srv/models",
     "backup.target": "/srv/backup",
@@ -67,7 +67,7 @@ OTHER: dict[str, Any] = {
     "bench.timeout": "1s",
     "bench.first_token_timeout": "1s",
     "bench.max_tokens": 8,
-    "bench.engine_metrics_interval": "1s",
+    "engines.interval": "1s",
     "bench.endpoints": [{"name": "a", "kind": "simulated"}],
     "telemetry.listen": "",
     "control.admins": ["alice"],
@@ -79,8 +79,8 @@ OTHER: dict[str, Any] = {
 LIVE = {
     "control.admins",
     "daemon.log_level",
-    "energy.price_per_kwh",
-    "energy.currency",
+    "gpu.energy.price_per_kwh",
+    "gpu.energy.currency",
     "incidents.keep",
     "incidents.max_size",
 }
@@ -90,7 +90,7 @@ RESTART = {
     "control.group",
     "control.max_connections",
 }
-TABLES = {"gpu", "containers", "backup", "bench"}  # whose readers are replaced
+TABLES = {"gpu", "containers", "engines", "backup", "bench"}  # whose readers are replaced
 
 
 # Source and target are set together or not at all.
@@ -103,41 +103,46 @@ BOTH = {"backup.source", "backup.target"}
 def changed(names: set[str]) -> Settings:
     values: dict[str, dict[str, Any]] = {}
     for name in names:
-        table, key = name.split(".")
-        values.setdefault(table, {})[key] = OTHER[name]
-    return Settings(**values)  # type: ignore[arg-type]
+        *tables, key = name.split(".")
+        within: dict[str, Any] = values
+        for table in tables:
+            within = within.setdefault(table, {})
+        within[key] = OTHER[name]
+    return SCHEMA.settings(**values)
 
 
 def test_every_key_has_a_case_here():
-    assert set(OTHER) == {dotted(key) for key in keys()}
+    assert set(OTHER) == {dotted(key) for key in SCHEMA.keys}
 
 
 @settings(deadline=None)
 @given(NAMES)
 def test_a_plan_names_exactly_what_changed(names: set[str]):
     new = changed(names)
-    plan = reload_plan(Settings(), new)
+    plan = reload_plan(SCHEMA, SCHEMA.settings(), new)
     assert plan.tables == {table for name in names if (table := name.split(".")[0]) in TABLES}
     assert set(plan.needs_restart) == names & RESTART
     assert set(plan.in_place) == names & LIVE
     assert set(plan.changed) == names
-    assert reload_plan(new, Settings()) == plan
-    assert not reload_plan(new, changed(names)).changed
+    assert reload_plan(SCHEMA, new, SCHEMA.settings()) == plan
+    assert not reload_plan(SCHEMA, new, changed(names)).changed
 
 
 def test_a_changed_secret_replaces_the_worker():
     def with_key(key: str) -> Settings:
         endpoint = {"name": "a", "url": "http://h", "model": "m", "api_key": key}
-        return Settings(bench={"endpoints": [endpoint]})  # type: ignore[arg-type]
+        return SCHEMA.settings(bench={"endpoints": [endpoint]})
 
-    assert reload_plan(with_key("one"), with_key("two")) == ReloadPlan(
+    assert reload_plan(SCHEMA, with_key("one"), with_key("two")) == ReloadPlan(
         ("bench.endpoints",), frozenset({"bench"}), (), ()
     )
-    assert not reload_plan(with_key("one"), with_key("one")).changed
+    assert not reload_plan(SCHEMA, with_key("one"), with_key("one")).changed
 
 
 def test_what_needs_a_restart_refuses_the_whole_reload():
-    plan = reload_plan(Settings(), changed({"telemetry.listen", "history.keep", "gpu.interval"}))
+    plan = reload_plan(
+        SCHEMA, SCHEMA.settings(), changed({"telemetry.listen", "history.keep", "gpu.interval"})
+    )
     with pytest.raises(Misconfigured) as refused:
         plan.refuse_partial()
     assert str(refused.value) == (
@@ -145,10 +150,14 @@ def test_what_needs_a_restart_refuses_the_whole_reload():
         "which takes effect at a start only; "
         "nothing was changed; restart the service, or take the change back"
     )
-    reload_plan(Settings(), changed({"gpu.interval", "control.admins"})).refuse_partial()
+    reload_plan(SCHEMA, SCHEMA.settings(), changed({"gpu.interval", "control.admins"})).refuse_partial()
 
 
-def test_every_table_without_a_worker_says_how_its_keys_take_effect():
-    for key in keys():
-        owner = tables()[str(key[0])].worker
-        assert (effect(key) is Effect.WORKER) == (owner is not None)
+def test_a_table_that_tasks_read_replaces_them_but_for_keys_that_take_effect_in_place():
+    for key in SCHEMA.keys:
+        read = bool(SCHEMA.readers.get(str(key[0])))
+        assert (SCHEMA.effect(key) is Effect.TASKS) == (read and dotted(key) not in LIVE)
+
+
+def test_a_component_that_follows_a_table_has_its_tasks_replaced_with_it():
+    assert SCHEMA.readers["bench"] == ("engines", "bench")

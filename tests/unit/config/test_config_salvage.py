@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.config.salvage import fragments, salvage
+from aiidpd.daemon.schema import SCHEMA
 
 WHOLE = """\
 # a remark
@@ -24,7 +25,7 @@ def salvaged(folder: Path, text: str, key: str, environ: dict[str, str] | None =
     path = folder / "aiidpd.toml"
     path.write_text(text)
     table, _, name = key.partition(".")
-    return salvage(path, environ or {}).values(table, name)
+    return salvage(SCHEMA, path, environ or {}).values(table, name)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,8 @@ def test_the_stronger_layer_comes_first_and_the_weaker_is_not_lost(tmp_path: Pat
 
 
 def test_without_a_file_there_is_nothing_to_be_found(tmp_path: Path) -> None:
-    assert salvage(tmp_path / "none.toml", {}).values("daemon", "state_directory") == []
-    assert salvage(tmp_path, {}).values("daemon", "state_directory") == []
+    assert salvage(SCHEMA, tmp_path / "none.toml", {}).values("daemon", "state_directory") == []
+    assert salvage(SCHEMA, tmp_path, {}).values("daemon", "state_directory") == []
 
 
 @given(st.lists(st.one_of(st.sampled_from(WHOLE.splitlines()), st.text(max_size=20)), max_size=12))
@@ -77,5 +78,5 @@ def test_no_content_of_a_file_is_an_error(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "aiidpd.toml"
         path.write_bytes(content)
-        found = salvage(path, {}).values("daemon", "state_directory")
+        found = salvage(SCHEMA, path, {}).values("daemon", "state_directory")
         assert all(isinstance(each, Path) and each.is_absolute() for each in found)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import anyio
 
-from aiidpd.config.model import Settings
 from aiidpd.config.reload import reload_plan
 from aiidpd.daemon.assembly import Assembly
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE
 async def test_bounds_of_incidents_follow_a_reload_and_no_task_is_replaced(
     tmp_path: Path, clock: FakeClock
 ) -> None:
-    settings = [Settings(), Settings(incidents={"keep": 1})]  # type: ignore[arg-type]
+    settings = [SCHEMA.settings(), SCHEMA.settings(incidents={"keep": 1})]
     current = settings[0]
     bus, recorded = EventBus(), anyio.Event()
     bus.attach(events=lambda event: recorded.set() if event.kind == "incident.recording" else None)
@@ -43,9 +43,9 @@ async def test_bounds_of_incidents_follow_a_reload_and_no_task_is_replaced(
             (task,) = (task for task in assembly.tasks if task.name == "incidents")
             async with anyio.create_task_group() as group:
                 group.start_soon(task.make().run, heartbeat(clock))
-                plan = reload_plan(*settings)
+                plan = reload_plan(SCHEMA, *settings)
                 assert plan.changed == ("incidents.keep",)
-                assert assembly.readers(plan.tables) == ()
+                assert plan.tables == frozenset()
                 current = settings[1]
                 bus.publish(Event(clock.time(), "thermal", "gpu.emergency", "it is hot"))
                 with anyio.fail_after(PATIENCE):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.config.load import load
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.demo.find import Found, Served
 from aiidpd.demo.settings import demo_settings
 
@@ -36,7 +37,7 @@ def test_it_follows_what_was_found(folder: Path, no_gpu: str, no_docker: str, mo
     )
     file = folder / "aiidpd.toml"
     file.write_text(demo_settings(found, folder), encoding="utf-8")
-    settings = load(file, {}).settings
+    settings = load(SCHEMA, file, {}).settings
     assert settings.gpu.library == ("simulated" if no_gpu else "nvml")
     assert settings.containers.engine == ("simulated" if no_docker else "docker")
     (endpoint,) = settings.bench.endpoints

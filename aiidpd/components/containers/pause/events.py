@@ -55,7 +55,7 @@ class PausePublisher:
             case Outcome.MISSING:
                 reason = (
                     "cannot pause it: there is no container of this name; correct "
-                    "gpu.governor_back_off_containers"
+                    "gpu.governor.back_off_containers"
                 )
                 self._publish(PAUSE_FAILED, pause, reason, Severity.WARNING)
             case Outcome.NOT_PAUSED:

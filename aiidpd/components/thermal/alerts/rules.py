@@ -192,7 +192,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             Severity.ERROR,
             "There are more or fewer GPUs than expected, or than were seen first.",
             "there are {count:.0f} GPUs, and {expected:.0f} are expected",
-            "look for the missing one in `nvidia-smi -L`; set gpu.expected_gpus where it was meant",
+            "look for the missing one in `nvidia-smi -L`; set gpu.alerts.expected_gpus where it was meant",
             keep_firing=10.0,
             ended="there are {count:.0f} GPUs, as expected",
         ),

@@ -125,7 +125,7 @@ def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
     elif reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
         reason = "its temperature can't be read"
     else:
-        reason = "the card names no limit of its own: set gpu.governor_target_celsius"
+        reason = "the card names no limit of its own: set gpu.governor.target_celsius"
     if reason == held.blind:
         return held
     turn.effects.append(Blind(held.number, reading.uuid, reason))

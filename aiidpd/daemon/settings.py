@@ -1,4 +1,4 @@
-"""The tables of the daemon itself: its folders, sockets, history and what is kept."""
+"""The tables [daemon], [telemetry] and [control]: folders, the log, the sockets and who may use them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from aiidpd.config.fields import (
     Clash,
     Duration,
     Effect,
-    Number,
-    Size,
     Table,
     Whole,
     lies_in,
@@ -23,7 +21,7 @@ from aiidpd.config.fields import (
 from aiidpd.config.units import Malformed
 
 
-class Daemon(Table):
+class DaemonSettings(Table):
     """The daemon itself: its folders, its start and its log."""
 
     state_directory: AbsolutePath = Field(
@@ -62,7 +60,7 @@ class Daemon(Table):
             yield Clash("runtime_directory", error.reason, error.remedy)
 
 
-class Telemetry(Table):
+class TelemetrySettings(Table):
     """Metrics for Prometheus, on the socket metrics.sock and on a TCP port."""
 
     listen: Annotated[str, BeforeValidator(values.loopback)] = Field(
@@ -77,7 +75,7 @@ class Telemetry(Table):
         return values.split_address(self.listen) if self.listen else None
 
 
-class Control(Table):
+class ControlSettings(Table):
     """Who may talk to the daemon on the socket control.sock."""
 
     admins: Annotated[tuple[Annotated[str | int, BeforeValidator(values.account)], ...], Effect.LIVE] = Field(
@@ -95,43 +93,4 @@ class Control(Table):
         ge=2,
         le=4096,
         description="How many connections are held at once on each socket; at most half of them are streams.",
-    )
-
-
-class History(Table):
-    """The database of events and samples in the state directory. The bound that is reached first counts."""
-
-    keep: Duration = Field(
-        default=604800.0, ge=60, le=315360000, description="How long events and samples are kept."
-    )
-    max_size: Size = Field(
-        default=200 * 2**20,
-        ge=8 * 2**20,
-        le=2**40,
-        description="How large the database may grow; then the oldest are dropped.",
-    )
-
-
-class Incidents(Table):
-    """The flight recorder: what is kept of each incident, below incidents/ in the state directory."""
-
-    keep: Annotated[Whole, Effect.LIVE] = Field(
-        default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."
-    )
-    max_size: Annotated[Size, Effect.LIVE] = Field(
-        default=100 * 2**20,
-        ge=2**20,
-        le=2**40,
-        description="How much space all incidents may take; the oldest are removed, but never the newest.",
-    )
-
-
-class Energy(Table):
-    """What energy costs, for the cost of generated tokens."""
-
-    price_per_kwh: Annotated[Number, Effect.LIVE] = Field(
-        default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in energy.currency."
-    )
-    currency: Annotated[str, BeforeValidator(values.currency), Effect.LIVE] = Field(
-        default="EUR", description="The currency of the price, as ISO 4217 writes it."
     )

@@ -1,20 +1,23 @@
-"""The table of the worker "thermal"."""
+"""The table [gpu] and those within: reading GPUs, their limits, alerts, the governor, the price of energy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from aiidpd.config import values
 from aiidpd.config.fields import (
     Clash,
     ContainerName,
     Duration,
+    Effect,
+    Number,
     OptionalCelsius,
     Table,
     Text,
+    Was,
     Whole,
 )
 from aiidpd.config.units import Malformed
@@ -50,10 +53,123 @@ def _unique_gpus(overrides: tuple[GpuOverride, ...]) -> tuple[GpuOverride, ...]:
     return overrides
 
 
-class Gpu(Table):
-    """The worker "thermal": GPU temperatures, power and clocks."""
+class AlertSettings(Table):
+    """When an alert on a GPU fires; the temperatures are in [gpu], for the polling rate follows them too."""
 
-    worker: ClassVar[str | None] = "thermal"
+    warning_dwell: Annotated[Duration, Was("gpu.warning_dwell")] = Field(
+        default=10.0,
+        ge=0,
+        le=3600,
+        description="For how long a GPU or its memory must be warm before the alert fires.",
+    )
+    critical_dwell: Annotated[Duration, Was("gpu.critical_dwell")] = Field(
+        default=3.0,
+        ge=0,
+        le=3600,
+        description="For how long a GPU must be too hot, or too near to its own slowdown point, "
+        "before the alert fires.",
+    )
+    hot_limit: Annotated[Duration, Was("gpu.hot_limit")] = Field(
+        default=600.0,
+        ge=1,
+        le=3600,
+        description="How much of the last hour a GPU may be at its warning temperature or above.",
+    )
+    throttle_limit: Annotated[Duration, Was("gpu.throttle_limit")] = Field(
+        default=5.0,
+        ge=0.1,
+        le=600,
+        description="For how much of the last 10 minutes a GPU's hardware may hold its clocks down for heat.",
+    )
+    resistance_drift_percent: Annotated[Whole, Was("gpu.resistance_drift_percent")] = Field(
+        default=15,
+        ge=5,
+        le=500,
+        description="By how much a GPU's thermal resistance may lie above its own usual one before it needs "
+        "cleaning. It is fine again at half of that.",
+    )
+    expected_gpus: Annotated[Whole, Was("gpu.expected_gpus")] = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="How many GPUs there must be; an alert fires where it is another number. "
+        "0: as many as at the first reading.",
+    )
+
+
+class GovernorSettings(Table):
+    """The governor: less power for a GPU that would become too hot, and all of it back when it is cool."""
+
+    mode: Annotated[Literal["off", "dry-run", "on"], Was("gpu.governor")] = Field(
+        default="off",
+        description="Whether a GPU is given less power, then lower clocks, before its driver throttles it, "
+        "and gets everything back when it is cool, and when the daemon ends, however it ends. "
+        '"dry-run" only tells what it would do. Setting anything needs a right that the service does not '
+        "have by default: see docs/operations.md.",
+    )
+    target_celsius: Annotated[OptionalCelsius, Was("gpu.governor_target_celsius")] = Field(
+        default=None,
+        ge=30,
+        le=120,
+        description="The temperature, in degrees Celsius, that the governor keeps a GPU below. Empty: "
+        "gpu.governor.margin_celsius below the card's own limit.",
+    )
+    margin_celsius: Annotated[Whole, Was("gpu.governor_margin_celsius")] = Field(
+        default=5,
+        ge=1,
+        le=50,
+        description="How many degrees Celsius below the card's own limit (where it slows down, or the "
+        "highest temperature of its normal operation, whichever comes first) the governor keeps a GPU.",
+    )
+    power_floor_percent: Annotated[Whole, Was("gpu.governor_power_floor_percent")] = Field(
+        default=50,
+        ge=10,
+        le=100,
+        description="How far the governor may lower a power limit, in percent of the card's default limit. "
+        "It never leaves the range that the card allows.",
+    )
+    lock_clocks: Annotated[bool, Was("gpu.governor_lock_clocks")] = Field(
+        default=True,
+        description="Whether the governor may lower the highest graphics clock where the lowest power limit "
+        "does not suffice. Set it to false where you lock clocks yourself: the driver can't tell what was "
+        "locked before, so afterwards they are unlocked.",
+    )
+    clock_floor_percent: Annotated[Whole, Was("gpu.governor_clock_floor_percent")] = Field(
+        default=20,
+        ge=10,
+        le=100,
+        description="How far the governor may lower the graphics clock, in percent of the card's highest.",
+    )
+    recovery: Annotated[Duration, Was("gpu.governor_recovery")] = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="How long a GPU must be cool before the governor gives it one step back. The time "
+        "doubles with each step that made it hot again, up to an hour.",
+    )
+    back_off_containers: Annotated[
+        tuple[ContainerName, ...], AfterValidator(values.unique), Was("gpu.governor_back_off_containers")
+    ] = Field(
+        default=(),
+        description="The names of the containers that are paused where a GPU stays too hot and nothing else "
+        "is left to lower. Requests to a paused one hang until it goes on; none is lost, unless its client "
+        "gives up, and its GPU memory stays. See containers.pause.longest and docs/operations.md.",
+    )
+
+
+class EnergySettings(Table):
+    """The price of energy, for the cost of generated tokens."""
+
+    price_per_kwh: Annotated[Number, Effect.LIVE, Was("energy.price_per_kwh")] = Field(
+        default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in gpu.energy.currency."
+    )
+    currency: Annotated[str, BeforeValidator(values.currency), Effect.LIVE, Was("energy.currency")] = Field(
+        default="EUR", description="The currency of the price, as ISO 4217 writes it."
+    )
+
+
+class GpuSettings(Table):
+    """The component thermal: GPU temperatures, power and clocks."""
 
     library: Literal["nvml", "simulated"] = Field(
         default="nvml",
@@ -99,19 +215,6 @@ class Gpu(Table):
         description="How many degrees below a threshold a GPU must cool before it counts as recovered, "
         "so that a temperature that hovers around the threshold is reported once.",
     )
-    warning_dwell: Duration = Field(
-        default=10.0,
-        ge=0,
-        le=3600,
-        description="For how long a GPU or its memory must be warm before the alert fires.",
-    )
-    critical_dwell: Duration = Field(
-        default=3.0,
-        ge=0,
-        le=3600,
-        description="For how long a GPU must be too hot, or too near to its own slowdown point, "
-        "before the alert fires.",
-    )
     memory_warning_celsius: Whole = Field(
         default=100,
         ge=1,
@@ -126,25 +229,6 @@ class Gpu(Table):
         description="How many degrees Celsius short of the point from which the card itself slows down "
         "an alert fires.",
     )
-    hot_limit: Duration = Field(
-        default=600.0,
-        ge=1,
-        le=3600,
-        description="How much of the last hour a GPU may be at its warning temperature or above.",
-    )
-    throttle_limit: Duration = Field(
-        default=5.0,
-        ge=0.1,
-        le=600,
-        description="For how much of the last 10 minutes a GPU's hardware may hold its clocks down for heat.",
-    )
-    resistance_drift_percent: Whole = Field(
-        default=15,
-        ge=5,
-        le=500,
-        description="By how much a GPU's thermal resistance may lie above its own usual one before it needs "
-        "cleaning. It is fine again at half of that.",
-    )
     ambient_celsius: Whole = Field(
         default=25,
         ge=-20,
@@ -152,78 +236,21 @@ class Gpu(Table):
         description="The temperature of the air, in degrees Celsius, that thermal resistance is reckoned "
         "from for a GPU that never idles. One that does is compared with its own idle temperature.",
     )
-    expected_gpus: Whole = Field(
-        default=0,
-        ge=0,
-        le=64,
-        description="How many GPUs there must be; an alert fires where it is another number. "
-        "0: as many as at the first reading.",
-    )
-    overrides: Annotated[tuple[GpuOverride, ...], AfterValidator(_unique_gpus)] = Field(
-        default=(),
-        description="Limits of single GPUs, one [[gpu.overrides]] each, at the end of this table.",
-    )
     emergency_stop: Annotated[tuple[ContainerName, ...], AfterValidator(values.unique)] = Field(
         default=(),
         description="The names of the containers that are stopped where a GPU is at its critical temperature "
         "in three readings in a row. Empty: none is. aiidpd does not start them again; its events say how.",
     )
-    governor: Literal["off", "dry-run", "on"] = Field(
-        default="off",
-        description="Whether a GPU is given less power, then lower clocks, before its driver throttles it, "
-        "and gets everything back when it is cool, and when the daemon ends, however it ends. "
-        '"dry-run" only tells what it would do. Setting anything needs a right that the service does not '
-        "have by default: see docs/operations.md.",
-    )
-    governor_target_celsius: OptionalCelsius = Field(
-        default=None,
-        ge=30,
-        le=120,
-        description="The temperature, in degrees Celsius, that the governor keeps a GPU below. Empty: "
-        "governor_margin_celsius below the card's own limit.",
-    )
-    governor_margin_celsius: Whole = Field(
-        default=5,
-        ge=1,
-        le=50,
-        description="How many degrees Celsius below the card's own limit (where it slows down, or the "
-        "highest temperature of its normal operation, whichever comes first) the governor keeps a GPU.",
-    )
-    governor_power_floor_percent: Whole = Field(
-        default=50,
-        ge=10,
-        le=100,
-        description="How far the governor may lower a power limit, in percent of the card's default limit. "
-        "It never leaves the range that the card allows.",
-    )
-    governor_lock_clocks: bool = Field(
-        default=True,
-        description="Whether the governor may lower the highest graphics clock where the lowest power limit "
-        "does not suffice. Set it to false where you lock clocks yourself: the driver can't tell what was "
-        "locked before, so afterwards they are unlocked.",
-    )
-    governor_clock_floor_percent: Whole = Field(
-        default=20,
-        ge=10,
-        le=100,
-        description="How far the governor may lower the graphics clock, in percent of the card's highest.",
-    )
-    governor_recovery: Duration = Field(
-        default=30.0,
-        ge=1,
-        le=3600,
-        description="How long a GPU must be cool before the governor gives it one step back. The time "
-        "doubles with each step that made it hot again, up to an hour.",
-    )
-    governor_back_off_containers: Annotated[tuple[ContainerName, ...], AfterValidator(values.unique)] = Field(
-        default=(),
-        description="The names of the containers that are paused where a GPU stays too hot and nothing else "
-        "is left to lower. Requests to a paused one hang until it goes on; none is lost, unless its client "
-        "gives up, and its GPU memory stays. See containers.longest_pause and docs/operations.md.",
-    )
     simulated_gpus: Whole = Field(
         default=1, ge=0, le=64, description='How many GPUs library = "simulated" shows.'
     )
+    overrides: Annotated[tuple[GpuOverride, ...], AfterValidator(_unique_gpus)] = Field(
+        default=(),
+        description="Limits of single GPUs, one [[gpu.overrides]] each, at the end of this table.",
+    )
+    alerts: AlertSettings = AlertSettings()
+    governor: GovernorSettings = GovernorSettings()
+    energy: EnergySettings = EnergySettings()
 
     def contradictions(self) -> Iterator[Clash]:
         """See the base class."""

@@ -1,0 +1,53 @@
+"""The tables [containers] and [containers.pause]: the container runtime, and how long a pause may be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aiidpd.config.fields import Duration, SocketPath, Table, Was, Whole
+
+
+class PauseSettings(Table):
+    """The pauses of containers that gpu.governor.back_off_containers names."""
+
+    longest: Annotated[Duration, Was("containers.longest_pause")] = Field(
+        default=120.0,
+        ge=1,
+        le=600,
+        description="For how long at most such a container is paused at a stretch, however hot the GPU "
+        "stays. Clients that wait less give up.",
+    )
+    rest: Annotated[Duration, Was("containers.rest_between_pauses")] = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="For how long at least such a container runs before it is paused again.",
+    )
+
+
+class ContainersSettings(Table):
+    """The component containers: what the container runtime runs and in what state."""
+
+    engine: Literal["docker", "simulated"] = Field(
+        default="docker",
+        description='Who runs the containers: "docker" is a Docker Engine, "simulated" makes containers up '
+        "and says so everywhere.",
+    )
+    socket: SocketPath = Field(default=Path("/run/docker.sock"), description="The Docker Engine's socket.")
+    reconcile_interval: Duration = Field(
+        default=30.0,
+        ge=0.1,
+        le=3600,
+        description="How often all containers are listed and compared with what the engine's events told. "
+        "The engine drops events for slow listeners, so events alone don't suffice.",
+    )
+    call_timeout: Duration = Field(
+        default=10.0, ge=0.1, le=600, description="How long one call to the engine may take."
+    )
+    simulated_containers: Whole = Field(
+        default=3, ge=0, le=1000, description='How many containers engine = "simulated" shows.'
+    )
+    pause: PauseSettings = PauseSettings()

@@ -1,1 +1,0 @@
-"""The tables of the configuration, one class each; :mod:`aiidpd.config.model` puts them together."""
