@@ -10,7 +10,8 @@ import anyio
 import pytest
 from aiohttp import web
 
-from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.schedule import request
+from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
 from aiidpd.engines.openai import OpenAITarget
 from aiidpd.engines.page import EnginePage
@@ -20,9 +21,11 @@ from aiidpd.kernel.clock import SystemClock
 from tests.fakes import llama
 from tests.fakes.engine_pages import vllm
 from tests.fakes.inference import InferenceServer, steady
+from tests.tables import made
 
 TOKENS = 8
-POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
+PROMPT_TOKENS = 64
+SETTINGS = made(BenchSettings, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
 
 
 @dataclass
@@ -78,7 +81,7 @@ async def test_it_says_who_it_is_and_every_figure(engine: Engine) -> None:
 
 async def test_its_counters_grow_by_what_was_generated_and_never_fall(engine: Engine) -> None:
     before = await look(engine)
-    await engine.target.probe(POLICY.request("nonce"))
+    await engine.target.probe(request(SETTINGS, "nonce", PROMPT_TOKENS))
     after = await look(engine)
     await engine.source.aclose()
     assert before.generated_tokens is not None

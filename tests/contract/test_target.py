@@ -9,17 +9,20 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.schedule import request
+from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.engines.openai import OpenAITarget
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import SystemClock
 from tests.fakes import llama
 from tests.fakes.inference import InferenceServer, steady
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 TOKENS = 8
-POLICY = BenchPolicy(prompt_tokens=64, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
+PROMPT_TOKENS = 64
+SETTINGS = made(BenchSettings, max_tokens=TOKENS, first_token_timeout=20, timeout=30)
 
 
 @pytest.fixture(params=["simulated", "scripted", "llama"])
@@ -49,7 +52,7 @@ async def test_it_says_what_it_is(target: Target):
 
 async def test_a_probe_records_what_arrives_in_order_and_within_its_bounds(target: Target):
     before = SystemClock().monotonic()
-    timeline = await target.probe(POLICY.request("nonce-1"))
+    timeline = await target.probe(request(SETTINGS, "nonce-1", PROMPT_TOKENS))
     after = SystemClock().monotonic()
     await target.aclose()
 
@@ -66,17 +69,17 @@ async def test_a_probe_records_what_arrives_in_order_and_within_its_bounds(targe
 
 async def test_it_can_be_probed_again_also_after_it_was_closed(target: Target):
     for nonce in ("a", "b"):
-        assert (await target.probe(POLICY.request(nonce))).chunks
+        assert (await target.probe(request(SETTINGS, nonce, PROMPT_TOKENS))).chunks
     await target.aclose()
     await target.aclose()
-    assert (await target.probe(POLICY.request("c"))).chunks
+    assert (await target.probe(request(SETTINGS, "c", PROMPT_TOKENS))).chunks
     await target.aclose()
 
 
 async def test_a_probe_that_is_cancelled_ends_at_once_and_harms_nothing(target: Target):
     with anyio.fail_after(PATIENCE):
         with anyio.move_on_after(0.001) as scope:
-            await target.probe(POLICY.request("d"))
+            await target.probe(request(SETTINGS, "d", PROMPT_TOKENS))
         assert scope.cancelled_caught
-        assert (await target.probe(POLICY.request("e"))).chunks
+        assert (await target.probe(request(SETTINGS, "e", PROMPT_TOKENS))).chunks
     await target.aclose()

@@ -27,10 +27,10 @@ import pytest
 import aiidpd
 from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.copy import BLOCK, Copier
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.scan import look
 from aiidpd.components.backup.schedule import parse_schedule
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store, list_snapshots
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
@@ -41,6 +41,7 @@ from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aiidpd.__file__).parents[1])}
@@ -51,14 +52,15 @@ BACK_UP_FOR_EVER = """
 import sys, time
 from pathlib import Path
 from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.run import BackupRun
 
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 
 def back_up():
     (source / "changes").write_text(str(time.time_ns()))
-    BackupRun(BackupPolicy(source, target, reserve_bytes=0), RunControl(), time.time).execute()
+    settings = BackupSettings(source=str(source), target=str(target), reserve="0B")
+    BackupRun(settings, RunControl(), time.time).execute()
 
 began = time.monotonic()
 back_up()
@@ -121,8 +123,8 @@ def site(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def back_up(source: Path, target: Path, control: RunControl | None = None) -> str:
-    policy = BackupPolicy(source, target, reserve_bytes=0)
-    return BackupRun(policy, control or RunControl(), time.time).execute().id
+    settings = made(BackupSettings, source=source, target=target, reserve=0)
+    return BackupRun(settings, control or RunControl(), time.time).execute().id
 
 
 def sums_are_right(snapshot: Path) -> bool:
@@ -281,11 +283,13 @@ class Office:
 
 
 @asynccontextmanager
-async def at_work(policy: BackupPolicy) -> AsyncIterator[Office]:
+async def at_work(settings: BackupSettings) -> AsyncIterator[Office]:
     clock = SystemClock()
     first_pass = anyio.Event()
     office = Office(JobQueue(JobBook(clock), "backup"), Latest(clock, 60), WorkerStatus("backup"))
-    worker = BackupWorker(policy, queue=office.queue, latest=office.latest, bus=EventBus(), clock=clock)
+    worker = BackupWorker(
+        settings, queue=office.queue, latest=office.latest, bus=EventBus(), clock=clock, stall_after=8.0
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(clock, office.status, first_pass))
         with anyio.fail_after(PATIENCE):
@@ -307,8 +311,8 @@ async def threads_end(*, all_but: int = 0) -> None:
 async def test_a_run_that_hangs_in_the_kernel_is_given_up_and_not_joined_by_more(site: tuple[Path, Path]):
     source, target = site
     back_up(source, target)
-    policy = BackupPolicy(source, target, schedule="", reserve_bytes=0, stall_after=8.0)
-    async with at_work(policy) as office:
+    settings = made(BackupSettings, source=source, target=target, schedule="", reserve=0)
+    async with at_work(settings) as office:
         holder = child(HOLD_A_LEASE, target / ".lock")
         try:
             assert "nothing has moved for 8 s" in (await office.job()).error
@@ -325,12 +329,12 @@ async def test_a_run_that_hangs_in_the_kernel_is_given_up_and_not_joined_by_more
 async def test_a_target_that_does_not_answer_degrades_the_worker_and_is_let_in_again(site: tuple[Path, Path]):
     source, target = site
     identity = back_up(source, target)
-    policy = BackupPolicy(source, target, schedule="", reserve_bytes=0, stall_after=8.0)
+    settings = made(BackupSettings, source=source, target=target, schedule="", reserve=0)
     manifest = target / "snapshots" / identity / "manifest.json"
     manifest.chmod(0o600)  # whoever is not root could not open it for writing, which a lease needs
     holder = child(HOLD_A_LEASE, manifest)
     try:
-        async with at_work(policy) as office:
+        async with at_work(settings) as office:
             assert office.status.state is WorkerState.DEGRADED
             assert "it has not answered for 8 s" in office.status.reason
             assert "it has not answered" in (await office.job()).error

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import anyio
 import pytest
 
-from aiidpd.components.bench.schedule import BenchPolicy
-from aiidpd.components.bench.stats import BenchSample, Trust, measure
+from aiidpd.components.bench.schedule import max_age, request
+from aiidpd.components.bench.settings import BenchSettings
+from aiidpd.components.bench.stats import BenchSample, measure
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.engines.openai import OpenAITarget
@@ -21,12 +22,13 @@ from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes import llama
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.real("llama")
 
 # One character of this vocabulary is one token: a prompt of about 1,400.
-POLICY = BenchPolicy(max_tokens=64, first_token_timeout=PATIENCE, timeout=2 * PATIENCE)
+SETTINGS = made(BenchSettings, max_tokens=64, first_token_timeout=PATIENCE, timeout=2 * PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def steady(sample: BenchSample) -> bool:
 
 async def test_its_figures_agree_with_the_engine_s_own(target: OpenAITarget):
     for attempt in range(20):
-        sample = measure(await target.probe(POLICY.request(f"{attempt:02}111111")), Trust())
+        sample = measure(await target.probe(request(SETTINGS, f"{attempt:02}111111")))
         if steady(sample):
             break  # else the machine held up the one or the other meanwhile
     assert sample.engine is not None
@@ -74,7 +76,7 @@ async def test_its_figures_agree_with_the_engine_s_own(target: OpenAITarget):
     assert 1 / 1.5 < ours / theirs < 3
     # The first token cannot be here before the engine has read the prompt.
     assert sample.ttft_seconds >= sample.engine.prompt_seconds
-    assert sample.output_tokens == sample.engine.output_tokens == POLICY.max_tokens
+    assert sample.output_tokens == sample.engine.output_tokens == SETTINGS.max_tokens
     assert sample.finish == "length"
     assert sample.prompt_tokens is not None
     assert sample.cached_tokens is not None
@@ -82,13 +84,13 @@ async def test_its_figures_agree_with_the_engine_s_own(target: OpenAITarget):
 
 
 async def test_the_nonce_defeats_the_prompt_cache_and_without_it_the_sample_says_so(target: OpenAITarget):
-    same = POLICY.request("same nonce")
+    same = request(SETTINGS, "same nonce")
     await target.probe(same)
-    repeated = measure(await target.probe(same), Trust())
+    repeated = measure(await target.probe(same))
     assert repeated.ttft_seconds is None
     assert any("the prefix cache answered" in each.reason for each in repeated.withheld)
 
-    fresh = measure(await target.probe(POLICY.request("x another nonce")), Trust())
+    fresh = measure(await target.probe(request(SETTINGS, "x another nonce")))
     assert fresh.ttft_seconds is not None
     assert fresh.cached_tokens is not None
     assert fresh.prompt_tokens is not None
@@ -133,10 +135,10 @@ async def test_a_server_killed_mid_stream_fails_clearly_and_is_measured_again_wh
         await victim.aclose()
         assert "the stream was cut after" in failures[0].reason
         with pytest.raises(Unavailable, match="connection refused; see that the server runs"):
-            await target.probe(POLICY.request("22222222"))
+            await target.probe(request(SETTINGS, "22222222"))
     finally:
         await anyio.to_thread.run_sync(server.start)
-    assert (await target.probe(POLICY.request("33333333"))).output_tokens == POLICY.max_tokens
+    assert (await target.probe(request(SETTINGS, "33333333"))).output_tokens == SETTINGS.max_tokens
 
 
 async def finished(job: Job) -> Job:
@@ -151,16 +153,16 @@ async def test_the_worker_is_degraded_while_its_only_engine_is_gone_and_recovers
     kinds: list[str] = []
     bus.attach(events=lambda event: kinds.append(event.kind))
     status = WorkerStatus("bench")
-    latest: Latest[BenchView] = Latest(clock, POLICY.max_age)
+    latest: Latest[BenchView] = Latest(clock, max_age(SETTINGS))
     queue = JobQueue(JobBook(clock), "bench.run")
     targets = [OpenAITarget("llama", server.url, "tiny")]
-    worker = BenchWorker(targets, POLICY, queue=queue, latest=latest, bus=bus, clock=clock)
+    worker = BenchWorker(targets, SETTINGS, queue=queue, latest=latest, bus=bus, clock=clock)
     with anyio.fail_after(4 * PATIENCE):
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, Heartbeat(clock, status, anyio.Event()))
             job = await finished(queue.submit(endpoint="llama"))
             assert job.status.state is JobState.SUCCEEDED, job.status.error
-            assert job.status.result["llama.output_tokens"] == POLICY.max_tokens
+            assert job.status.result["llama.output_tokens"] == SETTINGS.max_tokens
             server.stop()
             try:
                 job = await finished(queue.submit())

@@ -8,7 +8,6 @@ from typing import Final
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.backup.api import routes
 from aiidpd.components.backup.metrics import BackupCollector
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
@@ -27,15 +26,7 @@ def build(context: Context) -> Component:
     queue = JobQueue(context.jobs, NAME)
 
     def worker() -> BackupWorker:
-        backup = settings()
-        policy = BackupPolicy(
-            source=backup.source,
-            target=backup.target,
-            schedule=backup.schedule,
-            exclude=backup.exclude,
-            reserve_bytes=backup.reserve,
-        )
-        return BackupWorker(policy, queue=queue, latest=latest, bus=context.bus, clock=context.clock)
+        return BackupWorker(settings(), queue=queue, latest=latest, bus=context.bus, clock=context.clock)
 
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE),),

@@ -16,8 +16,8 @@ from aiidpd.components.backup.faults import SourceChanged, source_fault, target_
 from aiidpd.components.backup.manifest import FILES, FileEntry, Manifest
 from aiidpd.components.backup.names import shown, size_text
 from aiidpd.components.backup.plan import Entry, Kind, Plan, make_plan
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.scan import look, scan
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store, info_of, remove_tree
 from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.kernel.errors import Misconfigured, Unavailable
@@ -37,19 +37,19 @@ class Prepared:
 
 
 class BackupRun:
-    """A run from ``policy.source`` to ``policy.target``; ``now`` gives Unix seconds."""
+    """A run from ``settings.source`` to ``settings.target``; ``now`` gives Unix seconds."""
 
-    def __init__(self, policy: BackupPolicy, control: RunControl, now: Callable[[], float]) -> None:
-        if policy.source is None or policy.target is None:
-            keys = " and ".join(policy.missing_keys)
+    def __init__(self, settings: BackupSettings, control: RunControl, now: Callable[[], float]) -> None:
+        if settings.source is None or settings.target is None:
+            keys = " and ".join(settings.missing_keys)
             raise Misconfigured(
                 "back up", "the models", reason=f"{keys} not set", remedy="set them in [backup]"
             )
-        self._source = policy.source
-        self._policy = policy
+        self._source = settings.source
+        self._settings = settings
         self._control = control
         self._now = now
-        self.store = Store(policy.target)
+        self.store = Store(settings.target)
 
     def execute(self) -> SnapshotInfo:
         """Make a whole, verified snapshot and return its figures.
@@ -95,7 +95,7 @@ class BackupRun:
         listing = list(scan(self._source, self._control.step))
         previous, known = self.store.newest(str(self._source), self._now())
         roots = (str(self._source), str(self._source.resolve()))
-        plan = make_plan(listing, known, roots=roots, exclude=self._policy.exclude)
+        plan = make_plan(listing, known, roots=roots, exclude=self._settings.exclude)
         plan = self._without_lost_files(plan, previous)
         if plan.unreadable:
             paths = _some([f"{shown(path)} ({reason})" for path, reason in plan.unreadable])
@@ -209,7 +209,7 @@ class BackupRun:
     def _check_room(self, plan: Plan) -> None:
         status = os.statvfs(self.store.target)
         free = status.f_bavail * status.f_frsize
-        needed = plan.bytes_to_copy + self._policy.reserve_bytes
+        needed = plan.bytes_to_copy + self._settings.reserve
         if needed > free:
             reason = f"{size_text(needed)} are needed with the reserve, {size_text(free)} are free"
             remedy = "free space, enlarge the target, or lower backup.reserve"

@@ -38,6 +38,12 @@ class BackupSettings(Table):
         "path, one with a slash with the path from the source.",
     )
 
+    @property
+    def missing_keys(self) -> tuple[str, ...]:
+        """The keys that have to be set before a backup can run."""
+        keys = {"backup.source": self.source, "backup.target": self.target}
+        return tuple(key for key, value in keys.items() if value is None)
+
     def contradictions(self) -> Iterator[Clash]:
         """See the base class."""
         if self.source is None and self.target is None:

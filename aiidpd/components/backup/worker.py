@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import tzinfo
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import anyio
 
 from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.names import size_text
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.schedule import next_run_at, parse_schedule
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo, mark, newest
 from aiidpd.components.backup.zone import LocalZone
@@ -27,44 +27,51 @@ from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.thread import ThreadProbe
 
 LOOK = 30.0  # seconds between two looks at the target
+STALL_AFTER: Final = (
+    90.0  # seconds in which nothing moves; then a run is given up, before the task counts as hung
+)
+_RETRY_AFTER: Final = 900.0  # seconds from a failed run to the next scheduled one
 
 
 class BackupWorker:
     """Runs the backups that ``queue`` and the schedule ask for.
 
     ``latest`` outlives the worker and carries the last run's outcome to its successor. Raises
-    :class:`Misconfigured` for a schedule that is none.
+    :class:`Misconfigured` for a schedule that is none. A run in which nothing moves for ``stall_after``
+    (seconds) is given up.
     """
 
     simulated = False  # real files, always
 
     def __init__(
         self,
-        policy: BackupPolicy,
+        settings: BackupSettings,
         *,
         queue: JobQueue,
         latest: Latest[BackupView],
         bus: EventBus,
         clock: Clock,
         zone: tzinfo | None = None,
+        stall_after: float = STALL_AFTER,
     ) -> None:
-        self._policy = policy
+        self._settings = settings
+        self._stall_after = stall_after
         self._queue = queue
         self._latest = latest
         self._bus = bus
         self._clock = clock
         self._zone = zone or LocalZone()
-        self._schedule = parse_schedule(policy.schedule) if policy.schedule else None
-        self._store = Store(policy.target) if policy.target else None
+        self._schedule = parse_schedule(settings.schedule) if settings.schedule else None
+        self._store = Store(settings.target) if settings.target else None
         self._hanging = False
-        self._asker = ThreadProbe(clock, policy.stall_after)
-        missing = " and ".join(policy.missing_keys)
+        self._asker = ThreadProbe(clock, stall_after)
+        missing = " and ".join(settings.missing_keys)
         self._view = BackupView(
             configured=not missing,
             reason=f"{missing} not set" if missing else "",
-            source=str(policy.source or ""),
-            target=str(policy.target or ""),
-            schedule=policy.schedule,
+            source=str(settings.source or ""),
+            target=str(settings.target or ""),
+            schedule=settings.schedule,
         )
         before = latest.get()
         if before is not None and (before.value.source, before.value.target) == (
@@ -131,9 +138,7 @@ class BackupWorker:
             self._zone,
             last_success=last_good.created_at if last_good else None,
             now=now,
-            not_before=now + last.ended + self._policy.retry_after - self._clock.monotonic()
-            if last and failed
-            else None,
+            not_before=now + last.ended + _RETRY_AFTER - self._clock.monotonic() if last and failed else None,
         )
         success = last_good.verified_at if last_good else None
         self._put(snapshots=snapshots, last_success_at=success, next_run_at=run_at)
@@ -194,7 +199,7 @@ class BackupWorker:
             self._put(running=progress)
 
         control = RunControl()
-        run = BackupRun(self._policy, control, self._clock.time)
+        run = BackupRun(self._settings, control, self._clock.time)
 
         def execute() -> SnapshotInfo:
             try:
@@ -204,9 +209,7 @@ class BackupWorker:
 
         self._hanging = True
         try:
-            return await follow(
-                execute, control, moved, clock=self._clock, stall_after=self._policy.stall_after
-            )
+            return await follow(execute, control, moved, clock=self._clock, stall_after=self._stall_after)
         finally:
             self._put(running=None)
 

@@ -7,7 +7,7 @@ from typing import Final
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.bench.api import routes
 from aiidpd.components.bench.metrics import BenchCollector
-from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.bench.worker import BenchWorker
@@ -32,20 +32,12 @@ def build(context: Context) -> Component:
     back_offs = context.messages.inbox(BackOffMessage)
     running: set[str] = set()
 
-    def policy() -> BenchPolicy:
-        bench = settings()
-        return BenchPolicy(
-            interval=bench.interval,
-            timeout=bench.timeout,
-            first_token_timeout=bench.first_token_timeout,
-            max_tokens=bench.max_tokens,
-        )
-
     def worker() -> BenchWorker:
-        latest.max_age = policy().max_age
+        bench = settings()
+        latest.max_age = max_age(bench)
         return BenchWorker(
-            [_target(endpoint, context.clock) for endpoint in settings().endpoints],
-            policy(),
+            [_target(endpoint, context.clock) for endpoint in bench.endpoints],
+            bench,
             queue=queue,
             latest=latest,
             bus=context.bus,
@@ -68,7 +60,7 @@ def build(context: Context) -> Component:
     context.views.offer(ENDPOINTS, endpoints)
     context.views.offer(PROBES, probes)
     return Component(
-        tasks=(Task(NAME, worker, lambda: policy().worker_deadline),),
+        tasks=(Task(NAME, worker, lambda: worker_deadline(settings())),),
         collectors={NAME: BenchCollector(latest)},
         routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME)),
     )

@@ -10,29 +10,22 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 
 TTFT = "ttft_seconds"
 DECODE = "time_per_output_token_seconds"
 
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """When a record supports a figure.
-
-    ``resolution``: chunks that follow each other faster (seconds) count as one arrival, for they may
-    have been flushed from one buffer. ``shortest_window``: seconds from first to last token below
-    which a flushed buffer and a fast engine look alike. ``cached_share``: the part of the prompt that
-    may come from the prefix cache before the first token no longer tells how fast prompts are read;
-    it is not 0 because the head of the chat template is the same in every prompt. ``agreement``: the
-    factor within which the engine's own time per token confirms ours.
-    """
-
-    resolution: float = 0.001
-    shortest_window: float = 0.1
-    cached_share: float = 0.25
-    agreement: float = 1.5
+# Chunks that follow each other faster (seconds) count as one arrival: they may come from one buffer.
+_RESOLUTION: Final = 0.001
+_SHORTEST_WINDOW: Final = (
+    0.1  # seconds from first to last token; in less, a flushed buffer looks like a fast engine
+)
+# The part of the prompt that may come from the prefix cache before the first token no longer says how fast
+# prompts are read; not 0, for the head of the chat template is the same in every prompt.
+_CACHED_SHARE: Final = 0.25
+_AGREEMENT: Final = 1.5  # the factor within which the engine's own time per token confirms ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +62,17 @@ class BenchSample:
     withheld: tuple[Withheld, ...]
 
 
-def measure(timeline: Timeline, trust: Trust) -> BenchSample:
+def measure(timeline: Timeline) -> BenchSample:
     """Return the figures that ``timeline`` supports."""
     withheld: list[Withheld] = []
     chunks = timeline.chunks
     ttft = chunks[0].at - timeline.started if chunks else None
-    doubt = _doubt_first(timeline, trust)
+    doubt = _doubt_first(timeline)
     if doubt is not None:
         ttft = None
         withheld.append(Withheld(TTFT, doubt))
     per_token = None
-    doubt = _doubt_decode(timeline, trust)
+    doubt = _doubt_decode(timeline)
     if doubt is not None:
         withheld.append(Withheld(DECODE, doubt))
     elif timeline.output_tokens is not None:
@@ -110,16 +103,16 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _doubt_first(timeline: Timeline, trust: Trust) -> str | None:
+def _doubt_first(timeline: Timeline) -> str | None:
     if not timeline.chunks:
         return "no text arrived"
     cached, prompt = timeline.cached_tokens or 0, timeline.prompt_tokens or 0
-    if cached > trust.cached_share * prompt:
+    if cached > _CACHED_SHARE * prompt:
         return f"the prefix cache answered: {cached} of {prompt} prompt tokens were not computed"
     return None
 
 
-def _doubt_decode(timeline: Timeline, trust: Trust) -> str | None:
+def _doubt_decode(timeline: Timeline) -> str | None:
     """Return why the time per output token cannot be known, or None where it can."""
     chunks, tokens = timeline.chunks, timeline.output_tokens
     if not chunks:
@@ -131,28 +124,28 @@ def _doubt_decode(timeline: Timeline, trust: Trust) -> str | None:
     if len(chunks) > 2 * tokens:
         return f"the server counted {tokens} tokens and sent {len(chunks)} chunks"
     engine = timeline.engine.time_per_output_token if timeline.engine else None
-    return _doubt_window(chunks, tokens, engine, trust)
+    return _doubt_window(chunks, tokens, engine)
 
 
-def _doubt_window(chunks: Sequence[Chunk], tokens: int, engine: float | None, trust: Trust) -> str | None:
+def _doubt_window(chunks: Sequence[Chunk], tokens: int, engine: float | None) -> str | None:
     window = _window(chunks)
     if engine and window > 0:
         ours = window / (tokens - 1)
-        if ours * trust.agreement < engine:
+        if ours * _AGREEMENT < engine:
             return (
                 f"{_amount(tokens, window)}, but the engine says {engine * 1e3:.3g} ms a token: "
                 "something on the way held them back"
             )
-        if ours <= engine * trust.agreement:
+        if ours <= engine * _AGREEMENT:
             return None  # two clocks agree, however short the window is
-    return _doubt_burst(chunks, tokens, window, trust)
+    return _doubt_burst(chunks, tokens, window)
 
 
-def _doubt_burst(chunks: Sequence[Chunk], tokens: int, window: float, trust: Trust) -> str | None:
-    arrivals, first_share = _arrivals(chunks, trust.resolution)
+def _doubt_burst(chunks: Sequence[Chunk], tokens: int, window: float) -> str | None:
+    arrivals, first_share = _arrivals(chunks, _RESOLUTION)
     if arrivals == 1 or window <= 0:
         return f"{_amount(tokens, window)}, in one burst"
-    if window < trust.shortest_window:
+    if window < _SHORTEST_WINDOW:
         return f"{_amount(tokens, window)}: too short to tell an engine's speed from a flushed buffer"
     if first_share * tokens > max(3.0, tokens / 4):
         return f"{first_share:.0%} of the text came at once with the first chunk"

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from aiidpd.components.bench.events import BenchPublisher
-from aiidpd.components.bench.schedule import BenchPolicy, Probe, Schedule, Wait, asked, begin, step
+from aiidpd.components.bench.schedule import Probe, Schedule, Wait, asked, begin, request, step
+from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.summary import figures
 from aiidpd.components.bench.view import BenchView, EndpointView
@@ -29,7 +30,7 @@ NO_ENDPOINTS = "no endpoint is configured: add bench.endpoints to measure one"
 
 
 class BenchWorker:
-    """Probes ``targets`` as ``policy`` says, and runs the jobs of ``queue``.
+    """Probes ``targets`` by ``settings``, and runs the jobs of ``queue``.
 
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
     ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
@@ -41,7 +42,7 @@ class BenchWorker:
     def __init__(
         self,
         targets: Sequence[Target],
-        policy: BenchPolicy,
+        settings: BenchSettings,
         *,
         queue: JobQueue,
         latest: Latest[BenchView],
@@ -56,7 +57,7 @@ class BenchWorker:
             raise Misconfigured(
                 "use", "bench.endpoints", reason="two of them share a name", remedy="rename one"
             )
-        self._policy = policy
+        self._settings = settings
         self._queue = queue
         self._latest = latest
         self._bus = bus
@@ -91,7 +92,7 @@ class BenchWorker:
                 self._back_offs = self._back_offs.after(self._inbox.take())
             effect: Probe | Wait = Wait(_BEAT)
             if not self._back_offs.active(self._clock.monotonic()):
-                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._policy)
+                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._settings)
             if isinstance(effect, Probe):
                 with heartbeat.working():
                     await self._probe(effect.name)
@@ -116,7 +117,7 @@ class BenchWorker:
         self._view = BenchView(endpoints, "" if endpoints else NO_ENDPOINTS)
         self._latest.put(self._view)
         probed = {each.name: each.probed for each in endpoints if each.probed is not None}
-        self._schedule = begin(self._targets, probed, self._clock.monotonic(), self._policy)
+        self._schedule = begin(self._targets, probed, self._clock.monotonic(), self._settings)
 
     def _judge(self) -> None:
         """Raise :class:`Unavailable` where no endpoint at all can be measured."""
@@ -147,7 +148,7 @@ class BenchWorker:
             heartbeat.beat()
             job.progress(f"probing {name}", done, len(names), "endpoints")
             now = self._clock.monotonic()
-            self._schedule = asked(self._schedule, name, now, self._policy)
+            self._schedule = asked(self._schedule, name, now, self._settings)
             view = await self._probe(name)
             result[f"{name}.simulated"] = view.simulated
             if view.current is None:
@@ -183,12 +184,12 @@ class BenchWorker:
             raise LookupError(name)  # the view is made from the targets
         try:
             self._running.add(name)
-            timeline = await target.probe(self._policy.request(self._nonce()))
+            timeline = await target.probe(request(self._settings, self._nonce()))
         except Unavailable as error:
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
             self._told.failed(view)
         else:
-            sample = measure(timeline, self._policy.trust)
+            sample = measure(timeline)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
             self._told.measured(view, sample)
         finally:

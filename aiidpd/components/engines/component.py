@@ -10,7 +10,6 @@ from aiidpd.components.engines.evidence import NAME as REQUESTS
 from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.settings import EnginesSettings
-from aiidpd.components.engines.state import EnginePolicy
 from aiidpd.components.engines.worker import EnginePoller, PolledEngine
 from aiidpd.contracts.engines import ENGINES, EnginesView
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
@@ -51,7 +50,7 @@ def build(context: Context) -> Component:
         polled = endpoints.value if endpoints and interval else ()
         return EnginePoller(
             [PolledEngine(each.name, _model(each), each.simulated, source(each)) for each in polled],
-            EnginePolicy(interval=max(_SHORTEST, interval)),
+            max(_SHORTEST, interval),
             latest=latest,
             probes=probes,
             clock=context.clock,

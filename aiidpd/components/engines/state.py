@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiidpd.contracts.engines import EngineState
 from aiidpd.engines.figures import EngineFigures, NotKnown
 
 _LONGEST_GAP = 300.0  # seconds: over more, a rate would be of another time
-
-
-@dataclass(frozen=True, slots=True)
-class EnginePolicy:
-    """When an engine is asked. All times in seconds.
-
-    Each ``interval`` where it tells its figures. Where it has none, once in ``again``, and after a probe
-    that succeeded, for the server may have been started anew; but not more often than each ``soonest``.
-    """
-
-    interval: float = 5.0
-    again: float = 3600.0
-    soonest: float = 60.0
+_AGAIN = 3600.0  # seconds until an engine without figures is polled again
+_SOONEST = 60.0  # seconds, after a probe
 
 
 def with_answer(
@@ -60,13 +49,18 @@ def _rate(state: EngineState, answer: EngineFigures, now: float) -> float | None
     return (after - before) / elapsed if 0 < elapsed <= _LONGEST_GAP else None
 
 
-def due(state: EngineState, probed: float | None, policy: EnginePolicy) -> float:
-    """Return the monotonic second of the next reading; ``probed`` is that of the last good probe."""
+def due(state: EngineState, probed: float | None, interval: float) -> float:
+    """Return the monotonic second of the next reading; ``probed`` is that of the last good probe.
+
+    An engine is polled each ``interval`` (seconds) where it shows its figures. Where it has none, once an
+    hour, and after a probe that succeeded, for the server may have been started anew; but not more often than
+    once a minute.
+    """
     if state.read is None:
         return 0.0
     if not state.lasting:
-        return state.read + policy.interval
-    again = state.read + policy.again
+        return state.read + interval
+    again = state.read + _AGAIN
     if probed is not None and probed > state.read:
         again = min(again, probed)
-    return max(again, state.read + policy.soonest)
+    return max(again, state.read + _SOONEST)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from aiidpd.components.engines.state import EnginePolicy, due, with_answer
+from aiidpd.components.engines.state import due, with_answer
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.probes import ProbesView
 from aiidpd.engines.figures import EngineSource
@@ -29,7 +29,9 @@ class PolledEngine:
 
 
 class EnginePoller:
-    """Updates ``latest`` with the figures of ``engines``; a task for each, so that none waits for another.
+    """Updates ``latest`` with the figures of ``engines`` each ``interval`` (seconds).
+
+    Each engine has a task of its own, so that none waits for another.
 
     ``probes`` gives the measurements of the same endpoints. ``on_state`` gets each state once, right after
     the engine was read. The sources belong to the poller: it closes them when it ends, and takes away what is
@@ -39,7 +41,7 @@ class EnginePoller:
     def __init__(
         self,
         engines: Sequence[PolledEngine],
-        policy: EnginePolicy,
+        interval: float,
         *,
         latest: Latest[EnginesView],
         probes: Callable[[], ProbesView],
@@ -47,7 +49,7 @@ class EnginePoller:
         on_state: Callable[[EngineState], None] | None = None,
     ) -> None:
         self._engines = tuple(engines)
-        self._policy = policy
+        self._interval = interval
         self._latest = latest
         self._probes = probes
         self._clock = clock
@@ -82,9 +84,9 @@ class EnginePoller:
         state = EngineState(engine.name, engine.model, engine.simulated)
         while True:
             heartbeat.beat()
-            wait = due(state, self._probed(engine.name), self._policy) - self._clock.monotonic()
+            wait = due(state, self._probed(engine.name), self._interval) - self._clock.monotonic()
             if wait > 0:
-                await self._clock.sleep(min(wait, self._policy.interval, _LONGEST_SLEEP))
+                await self._clock.sleep(min(wait, self._interval, _LONGEST_SLEEP))
                 continue
             before = engine.name in self._probes().running
             answer = await engine.source.read()

@@ -12,8 +12,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from aiidpd.components.bench.schedule import BenchPolicy
-from aiidpd.components.bench.stats import Trust, measure
+from aiidpd.components.bench.schedule import request
+from aiidpd.components.bench.settings import BenchSettings
+from aiidpd.components.bench.stats import measure
 from aiidpd.engines.openai import OpenAITarget
 from aiidpd.engines.target import Timeline
 from aiidpd.kernel.errors import Misconfigured, Unavailable
@@ -35,6 +36,7 @@ from tests.fakes.inference import (
     usage,
 )
 from tests.fakes.llama import free_port
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 ENDING = [finish(), usage(100, 3, 0), Send(DONE)]
@@ -50,9 +52,9 @@ async def probe(
 ) -> Timeline:
     url = server if isinstance(server, str) else server.url
     target = OpenAITarget("gpu0", url, "tiny", api_key=key)
-    policy = BenchPolicy(first_token_timeout=first, timeout=whole, max_tokens=max_tokens)
+    settings = made(BenchSettings, first_token_timeout=first, timeout=whole, max_tokens=max_tokens)
     try:
-        return await target.probe(policy.request("the-nonce"))
+        return await target.probe(request(settings, "the-nonce"))
     finally:
         await target.aclose()
 
@@ -71,7 +73,7 @@ async def test_the_first_token_counts_and_not_the_role():
         before = time.monotonic()
         timeline = await probe(server)
         elapsed = time.monotonic() - before
-    sample = measure(timeline, Trust())
+    sample = measure(timeline)
     assert sample.ttft_seconds is not None
     assert 0.15 <= sample.ttft_seconds <= elapsed
     assert sample.time_per_output_token_seconds is not None
@@ -110,7 +112,7 @@ async def test_chunks_of_one_write_are_no_speed():
     async with InferenceServer(
         [role(), Wait(0.1), text(*["tok "] * 24), finish(), usage(9, 24, 0), Send(DONE)]
     ) as s:
-        sample = measure(await probe(s), Trust())
+        sample = measure(await probe(s))
     assert sample.ttft_seconds is not None
     assert sample.chunks == 24
     assert sample.output_tokens_per_second is None
@@ -119,7 +121,7 @@ async def test_chunks_of_one_write_are_no_speed():
 
 async def test_without_usage_the_ttft_stands_and_the_pace_does_not():
     async with InferenceServer(steady(10, first=0.05, each=0.02, ending=[finish(), Send(DONE)])) as server:
-        sample = measure(await probe(server), Trust())
+        sample = measure(await probe(server))
     assert sample.ttft_seconds is not None
     assert sample.output_tokens is None
     assert sample.output_tokens_per_second is None
@@ -291,13 +293,13 @@ async def test_an_answer_without_text_is_no_measurement():
 async def test_after_each_failure_the_same_target_measures_again():
     async with InferenceServer([text("a"), Cut()]) as server:
         target = OpenAITarget("gpu0", server.url, "tiny")
-        request = BenchPolicy(first_token_timeout=2.0, timeout=PATIENCE).request("n")
+        asked = request(made(BenchSettings, first_token_timeout=2.0, timeout=PATIENCE), "n")
         for broken in ([text("a"), Cut()], [role(), Hang()], [Send(b"data: {\n\n")]):
             server.steps = broken
             with pytest.raises(Unavailable):
-                await target.probe(request)
+                await target.probe(asked)
         server.steps = [text("a", "b", "c"), *ENDING]
-        assert (await target.probe(request)).output_tokens == 3
+        assert (await target.probe(asked)).output_tokens == 3
         await target.aclose()
 
 

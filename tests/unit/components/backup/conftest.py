@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import SnapshotInfo
+from tests.tables import made
+
+DAILY = "*-*-* 03:00:00"
 
 
 @dataclass
@@ -22,11 +25,11 @@ class Site:
     now: float = 1_800_000_000.0
 
     @property
-    def policy(self) -> BackupPolicy:
-        return BackupPolicy(self.source, self.target, reserve_bytes=0)
+    def settings(self) -> BackupSettings:
+        return made(BackupSettings, source=self.source, target=self.target, schedule=DAILY, reserve=0)
 
     def run(self, control: RunControl | None = None) -> BackupRun:
-        return BackupRun(self.policy, control or RunControl(), lambda: self.now)
+        return BackupRun(self.settings, control or RunControl(), lambda: self.now)
 
     def backup(self) -> SnapshotInfo:
         self.now += 60

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.backup.manifest import FileEntry
 from aiidpd.components.backup.plan import Entry, Kind, Plan, is_excluded, make_plan
-from aiidpd.components.backup.policy import EXCLUDE
+from aiidpd.components.backup.settings import BackupSettings
 
 
 def file(path: str, size: int = 1, mtime_ns: int = 1) -> Entry:
@@ -24,7 +24,9 @@ def known(path: str, size: int = 1, mtime_ns: int = 1) -> FileEntry:
 def plan(
     *entries: Entry, previous: tuple[FileEntry, ...] = (), roots: tuple[str, ...] = ("/models",)
 ) -> Plan:
-    return make_plan(entries, {entry.path: entry for entry in previous}, roots=roots, exclude=EXCLUDE)
+    return make_plan(
+        entries, {entry.path: entry for entry in previous}, roots=roots, exclude=BackupSettings().exclude
+    )
 
 
 def test_what_is_unchanged_is_linked_and_all_else_copied():
@@ -41,18 +43,18 @@ def test_what_is_unchanged_is_linked_and_all_else_copied():
 @pytest.mark.parametrize(
     ("path", "patterns", "expected"),
     [
-        ("a.tmp", EXCLUDE, True),
-        ("deep/er/x.incomplete", EXCLUDE, True),
-        ("blobs.lock/inside", EXCLUDE, True),
-        ("model.tmp.gguf", EXCLUDE, False),
+        ("a.tmp", BackupSettings().exclude, True),
+        ("deep/er/x.incomplete", BackupSettings().exclude, True),
+        ("blobs.lock/inside", BackupSettings().exclude, True),
+        ("model.tmp.gguf", BackupSettings().exclude, False),
         ("cache/x", ("cache",), True),
         ("my/cache/x", ("/cache/",), False),
         ("cache/x", ("/cache/",), True),
         ("my/cache/x", ("my/cache",), True),
         ("my/cache2/x", ("my/cache",), False),
         ("my/a/x", ("my/*/x",), True),
-        ("line\nbreak.tmp", EXCLUDE, True),
-        ("UPPER.TMP", EXCLUDE, False),
+        ("line\nbreak.tmp", BackupSettings().exclude, True),
+        ("UPPER.TMP", BackupSettings().exclude, False),
     ],
 )
 def test_exclusion(path: str, patterns: tuple[str, ...], expected: bool):

@@ -4,15 +4,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.copy import Copier
-from aiidpd.components.backup.policy import BackupPolicy
 from aiidpd.components.backup.run import BackupRun
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store, list_snapshots
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
 from tests.unit.components.backup.conftest import Site
@@ -241,7 +240,7 @@ def test_overlapping_folders_are_refused(site: Site, relation: str):
 
 
 def test_too_little_room_is_told_before_anything_is_written(site: Site):
-    run = BackupRun(replace(site.policy, reserve_bytes=2**60), RunControl(), lambda: 1.8e9)
+    run = BackupRun(site.settings.model_copy(update={"reserve": 2**60}), RunControl(), lambda: 1.8e9)
     with pytest.raises(
         Unavailable, match=r"1048576\.0 TiB are needed with the reserve, .* are free; free space"
     ):
@@ -281,4 +280,4 @@ def test_two_runs_do_not_interleave(site: Site):
 
 def test_a_run_needs_both_folders():
     with pytest.raises(Misconfigured, match=r"backup\.source and backup\.target not set"):
-        BackupRun(BackupPolicy(), RunControl(), lambda: 0.0)
+        BackupRun(BackupSettings(), RunControl(), lambda: 0.0)

@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC
 
 import anyio
@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from aiidpd.components.backup.metrics import BackupCollector
-from aiidpd.components.backup.policy import BackupPolicy
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.kernel.bus import EventBus
@@ -23,6 +23,7 @@ from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
+from tests.tables import made
 from tests.unit.components.backup.conftest import Site
 from tests.waiting import PATIENCE
 
@@ -44,9 +45,9 @@ class Desk:
         self.status = WorkerStatus("backup")
 
     @asynccontextmanager
-    async def worker(self, policy: BackupPolicy) -> AsyncIterator[None]:
+    async def worker(self, settings: BackupSettings) -> AsyncIterator[None]:
         worker = BackupWorker(
-            policy, queue=self.queue, latest=self.latest, bus=self.bus, clock=self.clock, zone=UTC
+            settings, queue=self.queue, latest=self.latest, bus=self.bus, clock=self.clock, zone=UTC
         )
         assert worker.simulated is False
         first_pass = anyio.Event()
@@ -111,7 +112,7 @@ async def outcome(job: Job) -> JobStatus:
 
 
 async def test_without_any_backup_one_is_made_at_once_and_shown(desk: Desk, site: Site):
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
         assert desk.kinds() == ["backup.started", "backup.succeeded"]
         view = desk.view
@@ -136,8 +137,8 @@ async def test_without_any_backup_one_is_made_at_once_and_shown(desk: Desk, site
 
 
 async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, site: Site):
-    policy = replace(site.policy, schedule="*:0/10")
-    async with desk.worker(policy):
+    settings = site.settings.model_copy(update={"schedule": "*:0/10"})
+    async with desk.worker(settings):
         await desk.passes(2)
         due = desk.view.next_run_at
         assert due is not None
@@ -148,7 +149,7 @@ async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, s
         assert len(desk.view.snapshots) == 2
         assert desk.view.next_run_at == due + 600
     await desk.clock.advance(10 * 86400)  # the machine was off
-    async with desk.worker(policy):
+    async with desk.worker(settings):
         await desk.elapse(1)
         assert len(desk.view.snapshots) == 3  # once, not for each run that was missed
         assert desk.view.next_run_at is not None
@@ -156,7 +157,7 @@ async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, s
 
 
 async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
-    async with desk.worker(replace(site.policy, schedule="")):
+    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
         assert desk.view.next_run_at is None
         status = await outcome(desk.queue.submit())
         assert status.state is JobState.SUCCEEDED
@@ -168,10 +169,10 @@ async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
 
 
 async def test_an_unconfigured_worker_is_up_and_says_what_to_set(desk: Desk):
-    async with desk.worker(BackupPolicy()):
+    async with desk.worker(BackupSettings()):
         assert desk.status.state is WorkerState.RUNNING
         assert desk.view == BackupView(
-            configured=False, reason="backup.source and backup.target not set", schedule="*-*-* 03:00:00"
+            configured=False, reason="backup.source and backup.target not set", schedule="Sun 03:00"
         )
         status = await outcome(desk.queue.submit())
         assert status.state is JobState.FAILED
@@ -185,13 +186,13 @@ async def test_an_unconfigured_worker_is_up_and_says_what_to_set(desk: Desk):
 
 
 async def test_half_a_configuration_names_the_missing_half(desk: Desk, site: Site):
-    async with desk.worker(BackupPolicy(source=site.source)):
+    async with desk.worker(made(BackupSettings, source=site.source)):
         assert desk.view.reason == "backup.target not set"
 
 
 async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
         assert desk.kinds() == ["backup.started", "backup.failed"]
         assert desk.events[1].severity is Severity.ERROR
@@ -211,7 +212,7 @@ async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, s
 
 async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: Desk, site: Site):
     ten_days = 864_000.0
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
         first = desk.clock.time()
         desk.clock.jump(ten_days)
@@ -238,7 +239,7 @@ async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: D
 async def test_after_a_failure_under_a_clock_that_was_ahead_it_is_tried_again_in_time(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
     desk.clock.jump(864_000.0)
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
         desk.clock.jump(-864_000.0)
         hidden.rename(site.source)
@@ -248,23 +249,23 @@ async def test_after_a_failure_under_a_clock_that_was_ahead_it_is_tried_again_in
 
 async def test_a_failure_is_remembered_by_the_next_worker_but_not_for_another_target(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.elapse(1)
         assert desk.status.state is WorkerState.DEGRADED
         assert desk.kinds() == ["backup.started", "backup.failed"]  # it waits, as the one before would have
     hidden.rename(site.source)
     site.target = site.target.with_name("other")
     site.target.mkdir()
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.elapse(1)
         assert desk.kinds()[-1] == "backup.succeeded"
 
 
 async def test_a_missing_target_is_unavailable_and_no_run_is_tried(desk: Desk, site: Site):
     site.target.rmdir()
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         assert desk.status.state is WorkerState.DEGRADED
         assert "backup.target" in desk.status.reason
         assert desk.view.next_run_at is None
@@ -278,7 +279,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
         file.truncate(
             256 * 1024**2
         )  # far from copied when the worker is stopped, however slow this thread is
-    async with desk.worker(replace(site.policy, schedule="")):
+    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
         job = desk.queue.submit()
         await desk.until(lambda: "backup.started" in desk.kinds())
     assert job.status.state is JobState.FAILED
@@ -286,7 +287,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
     assert desk.kinds() == ["backup.started", "backup.failed"]
     assert desk.view.running is None
     os.truncate(site.source / "big", 1024)
-    async with desk.worker(replace(site.policy, schedule="")):
+    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
         status = await outcome(desk.queue.submit())
     assert status.state is JobState.SUCCEEDED
     assert site.leftovers() == []
@@ -295,7 +296,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
 
 async def test_what_was_refused_makes_the_success_a_warning(desk: Desk, site: Site):
     (site.source / "out").symlink_to("/etc/passwd")
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
     assert desk.events[-1].severity is Severity.WARNING
     assert "1 left out, as its manifest.json says" in desk.events[-1].reason
@@ -305,7 +306,7 @@ async def test_what_was_refused_makes_the_success_a_warning(desk: Desk, site: Si
 def test_a_bad_schedule_is_refused_at_once(desk: Desk):
     with pytest.raises(Misconfigured, match="understand the schedule 'now and then'"):
         BackupWorker(
-            BackupPolicy(schedule="now and then"),
+            made(BackupSettings, schedule="now and then"),
             queue=desk.queue,
             latest=desk.latest,
             bus=desk.bus,
@@ -337,7 +338,7 @@ def test_metrics_hold_what_is_known_and_nothing_else(desk: Desk):
 
 async def test_metrics_follow_a_run(desk: Desk, site: Site):
     (site.target / "snapshots" / "stray").mkdir(parents=True)
-    async with desk.worker(site.policy):
+    async with desk.worker(site.settings):
         await desk.passes(2)
     values = exposition(desk.latest)
     assert values["aiidpd_backup_last_success_timestamp_seconds"] == desk.clock.time()

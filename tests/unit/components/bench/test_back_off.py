@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.engines.simulated import SimulatedTarget
@@ -15,6 +15,7 @@ from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
+from tests.tables import made
 
 HOT = BackOffRequested(reason="it is hot", gpu="GPU-0", label="GPU 0", hold_seconds=600.0)
 
@@ -25,7 +26,7 @@ async def test_what_is_due_waits_and_what_somebody_asks_for_does_not(clock: Fake
     queue = JobQueue(JobBook(clock), "bench")
     worker = BenchWorker(
         [SimulatedTarget(clock, name="local")],
-        BenchPolicy(interval=100.0),
+        made(BenchSettings, interval=100.0),
         queue=queue,
         latest=Latest(clock, 1000.0),
         bus=bus,

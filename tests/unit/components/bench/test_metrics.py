@@ -7,7 +7,7 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry
 
 from aiidpd.components.bench.metrics import BenchCollector
-from aiidpd.components.bench.stats import Trust, measure
+from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 from aiidpd.kernel.latest import Latest
@@ -36,7 +36,7 @@ def names(registry: CollectorRegistry) -> set[str]:
 
 
 def test_every_figure_of_the_last_sample():
-    registry = scrape(NEW.measured(measure(TIMELINE, Trust()), at=1234.5, now=1.0))
+    registry = scrape(NEW.measured(measure(TIMELINE), at=1234.5, now=1.0))
     assert value(registry, "ttft_seconds") == 0.2
     assert round(value(registry, "time_per_output_token_seconds") or 0, 9) == 0.05
     assert round(value(registry, "output_tokens_per_second") or 0, 6) == 20
@@ -56,7 +56,7 @@ def test_every_figure_of_the_last_sample():
 
 def test_what_is_not_known_is_absent_and_not_zero():
     record = replace(TIMELINE, output_tokens=None, cached_tokens=None, engine=None)
-    found = names(scrape(NEW.measured(measure(record, Trust()), at=1.0, now=1.0)))
+    found = names(scrape(NEW.measured(measure(record), at=1.0, now=1.0)))
     assert "aiidpd_bench_ttft_seconds" in found
     for name in ("output_tokens_per_second", "cached_tokens", "engine_prompt_seconds", "output_tokens"):
         assert f"aiidpd_bench_{name}" not in found
@@ -71,7 +71,7 @@ def test_before_the_first_probe_only_what_is_known_is_there():
 
 
 def test_after_a_failure_the_old_figures_are_gone_and_the_last_success_stays():
-    view = NEW.measured(measure(TIMELINE, Trust()), at=5.0, now=1.0).failed("refused", at=9.0, now=2.0)
+    view = NEW.measured(measure(TIMELINE), at=5.0, now=1.0).failed("refused", at=9.0, now=2.0)
     registry = scrape(view)
     assert value(registry, "ttft_seconds") is None
     assert value(registry, "chunk_gap_seconds", statistic="max") is None
@@ -85,7 +85,7 @@ def test_what_is_simulated_says_so():
 
 
 async def test_a_view_that_is_too_old_shows_nothing(clock: FakeClock):
-    registry = scrape(NEW.measured(measure(TIMELINE, Trust()), at=1.0, now=1.0), clock=clock)
+    registry = scrape(NEW.measured(measure(TIMELINE), at=1.0, now=1.0), clock=clock)
     assert names(registry)
     await clock.advance(101)
     assert not names(registry)

@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.stats import DECODE, TTFT, BenchSample, Trust, measure, percentile
+from aiidpd.components.bench.stats import DECODE, TTFT, BenchSample, measure, percentile
 from aiidpd.engines.target import Chunk, EngineTimings, Timeline
-
-TRUST = Trust()
 
 
 def timeline(*arrivals: float, tokens: int | None = None, characters: int = 4) -> Timeline:
@@ -39,7 +37,7 @@ def why(sample: BenchSample, figure: str) -> str:
 
 
 def test_a_steady_stream_gives_every_figure():
-    sample = measure(steady(64, first=0.2, each=0.02), TRUST)
+    sample = measure(steady(64, first=0.2, each=0.02))
     assert sample.ttft_seconds == pytest.approx(0.2)
     assert sample.time_per_output_token_seconds == pytest.approx(0.02)
     assert sample.output_tokens_per_second == pytest.approx(50)
@@ -50,21 +48,21 @@ def test_a_steady_stream_gives_every_figure():
 
 
 def test_the_time_per_token_counts_tokens_and_not_chunks():
-    sample = measure(timeline(*(0.1 + 0.06 * index for index in range(10)), tokens=28), TRUST)
+    sample = measure(timeline(*(0.1 + 0.06 * index for index in range(10)), tokens=28))
     assert sample.time_per_output_token_seconds == pytest.approx(0.02)
     assert sample.chunk_gap_p50_seconds == pytest.approx(0.06)
 
 
 def test_a_stall_shows_in_the_gaps():
     arrivals = list(itertools.accumulate([0.1] + [0.02] * 30 + [1.5] + [0.02] * 30))
-    sample = measure(timeline(*arrivals), TRUST)
+    sample = measure(timeline(*arrivals))
     assert sample.chunk_gap_max_seconds == pytest.approx(1.5)
     assert sample.chunk_gap_p50_seconds == pytest.approx(0.02)
 
 
 def test_a_burst_is_no_speed():
     """24 tokens in 18 ms are 1,333 tokens/s on paper, from a model that cannot do that."""
-    sample = measure(steady(24, first=1.2, each=0.018 / 23), TRUST)
+    sample = measure(steady(24, first=1.2, each=0.018 / 23))
     assert sample.time_per_output_token_seconds is None
     assert sample.output_tokens_per_second is None
     assert "24 tokens in 18 ms, in one burst" in why(sample, DECODE)
@@ -86,7 +84,7 @@ def test_a_burst_is_no_speed():
     ],
 )
 def test_what_cannot_be_known_is_withheld_with_its_reason(arrivals: list[float], tokens: int, reason: str):
-    sample = measure(timeline(*arrivals, tokens=tokens), TRUST)
+    sample = measure(timeline(*arrivals, tokens=tokens))
     assert sample.time_per_output_token_seconds is None
     assert sample.output_tokens_per_second is None
     assert reason in why(sample, DECODE)
@@ -94,14 +92,14 @@ def test_what_cannot_be_known_is_withheld_with_its_reason(arrivals: list[float],
 
 
 def test_without_usage_there_is_no_time_per_token():
-    sample = measure(replace(steady(20, 0.1, 0.05), output_tokens=None), TRUST)
+    sample = measure(replace(steady(20, 0.1, 0.05), output_tokens=None))
     assert sample.time_per_output_token_seconds is None
     assert "no usage" in why(sample, DECODE)
     assert sample.chunk_gap_p50_seconds == pytest.approx(0.05)
 
 
 def test_an_answer_without_text_has_no_figure():
-    sample = measure(timeline(), TRUST)
+    sample = measure(timeline())
     assert (sample.ttft_seconds, sample.time_per_output_token_seconds, sample.chunk_gap_max_seconds) == (
         None,
         None,
@@ -112,34 +110,34 @@ def test_an_answer_without_text_has_no_figure():
 
 def test_the_engine_s_own_time_confirms_a_window_that_is_too_short():
     record = steady(64, first=0.01, each=0.0002)
-    assert measure(record, TRUST).time_per_output_token_seconds is None
-    sample = measure(replace(record, engine=EngineTimings(100, 0.01, 64, 64 * 0.00021)), TRUST)
+    assert measure(record).time_per_output_token_seconds is None
+    sample = measure(replace(record, engine=EngineTimings(100, 0.01, 64, 64 * 0.00021)))
     assert sample.time_per_output_token_seconds == pytest.approx(0.0002)
     assert sample.withheld == ()
 
 
 def test_the_engine_s_own_time_exposes_what_was_held_back_on_the_way():
     record = replace(steady(64, first=2.0, each=0.005), engine=EngineTimings(100, 0.1, 64, 64 * 0.03))
-    sample = measure(record, TRUST)
+    sample = measure(record)
     assert sample.time_per_output_token_seconds is None
     assert "the engine says 30 ms a token" in why(sample, DECODE)
 
 
 def test_the_engine_s_figures_never_stand_in_for_ours():
     engine = EngineTimings(100, 0.1, 64, 64 * 0.03)
-    sample = measure(replace(timeline(0.5, tokens=64), engine=engine), TRUST)
+    sample = measure(replace(timeline(0.5, tokens=64), engine=engine))
     assert sample.time_per_output_token_seconds is None
     assert sample.engine is engine
 
 
 def test_an_engine_that_took_less_than_we_waited_leaves_our_figure():
     record = replace(steady(64, first=0.1, each=0.03), engine=EngineTimings(100, 0.1, 64, 64 * 0.01))
-    assert measure(record, TRUST).time_per_output_token_seconds == pytest.approx(0.03)
+    assert measure(record).time_per_output_token_seconds == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize(("cached", "given_"), [(0, True), (25, True), (26, False), (100, False)])
 def test_a_prompt_from_the_prefix_cache_gives_no_ttft(cached: int, given_: bool):
-    sample = measure(replace(steady(64, 0.2, 0.02), cached_tokens=cached), TRUST)
+    sample = measure(replace(steady(64, 0.2, 0.02), cached_tokens=cached))
     assert (sample.ttft_seconds is not None) == given_
     assert sample.time_per_output_token_seconds is not None
     if not given_:
@@ -176,7 +174,7 @@ def test_no_record_gives_a_figure_that_contradicts_it(
     moments = list(itertools.accumulate(gap for gap, _ in gaps))
     chunks = tuple(Chunk(at, size) for at, (_, size) in zip(moments, gaps, strict=True))
     ended = moments[-1] if moments else 1.0
-    sample = measure(Timeline(0.0, ended, chunks, None, prompt, output, cached, engine), TRUST)
+    sample = measure(Timeline(0.0, ended, chunks, None, prompt, output, cached, engine))
 
     assert (sample.ttft_seconds is None) == bool(why(sample, TTFT))
     assert (sample.time_per_output_token_seconds is None) == bool(why(sample, DECODE))
@@ -210,7 +208,7 @@ def test_a_steady_stream_gives_its_pace_however_tokens_share_chunks(
     arrivals = [first, *(first + each * per * (index + 1) for index in range(count))]
     chunks = (Chunk(100 + arrivals[0], 1), *(Chunk(100 + at, per) for at in arrivals[1:]))
     record = Timeline(100.0, chunks[-1].at, chunks, "length", 100, count * per + 1, 0)
-    sample = measure(record, TRUST)
+    sample = measure(record)
     if sample.time_per_output_token_seconds is None:
         assert len(chunks) <= 4 or len(chunks) * 8 < count * per + 1
     else:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from aiidpd.components.bench.schedule import BenchPolicy
+from aiidpd.components.bench.schedule import max_age, worker_deadline
+from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.engines.simulated import SimulatedTarget
@@ -21,8 +22,9 @@ from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
+from tests.tables import made
 
-POLICY = BenchPolicy(interval=100.0, stagger=1.0, timeout=60.0)
+SETTINGS = made(BenchSettings, interval=100.0, timeout=60.0)
 
 
 @dataclass
@@ -65,15 +67,17 @@ class StubTarget:
 class Room:
     """A worker with everything around it."""
 
-    def __init__(self, clock: FakeClock, targets: Sequence[Target], policy: BenchPolicy = POLICY) -> None:
+    def __init__(
+        self, clock: FakeClock, targets: Sequence[Target], settings: BenchSettings = SETTINGS
+    ) -> None:
         self.clock = clock
         self.targets = targets
-        self.policy = policy
+        self.settings = settings
         self.events: list[Event] = []
         self.samples: list[Sample] = []
         self.bus = EventBus()
         self.bus.attach(events=self.events.append, samples=self.samples.append)
-        self.latest: Latest[BenchView] = Latest(clock, policy.max_age)
+        self.latest: Latest[BenchView] = Latest(clock, max_age(settings))
         self.queue = JobQueue(JobBook(clock), "bench.run")
         self.status = WorkerStatus("bench")
         self.probing: set[str] = set()
@@ -83,7 +87,7 @@ class Room:
     def worker(self) -> BenchWorker:
         return BenchWorker(
             self.targets,
-            self.policy,
+            self.settings,
             queue=self.queue,
             latest=self.latest,
             bus=self.bus,
@@ -120,7 +124,7 @@ async def test_without_endpoints_it_is_up_and_says_so(clock: FakeClock):
         assert job.status.state is JobState.FAILED
         assert "no endpoint is configured" in job.status.error
         await clock.advance(3600)
-        assert clock.monotonic() - room.heartbeat.last < POLICY.worker_deadline
+        assert clock.monotonic() - room.heartbeat.last < worker_deadline(SETTINGS)
         assert room.status.state is WorkerState.RUNNING
 
 
@@ -347,12 +351,12 @@ async def test_a_new_worker_that_finds_all_failed_says_so_at_once(clock: FakeClo
 
 
 async def test_it_shows_life_during_the_longest_probe_and_the_longest_job(clock: FakeClock):
-    room = Room(clock, [StubTarget(clock, name, takes=POLICY.timeout) for name in "abc"])
+    room = Room(clock, [StubTarget(clock, name, takes=SETTINGS.timeout) for name in "abc"])
     async with room.running():
         room.queue.submit()
         for _ in range(500):
             await clock.advance(1)
-            assert clock.monotonic() - room.heartbeat.last < POLICY.worker_deadline
+            assert clock.monotonic() - room.heartbeat.last < worker_deadline(SETTINGS)
 
 
 async def test_what_the_prefix_cache_answered_is_no_ttft_and_says_so(clock: FakeClock):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from aiidpd.components.engines.metrics import EnginesCollector
-from aiidpd.components.engines.state import EnginePolicy, due, with_answer
+from aiidpd.components.engines.state import due, with_answer
 from aiidpd.components.engines.worker import EnginePoller, PolledEngine
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
@@ -24,7 +24,7 @@ from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
 
-POLICY = EnginePolicy(interval=5.0, again=3600.0, soonest=60.0)
+INTERVAL = 5.0
 FRESH = EngineState("a", "m", simulated=False)
 
 
@@ -62,7 +62,7 @@ class Room:
         self.states: list[EngineState] = []
         self.reader = EnginePoller(
             [PolledEngine(name, "m", False, source) for name, source in sources.items()],
-            POLICY,
+            INTERVAL,
             latest=self.latest,
             probes=self.probes,
             clock=clock,
@@ -185,11 +185,11 @@ async def test_one_that_is_only_away_for_a_moment_is_asked_in_its_period(clock: 
 def test_no_engine_is_asked_too_often_nor_forgotten(
     lasting: bool, read: float, probed: float | None, interval: float
 ) -> None:
-    policy = EnginePolicy(interval=interval)
+
     state = with_answer(FRESH, NotKnown("x", lasting), 0.0, read, includes_probe=False)
-    wait = due(state, probed, policy) - read
-    assert wait >= (policy.soonest if lasting else interval) - 1e-6
-    assert wait <= (policy.again if lasting else interval) + 1e-6
+    wait = due(state, probed, interval) - read
+    assert wait >= (60.0 if lasting else interval) - 1e-6
+    assert wait <= (3600.0 if lasting else interval) + 1e-6
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 600), st.one_of(st.none(), st.integers(0, 10**9))), max_size=20))
