@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pynvml
 
-from aiidpd.components.thermal.driver.nvml import settings
+from aiidpd.components.thermal.driver.nvml import commands
 from aiidpd.components.thermal.driver.nvml.ask import GONE, Failed, Json, address, ask
 from aiidpd.components.thermal.driver.nvml.calls import CALLS, Call
 from aiidpd.components.thermal.driver.nvml.card import SLOW_EVERY, Card
@@ -48,7 +48,7 @@ class Reader:
             self._initialise()
         except Failed as error:
             return {"fault": error.fault}
-        return {"fault": settings.apply(request)}
+        return {"fault": commands.apply(request)}
 
     def _initialise(self) -> None:
         if self._driver is None:
