@@ -19,7 +19,7 @@ class WorkerDocument(Document):
     """How one worker fares."""
 
     name: str
-    state: Literal["starting", "running", "degraded", "restarting", "wedged", "stopped"]
+    state: Literal["starting", "running", "degraded", "inactive", "restarting", "wedged", "stopped"]
     up: bool = Field(description="Whether its last pass succeeded.")
     reason: str = Field(description="Why it is not up; empty where it is.")
     simulated: bool = Field(description="Whether what it reads is made up.")

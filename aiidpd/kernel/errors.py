@@ -31,6 +31,17 @@ class Unavailable(AiidpdError):
     """A part that aiidpd depends on does not answer now. A worker that raises it is degraded, not dead."""
 
 
+class NotInstalled(Unavailable):
+    """A part that is not on this machine at all: its library or its socket does not exist."""
+
+
+class Inactive(Exception):
+    """There is nothing to do, and nothing is wrong: switched off, or not installed. A worker says why.
+
+    Not an error of ours, but the end of a pass: the worker's state is then "inactive".
+    """
+
+
 class Conflict(AiidpdError):
     """The request is sound, but the present state does not allow it."""
 

@@ -183,7 +183,7 @@ class Supervisor:
 
     def _report(self, seat: _Slot) -> None:
         state = seat.status.state
-        if state in (WorkerState.RUNNING, WorkerState.STARTING, WorkerState.STOPPED):
+        if seat.status.up or state in (WorkerState.STARTING, WorkerState.STOPPED):
             self._health.clear("worker", seat.spec.name)
             return
         severity = Severity.WARNING if state is WorkerState.DEGRADED else Severity.ERROR

@@ -12,7 +12,7 @@ from typing import Protocol
 import anyio
 
 from aiidpd.kernel.clock import Clock, wait_for
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import Inactive, Unavailable
 
 _IDLE_BEAT = 5.0  # seconds; every task's deadline is longer
 
@@ -52,6 +52,7 @@ class WorkerState(StrEnum):
     STARTING = "starting"  # no pass has ended yet
     RUNNING = "running"  # the last pass succeeded
     DEGRADED = "degraded"  # alive, but the last pass could not do its work
+    INACTIVE = "inactive"  # switched off, or what it would work on is not installed: nothing is wrong
     RESTARTING = "restarting"  # ended; waits for its backoff
     WEDGED = "wedged"  # was cancelled and did not end
     STOPPED = "stopped"
@@ -74,8 +75,22 @@ class WorkerStatus:
 
     @property
     def up(self) -> bool:
-        """Whether the last pass succeeded."""
-        return self.state is WorkerState.RUNNING
+        """True where all is well: the last pass succeeded, or there is nothing to do."""
+        return self.state in (WorkerState.RUNNING, WorkerState.INACTIVE)
+
+
+class InactiveWorker:
+    """The worker of a task that is switched off; it says why, and waits to be replaced."""
+
+    simulated = False
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    async def run(self, heartbeat: Heartbeat) -> None:
+        """Wait until cancelled."""
+        heartbeat.inactive(self._reason)
+        await heartbeat.idle(anyio.Event())
 
 
 class Heartbeat:
@@ -103,17 +118,26 @@ class Heartbeat:
         self.beat()
         return True
 
+    def inactive(self, reason: str) -> None:
+        """Report that there is nothing to do, because ``reason``, and that nothing is wrong."""
+        self._status.state = WorkerState.INACTIVE
+        self._status.reason = reason
+        self.beat()
+        self._first_pass.set()
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """Wrap one pass of the loop.
 
-        A pass that raises :class:`Unavailable` makes the worker degraded and the loop goes on; any
-        other error leaves the block and ends the run.
+        A pass that raises :class:`Unavailable` makes the worker degraded, one that raises :class:`Inactive`
+        inactive, and the loop goes on; any other error leaves the block and ends the run.
         """
         self.beat()
         started = self._clock.monotonic()
         try:
             yield
+        except Inactive as inactive:
+            self.inactive(str(inactive))
         except Unavailable as error:
             self._status.failed_passes += 1
             self._status.state = WorkerState.DEGRADED

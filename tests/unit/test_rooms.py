@@ -63,7 +63,8 @@ def test_settings_are_values_and_do_no_io() -> None:
         if path.name == "settings.py" and not module.startswith("aiidpd.demo."):
             for name in imports(module):
                 top = name.partition(".")[0]
-                assert name.startswith("aiidpd.config.") or top == "pydantic" or top in sys.stdlib_module_names
+                values = name.startswith("aiidpd.config.") or top in {"pydantic", *sys.stdlib_module_names}
+                assert values, f"{module} imports {name}"
                 assert top not in IMPURE, f"{module} imports {name}"
 
 

@@ -9,6 +9,7 @@ from aiidpd.components.containers.api import routes
 from aiidpd.components.containers.evidence import NAME as EVIDENCE
 from aiidpd.components.containers.evidence import ContainerEvidence
 from aiidpd.components.containers.metrics import ContainersCollector
+from aiidpd.components.containers.off import OFF, SwitchedOffRuntime
 from aiidpd.components.containers.pause.controller import PauseController
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
@@ -25,9 +26,11 @@ from aiidpd.contracts.containers import CONTAINERS, ContainerSummary, Containers
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
-from aiidpd.kernel.task import Task
+from aiidpd.kernel.task import InactiveWorker, Task
+from aiidpd.platform.installed import Installed
 
 NAME: Final = "containers"
+SEEN: Final = "containers-seen.json"
 _SLACK: Final = 60.0  # seconds that a task may be without a beat besides the calls that it waits for
 
 
@@ -39,6 +42,12 @@ class ContainersComponent:
         self._settings = context.settings("containers", ContainersSettings)
         self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0)
         self._memory = ContainersMemory()
+        self._installed = Installed(
+            context.state_directory / SEEN,
+            context.clock,
+            "containers.engine",
+            lambda: self._settings().engine,
+        )
         self._stops = context.messages.inbox(EmergencyStop)
         self._pauses = PauseMemory(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, ContainerRuntime] | None = None
@@ -61,8 +70,12 @@ class ContainersComponent:
             routes=routes(self._latest, self._pauses.standing, lambda: self._context.status(NAME)),
         )
 
-    def _watcher(self) -> ContainersWorker:
+    def _watcher(self) -> ContainersWorker | InactiveWorker:
         settings = self._settings()
+        if settings.engine == "off":
+            self._latest.clear()
+            self._installed.forget()
+            return InactiveWorker(OFF)
         self._latest.max_age = 2 * settings.reconcile_interval + settings.call_timeout
         return ContainersWorker(
             self._runtime(),
@@ -72,6 +85,7 @@ class ContainersComponent:
             clock=self._context.clock,
             memory=self._memory,
             told_of=self._pauses.holds,
+            installed=self._installed,
         )
 
     def _stopper(self) -> EmergencyStopper:
@@ -105,6 +119,8 @@ class ContainersComponent:
                 runtime = SimulatedRuntime(self._context.clock, count=settings.simulated_containers)
                 self._simulated = settings.simulated_containers, runtime
             return self._simulated[1]
+        if settings.engine == "off":
+            return SwitchedOffRuntime()
         from aiidpd.components.containers.docker.client import DockerRuntime
 
         return DockerRuntime(settings.socket, call_timeout=settings.call_timeout)

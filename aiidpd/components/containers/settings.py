@@ -31,10 +31,11 @@ class PauseSettings(Table):
 class ContainersSettings(Table):
     """The component containers: what the container runtime runs and in what state."""
 
-    engine: Literal["docker", "simulated"] = Field(
-        default="docker",
-        description='Who runs the containers: "docker" is a Docker Engine, "simulated" makes containers up '
-        "and says so everywhere.",
+    engine: Literal["auto", "docker", "simulated", "off"] = Field(
+        default="auto",
+        description='Who runs the containers: "docker" is a Docker Engine; "auto" is that too, but a machine '
+        'that never had its socket is well without; "simulated" makes containers up and says so everywhere; '
+        '"off" watches none, and stops and pauses none.',
     )
     socket: SocketPath = Field(default=Path("/run/docker.sock"), description="The Docker Engine's socket.")
     reconcile_interval: Duration = Field(

@@ -21,10 +21,11 @@ from aiidpd.components.containers.state import (
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
 from aiidpd.kernel.events import Event, Sample
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
+from aiidpd.platform.installed import Installed
 
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events asked for again at a seam: the engine may log them out of order
@@ -91,6 +92,7 @@ class ContainersWorker:
         clock: Clock,
         memory: ContainersMemory | None = None,
         told_of: Callable[[str], bool] = lambda _: False,
+        installed: Installed | None = None,
     ) -> None:
         self._engine = engine
         self._policy = policy
@@ -99,6 +101,7 @@ class ContainersWorker:
         self._clock = clock
         self._memory = memory if memory is not None else ContainersMemory()
         self._told_of = told_of
+        self._installed = installed
         self._unreadable: tuple[tuple[str, str], ...] = ()
         self._version = ""
         self._found = False
@@ -167,10 +170,12 @@ class ContainersWorker:
             asked = self._clock.time()
             try:
                 snapshot = await self._engine.containers(fresh=fresh)
-            except Unavailable:
+            except Unavailable as error:
                 self._latest.clear()
-                raise
+                raise self._explain(error) from None
             answered = True
+            if self._installed is not None and not self.simulated:
+                self._installed.confirm()
             # Events from before the reading first: they tell how it came to what the reading shows.
             for event in inbox.take(before=asked):
                 self._step(event)
@@ -228,6 +233,12 @@ class ContainersWorker:
         if event.kind in ("container.died", "container.removed"):
             self._memory.others.discard(identity)
         return False
+
+    def _explain(self, error: Unavailable) -> Inactive | Unavailable:
+        """Return what ``error`` is on this machine: one that never had a runtime is well without."""
+        if self._installed is None or not isinstance(error, NotInstalled):
+            return error
+        return self._installed.explain(error)
 
     def _put(self) -> None:
         known = sorted(self._memory.state.known.values(), key=lambda one: one.name)

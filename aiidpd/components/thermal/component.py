@@ -37,12 +37,14 @@ from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import SnapshotListener, ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.task import Task
+from aiidpd.kernel.task import InactiveWorker, Task
+from aiidpd.platform.installed import Installed
 from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "thermal"
 ENERGY: Final = "energy.json"
 BASELINES: Final = "gpu-baselines.json"
+SEEN: Final = "gpus-seen.json"
 # The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
 _NVML_START: Final = 30.0
 _DISK: Final = 120.0  # seconds that writing may take before the task counts as hung
@@ -60,6 +62,7 @@ class ThermalComponent:
         self._governance: Latest[GovernanceView] = Latest(clock, max_age=0)
         self._forecasts: Latest[tuple[Forecast, ...]] = Latest(clock, max_age=0)
         self._maintenance = DriverMaintenance(clock)
+        self._installed = Installed(state / SEEN, clock, "gpu.library", lambda: self._settings().library)
         self._xids = XidLedger()
         self._tally = Tally()
         baselines = StateFile(state / BASELINES, Baselines, indent=1)
@@ -107,8 +110,10 @@ class ThermalComponent:
             ),
         )
 
-    def _worker(self) -> ThermalWorker:
+    def _worker(self) -> ThermalWorker | InactiveWorker:
         gpu, context = self._settings(), self._context
+        if gpu.library == "off":
+            return self._switched_off()
         self._follow_settings()
         # As long as the next reading may take, and its answer's way here.
         max_age = gpu.interval + 2 * gpu.call_timeout
@@ -126,12 +131,21 @@ class ThermalComponent:
             validator=self._validator,
             listeners=self._listeners,
             maintenance=self._maintenance,
+            installed=self._installed,
             ledger=self._xids,
             governor=self._governor(library),
             evaluator=AlertEvaluator(
                 policies, self._alerts, alerts=client, bus=context.bus, clock=context.clock
             ),
         )
+
+    def _switched_off(self) -> InactiveWorker:
+        """Let everything end that only readings could end, and forget that there were GPUs."""
+        for latest in (self._latest, self._governance, self._forecasts):
+            latest.clear()
+        self._context.alerts.feed(NAME, ())
+        self._installed.forget()
+        return InactiveWorker('switched off by gpu.library = "off"')
 
     def _governor(self, library: GpuLibrary) -> GovernorController:
         gpu, context = self._settings(), self._context

@@ -13,6 +13,9 @@ DIED = "DIED"
 IMPLAUSIBLE = "IMPLAUSIBLE"
 """Our own name: the driver gave a value that can't be true, so it is left out."""
 
+LIBRARY_NOT_FOUND = "LIBRARY_NOT_FOUND"
+"""NVML's name: there is no driver on this machine."""
+
 _REBOOT = "the GPU needs a reset or a reboot; `dmesg | grep -i xid` tells what happened to it"
 _REMEDIES = {
     "NO_GPUS": "see that `nvidia-smi -L` lists GPUs; where it does as root, the unit hides them: "
@@ -20,7 +23,7 @@ _REMEDIES = {
     "NO_PERMISSION": "give the daemon's user access to /dev/nvidiactl and /dev/nvidia*, by its group",
     "DRIVER_NOT_LOADED": "load it (`modprobe nvidia`); where /dev/nvidiactl is there, "
     "the unit's DeviceAllow must name char-nvidia",
-    "LIBRARY_NOT_FOUND": 'install the NVIDIA driver\'s libnvidia-ml.so.1, or set gpu.library = "simulated"',
+    LIBRARY_NOT_FOUND: 'install the NVIDIA driver\'s libnvidia-ml.so.1, or set gpu.library = "off"',
     "LIB_RM_VERSION_MISMATCH": "the driver was upgraded under a loaded kernel module: "
     "reload the nvidia modules or reboot",
     "GPU_IS_LOST": _REBOOT,

@@ -171,10 +171,12 @@ class EnergySettings(Table):
 class GpuSettings(Table):
     """The component thermal: GPU temperatures, power and clocks."""
 
-    library: Literal["nvml", "simulated"] = Field(
-        default="nvml",
-        description='Where readings come from: "nvml" is the driver\'s library (libnvidia-ml.so.1), '
-        '"simulated" makes them up and says so everywhere.',
+    library: Literal["auto", "nvml", "simulated", "off"] = Field(
+        default="auto",
+        description="Where readings come from: "
+        '"nvml" is the driver\'s library (libnvidia-ml.so.1); '
+        '"auto" is that too, but a machine that never had it is well without; '
+        '"simulated" makes readings up and says so everywhere; "off" reads nothing.',
     )
     interval: Duration = Field(default=1.0, ge=0.1, le=3600, description="How often the GPUs are read.")
     fast_interval: Duration = Field(

@@ -29,16 +29,18 @@ from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
 from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.kernel.words import lasting
+from aiidpd.platform.installed import Installed
 
 SOURCE: Final = "thermal"
 
 _CLOSE_WITHIN = 3.0
 _RESTORE_WITHIN = 2.0
+_UNTIL_INSTALLED = 20.0  # seconds between looks for a driver: each starts a process
 _XID_SEVERITY = {
     xid.XidClass.APPLICATION: Severity.WARNING,
     xid.XidClass.DRIVER: Severity.WARNING,
@@ -61,7 +63,8 @@ class ThermalWorker:
     the one in which the library counts Xid events.
     The ``validator`` outlives the worker, and so do the ``listeners``, each of which gets every snapshot
     once, validated by ``alert_settings``. After them the ``evaluator`` raises alerts, and the ``governor``
-    acts, which restores the GPUs before they are released.
+    acts, which restores the GPUs before they are released. Without a driver the task is inactive where
+    ``installed`` says that there never was one.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class ThermalWorker:
         maintenance: DriverMaintenance | None = None,
         ledger: xid.XidLedger | None = None,
         governor: GovernorController | None = None,
+        installed: Installed | None = None,
     ) -> None:
         self._library = library
         self._polling = polling
@@ -92,6 +96,7 @@ class ThermalWorker:
         self._maintenance = maintenance or DriverMaintenance(clock)
         self._ledger = ledger or xid.XidLedger()
         self._governor = governor
+        self._installed = installed
 
     @property
     def simulated(self) -> bool:
@@ -107,7 +112,12 @@ class ThermalWorker:
                 interval = self._polling.retry_interval
                 with heartbeat.working():
                     before, rate = rate, replace(rate, fast=False)  # where it fails the next is a full one
-                    snapshot = self._checked(await self._read(fast=before.fast))
+                    try:
+                        reading = await self._read(fast=before.fast)
+                    except Inactive:
+                        interval = _UNTIL_INSTALLED
+                        raise
+                    snapshot = self._checked(reading)
                     rate = next_rate(before, snapshot, self._polling)
                     interval = rate.interval
                     # Before anything is published: what then begins an incident has its own reading in it.
@@ -138,13 +148,24 @@ class ThermalWorker:
             snapshot = await (self._library.read(fast=True) if fast else self._library.read())
         except Unavailable as error:
             self._latest.clear()  # the last value is no longer known to be true
+            explained = self._explain(error)
+            if isinstance(explained, Inactive):
+                raise explained from None
             xids = self._ledger.take()  # why the last GPU was lost, mostly
             self._publish_xids(xids)
             if self._evaluator is not None:
-                self._evaluator.on_failure(error, xids, simulated=self.simulated)
-            raise
+                self._evaluator.on_failure(explained, xids, simulated=self.simulated)
+            raise explained from None
         self._latest.put(snapshot)
+        if self._installed is not None and not snapshot.simulated:
+            self._installed.confirm()
         return snapshot
+
+    def _explain(self, error: Unavailable) -> Inactive | Unavailable:
+        """Return what ``error`` is on this machine: one that never had a driver is well without."""
+        if self._installed is None or not isinstance(error, NotInstalled):
+            return error
+        return self._installed.explain(error)
 
     def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Return ``snapshot``, read just now, validated: nobody sees it otherwise but through ``latest``."""

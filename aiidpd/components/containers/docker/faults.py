@@ -6,7 +6,7 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import NotInstalled, Unavailable
 
 _FORBIDDEN = 403
 _SERVER_ERROR = 500
@@ -41,8 +41,8 @@ class Faults:
                 "add the daemon's user to the socket's group (`usermod -aG docker aiidpd`), restart aiidpd"
             )
         elif number in (errno.ENOENT, errno.ENOTDIR):
-            reason = "there is no such socket"
             remedy = "start Docker (`systemctl start docker`) or set containers.socket"
+            return NotInstalled(action, self._subject, reason="there is no such socket", remedy=remedy)
         elif number in (errno.ECONNREFUSED, errno.ENOTSOCK) and not self.socket.is_socket():
             reason, remedy = "it is not a socket", "set containers.socket to the socket of a Docker Engine"
         elif number == errno.ECONNREFUSED:
@@ -74,4 +74,8 @@ class Faults:
         )
 
     def _error(self, action: str, reason: str, remedy: str) -> Unavailable:
-        return Unavailable(action, f"the Docker Engine at {self.socket}", reason=reason, remedy=remedy)
+        return Unavailable(action, self._subject, reason=reason, remedy=remedy)
+
+    @property
+    def _subject(self) -> str:
+        return f"the Docker Engine at {self.socket}"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.faults import LIBRARY_NOT_FOUND, GpuFault
 from aiidpd.components.thermal.figures import BOUNDS, FLAGS
 from aiidpd.components.thermal.gpu import (
     Fan,
@@ -21,7 +21,7 @@ from aiidpd.components.thermal.gpu import (
 )
 from aiidpd.components.thermal.signals.bounds import drop_implausible
 from aiidpd.components.thermal.xid import XidEvent, XidLedger
-from aiidpd.kernel.errors import Unavailable, describe
+from aiidpd.kernel.errors import NotInstalled, Unavailable, describe
 
 
 class Malformed(ValueError):
@@ -34,7 +34,7 @@ def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
     Xid events are recorded in ``ledger``, in either case.
 
     Raises:
-        Unavailable: the child could read no GPU and says why.
+        Unavailable: the child could read no GPU and says why; NotInstalled where there is no driver.
         Malformed: the line is not an answer, or not to this request.
     """
     with _malformed():
@@ -47,7 +47,8 @@ def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
     for event in xids:
         ledger.record(event)
     if error:
-        raise Unavailable("read", error.subject, reason=str(error), remedy=error.remedy)
+        kind = NotInstalled if error.name == LIBRARY_NOT_FOUND else Unavailable
+        raise kind("read", error.subject, reason=str(error), remedy=error.remedy)
     return GpuSnapshot(
         gpus=tuple(
             GpuReading(**gpu, xids=_counts(ledger, gpu["uuid"]) if reports else None) for gpu, reports in gpus
