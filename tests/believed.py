@@ -6,19 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.signals.thresholds import gpu_limits
 
-USUAL = AlertSettings()
+USUAL = GpuSettings()
 
 
 def believed_gpu(
-    reading: GpuReading, now: float = 0.0, *, seconds: float = 1.0, settings: AlertSettings = USUAL
+    reading: GpuReading, now: float = 0.0, *, seconds: float = 1.0, settings: GpuSettings = USUAL
 ) -> CheckedGpu:
     """Return ``reading``, made at ``now`` (monotonic seconds), with its temperature believed."""
     temperature = reading.temperature_celsius
     trust = Trust.UNKNOWN if temperature is None else Trust.BELIEVED
-    limits = settings.for_gpu(reading.index, reading.uuid)
+    limits = gpu_limits(settings, reading.index, reading.uuid)
     return CheckedGpu(reading, now, seconds, limits, temperature, trust)
 
 
@@ -27,7 +28,7 @@ def believed(
     now: float = 0.0,
     *,
     at: float | None = None,
-    settings: AlertSettings = USUAL,
+    settings: GpuSettings = USUAL,
     simulated: bool = False,
     **more: Any,
 ) -> CheckedSnapshot:

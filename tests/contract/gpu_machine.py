@@ -18,7 +18,7 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
-from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
 from aiidpd.kernel.bus import EventBus
@@ -27,6 +27,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.nvml import FakeNvml
+from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch
 
 # Bounds for where nothing hangs: what takes longer is a slow machine, not a fault.
@@ -68,9 +69,16 @@ class GpuHouse:
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(ThermalCollector(self.latest, self.ledger))
-        polling = PollSettings(interval=0.05, retry_interval=0.05)
+        settings = made(GpuSettings, interval=0.05)
         self._worker = ThermalWorker(
-            self.library, polling, self.latest, self.bus, clock, maintenance=self.hold, ledger=self.ledger
+            self.library,
+            settings,
+            self.latest,
+            self.bus,
+            clock,
+            maintenance=self.hold,
+            ledger=self.ledger,
+            retry_interval=0.05,
         )
 
     def gpus(self) -> tuple[GpuReading, ...]:

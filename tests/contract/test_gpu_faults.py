@@ -19,7 +19,7 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.driver.process import ANSWER_LIMIT, PROGRAM
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -28,6 +28,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.contract.gpu_machine import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
+from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch, until
 
 HANGS_AFTER = 0.5  # a call_timeout for where something hangs
@@ -432,8 +433,8 @@ async def test_the_worker_shows_no_stale_value_and_comes_back(fake_nvml: FakeNvm
     status = WorkerStatus("thermal")
     hurried = {"call_timeout": HANGS_AFTER, "start_timeout": 3.0}
     library = NvmlLibrary(env=fake_nvml.env, **(UNHURRIED | hurried))
-    polling = PollSettings(interval=0.05, retry_interval=0.05)
-    worker = ThermalWorker(library, polling, latest, EventBus(), clock)
+    settings = made(GpuSettings, interval=0.05)
+    worker = ThermalWorker(library, settings, latest, EventBus(), clock, retry_interval=0.05)
 
     async def until_it_is(state: WorkerState, because: str = "") -> None:
         waited = Stopwatch()

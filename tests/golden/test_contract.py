@@ -15,7 +15,6 @@ from aiidpd.alerts.state import Change
 from aiidpd.api import openapi
 from aiidpd.cli.main import main
 from aiidpd.components.thermal.alerts.rules import rules
-from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.config.load import describe, load
 from aiidpd.config.schema import dotted
 from aiidpd.daemon.reference import every_route
@@ -37,7 +36,7 @@ def test_the_description_of_the_api() -> None:
 
 
 def test_the_alerts_by_the_default_configuration() -> None:
-    found = rules(alarm_policies(LOADED.settings.gpu).alerts)
+    found = rules(LOADED.settings.gpu.alerts)
     head = ("name", "severity", "dwell", "keep_firing", "stale_after", "looks_back", "runbook")
     figures = [
         (

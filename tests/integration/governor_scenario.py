@@ -30,7 +30,7 @@ from aiidpd.components.thermal.governor.ladder import LadderPolicy
 from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.daemon.restore import gpus_back
@@ -44,6 +44,7 @@ from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Task
 from tests.deck import deck
 from tests.fakes.nvml import FakeNvml, shape
+from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch
 
 # Everything at a pace at which a kill hits a change more often than a rest.
@@ -101,9 +102,18 @@ async def daemon(folder: Path, mode: Mode) -> None:
             health=health,
             clock=clock,
         )
-        polling = PollSettings(interval=0.02, retry_interval=0.02)
+        settings = made(GpuSettings, interval=0.02)
         latest: Latest[GpuSnapshot] = Latest(clock, 1.0)
-        return ThermalWorker(library, polling, latest, bus, clock, listeners=[flags], governor=governor)
+        return ThermalWorker(
+            library,
+            settings,
+            latest,
+            bus,
+            clock,
+            listeners=[flags],
+            governor=governor,
+            retry_interval=0.02,
+        )
 
     supervisor = Supervisor(
         [Task("thermal", build, lambda: 30.0)],

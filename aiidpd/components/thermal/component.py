@@ -10,7 +10,7 @@ from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.api import energy as energy_api
 from aiidpd.components.thermal.api import gpus as gpus_api
 from aiidpd.components.thermal.api.history import HistoryExport
-from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyWatch
+from aiidpd.components.thermal.emergency import EmergencyWatch
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.energy.metrics import EnergyCollector
 from aiidpd.components.thermal.energy.sources import Sources
@@ -29,8 +29,6 @@ from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
-from aiidpd.components.thermal.policies import alarm_policies
-from aiidpd.components.thermal.polling import PollSettings
 from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
@@ -69,7 +67,6 @@ class ThermalComponent:
         self._alerts = EvaluatorMemory(self._forecasts, baselines)
         self._validator = SnapshotValidator()
         sources = Sources(context.views)
-        self._follow_settings()
         gpu = self._settings()
         evidence = GpuEvidence(fastest=min(gpu.fast_interval, gpu.interval))
         context.incidents.contribute(EVIDENCE, evidence, triggers=TRIGGERS, noise=NOISE)
@@ -86,7 +83,7 @@ class ThermalComponent:
             evidence,
             MinuteLog(bus),
             self._energy,
-            EmergencyWatch(bus, context.messages, lambda: self._emergency),
+            EmergencyWatch(bus, context.messages, lambda: self._settings().emergency_stop),
         )
 
     def component(self) -> Component:
@@ -114,29 +111,24 @@ class ThermalComponent:
         gpu, context = self._settings(), self._context
         if gpu.library == "off":
             return self._switched_off()
-        self._follow_settings()
         # As long as the next reading may take, and its answer's way here.
         max_age = gpu.interval + 2 * gpu.call_timeout
         self._latest.max_age = self._governance.max_age = self._forecasts.max_age = max_age
-        policies = alarm_policies(gpu)
         library = self._library()
-        client = context.alerts.feed(NAME, rules(policies.alerts))
+        client = context.alerts.feed(NAME, rules(gpu.alerts))
         return ThermalWorker(
             library,
-            PollSettings(interval=gpu.interval, near_interval=gpu.fast_interval),
+            gpu,
             self._latest,
             context.bus,
             context.clock,
-            alert_settings=policies.alerts,
             validator=self._validator,
             listeners=self._listeners,
             maintenance=self._maintenance,
             installed=self._installed,
             ledger=self._xids,
             governor=self._governor(library),
-            evaluator=AlertEvaluator(
-                policies, self._alerts, alerts=client, bus=context.bus, clock=context.clock
-            ),
+            evaluator=AlertEvaluator(gpu, self._alerts, alerts=client, bus=context.bus, clock=context.clock),
         )
 
     def _switched_off(self) -> InactiveWorker:
@@ -184,11 +176,6 @@ class ThermalComponent:
         return NvmlLibrary(
             call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids
         )
-
-    def _follow_settings(self) -> None:
-        """Hand the settings as they now are to what outlives the worker; each new worker has this done."""
-        gpu = self._settings()
-        self._emergency = EmergencyPolicy(gpu.emergency_stop)
 
     def _price(self) -> tuple[float, str]:
         energy = self._settings().energy

@@ -17,19 +17,10 @@ from aiidpd.kernel.inbox import Messages
 SOURCE: Final = "thermal"
 
 
-@dataclass(frozen=True, slots=True)
-class EmergencyPolicy:
-    """When and what to stop; off where ``containers`` is empty.
-
-    ``readings`` in a row at or above the GPU's critical limit are an emergency. Of readings closer than
-    ``spacing`` seconds only the first counts: polling four times a second is no reason to wait less. A gap
-    breaks the row, and so does a temperature that is not believed. It is over where an alert would be: some
-    degrees under the limit.
-    """
-
-    containers: tuple[str, ...] = ()
-    readings: int = 3
-    spacing: float = 0.9
+READINGS: Final = 3  # in a row at or above the critical limit are an emergency
+# Of readings closer than so many seconds only the first counts: polling four times a second is no reason to
+# wait less.
+_SPACING: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,70 +48,74 @@ class Emergency:
     readings: int
 
 
-def step(
-    state: EmergencyState, snapshot: CheckedSnapshot, policy: EmergencyPolicy
-) -> tuple[EmergencyState, tuple[Emergency, ...]]:
-    """Return the state after ``snapshot``, and what began with it."""
+def step(state: EmergencyState, snapshot: CheckedSnapshot) -> tuple[EmergencyState, tuple[Emergency, ...]]:
+    """Return the state after ``snapshot``, and what began with it.
+
+    A gap breaks the row of critical readings, and so does a temperature that is not believed. An emergency is
+    over where an alert would be: some degrees under the limit.
+    """
     rows = dict(state.rows)
     began = []
     for gpu in snapshot.gpus:
         before = rows.get(gpu.reading.uuid, Row())
-        after = rows[gpu.reading.uuid] = _next(before, gpu, policy)
+        after = rows[gpu.reading.uuid] = _next(before, gpu)
         if after.active and not before.active:
             began.append(Emergency(gpu.reading, gpu.limits.critical_celsius, after.count))
     return EmergencyState(MappingProxyType(rows)), tuple(began)
 
 
-def _next(row: Row, gpu: CheckedGpu, policy: EmergencyPolicy) -> Row:
+def _next(row: Row, gpu: CheckedGpu) -> Row:
     limits = gpu.limits
     if gpu.temperature is None:
         return replace(row, count=0)
     if gpu.temperature < limits.critical_celsius:
-        over = gpu.temperature <= limits.critical_celsius - limits.clear_below
+        over = gpu.temperature <= limits.critical_celsius - limits.hysteresis_celsius
         return replace(row, count=0, active=row.active and not over)
     if not gpu.seconds:
         row = replace(row, count=0)
-    if row.count and gpu.now - row.counted < policy.spacing:
+    if row.count and gpu.now - row.counted < _SPACING:
         return row
     count = row.count + 1
-    return replace(row, count=count, counted=gpu.now, active=row.active or count >= policy.readings)
+    return replace(row, count=count, counted=gpu.now, active=row.active or count >= READINGS)
 
 
 class EmergencyWatch:
     """Publishes ``gpu.emergency`` and sends :class:`EmergencyStop`, once for as long as it holds.
 
-    ``policy`` is read anew at each snapshot, so that a reload counts at once.
+    ``containers`` gives the names of those to stop; where there are none, no emergency begins.
     """
 
-    def __init__(self, bus: EventBus, messages: Messages, policy: Callable[[], EmergencyPolicy]) -> None:
+    def __init__(self, bus: EventBus, messages: Messages, containers: Callable[[], tuple[str, ...]]) -> None:
         self._bus = bus
         self._messages = messages
-        self._policy = policy
+        self._containers = containers
         self._state = EmergencyState()
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """See :class:`~aiidpd.components.thermal.worker.SnapshotListener`."""
-        policy = self._policy()
-        if not policy.containers:
+        containers = self._containers()
+        if not containers:
             self._state = EmergencyState()
             return
-        self._state, began = step(self._state, snapshot, policy)
+        self._state, began = step(self._state, snapshot)
         for emergency in began:
-            event = self._bus.publish(_event(emergency, policy, snapshot.at, simulated=snapshot.simulated))
+            event = self._bus.publish(
+                _event(emergency, containers, snapshot.at, simulated=snapshot.simulated)
+            )
             self._messages.send(
                 EmergencyStop(
                     reason=event.reason,
                     event_id=event.id,
                     simulated=event.simulated,
                     gpu=emergency.reading.uuid,
-                    containers=policy.containers,
+                    containers=containers,
                 )
             )
 
 
-def _event(emergency: Emergency, policy: EmergencyPolicy, at: float, *, simulated: bool) -> Event:
+def _event(emergency: Emergency, containers: tuple[str, ...], at: float, *, simulated: bool) -> Event:
     reading = emergency.reading
-    names = ", ".join(policy.containers)
+    names = ", ".join(containers)
     return Event(
         time=at,
         source=SOURCE,

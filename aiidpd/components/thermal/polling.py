@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from aiidpd.components.thermal.gpu import Limit
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
 
-
-@dataclass(frozen=True, slots=True)
-class PollSettings:
-    """Seconds between the starts of two readings, and when a GPU is near a limit.
-
-    They are ``interval`` apart; after one that could read no GPU ``retry_interval``, because each try then
-    starts a process. A GPU is near from ``near_celsius`` degrees below any limit of the card, or the warning
-    or critical limit that is this GPU's own, until it is ``hysteresis_celsius`` further away. While one is,
-    the readings are ``near_interval`` apart, and all but one in each ``interval`` are fast ones.
-    """
-
-    interval: float = 1.0
-    retry_interval: float = 2.0
-    near_interval: float = 0.25
-    near_celsius: float = 5.0
-    hysteresis_celsius: float = 2.0
-
-    def __post_init__(self) -> None:
-        if min(self.interval, self.retry_interval, self.near_interval) <= 0:
-            raise ValueError("the intervals must be longer than 0 s")
-        if self.near_celsius < 0 or self.hysteresis_celsius < 0:
-            raise ValueError("near_celsius and hysteresis_celsius must not be negative")
+RETRY_INTERVAL: Final = 2.0  # seconds after a reading that failed: each try then starts a process
+# A GPU is near from so many degrees below any limit of the card, or the warning or critical limit that is its
+# own, until it is the hysteresis further away.
+_NEAR_CELSIUS: Final = 5.0
+_HYSTERESIS_CELSIUS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +45,27 @@ def distances(gpu: CheckedGpu) -> Iterator[float]:
         yield gpu.limits.critical_celsius - gpu.temperature
 
 
-def _is_near(gpu: CheckedGpu, settings: PollSettings, *, before: bool) -> bool:
+def _is_near(gpu: CheckedGpu, *, before: bool) -> bool:
     left = min(distances(gpu), default=None)
     if gpu.distrusted and (left is None or before):
         return before  # what the memory says can bring it near, and not away
-    within = settings.near_celsius + (settings.hysteresis_celsius if before else 0.0)
+    within = _NEAR_CELSIUS + (_HYSTERESIS_CELSIUS if before else 0.0)
     return before if left is None else left <= within
 
 
-def next_rate(rate: PollRate, snapshot: CheckedSnapshot, settings: PollSettings) -> PollRate:
+def next_rate(rate: PollRate, snapshot: CheckedSnapshot, settings: GpuSettings) -> PollRate:
     """Return the rate after ``snapshot``, which was read as ``rate`` says.
+
+    The starts of two readings are ``interval`` apart; while a GPU is near a limit ``fast_interval``, and then
+    all but one in each ``interval`` are fast ones.
 
     A GPU of which nothing is known, or whose sensor is not believed, stays as near as it was.
     """
     near = frozenset(
-        gpu.reading.uuid
-        for gpu in snapshot.gpus
-        if _is_near(gpu, settings, before=gpu.reading.uuid in rate.near)
+        gpu.reading.uuid for gpu in snapshot.gpus if _is_near(gpu, before=gpu.reading.uuid in rate.near)
     )
-    if not near or settings.near_interval >= settings.interval:
+    if not near or settings.fast_interval >= settings.interval:
         return PollRate(settings.interval, near)
     since_full = rate.since_full + 1 if rate.fast else 0
-    fast = (since_full + 1) * settings.near_interval < settings.interval
-    return PollRate(settings.near_interval, near, fast, since_full)
+    fast = (since_full + 1) * settings.fast_interval < settings.interval
+    return PollRate(settings.fast_interval, near, fast, since_full)

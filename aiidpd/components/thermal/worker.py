@@ -23,9 +23,9 @@ from aiidpd.components.thermal.figures import SAMPLED
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
-from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.polling import RETRY_INTERVAL, PollRate, next_rate
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -62,7 +62,7 @@ class ThermalWorker:
     While ``maintenance`` is active the driver is left alone and nothing is known of any GPU. ``ledger`` is
     the one in which the library counts Xid events.
     The ``validator`` outlives the worker, and so do the ``listeners``, each of which gets every snapshot
-    once, validated by ``alert_settings``. After them the ``evaluator`` raises alerts, and the ``governor``
+    once, validated by ``settings``. After them the ``evaluator`` raises alerts, and the ``governor``
     acts, which restores the GPUs before they are released. Without a driver the task is inactive where
     ``installed`` says that there never was one.
     """
@@ -70,12 +70,11 @@ class ThermalWorker:
     def __init__(
         self,
         library: GpuLibrary,
-        polling: PollSettings,
+        settings: GpuSettings,
         latest: Latest[GpuSnapshot],
         bus: EventBus,
         clock: Clock,
         *,
-        alert_settings: AlertSettings | None = None,
         validator: SnapshotValidator | None = None,
         listeners: Sequence[SnapshotListener] = (),
         evaluator: AlertEvaluator | None = None,
@@ -83,13 +82,13 @@ class ThermalWorker:
         ledger: xid.XidLedger | None = None,
         governor: GovernorController | None = None,
         installed: Installed | None = None,
+        retry_interval: float = RETRY_INTERVAL,
     ) -> None:
         self._library = library
-        self._polling = polling
+        self._settings = settings
         self._latest = latest
         self._bus = bus
         self._clock = clock
-        self._alert_settings = alert_settings or AlertSettings()
         self._validator = validator or SnapshotValidator()
         self._listeners = tuple(listeners)
         self._evaluator = evaluator
@@ -97,6 +96,7 @@ class ThermalWorker:
         self._ledger = ledger or xid.XidLedger()
         self._governor = governor
         self._installed = installed
+        self._retry_interval = retry_interval
 
     @property
     def simulated(self) -> bool:
@@ -105,11 +105,11 @@ class ThermalWorker:
     async def run(self, heartbeat: Heartbeat) -> None:
         """Read the GPUs until cancelled."""
         known: Mapping[str, Known] = MappingProxyType({})
-        rate = PollRate(self._polling.interval)
+        rate = PollRate(self._settings.interval)
         try:
             while True:
                 started = self._clock.monotonic()
-                interval = self._polling.retry_interval
+                interval = self._retry_interval
                 with heartbeat.working():
                     before, rate = rate, replace(rate, fast=False)  # where it fails the next is a full one
                     try:
@@ -118,7 +118,7 @@ class ThermalWorker:
                         interval = _UNTIL_INSTALLED
                         raise
                     snapshot = self._checked(reading)
-                    rate = next_rate(before, snapshot, self._polling)
+                    rate = next_rate(before, snapshot, self._settings)
                     interval = rate.interval
                     # Before anything is published: what then begins an incident has its own reading in it.
                     for listener in self._listeners:
@@ -170,7 +170,7 @@ class ThermalWorker:
     def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Return ``snapshot``, read just now, validated: nobody sees it otherwise but through ``latest``."""
         at, now = self._clock.time(), self._clock.monotonic()
-        return self._validator.check(snapshot, at, now, self._alert_settings)
+        return self._validator.check(snapshot, at, now, self._settings)
 
     async def _release(self) -> NoReturn:
         """Leave the driver alone; raises :class:`Unavailable`, which says so."""

@@ -8,10 +8,10 @@ import pytest
 
 from aiidpd.alerts.rule import AlertRule, by_name, table
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.signals import thresholds
+from aiidpd.components.thermal.settings import AlertSettings
 
 ROOT = Path(__file__).parents[3]
-RULES = rules.rules(thresholds.AlertSettings())
+RULES = rules.rules(AlertSettings())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

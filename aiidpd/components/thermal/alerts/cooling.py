@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from aiidpd.alerts.state import Observation, Status, above
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.forecast.forecast import Forecast, GpuCourse
+from aiidpd.components.thermal.settings import AlertSettings
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import spread
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _NOT_HEATING = 0.2  # of the rate that is too much
 
@@ -18,33 +19,34 @@ def cooling(
     course: GpuCourse, ahead: Forecast | None, gpu: CheckedGpu, settings: AlertSettings
 ) -> Iterator[Observation]:
     """Yield the status of the alerts about fans and resistance; nothing where the figures aren't known."""
-    yield from _fan(course, gpu, settings)
+    yield from _fan(course, gpu)
     if ahead is not None and ahead.drift_ratio is not None:
         # What a warmer room than the assumed one would explain is no dust.
-        sure = settings.drift_ratio + ahead.drift_error
+        drift = settings.resistance_drift_percent / 100
+        sure = 1 + drift + ahead.drift_error
         yield gpu.observation(
             rules.RESISTANCE_DRIFT,
-            above(ahead.drift_ratio, sure, settings.drift_clear_ratio),
+            above(ahead.drift_ratio, sure, 1 + drift / 2),
             resistance=ahead.resistance,
             baseline=ahead.baseline,
             drift_ratio=round(ahead.drift_ratio, 4),
         )
 
 
-def _fan(course: GpuCourse, gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
+def _fan(course: GpuCourse, gpu: CheckedGpu) -> Iterator[Observation]:
     fan = gpu.reading.fan_ratio
-    buckets = course.steps.last(settings.fan_steady)
+    buckets = course.steps.last(thresholds.FAN_STEADY)
     if fan is None or gpu.temperature is None or gpu.reading.power_watts is None or not buckets:
         return
     powers = [figures[1] for _, figures in buckets]
-    steady = spread(powers) <= settings.steady_power_ratio * max(powers)
+    steady = spread(powers) <= thresholds.STEADY_POWER_RATIO * max(powers)
     rate = course.heat.slope()
     if rate is None:
         return
     condition = Status.BETWEEN
-    if steady and rate >= settings.fan_heating_rate and fan >= settings.fan_intended_ratio:
+    if steady and rate >= thresholds.FAN_HEATING_RATE and fan >= thresholds.FAN_INTENDED_RATIO:
         condition = Status.TRUE
-    elif steady and rate <= _NOT_HEATING * settings.fan_heating_rate:
+    elif steady and rate <= _NOT_HEATING * thresholds.FAN_HEATING_RATE:
         condition = Status.FALSE
     yield gpu.observation(
         rules.FAN_INEFFECTIVE,

@@ -14,9 +14,15 @@ from aiidpd.components.thermal.alerts.sensor import sensor
 from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.alerts.throttling import ThrottleMemory, throttle
 from aiidpd.components.thermal.forecast.baseline import Bands
-from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
+from aiidpd.components.thermal.forecast.forecast import (
+    USUAL_FORECAST,
+    Forecast,
+    ForecastPolicy,
+    GpuCourse,
+    forecast,
+)
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
 
@@ -41,16 +47,11 @@ class Memory:
     simulated: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """Settings of the alerts and of the forecast."""
-
-    alerts: AlertSettings = field(default_factory=AlertSettings)
-    forecast: ForecastPolicy = field(default_factory=ForecastPolicy)
-
-
 def evaluate(
-    memory: Memory, snapshot: CheckedSnapshot, policies: Policies
+    memory: Memory,
+    snapshot: CheckedSnapshot,
+    settings: GpuSettings,
+    policy: ForecastPolicy = USUAL_FORECAST,
 ) -> tuple[Memory, tuple[Observation, ...], tuple[Forecast, ...]]:
     """Return the state after ``snapshot``, the status of every alert's condition, and the forecasts.
 
@@ -60,17 +61,17 @@ def evaluate(
     if memory.simulated not in (None, snapshot.simulated):
         memory = Memory(baselines=memory.baselines)
     now = snapshot.now
-    presence, observed_presence = present(memory.presence, snapshot, policies.alerts)
+    presence, observed_presence = present(memory.presence, snapshot, settings.alerts)
     last_xids = xid.after(memory.xids, snapshot.xids, now)
     reporting = (reading.uuid for reading in snapshot.readings if reading.xids is not None)
-    about_xids = xid.about(last_xids, reporting, presence.gpus, now, policies.alerts)
+    about_xids = xid.about(last_xids, reporting, presence.gpus, now)
     observed = [*observed_presence, *about_xids]
     gpus, baselines, forecasts = dict(memory.gpus), dict(memory.baselines), []
     for gpu in snapshot.gpus:
         uuid = gpu.reading.uuid
         before = gpus.get(uuid) or GpuMemory()
         known = baselines.get(uuid) or MappingProxyType({})
-        gpus[uuid], baselines[uuid], about, ahead = _evaluate_gpu(before, known, gpu, policies)
+        gpus[uuid], baselines[uuid], about, ahead = _evaluate_gpu(before, known, gpu, settings, policy)
         observed += about
         forecasts.append(ahead)
     after = Memory(
@@ -80,21 +81,21 @@ def evaluate(
 
 
 def miss(
-    memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float, policies: Policies
+    memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float
 ) -> tuple[Memory, tuple[Observation, ...]]:
     """Return the state after a try that read nothing, and which alerts are known all the same."""
     last_xids = xid.after(memory.xids, events, now)
-    about = xid.about(last_xids, (), memory.presence.gpus, now, policies.alerts)
+    about = xid.about(last_xids, (), memory.presence.gpus, now)
     return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 
 def _evaluate_gpu(
-    before: GpuMemory, known: Bands, gpu: CheckedGpu, policies: Policies
+    before: GpuMemory, known: Bands, gpu: CheckedGpu, settings: GpuSettings, policy: ForecastPolicy
 ) -> tuple[GpuMemory, Bands, list[Observation], Forecast]:
-    about_sensor = sensor(gpu, policies.alerts)
-    warm, about_heat = heat(before.heat, gpu, policies.alerts)
-    throttled, about_throttling = throttle(before.throttle, gpu, policies.alerts)
-    course, known, ahead = forecast(before.course, known, gpu, policies.forecast)
-    about_cooling = cooling(course, ahead, gpu, policies.alerts)
+    about_sensor = sensor(gpu)
+    warm, about_heat = heat(before.heat, gpu, settings.alerts)
+    throttled, about_throttling = throttle(before.throttle, gpu, settings.alerts)
+    course, known, ahead = forecast(before.course, known, gpu, settings.ambient_celsius, policy)
+    about_cooling = cooling(course, ahead, gpu, settings.alerts)
     after = GpuMemory(warm, throttled, course)
     return after, known, [*about_sensor, *about_heat, *about_throttling, *about_cooling], ahead

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from aiidpd.alerts.manager import AlertClient
-from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, evaluate, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, miss
 from aiidpd.components.thermal.alerts.restored import remembered, vanished
 from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.bus import EventBus
@@ -57,9 +58,15 @@ class AlertEvaluator:
     """Evaluates the alert rules on each snapshot. One per run of the worker."""
 
     def __init__(
-        self, policies: Policies, memory: EvaluatorMemory, *, alerts: AlertClient, bus: EventBus, clock: Clock
+        self,
+        settings: GpuSettings,
+        memory: EvaluatorMemory,
+        *,
+        alerts: AlertClient,
+        bus: EventBus,
+        clock: Clock,
     ) -> None:
-        self._policies = policies
+        self._settings = settings
         self._memory = memory
         self._alerts = alerts
         self._bus = bus
@@ -74,7 +81,7 @@ class AlertEvaluator:
         if not mine.loaded:
             mine.saved_at = now
             mine.load()
-        mine.memory, observed, forecasts = evaluate(mine.memory, snapshot, self._policies)
+        mine.memory, observed, forecasts = evaluate(mine.memory, snapshot, self._settings)
         mine.forecasts.put(forecasts)
         self._alerts.observe(observed, simulated=snapshot.simulated)
         gone = vanished(self._alerts.restored, snapshot, mine.memory)
@@ -98,7 +105,7 @@ class AlertEvaluator:
         """Take that nothing could be read, and the Xid events that were caught all the same."""
         mine = self._memory
         mine.forecasts.clear()
-        mine.memory, observed = miss(mine.memory, error, xids, self._clock.monotonic(), self._policies)
+        mine.memory, observed = miss(mine.memory, error, xids, self._clock.monotonic())
         self._alerts.observe(observed, simulated=simulated)
 
     def on_release(self) -> None:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.settings import AlertSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Scalar
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.alerts.rule import AlertRule
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.settings import AlertSettings
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.kernel.events import Severity
 
 TEMPERATURE_WARNING: Final = "GpuTemperatureWarning"
@@ -74,7 +75,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was at {{limit_celsius:g}} °C or hotter for {{hot_seconds:.0f}} s "
             "of the last {window_seconds:.0f} s",
             "the cooling does not suit the load: lower the power limit or improve the airflow",
-            looks_back=settings.hot_window,
+            looks_back=thresholds.HOT_WINDOW,
         ),
         AlertRule(
             HARDWARE_THROTTLING,
@@ -83,7 +84,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its hardware for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "take load off the GPU, then look at its fans, its dust and its thermal paste",
-            looks_back=settings.throttle_window,
+            looks_back=thresholds.THROTTLE_WINDOW,
         ),
         AlertRule(
             SOFTWARE_THROTTLING,
@@ -92,7 +93,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its driver for heat for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "lower the power limit a little: the card gives the same speed with less heat",
-            looks_back=settings.throttle_window,
+            looks_back=thresholds.THROTTLE_WINDOW,
         ),
         AlertRule(
             POWER_BRAKE,
@@ -101,7 +102,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} was slowed down by its power brake for {{throttle_seconds:.1f}} s "
             "of the last {window_seconds:.0f} s",
             "look at the power supply, its cables and whatever else asserts the brake",
-            looks_back=settings.throttle_window,
+            looks_back=thresholds.THROTTLE_WINDOW,
         ),
         AlertRule(
             XID_APPLICATION,
@@ -109,7 +110,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that a program causes, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "find the program in the log of its container and update or restart it",
-            looks_back=settings.xid_window,
+            looks_back=thresholds.XID_WINDOW,
         ),
         AlertRule(
             XID_DRIVER,
@@ -117,7 +118,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that driver or firmware cause, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "restart what uses the GPU; where it comes back, change the driver's version",
-            looks_back=settings.xid_window,
+            looks_back=thresholds.XID_WINDOW,
         ),
         AlertRule(
             XID_HARDWARE,
@@ -125,7 +126,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid that speaks of the hardware, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look at power, seating and the memory's errors; the card may need to be replaced",
-            looks_back=settings.xid_window,
+            looks_back=thresholds.XID_WINDOW,
         ),
         AlertRule(
             XID_UNKNOWN,
@@ -133,7 +134,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             "The driver reported an Xid whose meaning is not known here, in the last hour.",
             f"{_GPU} reported Xid {{xid}} ({{meaning}})",
             "look the code up in NVIDIA's Xid catalogue",
-            looks_back=settings.xid_window,
+            looks_back=thresholds.XID_WINDOW,
         ),
         AlertRule(
             FAN_INEFFECTIVE,
@@ -164,7 +165,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} says {{temperature_celsius:g}} °C since {{unchanged_seconds:.0f}} s, "
             "though its power or load changed a lot",
             "don't trust this temperature; loading the driver anew may help",
-            looks_back=settings.frozen_after,
+            looks_back=thresholds.FROZEN_AFTER,
             ended=f"the temperature of {_GPU} is {{temperature_celsius:g}} °C, and not frozen any more",
         ),
         AlertRule(
@@ -174,7 +175,7 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
             f"{_GPU} gave {{implausible_count:.0f}} impossible temperatures in {{window_seconds:g}} s",
             "don't trust this sensor; compare with `nvidia-smi -q -d TEMPERATURE`",
             keep_firing=60.0,
-            looks_back=settings.implausible_window,
+            looks_back=thresholds.IMPLAUSIBLE_WINDOW,
             ended=f"{_GPU} gave no impossible temperature in {{window_seconds:g}} s",
         ),
         AlertRule(

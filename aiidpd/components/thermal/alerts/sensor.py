@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu, Trust
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 
-def sensor(gpu: CheckedGpu, settings: AlertSettings) -> Iterator[Observation]:
+def sensor(gpu: CheckedGpu) -> Iterator[Observation]:
     """Yield the status of the alerts about the sensor; nothing where it gave no temperature at all."""
     if gpu.trust is Trust.UNKNOWN:
         return
     count = gpu.implausible_count
     status = Status.BETWEEN if count else Status.FALSE
-    if count >= settings.implausible_count:
+    if count >= thresholds.IMPLAUSIBLE_COUNT:
         status = Status.TRUE
-    window = settings.implausible_window
+    window = thresholds.IMPLAUSIBLE_WINDOW
     yield gpu.observation(rules.IMPLAUSIBLE, status, implausible_count=count, window_seconds=window)
     if gpu.reading.temperature_celsius is None:
         return

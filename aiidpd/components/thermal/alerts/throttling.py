@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,9 +10,10 @@ from typing import NamedTuple
 from aiidpd.alerts.state import Observation, above
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.figures import THROTTLE_REASONS
+from aiidpd.components.thermal.settings import AlertSettings
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import RollingSum
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 
 _CLEAR = 0.2  # of the seconds that are too much
 
@@ -20,7 +21,7 @@ _CLEAR = 0.2  # of the seconds that are too much
 class _Brake(NamedTuple):
     alert: str
     counter: str  # the reading's figure
-    limit: str  # the name of the setting
+    limit: Callable[[AlertSettings], float]  # seconds in the window that are too much
 
     @property
     def event(self) -> str:
@@ -29,9 +30,13 @@ class _Brake(NamedTuple):
 
 
 _BRAKES = (
-    _Brake(rules.HARDWARE_THROTTLING, "hw_thermal_throttle_seconds", "throttle_seconds"),
-    _Brake(rules.SOFTWARE_THROTTLING, "sw_thermal_throttle_seconds", "software_throttle_seconds"),
-    _Brake(rules.POWER_BRAKE, "hw_power_brake_throttle_seconds", "power_brake_seconds"),
+    _Brake(
+        rules.HARDWARE_THROTTLING, "hw_thermal_throttle_seconds", lambda settings: settings.throttle_limit
+    ),
+    _Brake(
+        rules.SOFTWARE_THROTTLING, "sw_thermal_throttle_seconds", lambda _: thresholds.SOFTWARE_THROTTLE_LIMIT
+    ),
+    _Brake(rules.POWER_BRAKE, "hw_power_brake_throttle_seconds", lambda _: thresholds.POWER_BRAKE_LIMIT),
 )
 
 
@@ -79,16 +84,16 @@ def throttle(
             if before:
                 counts[brake.counter] = before
             continue
-        sums = (before.grown if before else RollingSum()).add(gpu.now, grown, settings.throttle_window)
+        sums = (before.grown if before else RollingSum()).add(gpu.now, grown, thresholds.THROTTLE_WINDOW)
         counts[brake.counter] = Count(value, gpu.now, sums)
-        much: float = getattr(settings, brake.limit)
-        total = min(sums.total, settings.throttle_window)
+        much = brake.limit(settings)
+        total = min(sums.total, thresholds.THROTTLE_WINDOW)
         observed.append(
             gpu.observation(
                 brake.alert,
                 above(total, much, _CLEAR * much),
                 throttle_seconds=round(total, 3),
-                window_seconds=settings.throttle_window,
+                window_seconds=thresholds.THROTTLE_WINDOW,
                 limit_seconds=much,
             )
         )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.presence import Known
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.xid import XidClass, XidEvent, meaning
 from aiidpd.kernel.events import Scalar
 
@@ -49,18 +49,18 @@ def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemor
 
 
 def about(
-    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float, settings: AlertSettings
+    memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float
 ) -> Iterator[Observation]:
     """Yield the status of the alerts about Xid events for ``gpus`` (UUIDs) and for every GPU that had one.
 
     ``names`` has every GPU that was ever read: one that fell off the bus says so by an Xid, and can't be
-    read any more. An event counts for ``settings.xid_window``.
+    read any more. An event counts for an hour.
     """
     for uuid in sorted({uuid for uuid, _ in memory.last} | {*gpus}):
         known = names.get(uuid, _STRANGER)
         for kind, alert in _ALERTS.items():
             seen = memory.last.get((uuid, kind))
-            lately = seen is not None and now - seen.at < settings.xid_window
+            lately = seen is not None and now - seen.at < thresholds.XID_WINDOW
             evidence: dict[str, Scalar] = {
                 "gpu": known.index,
                 "name": known.name,

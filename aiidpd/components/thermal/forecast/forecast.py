@@ -7,6 +7,7 @@ measured, :mod:`.foresight_baseline` what is usual, and :mod:`.foresight_conduct
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from aiidpd.components.thermal.forecast.baseline import (
     Bands,
@@ -43,6 +44,9 @@ class ForecastPolicy:
     learning: LearningPolicy = field(default_factory=LearningPolicy)
 
 
+USUAL_FORECAST: Final = ForecastPolicy()
+
+
 @dataclass(frozen=True, slots=True)
 class GpuCourse:
     """What is remembered of one GPU lately.
@@ -77,9 +81,16 @@ class Forecast:
 
 
 def forecast(
-    course: GpuCourse, known: Bands, look: CheckedGpu, policy: ForecastPolicy
+    course: GpuCourse,
+    known: Bands,
+    look: CheckedGpu,
+    ambient_celsius: float,
+    policy: ForecastPolicy = USUAL_FORECAST,
 ) -> tuple[GpuCourse, Bands, Forecast]:
-    """Return what is remembered after ``look``, what is known for good, and what is foreseen."""
+    """Return what is remembered after ``look``, what is known for good, and what is foreseen.
+
+    For a GPU that never idles the room is taken to have ``ambient_celsius``.
+    """
     reading, temperature = look.reading, look.temperature
     if temperature is None:
         return course, known, Forecast(reading.index, reading.uuid)
@@ -94,7 +105,7 @@ def forecast(
     fresh = steps.done is not course.steps.done
     idled = idle(steps, reading, look.now, policy.settling) if fresh else None
     course = GpuCourse(heat, steps, idled or course.idle)
-    return _measure(course, known, look, foresight, policy, fresh=fresh)
+    return _measure(course, known, look, foresight, policy, ambient_celsius=ambient_celsius, fresh=fresh)
 
 
 def _measure(
@@ -104,6 +115,7 @@ def _measure(
     foresight: Forecast,
     policy: ForecastPolicy,
     *,
+    ambient_celsius: float,
     fresh: bool,
 ) -> tuple[GpuCourse, Bands, Forecast]:
     settling, learning = policy.settling, policy.learning
@@ -111,7 +123,7 @@ def _measure(
     if reference is None or look.now - reference.at > settling.reference_age:
         if reference is not None or learnt(known, _IDLE, learning):
             return course, known, foresight  # a GPU that idles is not measured against a guess
-        reference, source = Reference(look.now, settling.ambient_celsius), _ASSUMED
+        reference, source = Reference(look.now, ambient_celsius), _ASSUMED
         error = settling.ambient_error
     elif fresh and (cools := cooling(course.steps, look.reading, reference, settling)) is not None:
         return course, learn_cooling(known, cools, course.steps.newest, learning), foresight

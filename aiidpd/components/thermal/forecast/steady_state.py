@@ -26,8 +26,8 @@ class SteadyStatePolicy:
     Under load where for ``settle`` its temperature stayed within ``settled_celsius``, its power within
     ``settled_power_ratio`` and its fan within 5 %, at ``loaded_ratio`` of the power limit or more. It idles
     where for ``idle`` it was at ``idle_ratio`` or less and within 1 °C: without fans it cools for minutes.
-    An idle time is a reference for ``reference_age``, since the room changes. For a GPU that never idles
-    the room is taken to have ``ambient_celsius``, give or take ``ambient_error``.
+    An idle time is a reference for ``reference_age``, since the room changes. The assumed
+    temperature of a room may be wrong by ``ambient_error``.
     """
 
     settle: float = 120.0
@@ -37,7 +37,6 @@ class SteadyStatePolicy:
     idle: float = 300.0
     idle_ratio: float = 0.2
     reference_age: float = 3600.0
-    ambient_celsius: float = 25.0
     ambient_error: float = 8.0
 
 

@@ -27,7 +27,7 @@ from aiidpd.kernel.words import apart
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
 """The clock events that say that the driver lowers the clocks because of heat (or might)."""
 
-_PATIENCE = 15.0  # seconds: a true jump is believed sooner (AlertSettings.jump_settles)
+_PATIENCE = 15.0  # seconds: a true jump is believed sooner (thresholds.JUMP_SETTLES)
 _CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
 
 

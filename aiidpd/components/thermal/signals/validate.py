@@ -17,9 +17,11 @@ from types import MappingProxyType
 
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
 from aiidpd.components.thermal.signals.rolling import BucketedMeans, RollingSum
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.signals.thresholds import GpuLimits
 
 _ABOVE_SHUTDOWN = 10.0  # degrees: a card that hot has turned itself off
 _SAME_LEVEL = 10.0  # degrees within which candidates confirm each other
@@ -72,11 +74,10 @@ class _Pass:
     now: float
     seconds: float
     limits: GpuLimits
-    settings: AlertSettings
 
 
 def validate(
-    sensors: Sensors, snapshot: GpuSnapshot, at: float, now: float, settings: AlertSettings
+    sensors: Sensors, snapshot: GpuSnapshot, at: float, now: float, settings: GpuSettings
 ) -> tuple[Sensors, CheckedSnapshot]:
     """Return the state after ``snapshot`` and the snapshot with the temperatures that are believed.
 
@@ -89,13 +90,13 @@ def validate(
         for fault in snapshot.faults
         if fault.name == IMPLAUSIBLE and fault.call.startswith(_TEMPERATURE)
     }
-    gpus = []
+    gpus, gap = [], thresholds.longest_gap(settings)
     for reading in snapshot.gpus:
         before = known.get(reading.uuid) or SensorMemory(now)
         elapsed = now - before.read_at
-        seconds = elapsed if elapsed <= settings.longest_gap else 0.0
-        limits = settings.for_gpu(reading.index, reading.uuid)
-        seen = _Pass(reading, now, seconds, limits, settings)
+        seconds = elapsed if elapsed <= gap else 0.0
+        limits = thresholds.gpu_limits(settings, reading.index, reading.uuid)
+        seen = _Pass(reading, now, seconds, limits)
         known[reading.uuid], checked = _validated(before, seen, refused=reading.index in refused)
         gpus.append(checked)
     after = Sensors(MappingProxyType(known), snapshot.simulated)
@@ -116,7 +117,7 @@ class SnapshotValidator:
     def __init__(self) -> None:
         self._sensors = Sensors()
 
-    def check(self, snapshot: GpuSnapshot, at: float, now: float, settings: AlertSettings) -> CheckedSnapshot:
+    def check(self, snapshot: GpuSnapshot, at: float, now: float, settings: GpuSettings) -> CheckedSnapshot:
         """Return ``snapshot``, read at ``at`` (Unix seconds) and ``now`` (monotonic seconds), validated."""
         self._sensors, checked = validate(self._sensors, snapshot, at, now, settings)
         return checked
@@ -130,7 +131,7 @@ def _validated(memory: SensorMemory, seen: _Pass, *, refused: bool) -> tuple[Sen
     else:
         memory = replace(memory, read_at=now, valued_at=now if refused else memory.valued_at)
     bad = refused if value is None else not good
-    implausible = memory.implausible.add(now, float(bad), seen.settings.implausible_window)
+    implausible = memory.implausible.add(now, float(bad), thresholds.IMPLAUSIBLE_WINDOW)
     if implausible is not memory.implausible:
         memory = replace(memory, implausible=implausible)
     if value is not None:
@@ -158,18 +159,21 @@ def _validated(memory: SensorMemory, seen: _Pass, *, refused: bool) -> tuple[Sen
 
 
 def _plausible(memory: SensorMemory, value: float, seen: _Pass) -> tuple[SensorMemory, bool]:
-    settings, top = seen.settings, seen.settings.plausible_max
-    if seen.reading.shutdown_celsius is not None and seen.reading.shutdown_celsius > settings.plausible_min:
+    top = thresholds.PLAUSIBLE_MAX_CELSIUS
+    if (
+        seen.reading.shutdown_celsius is not None
+        and seen.reading.shutdown_celsius > thresholds.PLAUSIBLE_ABOVE_CELSIUS
+    ):
         top = min(top, seen.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
     now, elapsed = seen.now, seen.now - memory.valued_at
-    if not settings.plausible_min < value <= top:
+    if not thresholds.PLAUSIBLE_ABOVE_CELSIUS < value <= top:
         return replace(memory, read_at=now, valued_at=now, candidate=None), False
-    fresh = memory.believed is not None and elapsed <= settings.jump_within
-    near = memory.believed is None or abs(value - memory.believed) <= settings.jump_celsius
+    fresh = memory.believed is not None and elapsed <= thresholds.JUMP_WITHIN
+    near = memory.believed is None or abs(value - memory.believed) <= thresholds.JUMP_CELSIUS
     if near or (memory.candidate is None and not fresh):  # near a believed one: the candidate was a glitch
         return replace(memory, read_at=now, valued_at=now, believed=value, candidate=None), True
     memory = replace(_offered(memory, value, seen, elapsed), read_at=now, valued_at=now)
-    lasts = now - memory.candidate_since >= settings.jump_settles
+    lasts = now - memory.candidate_since >= thresholds.JUMP_SETTLES
     if lasts or _is_heat(memory, value, seen):
         return replace(memory, believed=value, candidate=None), True
     return memory, False
@@ -189,12 +193,11 @@ def _offered(memory: SensorMemory, value: float, seen: _Pass, elapsed: float) ->
 
 def _is_heat(memory: SensorMemory, value: float, seen: _Pass) -> bool:
     """Return whether ``value`` is a jump upwards which the readings since then confirm."""
-    settings = seen.settings
     return (
         memory.believed is not None
         and value > memory.believed
-        and memory.agreed >= settings.jump_readings
-        and seen.now - memory.agreed_since >= settings.jump_confirms
+        and memory.agreed >= thresholds.JUMP_READINGS
+        and seen.now - memory.agreed_since >= thresholds.JUMP_CONFIRMS
         and _busy(seen.reading)
     )
 
@@ -235,14 +238,15 @@ def _effort(reading: GpuReading) -> float | None:
 
 def _frozen(memory: SensorMemory, seen: _Pass) -> bool:
     """Return whether the value has been the same for so long though the GPU's effort changed a lot."""
-    settings = seen.settings
     if memory.effort_low is None or memory.effort_high is None:
         return False
     if seen.reading.power_watts is None:
-        much = settings.frozen_load_ratio
+        much = thresholds.FROZEN_LOAD_RATIO
     else:
-        much = max(_LEAST_WATTS, settings.frozen_power_ratio * (seen.reading.power_limit_watts or _UNLIMITED))
+        much = max(
+            _LEAST_WATTS, thresholds.FROZEN_POWER_RATIO * (seen.reading.power_limit_watts or _UNLIMITED)
+        )
     return (
-        seen.now - memory.still_since >= settings.frozen_after
+        seen.now - memory.still_since >= thresholds.FROZEN_AFTER
         and memory.effort_high - memory.effort_low >= much
     )

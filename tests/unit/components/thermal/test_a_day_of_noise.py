@@ -20,15 +20,15 @@ from hypothesis import strategies as st
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, step
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
 from aiidpd.components.thermal.governor import decide
 from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.polling import PollRate, next_rate
+from aiidpd.components.thermal.settings import GpuSettings
 from tests.believed import believed_gpu
 from tests.forms import examples, short_and_long
+from tests.tables import made
 from tests.unit.components.thermal.alerts.evaluating import COOL, Bench
 from tests.unit.components.thermal.governor.governed import ON, reading, snapshot
 
@@ -36,7 +36,7 @@ HOUR = 3600
 DAY = 86_400
 NOISE = 2.0
 TARGET = 87.0  # 92 °C, from where the driver throttles the governor's card, less the margin
-LIMITS = GpuLimits()
+SETTINGS = GpuSettings()
 WHOLE = (-3, -2, -1, 0, 1, 2, 3)
 
 
@@ -53,7 +53,7 @@ def tells(middle: float) -> dict[float, float]:
 
 def pause(readings: list[GpuReading]) -> float:
     """Return how long the worker waits between ``readings``; where that depends, the shortest."""
-    polling, near = PollSettings(), PollRate(1.0)
+    polling, near = GpuSettings(), PollRate(1.0)
     for gpu in readings:
         near = next_rate(near, snapshot(gpu), polling)
     return min(next_rate(near, snapshot(gpu), polling).interval for gpu in readings)
@@ -71,12 +71,8 @@ class Hover:
     memory: float
     first: tuple[float, float]
     expected: Mapping[str, tuple[Change, ...]]
-    limits: GpuLimits = LIMITS
+    settings: GpuSettings = SETTINGS
     slowdown: float = 97.0
-
-    @property
-    def policies(self) -> Policies:
-        return Policies(AlertSettings(limits=self.limits))
 
     def gpu(self, core: float, memory: float) -> GpuReading:
         return replace(
@@ -113,7 +109,7 @@ HOVERS = (
         core=85.0,
         memory=100.0,
         first=(89.0, 90.0),
-        limits=GpuLimits(warning_celsius=85.0, critical_celsius=88.0),
+        settings=made(GpuSettings, critical_celsius=88),
         slowdown=90.0,
         expected={
             rules.TEMPERATURE_WARNING: ROSE,
@@ -149,7 +145,7 @@ HOVERS = (
         core=84.5 - NOISE + 4 / 6,  # a sixth of what the sensor then tells is 85 °C
         memory=80.0,
         first=(86.0, 80.0),
-        limits=GpuLimits(clear_below=5.0),  # only the time above is to hover
+        settings=made(GpuSettings, hysteresis_celsius=5),  # only the time above is to hover
         expected={rules.TEMPERATURE_WARNING: ROSE, rules.HOT_TOO_LONG: (Change.FIRING,)},
     ),
 )
@@ -158,13 +154,13 @@ ABOUT_HEAT = {name for hover in HOVERS for name in hover.expected}
 
 def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, ...]]:
     """Return what the alerts about heat did, in order."""
-    policy, count = hover.policies.alerts, 0
-    known = {name: rule for name, rule in by_name(rules.rules(policy)).items() if name in ABOUT_HEAT}
+    settings, count = hover.settings, 0
+    known = {name: rule for name, rule in by_name(rules.rules(settings.alerts)).items() if name in ABOUT_HEAT}
     alerts: Mapping[Key, Alert] = {}
     memory, before, told = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
     for now, gpu in hover.readings(seed, None, seconds):
-        look = believed_gpu(gpu, now, seconds=now - before, settings=policy)
-        memory, observed = heat(memory, look, policy)
+        look = believed_gpu(gpu, now, seconds=now - before, settings=settings)
+        memory, observed = heat(memory, look, settings.alerts)
         alerts, transitions = step(alerts, observed, now, known)
         for each in transitions:
             told[each.rule.name] = (*told.get(each.rule.name, ()), each.change)
@@ -191,7 +187,7 @@ def test_nor_does_it_with_another_seed(hover: Hover, seed: int) -> None:
 @short_and_long("seconds", 2 * HOUR, DAY)
 def test_the_whole_look_makes_no_second_transition_in_a_day_either(seconds: float) -> None:
     hover = HOVERS[0]
-    bench = Bench(hover.policies)
+    bench = Bench(hover.settings)
     for _, gpu in hover.readings(4, 1.0, seconds):
         bench.see(gpu)
     assert {name: tuple(bench.changes(name)) for name in bench.rules if bench.changes(name)} == hover.expected

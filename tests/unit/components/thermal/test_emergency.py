@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.emergency import EmergencyPolicy, EmergencyState, EmergencyWatch, step
+from aiidpd.components.thermal.emergency import EmergencyState, EmergencyWatch, step
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.settings import GpuOverride, GpuSettings
 from aiidpd.components.thermal.signals.validate import Sensors, validate
 from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
@@ -16,8 +16,9 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from tests.believed import USUAL, believed
 from tests.fakes.clock import FakeClock
+from tests.tables import made
 
-POLICY = EmergencyPolicy(("vllm", "llama"))
+CONTAINERS = ("vllm", "llama")
 
 
 def snapshot(*temperatures: float | None) -> GpuSnapshot:
@@ -28,15 +29,13 @@ def snapshot(*temperatures: float | None) -> GpuSnapshot:
     return GpuSnapshot(gpus, "580", simulated=False)
 
 
-def began(
-    temperatures: list[float | None], period: float = 1.0, settings: AlertSettings = USUAL
-) -> list[int]:
+def began(temperatures: list[float | None], period: float = 1.0, settings: GpuSettings = USUAL) -> list[int]:
     """Return at which readings an emergency began."""
     sensors, state, found = Sensors(), EmergencyState(), []
     for number, temperature in enumerate(temperatures):
         now = number * period
         sensors, checked = validate(sensors, snapshot(temperature), now, now, settings)
-        state, emergencies = step(state, checked, POLICY)
+        state, emergencies = step(state, checked)
         found += [number] * len(emergencies)
     return found
 
@@ -76,7 +75,7 @@ def test_a_pump_that_stops_between_two_readings_is_an_emergency_within_five_seco
         hot = GpuReading(0, "GPU-0", "card", temperature_celsius=round(temperature), power_watts=250.0)
         raw = GpuSnapshot((hot,), "580", simulated=False)
         sensors, checked = validate(sensors, raw, now, now, USUAL)
-        state, began_now = step(state, checked, POLICY)
+        state, began_now = step(state, checked)
         found += [now] * len(began_now)
         now += period
     (at,) = found
@@ -88,16 +87,17 @@ def test_readings_far_apart_are_no_row() -> None:
 
 
 def test_where_the_gpus_are_read_twice_a_minute_only_such_readings_are_a_row() -> None:
-    rarely = AlertSettings(longest_gap=90.0)  # what an interval of 30 s makes of it
+    rarely = made(GpuSettings, interval=30.0)
     assert began([85.0, *[92.0] * 10], period=30.0, settings=rarely) == [3]
 
 
 def test_each_gpu_has_its_own_limit_and_its_own_row() -> None:
-    own = AlertSettings(overrides={"GPU-1": GpuLimits(warning_celsius=70, critical_celsius=80)})
+    override = GpuOverride(gpu="GPU-1", warning_celsius=70, critical_celsius=80)
+    own = made(GpuSettings, overrides=(override,))
     state, found = EmergencyState(), []
     for second in range(6):
         checked = believed(snapshot(82.0, 82.0).gpus, float(second), settings=own)
-        state, emergencies = step(state, checked, POLICY)
+        state, emergencies = step(state, checked)
         found += emergencies
     assert [(each.reading.uuid, each.critical_celsius) for each in found] == [("GPU-1", 80)]
 
@@ -123,8 +123,8 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     inbox = messages.inbox(EmergencyStop)
     bus = EventBus()
     bus.attach(events=events.append)
-    policy = POLICY
-    watch = EmergencyWatch(bus, messages, lambda: policy)
+    containers = CONTAINERS
+    watch = EmergencyWatch(bus, messages, lambda: containers)
     for second in range(5):
         watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     (event,) = events
@@ -134,7 +134,7 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     order = inbox.first()
     assert order is not None
     assert (order.gpu, order.containers, order.event_id) == ("GPU-0", ("vllm", "llama"), event.id)
-    policy = EmergencyPolicy()
+    containers = ()
     for second in range(5, 10):
         watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     assert len(events) == 1

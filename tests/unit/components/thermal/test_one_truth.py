@@ -12,18 +12,19 @@ from hypothesis import strategies as st
 from aiidpd.alerts.state import Change
 from aiidpd.components.thermal import emergency
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.emergency import Emergency, EmergencyPolicy, EmergencyState
+from aiidpd.components.thermal.emergency import Emergency, EmergencyState
 from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.components.thermal.governor import decide
 from aiidpd.components.thermal.governor.state import Blind, Effect, GovernorPolicy, GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.polling import PollRate, next_rate
+from aiidpd.components.thermal.settings import GpuSettings
 from tests.unit.components.thermal.alerts.evaluating import Bench
 from tests.unit.components.thermal.governor.governed import ON, reading
 
 REFUSED = 2.0**32
 DRY_RUN = replace(ON, mode=Mode.DRY_RUN)
-STOPS = EmergencyPolicy(("vllm",))
+SETTINGS = GpuSettings()
 OTHER = replace(reading(40.0), index=1, uuid="GPU-1")
 
 
@@ -53,9 +54,9 @@ class House:
             for gpu in gpus
         )
         checked = self.bench.take(GpuSnapshot(readings, "580", simulated=False, faults=faults))
-        self.rate = next_rate(self.rate, checked, PollSettings())
+        self.rate = next_rate(self.rate, checked, SETTINGS)
         self.rates.append(self.rate)
-        self.emergency, began = emergency.step(self.emergency, checked, STOPS)
+        self.emergency, began = emergency.step(self.emergency, checked)
         self.emergencies += began
         self.governor, effects = decide.step(self.governor, checked, self.policy)
         self.effects += ((now, effect) for effect in effects)

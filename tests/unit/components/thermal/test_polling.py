@@ -5,21 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.thermal.gpu import GpuReading
-from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.polling import PollRate, next_rate
+from aiidpd.components.thermal.settings import GpuOverride, GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
 from tests.believed import USUAL, believed
+from tests.tables import made
 
-POLLING = PollSettings()
+POLLING = GpuSettings()
 
 
-def snapshot(*readings: dict[str, float | None], settings: AlertSettings = USUAL) -> CheckedSnapshot:
+def snapshot(*readings: dict[str, float | None], settings: GpuSettings = USUAL) -> CheckedSnapshot:
     gpus = (GpuReading(n, f"GPU-{n}", "card", **figures) for n, figures in enumerate(readings))
     return believed(gpus, settings=settings)
 
 
 def paces(
-    *temperatures: float | None, polling: PollSettings = POLLING, settings: AlertSettings = USUAL
+    *temperatures: float | None, polling: GpuSettings = POLLING, settings: GpuSettings = USUAL
 ) -> list[PollRate]:
     pace = PollRate(polling.interval)
     told = []
@@ -64,22 +65,23 @@ def test_any_limit_counts_the_cards_own_and_ours(figures: dict[str, float | None
 @pytest.mark.parametrize(
     ("own", "near"),
     [
-        ({"GPU-1": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, True),
-        ({"1": GpuLimits(warning_celsius=50.0, critical_celsius=60.0)}, True),
-        ({"GPU-0": GpuLimits(warning_celsius=60.0, critical_celsius=70.0)}, False),
-        ({}, False),
+        ([GpuOverride(gpu="GPU-1", warning_celsius=60, critical_celsius=70)], True),
+        ([GpuOverride(gpu="1", warning_celsius=50, critical_celsius=60)], True),
+        ([GpuOverride(gpu="GPU-0", warning_celsius=60, critical_celsius=70)], False),
+        ([], False),
     ],
     ids=["UUID", "index", "another GPU's", "none"],
 )
-def test_a_gpu_is_near_its_own_limit(own: dict[str, GpuLimits], near: bool) -> None:
-    settings = AlertSettings(overrides=own)
+def test_a_gpu_is_near_its_own_limit(own: list[GpuOverride], near: bool) -> None:
+    settings = made(GpuSettings, overrides=tuple(own))
     seen = snapshot({"temperature_celsius": 40.0}, {"temperature_celsius": 56.0}, settings=settings)
 
     assert next_rate(PollRate(1.0), seen, POLLING).near == ({"GPU-1"} if near else set())
 
 
 def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
-    own = AlertSettings(overrides={"0": GpuLimits(warning_celsius=95.0, critical_celsius=100.0)})
+    override = GpuOverride(gpu="0", warning_celsius=95, critical_celsius=100)
+    own = made(GpuSettings, overrides=(override,))
 
     assert not any(pace.near for pace in paces(82.0, 89.0, settings=own))
     assert paces(90.0, settings=own)[0].near
@@ -107,7 +109,7 @@ def test_a_temperature_that_is_not_known_changes_nothing() -> None:
 
 
 def test_an_interval_that_is_shorter_than_the_fast_one_is_left_alone() -> None:
-    told = paces(84.0, 84.0, polling=PollSettings(interval=0.2))
+    told = paces(84.0, 84.0, polling=made(GpuSettings, interval=0.2))
 
     assert [(pace.interval, pace.fast) for pace in told] == [(0.2, False)] * 2
 
@@ -116,23 +118,8 @@ def test_an_interval_that_is_shorter_than_the_fast_one_is_left_alone() -> None:
 def test_a_full_reading_is_never_further_away_than_the_interval(
     temperatures: list[float], interval: float
 ) -> None:
-    polling = PollSettings(interval=interval)
+    polling = made(GpuSettings, interval=interval)
     since_full = 0.0
     for pace in paces(*temperatures, polling=polling):
         since_full = since_full + pace.interval if pace.fast else 0.0
         assert since_full < interval
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"interval": 0.0},
-        {"retry_interval": -1.0},
-        {"near_interval": 0.0},
-        {"near_celsius": -1.0},
-        {"hysteresis_celsius": -1.0},
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must"):
-        PollSettings(**wrong)

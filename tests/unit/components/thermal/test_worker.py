@@ -10,7 +10,7 @@ import pytest
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
-from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot, Trust
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.worker import ThermalWorker
@@ -74,7 +74,7 @@ class House:
         bus.attach(events=self.events.append, samples=self.samples.append)
         self.hold = DriverMaintenance(clock)
         self.worker = ThermalWorker(
-            self.library, PollSettings(), self.latest, bus, clock, maintenance=self.hold
+            self.library, GpuSettings(), self.latest, bus, clock, maintenance=self.hold
         )
 
     @asynccontextmanager
@@ -195,7 +195,7 @@ async def test_every_listener_gets_the_same_validated_snapshot_once_also_after_t
     def replace_worker() -> None:
         house.worker = ThermalWorker(
             house.library,
-            PollSettings(),
+            GpuSettings(),
             house.latest,
             EventBus(),
             clock,

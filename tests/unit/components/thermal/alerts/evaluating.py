@@ -8,15 +8,17 @@ from typing import Any
 
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, Stage, Transition, step
-from aiidpd.components.thermal.alerts.evaluate import Memory, Policies, evaluate, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, miss
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.forecast.forecast import Forecast
+from aiidpd.components.thermal.forecast.forecast import USUAL_FORECAST, Forecast, ForecastPolicy
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.validate import Sensors, validate
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
+from tests.believed import USUAL
 
 UUID = "GPU-0"
 COOL = GpuReading(
@@ -36,9 +38,15 @@ COOL = GpuReading(
 class Bench:
     """What the watch makes of readings that lie ``period`` seconds apart."""
 
-    def __init__(self, policies: Policies | None = None, period: float = 1.0) -> None:
-        self.policies = policies or Policies()
-        self.rules = by_name(rules(self.policies.alerts))
+    def __init__(
+        self,
+        settings: GpuSettings = USUAL,
+        period: float = 1.0,
+        forecasting: ForecastPolicy = USUAL_FORECAST,
+    ) -> None:
+        self.settings = settings
+        self.forecasting = forecasting
+        self.rules = by_name(rules(settings.alerts))
         self.period = period
         self.now = 0.0
         self.sensors = Sensors()
@@ -55,14 +63,14 @@ class Bench:
     def take(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Take one snapshot; return it validated."""
         now = self.now
-        self.sensors, checked = validate(self.sensors, snapshot, now, now, self.policies.alerts)
-        self.memory, observed, self.foreseen = evaluate(self.memory, checked, self.policies)
+        self.sensors, checked = validate(self.sensors, snapshot, now, now, self.settings)
+        self.memory, observed, self.foreseen = evaluate(self.memory, checked, self.settings, self.forecasting)
         self._step(observed)
         return checked
 
     def miss(self, error: Unavailable, *xids: XidEvent) -> None:
         """Take that nothing could be read."""
-        self.memory, observed = miss(self.memory, error, xids, self.now, self.policies)
+        self.memory, observed = miss(self.memory, error, xids, self.now)
         self._step(observed)
 
     def watch(self, seconds: float, **figures: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,12 +11,12 @@ from hypothesis import strategies as st
 
 from aiidpd.alerts.state import Change
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.alerts.throttling import growth
 from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.settings import AlertSettings, GpuOverride, GpuSettings
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.kernel.errors import Unavailable
+from tests.tables import made
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
 
 LOST = GpuFault(0, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST")
@@ -72,10 +71,8 @@ def test_a_margin_of_the_cards_own_is_never_taken_for_a_temperature():
 
 
 def test_the_limits_of_one_gpu_can_be_its_own():
-    own = AlertSettings(
-        overrides={"GPU-b": GpuLimits(warning_celsius=70.0), "0": GpuLimits(warning_celsius=60.0)},
-    )
-    bench = Bench(Policies(own))
+    overrides = (GpuOverride(gpu="0", warning_celsius=60), GpuOverride(gpu="GPU-b", warning_celsius=70))
+    bench = Bench(made(GpuSettings, overrides=overrides))
     second = replace(COOL, index=1, uuid="GPU-bb", temperature_celsius=71.0)
     third = replace(COOL, index=2, uuid="GPU-c", temperature_celsius=71.0)
     for _ in range(12):
@@ -416,7 +413,7 @@ def test_another_card_in_the_same_place_is_a_lost_one():
 
 
 def test_how_many_there_must_be_can_be_said():
-    bench = Bench(Policies(AlertSettings(expected_gpus=2)))
+    bench = Bench(GpuSettings(alerts=AlertSettings(expected_gpus=2)))
     bench.see(COOL)
     assert bench.firing == {rules.COUNT_CHANGED}
 
@@ -448,11 +445,3 @@ def test_simulated_gpus_are_no_lost_real_ones():
     bench.memory = replace(bench.memory, simulated=True)
     bench.see(replace(COOL, uuid="GPU-real"))
     assert rules.LOST not in bench.firing
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"clear_below": -1.0}, {"warning_celsius": 90.0}, {"critical_celsius": 80.0}]
-)
-def test_limits_that_make_no_sense_are_refused(wrong: dict[str, Any]):
-    with pytest.raises(ValueError, match="must"):
-        GpuLimits(**wrong)

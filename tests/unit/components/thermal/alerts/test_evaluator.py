@@ -11,7 +11,6 @@ import pytest
 from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.store import AlertStore
-from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.alerts.evaluator import AlertEvaluator, EvaluatorMemory
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
@@ -19,7 +18,7 @@ from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.polling import PollSettings
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -70,10 +69,10 @@ class House:
 
     def worker(self) -> ThermalWorker:
         """Build a worker as the supervisor has it built."""
-        policies = Policies()
-        feed = self.board.feed("thermal", rules(policies.alerts))
-        watch = AlertEvaluator(policies, self.memory, alerts=feed, bus=self.bus, clock=self.clock)
-        return ThermalWorker(self.library, PollSettings(), self.latest, self.bus, self.clock, evaluator=watch)
+        settings = GpuSettings()
+        feed = self.board.feed("thermal", rules(settings.alerts))
+        watch = AlertEvaluator(settings, self.memory, alerts=feed, bus=self.bus, clock=self.clock)
+        return ThermalWorker(self.library, settings, self.latest, self.bus, self.clock, evaluator=watch)
 
     async def run(self, seconds: float) -> None:
         """Let a new worker live for ``seconds``."""

@@ -10,7 +10,6 @@ from dataclasses import replace
 from aiidpd.components.thermal.forecast.baseline import Baselines, LearningPolicy
 from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from tests.believed import believed_gpu
 from tests.unit.components.thermal.alerts.evaluating import COOL
 
@@ -18,6 +17,7 @@ HOUR = 3600.0
 DAY = 24 * HOUR
 NEW = 16 * HOUR  # of settled work, where it would be a day: that much less to simulate
 _STEP = 10.0
+AMBIENT = 25.0  # what is assumed of a room where a GPU never idles
 _PARTS = 4  # of a step, for the fan's sake
 
 
@@ -28,7 +28,6 @@ class Room:
         self.clean = self.card = card
         self.rng = random.Random(seed)
         self.policy = ForecastPolicy(learning=LearningPolicy(young=NEW))
-        self.alarms = AlertSettings()
         self.now = 0.0
         self.season = 0.0
         self.state = CardState(40.0)
@@ -77,5 +76,5 @@ class Room:
             fan_ratio=round(self.state.fan_ratio, 2),
         )
         look = believed_gpu(reading, self.now, seconds=_STEP)
-        self.course, self.known, foresight = forecast(self.course, self.known, look, self.policy)
+        self.course, self.known, foresight = forecast(self.course, self.known, look, AMBIENT, self.policy)
         return foresight

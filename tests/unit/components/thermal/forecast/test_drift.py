@@ -12,6 +12,7 @@ import statistics
 import pytest
 
 from aiidpd.components.thermal.rc_model import Card
+from aiidpd.components.thermal.settings import AlertSettings
 from tests.forms import LONG, short_and_long
 from tests.unit.components.thermal.forecast.dusty_room import Room
 
@@ -65,4 +66,4 @@ def test_thirty_days_of_seasons_and_another_fan_curve_are_no_dust(room: Room, ho
         room.live(days=1, hours=hours)
     assert len(room.shown) > 1000 * hours
     assert statistics.median(room.shown) == pytest.approx(1.0, abs=0.05)
-    assert max(room.shown) < room.alarms.drift_ratio
+    assert max(room.shown) < 1 + AlertSettings().resistance_drift_percent / 100

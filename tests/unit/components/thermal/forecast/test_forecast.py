@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.alerts.evaluate import Policies
 from aiidpd.components.thermal.forecast.baseline import LearningPolicy, learn
 from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy
 from aiidpd.components.thermal.forecast.resistance import Baseline, Operation, expect, fit
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
+from aiidpd.components.thermal.settings import GpuSettings
+from tests.tables import made
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID, Bench
 
 HOUR = 3600.0
@@ -172,10 +172,8 @@ def days(rig: Rig, course: Iterable[Callable[[Card], Card]]) -> float | None:
 
 def slow_bench() -> Bench:
     # A card that is known after 3 hours of settled work, where it would be a day: that much less to simulate.
-    policies = Policies(
-        AlertSettings(longest_gap=20.0), ForecastPolicy(learning=LearningPolicy(young=3 * HOUR))
-    )
-    return Bench(policies, period=10.0)
+    forecasting = ForecastPolicy(learning=LearningPolicy(young=3 * HOUR))
+    return Bench(made(GpuSettings, interval=10.0), period=10.0, forecasting=forecasting)
 
 
 def dusty(factor: float) -> Callable[[Card], Card]:

@@ -12,17 +12,17 @@ from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks,
 from aiidpd.components.thermal.governor.decide import step
 from aiidpd.components.thermal.governor.state import Effect, GovernorPolicy, GovernorState, Mode, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
-from aiidpd.components.thermal.polling import PollRate, PollSettings, next_rate
+from aiidpd.components.thermal.polling import PollRate, next_rate
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
+from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
-from aiidpd.components.thermal.signals.thresholds import AlertSettings
 from aiidpd.components.thermal.signals.validate import Sensors, validate
 from tests.believed import believed
 
 UUID = "GPU-0"
 TOP_HERTZ = 2.6e9
 ON = GovernorPolicy(mode=Mode.ON)
-_POLLING, _SETTINGS = PollSettings(), AlertSettings()
+_SETTINGS = GpuSettings()
 
 
 def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
@@ -92,7 +92,7 @@ class Rig:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._at = CardState(self.temperature)
-        self._pace = PollRate(self.seconds or _POLLING.interval)
+        self._pace = PollRate(self.seconds or _SETTINGS.interval)
         self._set = self.card, 0.0, 0.0, self.card
         self._coming: list[tuple[float, Command]] = []
 
@@ -122,7 +122,7 @@ class Rig:
         raw = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
         self.sensors, seen = validate(self.sensors, raw, self.now, self.now, _SETTINGS)
         if not self.seconds:
-            self._pace = next_rate(self._pace, seen, _POLLING)
+            self._pace = next_rate(self._pace, seen, _SETTINGS)
         self.state, effects = step(self.state, seen, self.policy)
         self.effects += effects
         for effect in effects:

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 
 from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot, Limit
+from aiidpd.components.thermal.settings import GpuOverride, GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, Trust
-from aiidpd.components.thermal.signals.thresholds import AlertSettings, GpuLimits
+from aiidpd.components.thermal.signals.thresholds import GpuLimits
 from aiidpd.components.thermal.signals.validate import Sensors, SnapshotValidator, validate
+from tests.tables import made
 from tests.unit.components.thermal.alerts.evaluating import COOL, UUID
 
-SETTINGS = AlertSettings()
+SETTINGS = GpuSettings()
 REFUSED = GpuFault(0, "temperature_celsius of 4294967295", None, IMPLAUSIBLE)
 
 
 def course(
-    *temperatures: float | None, period: float = 1.0, settings: AlertSettings = SETTINGS, **figures: float
+    *temperatures: float | None, period: float = 1.0, settings: GpuSettings = SETTINGS, **figures: float
 ) -> list[CheckedGpu]:
     """Return each reading of one GPU validated; one in which 2^32 stands for what was refused."""
     sensors, found = Sensors(), []
@@ -77,15 +79,18 @@ def test_a_reading_stands_for_the_time_since_the_one_before_unless_that_is_long_
 
 
 def test_each_gpu_has_its_own_sensor_and_its_own_limits() -> None:
-    own = GpuLimits(warning_celsius=60.0, critical_celsius=70.0)
-    settings = AlertSettings(overrides={"GPU-b": own})
+    own = GpuOverride(gpu="GPU-b", warning_celsius=60, critical_celsius=70)
+    settings = made(GpuSettings, overrides=(own,))
     other = replace(COOL, index=1, uuid="GPU-b")
     sensors, _ = validate(Sensors(), GpuSnapshot((COOL, other), "580", simulated=False), 0, 0, settings)
     wild = replace(COOL, temperature_celsius=99.0)
     _, checked = validate(sensors, GpuSnapshot((wild, other), "580", simulated=False), 1, 1, settings)
 
     assert [gpu.trust for gpu in checked.gpus] == [Trust.DOUBTED, Trust.BELIEVED]
-    assert [gpu.limits for gpu in checked.gpus] == [SETTINGS.limits, own]
+    assert [gpu.limits for gpu in checked.gpus] == [
+        GpuLimits(),
+        GpuLimits(warning_celsius=60.0, critical_celsius=70.0),
+    ]
 
 
 def test_a_gpu_that_was_not_read_for_a_moment_goes_on_with_its_sensor() -> None:
