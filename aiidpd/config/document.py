@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from aiidpd.config.fields import Effect, Table
 from aiidpd.config.load import shown
-from aiidpd.config.schema import Key, Schema, dotted, is_list, table_type, variable
+from aiidpd.config.schema import Key, Schema, choices, dotted, is_list, table_type, variable
 from aiidpd.config.toml import render
 
 WIDTH = 100
@@ -156,8 +156,8 @@ def _example_entry(schema: Schema, key: Key, members: Mapping[str, FieldInfo]) -
 def _meaning(schema: Schema, key: Key, field: FieldInfo) -> str:
     """Return the description with the choices and bounds that the type holds."""
     parts = [field.description or ""]
-    if get_origin(field.annotation) is Literal:
-        parts.append(f"One of {', '.join(render(choice) for choice in get_args(field.annotation))}.")
+    if words := choices(field):
+        parts.append(f"One of {', '.join(map(render, words))}.")
     least, most = (_bound(schema, key, field, name) for name in ("ge", "le"))
     if least and most:
         parts.append(f"From {least} to {most}.")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from aiidpd.config.fields import Contradiction
 from aiidpd.config.origin import Layer, Source, origin_near, origin_of, winners
 from aiidpd.config.problems import Problem
-from aiidpd.config.schema import Key, Schema, dotted, suggest, unit
+from aiidpd.config.schema import Key, Schema, choices, dotted, suggest, unit
 from aiidpd.config.toml import render
 from aiidpd.config.units import Malformed
 
@@ -92,22 +91,17 @@ def _words(schema: Schema, detail: ErrorDetails, key: Key, given: Any, *, from_f
         return _unknown(schema, key, given)
     if wanted := _WANTED.get(kind):
         return _not(wanted, given, from_file=from_file)
-    if kind == "literal_error":
-        choices = _choices(field)
-        near = suggest(given, choices) if isinstance(given, str) else ""
-        return f"must be one of {', '.join(render(choice) for choice in choices)}", near
+    if kind in ("literal_error", "enum"):
+        words = choices(field) if field else []
+        near = suggest(given, words) if isinstance(given, str) else ""
+        return f"must be one of {', '.join(map(render, words))}", near
     if bound := _BOUNDS.get(kind):
-        words, name = bound
+        must, name = bound
         measure = unit(field) if field else None
         limit = measure.format(context[name]) if measure else context[name]
-        return f"{words} {limit}", ""
-    words = detail["msg"]
-    return ("is missing", "set it") if kind == "missing" else (f"{words[:1].lower()}{words[1:]}", "")
-
-
-def _choices(field: FieldInfo | None) -> list[str]:
-    """Return the words that a key accepts, or nothing where it is not a choice."""
-    return [str(choice) for choice in get_args(field.annotation)] if field else []
+        return f"{must} {limit}", ""
+    said = detail["msg"]
+    return ("is missing", "set it") if kind == "missing" else (f"{said[:1].lower()}{said[1:]}", "")
 
 
 def _not(wanted: str, given: Any, *, from_file: bool) -> tuple[str, str]:

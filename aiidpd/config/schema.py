@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import cached_property
-from typing import Any, TypeAlias, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 from pydantic import SecretStr, create_model
 from pydantic.fields import FieldInfo
@@ -190,6 +191,14 @@ def is_list(field: FieldInfo) -> bool:
 def unit(field: FieldInfo) -> Unit | None:
     """Return the unit in which ``field`` is written."""
     return next((mark for mark in field.metadata if isinstance(mark, Unit)), None)
+
+
+def choices(field: FieldInfo) -> list[str]:
+    """Return the words that ``field`` accepts, nothing where it is not a choice."""
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return [str(each) for each in kind]
+    return [str(choice) for choice in get_args(kind)] if get_origin(kind) is Literal else []
 
 
 def table_type(field: FieldInfo) -> type[Table] | None:

@@ -18,19 +18,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 
 from aiidpd.components.thermal.driver.client import NvmlLibrary
+from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME, RestoreJournal
-from aiidpd.components.thermal.governor.ladder import LadderPolicy
-from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings, GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.worker import ThermalWorker
 from aiidpd.daemon.restore import gpus_back
@@ -48,18 +46,16 @@ from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch
 
 # Everything at a pace at which a kill hits a change more often than a rest.
-POLICY = GovernorPolicy(
-    mode=Mode.ON,
-    dwell=0.01,
-    urgent_dwell=0.01,
-    window=0.05,
-    recovery_dwell=0.02,
-    recovery_cap=0.02,
-    retry=0.05,
-    settle=0.2,
-    most_rungs=2,
-    ladder=LadderPolicy(power_step_ratio=0.02),
-)
+SETTINGS = made(GovernorSettings, mode=GovernorMode.ON, recovery=0.02)
+PACE = {
+    "DWELL": 0.01,
+    "URGENT_DWELL": 0.01,
+    "WINDOW": 0.05,
+    "RECOVERY_CAP": 0.02,
+    "RETRY": 0.05,
+    "SETTLE": 0.2,
+    "MOST_STEPS": 2,
+}
 WAYS = ("term", "kill, then the command", "kill, then the next start", "child", "crash", "replace")
 WEIGHTS = (4, 4, 4, 2, 2, 2)  # of 18 rounds
 PR_SET_CHILD_SUBREAPER = 36
@@ -73,7 +69,7 @@ class Flags:
 
     def __init__(self) -> None:
         self.crash = False
-        self.mode = POLICY.mode
+        self.mode = SETTINGS.mode
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """End the worker's run where a signal asked for it."""
@@ -83,7 +79,7 @@ class Flags:
             raise RuntimeError("a bug")
 
 
-async def daemon(folder: Path, mode: Mode) -> None:
+async def daemon(folder: Path, mode: GovernorMode) -> None:
     """Run until SIGTERM; SIGUSR1 crashes the worker, SIGHUP replaces it with one whose governor is off."""
     clock, bus, flags, tally = SystemClock(), EventBus(), Flags(), Tally()
     flags.mode = mode
@@ -93,7 +89,7 @@ async def daemon(folder: Path, mode: Mode) -> None:
         library = NvmlLibrary(call_timeout=CALL_TIMEOUT)
         governor = GovernorController(
             library,
-            replace(POLICY, mode=flags.mode),
+            SETTINGS.model_copy(update={"mode": flags.mode}),
             RestoreJournal(folder / NAME),
             latest=Latest(clock, 1.0),
             tally=tally,
@@ -133,7 +129,7 @@ async def daemon(folder: Path, mode: Mode) -> None:
                 if number == signal.SIGUSR1:
                     flags.crash = True
                 else:
-                    flags.mode = Mode.OFF
+                    flags.mode = GovernorMode.OFF
                     supervisor.replace("thermal")
 
 
@@ -156,7 +152,7 @@ class Lane:
         watts = self.random.randint(270, 300)
         self.install(watts, hot=True)
         way = next(self.ways)
-        pid = self.fork(lambda: anyio.run(daemon, self.folder, Mode.ON))
+        pid = self.fork(lambda: anyio.run(daemon, self.folder, GovernorMode.ON))
         self.wait_for_a_moment(watts)
         self.seen[way] += 1
         self.seen["hit a changed GPU"] += self.changed(watts)
@@ -192,11 +188,11 @@ class Lane:
             return
         if self.random.random() < 0.5:
             self.install_cool()
-            successor = self.fork(lambda: anyio.run(daemon, self.folder, Mode.ON))
+            successor = self.fork(lambda: anyio.run(daemon, self.folder, GovernorMode.ON))
             self.until(lambda: not self.lease.exists(), "the next start restored nothing")
         else:  # still hot: it restores, and governs from the same baseline
             self.fake.set({"0.margin": 0})
-            successor = self.fork(lambda: anyio.run(daemon, self.folder, Mode.ON))
+            successor = self.fork(lambda: anyio.run(daemon, self.folder, GovernorMode.ON))
             mark = f'"pid": {successor}'.encode()
             self.until(lambda: mark in self.leased(), "the next start did not govern")
         self.term(successor)
@@ -324,4 +320,6 @@ def main(folder: str, library: str, rounds: str, seed: str) -> None:
 
 
 if __name__ == "__main__":
+    for constant, value in PACE.items():
+        setattr(tuning, constant, value)
     main(*sys.argv[1:])

@@ -22,9 +22,7 @@ from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME as JOURNAL
 from aiidpd.components.thermal.governor.journal import RestoreJournal
-from aiidpd.components.thermal.governor.ladder import LadderPolicy
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
-from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
@@ -141,20 +139,9 @@ class ThermalComponent:
 
     def _governor(self, library: GpuLibrary) -> GovernorController:
         gpu, context = self._settings(), self._context
-        policy = GovernorPolicy(
-            mode=Mode(gpu.governor.mode),
-            target_celsius=gpu.governor.target_celsius,
-            margin=gpu.governor.margin_celsius,
-            recovery_dwell=gpu.governor.recovery,
-            ladder=LadderPolicy(
-                power_floor_ratio=gpu.governor.power_floor_percent / 100,
-                lock_clocks=gpu.governor.lock_clocks,
-                clock_floor_ratio=gpu.governor.clock_floor_percent / 100,
-            ),
-        )
         return GovernorController(
             library,
-            policy,
+            gpu.governor,
             RestoreJournal(context.state_directory / JOURNAL, call_timeout=gpu.call_timeout),
             latest=self._governance,
             tally=self._tally,
@@ -162,7 +149,6 @@ class ThermalComponent:
             messages=context.messages,
             health=context.conditions,
             clock=context.clock,
-            containers=gpu.governor.back_off_containers,
         )
 
     def _library(self) -> GpuLibrary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -97,11 +98,19 @@ class AlertSettings(Table):
     )
 
 
+class GovernorMode(StrEnum):
+    """The governor's use of its decisions."""
+
+    OFF = "off"
+    DRY_RUN = "dry-run"
+    ON = "on"
+
+
 class GovernorSettings(Table):
     """The governor: less power for a GPU that would become too hot, and all of it back when it is cool."""
 
-    mode: Annotated[Literal["off", "dry-run", "on"], Was("gpu.governor")] = Field(
-        default="off",
+    mode: Annotated[GovernorMode, Was("gpu.governor")] = Field(
+        default=GovernorMode.OFF,
         description="Whether a GPU is given less power, then lower clocks, before its driver throttles it, "
         "and gets everything back when it is cool, and when the daemon ends, however it ends. "
         '"dry-run" only tells what it would do. Setting anything needs a right that the service does not '

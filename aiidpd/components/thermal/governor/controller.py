@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import NO_ANSWER, GpuFault
+from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.governor.asking import BackOffRequester
 from aiidpd.components.thermal.governor.decide import step
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -21,15 +22,14 @@ from aiidpd.components.thermal.governor.state import (
     BackOff,
     Blind,
     Effect,
-    GovernorPolicy,
     GovernorState,
-    Mode,
     Move,
     Settled,
     Yielded,
 )
 from aiidpd.components.thermal.governor.view import GovernanceView, GpuGovernance, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
@@ -113,13 +113,13 @@ class GovernorController:
     """Governs the GPUs of ``library``, for one run of the worker.
 
     :meth:`act` is called after each reading, :meth:`restore` before the library is closed or released.
-    ``containers`` are named in the ask to back off.
+    Containers that ``settings`` name are named in the request to back off.
     """
 
     def __init__(
         self,
         library: GpuLibrary,
-        policy: GovernorPolicy,
+        settings: GovernorSettings,
         journal: RestoreJournal,
         *,
         latest: Latest[GovernanceView],
@@ -128,14 +128,13 @@ class GovernorController:
         messages: Messages,
         health: Conditions,
         clock: Clock,
-        containers: tuple[str, ...] = (),
     ) -> None:
         self._library = library
-        self._policy = policy
+        self._settings = settings
         self._latest = latest
         self._clock = clock
         self._publisher = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
-        self._requester = BackOffRequester(self._publisher, messages, clock, containers)
+        self._requester = BackOffRequester(self._publisher, messages, clock, settings.back_off_containers)
         self._journal = JournalWriter(journal, self._publisher)
         self._state = GovernorState()
         self._left: frozenset[str] = frozenset()  # in the journal from before this run, not restored yet
@@ -148,7 +147,7 @@ class GovernorController:
         if not await self._reconciled():
             return
         ours = tuple(gpu for gpu in snapshot.gpus if gpu.reading.uuid not in self._left)
-        self._state, effects = step(self._state, replace(snapshot, gpus=ours), self._policy)
+        self._state, effects = step(self._state, replace(snapshot, gpus=ours), self._settings)
         for effect in effects:
             await self._do(effect)
         self._ask_again(ours_are=frozenset(gpu.reading.uuid for gpu in ours), now=self._clock.monotonic())
@@ -177,7 +176,7 @@ class GovernorController:
             return True
         if not self._journal.known and now < self._retry_at:
             return False
-        self._retry_at = now + self._policy.retry
+        self._retry_at = now + tuning.RETRY
         if not self._journal.known:
             self._publisher.begin()
             if not await self._journal.read():
@@ -243,7 +242,7 @@ class GovernorController:
         return GpuFault(None, type(command).__name__, None, NO_ANSWER)
 
     async def _refused(self, move: Move, command: Command, fault: GpuFault) -> None:
-        retry_at = self._clock.monotonic() + self._policy.retry
+        retry_at = self._clock.monotonic() + tuning.RETRY
         self._state, refusal = refused(self._state, move, command, fault, retry_at=retry_at)
         if fault.name == NO_LEASE:
             return  # a condition says it already
@@ -266,7 +265,7 @@ class GovernorController:
                 )
 
     def _show(self) -> None:
-        mode = self._policy.mode if self._state.permitted else Mode.DRY_RUN
+        mode = self._settings.mode if self._state.permitted else GovernorMode.DRY_RUN
         gpus = tuple(
             GpuGovernance(held.number, uuid, held.level, max(0, len(held.ladder) - 1), held.rung)
             for uuid, held in self._state.gpus.items()

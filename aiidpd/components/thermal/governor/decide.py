@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import math
 
+from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.governor.levels import level_above, level_below, may_rise, must_fall
 from aiidpd.components.thermal.governor.state import (
     Blind,
     Effect,
-    GovernorPolicy,
     GovernorState,
     GpuState,
-    Mode,
 )
 from aiidpd.components.thermal.governor.trend import TrendForecast
 from aiidpd.components.thermal.governor.turn import Decision, laddered, to, watched
 from aiidpd.components.thermal.gpu import GpuReading, Limit
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
 from aiidpd.kernel.words import apart
 
@@ -31,20 +31,20 @@ _PATIENCE = 15.0  # seconds: a true jump is believed sooner (thresholds.JUMP_SET
 _CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
 
 
-def over_target(gpu: CheckedGpu, policy: GovernorPolicy) -> float | None:
+def over_target(gpu: CheckedGpu, settings: GovernorSettings) -> float | None:
     """Return by how many degrees ``gpu`` lies above the target; None where either is not known."""
     slowdown, highest = gpu.degrees_left(Limit.SLOWDOWN), gpu.degrees_left(Limit.GPU_MAX)
     left = highest if slowdown is None else slowdown if highest is None else min(slowdown, highest)
-    if policy.target_celsius is None:
-        return None if left is None else policy.margin - left
+    if settings.target_celsius is None:
+        return None if left is None else settings.margin_celsius - left
     if gpu.temperature is None:
         return None
-    own = gpu.temperature - policy.target_celsius
+    own = gpu.temperature - settings.target_celsius
     return own if left is None else max(own, _CLOSEST - left)
 
 
 def step(
-    state: GovernorState, snapshot: CheckedSnapshot, policy: GovernorPolicy
+    state: GovernorState, snapshot: CheckedSnapshot, settings: GovernorSettings
 ) -> tuple[GovernorState, tuple[Effect, ...]]:
     """Return the state after ``snapshot``, and what is to be done.
 
@@ -52,14 +52,14 @@ def step(
     driver did not take is told by :func:`.refusing.refused`, before the next step.
     """
     effects: list[Effect] = []
-    dry = policy.mode is Mode.DRY_RUN or not state.permitted
+    dry = settings.mode is GovernorMode.DRY_RUN or not state.permitted
     gpus = {}
     for gpu in snapshot.gpus:
         reading = gpu.reading
         held = state.gpus.get(reading.uuid) or GpuState(reading.index, reading.name)
         if (held.number, held.name) != (reading.index, reading.name):
             held = held._replace(number=reading.index, name=reading.name)
-        gpus[reading.uuid] = _step(held, Decision(gpu, policy, dry, effects))
+        gpus[reading.uuid] = _step(held, Decision(gpu, settings, dry, effects))
     return state.having(gpus), tuple(effects)
 
 
@@ -71,44 +71,44 @@ def _step(held: GpuState, turn: Decision) -> GpuState:
         held = held if facts is held.facts else held._replace(facts=facts)
     if turn.now < held.retry_at:
         return held
-    if turn.policy.mode is Mode.OFF:
+    if turn.settings.mode is GovernorMode.OFF:
         return to(held, 0, "the governor is off", turn)
-    over = over_target(turn.gpu, turn.policy)
+    over = over_target(turn.gpu, turn.settings)
     held = _sighted(held, over, turn)
     return held if over is None else _governed(held, over, turn)
 
 
 def _governed(held: GpuState, over: float, turn: Decision) -> GpuState:
-    reading, now, policy = turn.reading, turn.now, turn.policy
+    reading, now, settings = turn.reading, turn.now, turn.settings
     held = held._replace(
         trend=held.trend.add(now, over),
-        near_at=now if over >= -policy.hysteresis else held.near_at,
-        warm_at=now if over >= -policy.idle else held.warm_at,
+        near_at=now if over >= -tuning.HYSTERESIS else held.near_at,
+        warm_at=now if over >= -tuning.IDLE else held.warm_at,
     )
-    forecast = held.trend.forecast(policy.horizon)
+    forecast = held.trend.forecast(tuning.HORIZON)
     throttling = THROTTLING.intersection(reading.clock_events) if reading.clock_events else ()
-    if must_fall(held, forecast, now, policy, throttled=bool(throttling)):
-        held = laddered(held, policy)
-        level = level_below(held, forecast, reading.power_watts, policy)
+    if must_fall(held, forecast, now, throttled=bool(throttling)):
+        held = laddered(held, settings)
+        level = level_below(held, forecast, reading.power_watts)
         if level > held.level:
             turn.evidence = _evidence(reading, over, forecast)
-            held = _lapsed(held, now, policy)
-            return to(held, level, _why_down(over, forecast, sorted(throttling), policy), turn)
-    elif may_rise(held, forecast, now, policy):
+            held = _lapsed(held, now)
+            return to(held, level, _why_down(over, forecast, sorted(throttling)), turn)
+    elif may_rise(held, forecast, now, settings):
         turn.evidence = _evidence(reading, over, forecast)
-        lapses = 0 if held.level == 1 and over < -policy.idle else held.lapses
+        lapses = 0 if held.level == 1 and over < -tuning.IDLE else held.lapses
         held = held._replace(raised=now, lapses=lapses)
-        why = f"no reading came within {policy.hysteresis:g} °C of the target for a while"
-        return to(held, level_above(held, forecast, turn.gpu, policy), why, turn)
+        why = f"no reading came within {tuning.HYSTERESIS:g} °C of the target for a while"
+        return to(held, level_above(held, forecast, turn.gpu), why, turn)
     if held.applied is None and not turn.dry:
         turn.evidence = _evidence(reading, over, forecast)
         return to(held, held.level, "its settings may have been lost", turn)
     return held
 
 
-def _lapsed(held: GpuState, now: float, policy: GovernorPolicy) -> GpuState:
+def _lapsed(held: GpuState, now: float) -> GpuState:
     """Count a relapse: it went up, and that made it hot again."""
-    if now - held.raised < policy.relapse:
+    if now - held.raised < tuning.RELAPSE:
         return held._replace(lapses=held.lapses + 1, raised=-math.inf)
     return held
 
@@ -132,7 +132,7 @@ def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
     return held._replace(blind=reason)
 
 
-def _why_down(over: float, forecast: TrendForecast, throttling: list[str], policy: GovernorPolicy) -> str:
+def _why_down(over: float, forecast: TrendForecast, throttling: list[str]) -> str:
     if throttling:
         return f"the driver throttles already ({', '.join(throttling)})"
     where = f"it is {apart(over, 'its target')}"
@@ -143,7 +143,7 @@ def _why_down(over: float, forecast: TrendForecast, throttling: list[str], polic
         return f"{where} just now, but by its last readings together above it, and does not fall"
     return (
         f"{where} and rises by {forecast.rate * 60:.1f} °C a minute: "
-        f"it would reach the target within {policy.horizon:g} s"
+        f"it would reach the target within {tuning.HORIZON:g} s"
     )
 
 

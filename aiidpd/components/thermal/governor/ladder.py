@@ -8,7 +8,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
+from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.settings import GovernorSettings
 
 _MEGAHERTZ = 1_000_000.0
 _LEAST_STEP = 1.0  # watts
@@ -19,27 +21,6 @@ class Actuator(StrEnum):
 
     POWER = "power limit"
     CLOCKS = "locked clocks"
-
-
-@dataclass(frozen=True, slots=True)
-class LadderPolicy:
-    """How far each lever goes, and in what strides. Ratios are shares of the card's own figure.
-
-    The power limit goes down by ``power_step_ratio`` of the card's default limit a rung, to
-    ``power_floor_ratio`` of it or the card's own minimum, whichever is higher. The highest graphics clock
-    goes down by ``clock_step_ratio`` of the card's highest clock a rung, to ``clock_floor_ratio`` of it.
-    """
-
-    power_step_ratio: float = 0.02
-    power_floor_ratio: float = 0.5
-    lock_clocks: bool = True
-    clock_step_ratio: float = 0.05
-    clock_floor_ratio: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name in ("power_step_ratio", "power_floor_ratio", "clock_step_ratio", "clock_floor_ratio"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +71,10 @@ Ladder: TypeAlias = tuple[Step, ...]
 """Level 0 is the baseline; each level takes at least as much as the one before it, of every lever."""
 
 
-def build(facts: Facts, policy: LadderPolicy, without: frozenset[Actuator] = frozenset()) -> Ladder:
+def build(facts: Facts, settings: GovernorSettings, without: frozenset[Actuator] = frozenset()) -> Ladder:
     """Return the ladder of a card; a lever that it does not have, or that is in ``without``, is left out."""
-    powers = [] if Actuator.POWER in without else _powers(facts, policy)
-    clocks = [] if Actuator.CLOCKS in without or not policy.lock_clocks else _clocks(facts, policy)
+    powers = [] if Actuator.POWER in without else _powers(facts, settings)
+    clocks = [] if Actuator.CLOCKS in without or not settings.lock_clocks else _clocks(facts, settings)
     rungs = [Step(facts.limit if powers else None)]
     rungs += [Step(watts) for watts in powers]
     rungs += [replace(rungs[-1], clock_hertz=hertz) for hertz in clocks]
@@ -101,14 +82,14 @@ def build(facts: Facts, policy: LadderPolicy, without: frozenset[Actuator] = fro
     return tuple(rungs)
 
 
-def _powers(facts: Facts, policy: LadderPolicy) -> list[float]:
+def _powers(facts: Facts, settings: GovernorSettings) -> list[float]:
     """Return the limits below the present one, falling; none where the card's range is not known."""
     if facts.limit is None or facts.lowest is None or facts.highest is None:
         return []
     default = facts.default if facts.default is not None else facts.limit
     # Whole watts, rounded into the range: a driver refuses half a watt outside of it.
-    lowest = min(max(facts.lowest, policy.power_floor_ratio * default), facts.highest)
-    floor, step = float(math.ceil(lowest)), max(_LEAST_STEP, policy.power_step_ratio * default)
+    lowest = min(max(facts.lowest, settings.power_floor_percent / 100 * default), facts.highest)
+    floor, step = float(math.ceil(lowest)), max(_LEAST_STEP, tuning.POWER_STEP_RATIO * default)
     if floor > facts.highest:
         return []
     powers: list[float] = []
@@ -119,15 +100,15 @@ def _powers(facts: Facts, policy: LadderPolicy) -> list[float]:
     return powers
 
 
-def _clocks(facts: Facts, policy: LadderPolicy) -> list[float]:
+def _clocks(facts: Facts, settings: GovernorSettings) -> list[float]:
     if facts.top_clock is None:
         return []
     clocks: list[float] = []
-    ratio = 1 - policy.clock_step_ratio
-    while ratio > policy.clock_floor_ratio + 1e-9:
+    ratio = 1 - tuning.CLOCK_STEP_RATIO
+    while ratio > settings.clock_floor_percent / 100 + 1e-9:
         clocks.append(ratio)
-        ratio -= policy.clock_step_ratio
-    clocks.append(policy.clock_floor_ratio)
+        ratio -= tuning.CLOCK_STEP_RATIO
+    clocks.append(settings.clock_floor_percent / 100)
     hertz = (max(1.0, math.floor(ratio * facts.top_clock / _MEGAHERTZ)) * _MEGAHERTZ for ratio in clocks)
     return list(dict.fromkeys(hertz))
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.thermal.governor.state import Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.settings import GovernorMode
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
@@ -50,7 +50,7 @@ def _view(view: GovernanceView) -> Iterator[Metric]:
     mode = GaugeFamily(
         f"{_PREFIX}_mode", "1 for what the governor does now: off, dry-run or on.", labels=("mode",)
     )
-    for each in Mode:
+    for each in GovernorMode:
         mode.add_metric((each.value,), float(each is view.mode))
     yield mode
     yield GaugeFamily(

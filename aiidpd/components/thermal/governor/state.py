@@ -5,74 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import GpuFault
-from aiidpd.components.thermal.governor.ladder import Actuator, Facts, Ladder, LadderPolicy, Step
+from aiidpd.components.thermal.governor.ladder import Actuator, Facts, Ladder, Step
 from aiidpd.components.thermal.governor.trend import Trend
-
-
-class Mode(StrEnum):
-    """What the governor does with its decisions."""
-
-    OFF = "off"
-    DRY_RUN = "dry-run"
-    ON = "on"
-
-
-@dataclass(frozen=True, slots=True)
-class GovernorPolicy:
-    """How hot a GPU may become and how it is kept there. Seconds and degrees Celsius.
-
-    The target is ``target_celsius``, or ``margin`` degrees below the card's own limit (the lower of its
-    slowdown point and its highest temperature of normal operation) where that is None.
-
-    Down: when the forecast for the end of the ``horizon``, less ``confidence`` standard errors (within the
-    ``hysteresis``: ``near_confidence``), lies above the target; or when the target is reached and the
-    temperature does not fall back under it. As many watts less as would bring a body of ``heat_capacity``
-    (joules per kelvin) back to the target in the horizon, at most ``most_rungs``; then a wait of
-    ``dwell`` (of ``urgent_dwell`` where the target is reached or the driver throttles already).
-
-    Up: one rung after ``recovery_dwell``, if no reading of the last ``window`` came closer than
-    ``hysteresis`` to the target. A GPU that had to go down again within ``relapse`` of going up waits twice
-    as long the next time, at most ``recovery_cap``; one that is ``idle`` degrees below its target waits
-    ``recovery_dwell`` again.
-
-    A setting that was refused is tried again after ``retry``. One that still reads otherwise ``settle`` after
-    it was set was lost, or is somebody else's. Settings within ``tolerance_watts`` are equal.
-    """
-
-    mode: Mode = Mode.OFF
-    target_celsius: float | None = None
-    margin: float = 5.0
-    horizon: float = 20.0
-    window: float = 12.0
-    confidence: float = 4.0
-    near_confidence: float = 2.0
-    heat_capacity: float = 1000.0
-    most_rungs: int = 20
-    dwell: float = 1.0
-    urgent_dwell: float = 0.5
-    hysteresis: float = 3.0
-    recovery_dwell: float = 30.0
-    recovery_cap: float = 3600.0
-    relapse: float = 600.0
-    idle: float = 25.0
-    retry: float = 10.0
-    settle: float = 3.0
-    tolerance_watts: float = 1.0
-    ladder: LadderPolicy = field(default_factory=LadderPolicy)
-
-    def __post_init__(self) -> None:
-        positive = ("horizon", "window", "heat_capacity", "most_rungs", "hysteresis", "recovery_dwell")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be greater than 0")
-        if self.recovery_cap < self.recovery_dwell:
-            raise ValueError("recovery_cap must not be less than recovery_dwell")
 
 
 class GpuState(NamedTuple):

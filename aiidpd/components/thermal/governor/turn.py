@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.governor.ladder import Facts, Step, build, commands
 from aiidpd.components.thermal.governor.levels import burnt_less
 from aiidpd.components.thermal.governor.state import (
     BackOff,
     Effect,
-    GovernorPolicy,
     GpuState,
     Move,
     Settled,
     Yielded,
 )
 from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.settings import GovernorSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 
 _STRANGE = 3  # readings in a row that must agree on a setting that is not the one that was set
@@ -28,7 +29,7 @@ class Decision:
     """One GPU's part of one pass: what is decided about it, and all that the decision needs."""
 
     gpu: CheckedGpu
-    policy: GovernorPolicy
+    settings: GovernorSettings
     dry: bool
     effects: list[Effect] = field(default_factory=list)
     evidence: Mapping[str, float] = field(default_factory=dict)
@@ -44,11 +45,11 @@ class Decision:
         return self.gpu.now
 
 
-def laddered(held: GpuState, policy: GovernorPolicy) -> GpuState:
+def laddered(held: GpuState, settings: GovernorSettings) -> GpuState:
     """Return ``held`` with a ladder; at an untouched baseline it is made anew, from what is known now."""
     if held.level > 0 or held.touched:
         return held
-    ladder = build(held.facts, policy.ladder, held.without)
+    ladder = build(held.facts, settings, held.without)
     return held._replace(ladder=ladder, applied=ladder[0])
 
 
@@ -80,7 +81,7 @@ def to(held: GpuState, level: int, reason: str, turn: Decision) -> GpuState:
         turn.effects.append(BackOff(held.number, uuid, rung.back_off, move.reason, turn.dry))
     if turn.dry:
         return held._replace(level=level, changed=turn.now, strange=0)
-    rate = burnt_less(held, level, turn.reading.power_watts) / turn.policy.heat_capacity
+    rate = burnt_less(held, level, turn.reading.power_watts) / tuning.HEAT_CAPACITY
     return held._replace(
         level=level,
         changed=turn.now,
@@ -97,14 +98,14 @@ def watched(held: GpuState, turn: Decision) -> GpuState:
     asked, found = held.rung.power_watts, turn.reading.power_limit_set_watts
     if held.applied is None or turn.now <= held.changed or (asked is not None and found is None):
         return held
-    if asked is None or found is None or abs(found - asked) <= turn.policy.tolerance_watts:
+    if asked is None or found is None or abs(found - asked) <= tuning.TOLERANCE_WATTS:
         if held.level == 0:
             return _settled(held, turn)
         return held._replace(strange=0) if held.strange else held
-    if turn.now - held.changed < turn.policy.settle or held.strange + 1 < _STRANGE:
+    if turn.now - held.changed < tuning.SETTLE or held.strange + 1 < _STRANGE:
         return held._replace(strange=held.strange + 1)
     limits = (rung.power_watts for rung in held.ladder)
-    if any(limit is not None and abs(found - limit) <= turn.policy.tolerance_watts for limit in limits):
+    if any(limit is not None and abs(found - limit) <= tuning.TOLERANCE_WATTS for limit in limits):
         return held._replace(applied=None, strange=0)  # one of ours came late, or was lost: set it again
     return _yielded(held, asked, found, turn)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aiidpd.components.thermal.governor.ladder import Step
-from aiidpd.components.thermal.governor.state import Mode
+from aiidpd.components.thermal.settings import GovernorMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class GpuGovernance:
 class GovernanceView:
     """What the governor does now. ``mode`` is ``dry-run`` too where the driver lets it set nothing."""
 
-    mode: Mode
+    mode: GovernorMode
     gpus: tuple[GpuGovernance, ...] = ()
     unrestored: int = 0
 

@@ -21,11 +21,11 @@ from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, step
 from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
-from aiidpd.components.thermal.governor import decide
-from aiidpd.components.thermal.governor.state import GovernorState, Mode, Move
+from aiidpd.components.thermal.governor import decide, tuning
+from aiidpd.components.thermal.governor.state import GovernorState, Move
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.polling import PollRate, next_rate
-from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.components.thermal.settings import GovernorMode, GpuSettings
 from tests.believed import believed_gpu
 from tests.forms import examples, short_and_long
 from tests.tables import made
@@ -201,27 +201,27 @@ def moves(below: float, seed: int, seconds: float, *, held: int = 0) -> list[tup
 
     First the card is hot until it stands at ``held`` rungs or more.
     """
-    policy = replace(ON, mode=Mode.DRY_RUN)  # what it sets has no effect here
+    settings = ON.model_copy(update={"mode": GovernorMode.DRY_RUN})  # what it sets has no effect here
     state, now, told = GovernorState(), 0.0, list[tuple[int, int]]()
     while held and (not state.gpus or next(iter(state.gpus.values())).level < held):
         now += 1.0
-        state, _ = decide.step(state, snapshot(reading(TARGET + 1), now=now), policy)
+        state, _ = decide.step(state, snapshot(reading(TARGET + 1), now=now), settings)
     chances = tells(TARGET - below)
     gpus = [reading(degrees) for degrees in chances]
     wait = pause(gpus)
     for gpu in random.Random(seed).choices(gpus, list(chances.values()), k=round(seconds / wait)):
         now += wait
-        state, effects = decide.step(state, snapshot(gpu, now=now), policy)
+        state, effects = decide.step(state, snapshot(gpu, now=now), settings)
         told += [(effect.before, effect.after) for effect in effects if isinstance(effect, Move)]
     return told
 
 
 EDGES = [
     (0.0, 0),  # the target
-    (ON.hysteresis, 0),  # from here on it takes what is likely for what will be
-    (ON.hysteresis, 5),  # and from here down it gives back
-    (ON.hysteresis + NOISE + 0.5, 5),  # where no reading is nearer than that any more
-    (ON.idle, 5),  # it no longer waits longer for each relapse
+    (tuning.HYSTERESIS, 0),  # from here on it takes what is likely for what will be
+    (tuning.HYSTERESIS, 5),  # and from here down it gives back
+    (tuning.HYSTERESIS + NOISE + 0.5, 5),  # where no reading is nearer than that any more
+    (tuning.IDLE, 5),  # it no longer waits longer for each relapse
 ]
 
 

@@ -15,15 +15,15 @@ from aiidpd.components.thermal.alerts import rules
 from aiidpd.components.thermal.emergency import Emergency, EmergencyState
 from aiidpd.components.thermal.faults import IMPLAUSIBLE, GpuFault
 from aiidpd.components.thermal.governor import decide
-from aiidpd.components.thermal.governor.state import Blind, Effect, GovernorPolicy, GovernorState, Mode, Move
+from aiidpd.components.thermal.governor.state import Blind, Effect, GovernorState, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.polling import PollRate, next_rate
-from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings, GpuSettings
 from tests.unit.components.thermal.alerts.evaluating import Bench
 from tests.unit.components.thermal.governor.governed import ON, reading
 
 REFUSED = 2.0**32
-DRY_RUN = replace(ON, mode=Mode.DRY_RUN)
+DRY_RUN = ON.model_copy(update={"mode": GovernorMode.DRY_RUN})
 SETTINGS = GpuSettings()
 OTHER = replace(reading(40.0), index=1, uuid="GPU-1")
 
@@ -33,7 +33,7 @@ class House:
     """All that goes by the temperature, on the same snapshots."""
 
     bench: Bench = field(default_factory=Bench)
-    policy: GovernorPolicy = ON
+    policy: GovernorSettings = ON
     governor: GovernorState = field(default_factory=GovernorState)
     rate: PollRate = field(default_factory=lambda: PollRate(1.0))
     emergency: EmergencyState = field(default_factory=EmergencyState)

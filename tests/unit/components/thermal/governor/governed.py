@@ -10,18 +10,18 @@ from itertools import pairwise
 
 from aiidpd.components.thermal.commands import Command, LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.components.thermal.governor.decide import step
-from aiidpd.components.thermal.governor.state import Effect, GovernorPolicy, GovernorState, Mode, Move
+from aiidpd.components.thermal.governor.state import Effect, GovernorState, Move
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.components.thermal.polling import PollRate, next_rate
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
-from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings, GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.validate import Sensors, validate
 from tests.believed import believed
 
 UUID = "GPU-0"
 TOP_HERTZ = 2.6e9
-ON = GovernorPolicy(mode=Mode.ON)
+ON = GovernorSettings(mode=GovernorMode.ON)
 _SETTINGS = GpuSettings()
 
 
@@ -72,7 +72,7 @@ class Rig:
     """
 
     card: Card = field(default_factory=Card)
-    policy: GovernorPolicy = ON
+    settings: GovernorSettings = ON
     noise: float = 0.0
     seed: int = 0
     temperature: float = 45.0
@@ -123,7 +123,7 @@ class Rig:
         self.sensors, seen = validate(self.sensors, raw, self.now, self.now, _SETTINGS)
         if not self.seconds:
             self._pace = next_rate(self._pace, seen, _SETTINGS)
-        self.state, effects = step(self.state, seen, self.policy)
+        self.state, effects = step(self.state, seen, self.settings)
         self.effects += effects
         for effect in effects:
             if isinstance(effect, Move):

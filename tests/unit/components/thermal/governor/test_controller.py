@@ -15,9 +15,9 @@ from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME, Baseline, RestoreJournal
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
-from aiidpd.components.thermal.governor.state import GovernorPolicy, Mode
 from aiidpd.components.thermal.governor.view import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
@@ -86,10 +86,10 @@ class House:
         self.health = Conditions(clock, self.bus)
         self.governor = self.made(ON)
 
-    def made(self, policy: GovernorPolicy) -> GovernorController:
+    def made(self, settings: GovernorSettings) -> GovernorController:
         return GovernorController(
             self.gpus,
-            policy,
+            settings.model_copy(update={"back_off_containers": ("vllm", "comfy")}),
             RestoreJournal(self.path, boot_id="this boot"),
             latest=self.latest,
             tally=self.tally,
@@ -97,7 +97,6 @@ class House:
             messages=Messages(self.clock),
             health=self.health,
             clock=self.clock,
-            containers=("vllm", "comfy"),
         )
 
     async def passes(self, count: int = 1, temperature: float | None = None) -> None:
@@ -204,7 +203,7 @@ async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house:
     assert "gpu.back_off" not in house.kinds(), "a dry run asks nobody for anything"
     view = house.latest.get()
     assert view is not None
-    assert view.value.mode is Mode.DRY_RUN
+    assert view.value.mode is GovernorMode.DRY_RUN
 
     house.governor = house.made(ON)  # the drop-in was installed, the worker replaced
     house.gpus.faults.clear()
@@ -246,7 +245,7 @@ async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_nex
     house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 999, "UNKNOWN")
     await house.governor.restore()
     assert house.lease()
-    house.governor = house.made(GovernorPolicy(mode=Mode.OFF))
+    house.governor = house.made(GovernorSettings(mode=GovernorMode.OFF))
     await house.passes(15)
     assert [finding.code for finding in house.findings()] == ["gpu_governor_restore"]
     assert house.kinds().count("finding.raised") == 1
@@ -306,7 +305,7 @@ async def test_what_an_earlier_run_left_is_restored_before_anything_is_governed(
 async def test_it_is_restored_where_the_governor_is_off_too(house: House) -> None:
     house.leave(**{UUID: CARD})
     house.gpus.set(UUID, power_limit_set_watts=150.0)
-    house.governor = house.made(GovernorPolicy())
+    house.governor = house.made(GovernorSettings())
     await house.passes(3, 95.0)
 
     assert house.limit() == 280.0
@@ -430,7 +429,7 @@ async def test_a_limit_that_somebody_else_sets_is_in_the_lease(house: House) -> 
 
 
 async def test_off_and_cool_nothing_is_ever_set_or_written(house: House) -> None:
-    house.governor = house.made(GovernorPolicy())
+    house.governor = house.made(GovernorSettings())
     await house.passes(5, 95.0)
     house.governor = house.made(ON)
     await house.passes(5, 60.0)

@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.commands import LockClocks, ResetClocks, SetPowerLimit
 from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
 from aiidpd.components.thermal.governor.decide import over_target, step
-from aiidpd.components.thermal.governor.ladder import Actuator, LadderPolicy
+from aiidpd.components.thermal.governor.ladder import Actuator
 from aiidpd.components.thermal.governor.refusals import refused
 from aiidpd.components.thermal.governor.state import (
     BackOff,
     Blind,
     Effect,
-    GovernorPolicy,
     GovernorState,
-    Mode,
     Move,
     Settled,
     Yielded,
 )
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.rc_model import Card
+from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from tests.believed import believed_gpu
 from tests.forms import short_and_long
 from tests.unit.components.thermal.governor.governed import ON, UUID, Rig, reading, snapshot
@@ -38,7 +37,7 @@ TARGET = 87.0  # 92 °C less the margin
 
 
 def test_with_a_blocked_fan_the_driver_never_throttles_where_it_did_without_the_governor() -> None:
-    ungoverned = Rig(BLOCKED, GovernorPolicy(mode=Mode.OFF)).run(3600)
+    ungoverned = Rig(BLOCKED, GovernorSettings(mode=GovernorMode.OFF)).run(3600)
     governed = Rig(BLOCKED).run(3600)
 
     assert ungoverned.throttled > 600
@@ -192,7 +191,7 @@ def test_it_goes_down_in_order_and_up_in_reverse() -> None:
 
 
 def test_others_are_asked_last_and_let_off_first() -> None:
-    rig = Rig(BLOCKED, replace(ON, ladder=LadderPolicy(clock_floor_ratio=0.9))).run(300)
+    rig = Rig(BLOCKED, ON.model_copy(update={"clock_floor_percent": 90})).run(300)
     asks = [effect for effect in rig.effects if isinstance(effect, BackOff)]
     assert [ask.asked for ask in asks] == [True]
     assert rig.level == len(rig.state.gpus[UUID].ladder) - 1
@@ -205,7 +204,7 @@ def test_others_are_asked_last_and_let_off_first() -> None:
 def test_turned_off_it_goes_to_the_baseline_at_once() -> None:
     rig = Rig(BLOCKED).run(120)
     assert rig.level > 10
-    rig.policy = GovernorPolicy(mode=Mode.OFF)
+    rig.settings = GovernorSettings(mode=GovernorMode.OFF)
     rig.run(2)
 
     assert (rig.level, rig.limit, rig.clock) == (0, 300.0, 2.6e9)
@@ -213,7 +212,7 @@ def test_turned_off_it_goes_to_the_baseline_at_once() -> None:
 
 
 def test_a_dry_run_tells_what_it_would_do_and_does_nothing() -> None:
-    rig = Rig(BLOCKED, replace(ON, mode=Mode.DRY_RUN)).run(600)
+    rig = Rig(BLOCKED, ON.model_copy(update={"mode": GovernorMode.DRY_RUN})).run(600)
 
     assert rig.moves
     assert all(move.dry_run and not move.commands for move in rig.moves)
@@ -276,10 +275,15 @@ def test_the_nearer_of_the_cards_own_limits_counts_in_either_family() -> None:
 
 
 def test_an_absolute_target_counts_and_never_lies_above_the_cards_own_limit() -> None:
-    assert over_target(believed_gpu(reading(80.0)), replace(ON, target_celsius=75.0)) == 5
-    assert over_target(believed_gpu(reading(80.0)), replace(ON, target_celsius=110.0)) == 80 - 91
+    assert over_target(believed_gpu(reading(80.0)), ON.model_copy(update={"target_celsius": 75.0})) == 5
     assert (
-        over_target(believed_gpu(reading(80.0, slowdown_celsius=None)), replace(ON, target_celsius=75.0)) == 5
+        over_target(believed_gpu(reading(80.0)), ON.model_copy(update={"target_celsius": 110.0})) == 80 - 91
+    )
+    assert (
+        over_target(
+            believed_gpu(reading(80.0, slowdown_celsius=None)), ON.model_copy(update={"target_celsius": 75.0})
+        )
+        == 5
     )
 
 
@@ -384,7 +388,7 @@ def test_after_a_hang_or_a_crash_nobody_knows_so_all_is_set_again(name: str) -> 
 
 def test_a_restore_that_is_refused_is_tried_until_it_is_read_back() -> None:
     rig = Rig(BLOCKED).run(60)
-    off = GovernorPolicy(mode=Mode.OFF)
+    off = GovernorSettings(mode=GovernorMode.OFF)
     told = reading(60.0, power_limit_set_watts=rig.limit)
     for second in range(0, 100, 20):
         now = rig.now + 1 + second
@@ -425,7 +429,7 @@ def test_whatever_a_card_says_no_setting_leaves_its_range_and_the_baseline_comes
         now += seconds
         state, effects = step(state, snapshot(held.reading(temperature, throttled), now=now), ON)
         state = held.obey(state, effects, now, fails=fails)
-    off = GovernorPolicy(mode=Mode.OFF)
+    off = GovernorSettings(mode=GovernorMode.OFF)
     for _ in range(4):
         now += 20
         state, effects = step(state, snapshot(held.reading(60.0, throttled=False), now=now), off)
