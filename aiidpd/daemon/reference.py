@@ -1,13 +1,17 @@
-"""Reads off a daemon that does not run what the reference documents say of it."""
+"""The reference documents, read off a daemon that does not run (``python -m aiidpd.daemon.reference``)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from aiidpd.alerts.rule import table as alerts_table
+from aiidpd.api import openapi
 from aiidpd.api.route import Route
+from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.components.thermal.settings import AlertSettings
 from aiidpd.config.document import example_file, page
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
@@ -56,10 +60,35 @@ def every_route() -> tuple[Route, ...]:
         return own + assembly.routes
 
 
+def with_table(text: str, table: str) -> str:
+    """Return ``text`` with its Markdown table that has the same head as ``table`` replaced by that.
+
+    Raises ValueError where ``text`` has no such table.
+    """
+    head = table.partition("\n")[0]
+    before, found, rest = text.partition(f"\n{head}\n")
+    if not found:
+        raise ValueError(f"there is no table with the head {head}")
+    _, end, after = rest.partition("\n\n")
+    return f"{before}\n{table.rstrip()}{end or chr(10)}{after}"
+
+
+def documents() -> dict[str, Callable[[str], str]]:
+    """Return what makes each document that is derived from the code, from what it is now."""
+    routes, alerts = openapi.table(every_route()), alerts_table(rules(AlertSettings()))
+    return {
+        "etc/aiidpd.toml": lambda _: example_file(SCHEMA),
+        "docs/configuration.md": lambda _: page(SCHEMA),
+        "docs/control.md": lambda text: with_table(text, routes),
+        "docs/alerts.md": lambda text: with_table(text, alerts),
+    }
+
+
 def main(root: Path) -> None:
     """Write the documents that are derived from the code, below ``root``."""
-    (root / "etc" / "aiidpd.toml").write_text(example_file(SCHEMA))
-    (root / "docs" / "configuration.md").write_text(page(SCHEMA))
+    for name, make in documents().items():
+        path = root / name
+        path.write_text(make(path.read_text()))
 
 
 if __name__ == "__main__":
