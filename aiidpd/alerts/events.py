@@ -1,4 +1,4 @@
-"""Events of alerts: the name of each change on the bus (pure)."""
+"""Events of alerts: one for each change."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from aiidpd.alerts.state import Change, Transition
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 
 SOURCE: Final = "alerts"
 _SEVERITIES = {
@@ -17,37 +18,25 @@ _SEVERITIES = {
 }
 
 
-def changed(source: str, transition: Transition, time: float, *, simulated: bool) -> Event:
-    """Return the event ``alert.pending``, ``firing``, ``resolved``, ``cancelled`` or ``expired``."""
+def changed(publish: Publisher, source: str, transition: Transition) -> None:
+    """Publish the event ``alert.pending``, ``firing``, ``resolved``, ``cancelled`` or ``expired``."""
     rule = transition.rule
-    return Event(
-        time=time,
-        source=SOURCE,
-        kind=f"alert.{transition.change.value}",
-        subject=transition.subject,
-        severity=_SEVERITIES.get(transition.change, rule.severity),
-        reason=transition.reason,
-        evidence={
-            "alert": rule.name,
-            "alert_severity": rule.severity.name.lower(),
-            "worker": source,
-            "lasted_seconds": round(transition.lasted, 3),
-            "remedy": rule.remedy,
-            "runbook": rule.runbook,
-            **transition.evidence,
-        },
-        simulated=simulated,
-    )
+    evidence: dict[str, Scalar] = {
+        "alert": rule.name,
+        "alert_severity": rule.severity.name.lower(),
+        "worker": source,
+        "lasted_seconds": round(transition.lasted, 3),
+        "remedy": rule.remedy,
+        "runbook": rule.runbook,
+        **transition.evidence,
+    }
+    severity = _SEVERITIES.get(transition.change, rule.severity)
+    kind = f"alert.{transition.change.value}"
+    publish.event(kind, transition.reason, about=transition.subject, severity=severity, **evidence)
 
 
-def restored(source: str, names: Iterable[str], time: float, *, simulated: bool) -> Event:
-    """Return the event ``alert.restored``: which alerts stand from before a restart."""
+def restored(publish: Publisher, source: str, names: Iterable[str]) -> None:
+    """Publish the event ``alert.restored``: which alerts are active from before a restart."""
     each = sorted(names)
-    return Event(
-        time=time,
-        source=SOURCE,
-        kind="alert.restored",
-        reason=f"{len(each)} from before the restart, to be confirmed by the first look: {', '.join(each)}",
-        evidence={"worker": source, "count": len(each)},
-        simulated=simulated,
-    )
+    reason = f"{len(each)} from before the restart, to be confirmed by the first look: {', '.join(each)}"
+    publish.event("alert.restored", reason, worker=source, count=len(each))

@@ -1,4 +1,4 @@
-"""Where the alerts of all workers stand: outlives every worker, and tells what becomes of them."""
+"""Alerts of every source: outlives their tasks, publishes each change, sets the condition of what fires."""
 
 from __future__ import annotations
 
@@ -8,15 +8,39 @@ from dataclasses import dataclass, field
 from aiidpd.alerts import events
 from aiidpd.alerts.record import AlertRecord, fits, restore, to_record, too_old
 from aiidpd.alerts.rule import AlertRule, by_name
-from aiidpd.alerts.standing import ActiveAlert, stands
 from aiidpd.alerts.state import Alert, Change, Key, Observation, Stage, Status, Transition, step
 from aiidpd.alerts.store import AlertStore
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 
 _ENDS = {Stage.FIRING: Change.RESOLVED, Stage.PENDING: Change.CANCELLED}
 _LAPSES = {Stage.FIRING: Change.EXPIRED, Stage.PENDING: Change.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveAlert:
+    """An alert with its stage, for the API; ``since`` and ``known_at`` are Unix seconds.
+
+    ``condition`` is "unknown" where its stage follows from what was known at ``known_at``. ``restored``: from
+    before a restart of the daemon, and its condition not confirmed since.
+    """
+
+    name: str
+    subject: str
+    stage: Stage
+    severity: Severity
+    summary: str
+    remedy: str
+    runbook: str
+    since: float
+    known_at: float
+    condition: str
+    evidence: Mapping[str, Scalar]
+    source: str
+    simulated: bool
+    restored: bool = False
 
 
 @dataclass(slots=True)
@@ -27,45 +51,45 @@ class _Source:
 
 
 class AlertClient:
-    """One worker's way to the board. Made with the worker, gone with it; what it told stays."""
+    """The access of one worker to the manager: made with the worker; what it observed outlives it."""
 
-    def __init__(self, board: AlertManager, source: str) -> None:
-        self._board = board
+    def __init__(self, manager: AlertManager, source: str) -> None:
+        self._manager = manager
         self._source = source
 
     @property
     def restored(self) -> Mapping[Key, Alert]:
         """The alerts from before a restart of the daemon that nothing confirmed or ended yet."""
-        alerts = self._board.alerts(self._source)
+        alerts = self._manager.alerts(self._source)
         return {key: alert for key, alert in alerts.items() if alert.restored is not None}
 
     def observe(self, observed: Iterable[Observation], *, simulated: bool | None = None) -> None:
-        """Say how every condition stands now; of what is not mentioned nothing is known.
+        """Give the status of every condition now; of what is not in ``observed`` nothing is known.
 
-        ``simulated`` says whether what is watched is made up; None means as before.
+        ``simulated``: what is watched is made up; None means as before.
         """
-        self._board.observe(self._source, observed, simulated=simulated)
+        self._manager.observe(self._source, observed, simulated=simulated)
 
     def withdraw(self, keys: Iterable[Key], why: str) -> None:
         """End the alerts under ``keys``, because ``why``: what they are about is no longer watched."""
-        self._board.withdraw(self._source, keys, why)
+        self._manager.withdraw(self._source, keys, why)
 
 
 class AlertManager:
-    """Holds the alerts of every source, and tells each change to the bus and to health.
+    """The alerts of every source. Publishes each change; an alert that fires is a condition of its name.
 
     Events are ``alert.pending``, ``alert.firing``, ``alert.resolved``, ``alert.cancelled`` and
-    ``alert.expired``, about the alert's subject. A firing alert is a finding with the alert's name. With a
-    ``keeper`` what stands outlives the daemon too, and ``alert.restored`` tells of it.
+    ``alert.expired``, about the alert's subject. With a ``store`` active alerts outlive the daemon too, and
+    ``alert.restored`` is published about them.
     """
 
     def __init__(
-        self, clock: Clock, bus: EventBus, health: Conditions, keeper: AlertStore | None = None
+        self, clock: Clock, publish: Publisher, conditions: Conditions, store: AlertStore | None = None
     ) -> None:
         self._clock = clock
-        self._bus = bus
-        self._health = health
-        self._keeper = keeper
+        self._publisher = publish
+        self._conditions = conditions
+        self._store = store
         self._sources: dict[str, _Source] = {}
         self.fired: dict[str, int] = {}
 
@@ -74,11 +98,11 @@ class AlertManager:
         """The rules of every source."""
         return tuple(rule for source in self._sources.values() for rule in source.rules.values())
 
-    def feed(self, source: str, rules: Iterable[AlertRule]) -> AlertClient:
-        """Return the feed of a new worker ``source`` that speaks by ``rules``.
+    def client(self, source: str, rules: Iterable[AlertRule]) -> AlertClient:
+        """Return the client of a new worker ``source`` that observes the conditions of ``rules``.
 
-        The alerts of the worker before it stand, those from before a restart too, and nothing is known of
-        them until the new one speaks. An alert that ``rules`` no longer has is over.
+        The alerts of the worker before it stay active, those from before a restart too, and nothing is known
+        of them until the new one observes. An alert that ``rules`` no longer has is over.
         """
         mine = self._sources.setdefault(source, _Source({}))
         before, mine.rules = mine.rules, by_name(rules)
@@ -86,8 +110,8 @@ class AlertManager:
             self.fired.setdefault(name, 0)
         gone = [key for key in mine.alerts if key[0] not in mine.rules]
         self._end(source, gone, "it is no longer watched for", before)
-        if self._keeper is not None:
-            self._take_up(source, self._keeper.take(source), self._keeper.boot)
+        if self._store is not None:
+            self._restore(source, self._store.take(source), self._store.boot)
         self.observe(source, (), simulated=None)
         return AlertClient(self, source)
 
@@ -99,12 +123,12 @@ class AlertManager:
             kind = "simulated" if simulated else "real"
             self._end(source, list(mine.alerts), f"what is watched is {kind} now", mine.rules)
             mine.simulated = simulated
-        alerts, told = step(mine.alerts, observed, self._clock.monotonic(), mine.rules)
+        alerts, transitions = step(mine.alerts, observed, self._clock.monotonic(), mine.rules)
         mine.alerts = dict(alerts)
-        for transition in told:
-            self._tell(source, transition)
-        if self._keeper is not None:
-            self._keeper.look(self._kept)
+        for transition in transitions:
+            self._apply(source, transition)
+        if self._store is not None:
+            self._store.save_due(self._records)
 
     def withdraw(self, source: str, keys: Iterable[Key], why: str) -> None:
         """End the alerts of ``source`` under ``keys``, because ``why``."""
@@ -124,7 +148,7 @@ class AlertManager:
     def all(self) -> tuple[ActiveAlert, ...]:
         """Return every alert whose condition is known, or was when it began."""
         return tuple(
-            stands(name, mine.rules[key], subject, alert, self._wall, simulated=mine.simulated)
+            self._active(name, mine.rules[key], subject, alert, simulated=mine.simulated)
             for name, mine in self._sources.items()
             for (key, subject), alert in mine.alerts.items()
             if _known(alert)
@@ -138,16 +162,16 @@ class AlertManager:
                     yield mine.rules[name], subject, alert.stage
 
     def close(self, seconds: float = 1.0) -> None:
-        """Have what stands written for the next daemon, in at most ``seconds``. Blocks."""
-        if self._keeper is not None:
-            self._keeper.save(self._kept())
-            self._keeper.wait(seconds)
+        """Have the active alerts written for the next daemon, in at most ``seconds``. Blocks."""
+        if self._store is not None:
+            self._store.save(self._records())
+            self._store.wait(seconds)
 
     @property
     def _wall(self) -> float:
         return self._clock.time() - self._clock.monotonic()
 
-    def _kept(self) -> list[AlertRecord]:
+    def _records(self) -> list[AlertRecord]:
         now = self._clock.monotonic()
         return [
             to_record(
@@ -158,65 +182,88 @@ class AlertManager:
                 now,
                 wall=self._wall,
                 simulated=mine.simulated,
-                boot=self._keeper.boot if self._keeper else "",
+                boot=self._store.boot if self._store else "",
             )
             for name, mine in self._sources.items()
             for (key, subject), alert in mine.alerts.items()
             if alert.stage is not Stage.INACTIVE
         ]
 
-    def _take_up(self, source: str, found: Iterable[AlertRecord], boot: str) -> None:
+    def _restore(self, source: str, found: Iterable[AlertRecord], boot: str) -> None:
         mine, now, time = self._sources[source], self._clock.monotonic(), self._clock.time()
         names = []
-        for kept in found:
-            key = (kept.alert, kept.subject)
-            mine.simulated = kept.simulated
-            alert = restore(kept, now, time, boot)
-            rule = mine.rules.get(kept.alert)
-            if rule is None or not fits(rule, kept.evidence):
+        for record in found:
+            key = (record.alert, record.subject)
+            mine.simulated = record.simulated
+            alert = restore(record, now, time, boot)
+            rule = mine.rules.get(record.alert)
+            if rule is None or not fits(rule, record.evidence):
                 why = "it is no longer watched for" if rule is None else "it is judged by another rule now"
-                self._tell(source, _ended(alert, kept.tombstone, kept.subject, now, why))
+                self._apply(source, _ended(alert, record.tombstone, record.subject, now, why))
             elif too_old(alert, rule, now):
                 why = f"nothing was known of it for {(now - alert.known) / 3600:.0f} h"
-                self._tell(source, _ended(alert, rule, kept.subject, now, why, ends=_LAPSES))
+                self._apply(source, _ended(alert, rule, record.subject, now, why, ends=_LAPSES))
             else:
                 mine.alerts[key] = alert
-                names.append(kept.alert)
+                names.append(record.alert)
                 if alert.stage is Stage.FIRING:
-                    self._report(rule, kept.subject, rule.say(alert.evidence), since=self._wall + alert.since)
+                    began = self._wall + alert.since
+                    self._set(source, rule, record.subject, rule.say(alert.evidence), since=began)
         if names:
-            self._bus.publish(events.restored(source, names, time, simulated=mine.simulated))
+            events.restored(self._publisher.marked(simulated=mine.simulated), source, names)
 
     def _end(self, source: str, keys: Iterable[Key], why: str, rules: Mapping[str, AlertRule]) -> None:
         mine, now = self._sources[source], self._clock.monotonic()
         for key in keys:
             alert = mine.alerts.pop(key, None)
             if alert is not None and alert.stage is not Stage.INACTIVE:
-                self._tell(source, _ended(alert, rules[key[0]], key[1], now, why))
+                self._apply(source, _ended(alert, rules[key[0]], key[1], now, why))
 
-    def _tell(self, source: str, transition: Transition) -> None:
+    def _apply(self, source: str, transition: Transition) -> None:
         rule, change, subject = transition.rule, transition.change, transition.subject
         if change is Change.FIRING:
             self.fired[rule.name] += 1
-            self._report(rule, subject, transition.reason)
+            self._set(source, rule, subject, transition.reason)
         elif change in (Change.RESOLVED, Change.EXPIRED):
-            self._health.clear(rule.name, subject, announce=False)
-        if self._keeper is not None:
-            self._keeper.note(change)
+            self._conditions.clear(rule.name, subject, announce=False)
+        if self._store is not None:
+            self._store.note(change)
         simulated = self._sources[source].simulated
-        self._bus.publish(events.changed(source, transition, self._clock.time(), simulated=simulated))
+        events.changed(self._publisher.marked(simulated=simulated), source, transition)
 
-    def _report(self, rule: AlertRule, subject: str, reason: str, *, since: float | None = None) -> None:
-        # The alert's own event tells of it; one from health too would say everything twice.
-        remedy = f"{rule.remedy}; {rule.runbook}"
-        self._health.report(
+    def _set(self, source: str, rule: AlertRule, subject: str, reason: str, *, since: float = 0.0) -> None:
+        condition = Condition(
             rule.name,
             subject,
+            rule.severity,
+            reason,
+            rule.remedy,
+            since,
+            source,
+            rule.runbook,
+            self._sources[source].simulated,
+        )
+        # The alert's own event has all of it; one of the condition too would say everything twice.
+        self._conditions.set(condition, announce=False)
+
+    def _active(
+        self, source: str, rule: AlertRule, subject: str, alert: Alert, *, simulated: bool
+    ) -> ActiveAlert:
+        return ActiveAlert(
+            name=rule.name,
+            subject=subject,
+            stage=alert.stage,
             severity=rule.severity,
-            reason=reason,
-            remedy=remedy,
-            announce=False,
-            since=since,
+            summary=rule.say(alert.evidence),
+            remedy=rule.remedy,
+            runbook=rule.runbook,
+            since=self._wall + alert.since,
+            known_at=self._wall + alert.known,
+            condition=alert.condition.value,
+            evidence=alert.evidence,
+            source=source,
+            simulated=simulated,
+            restored=alert.restored is not None,
         )
 
 

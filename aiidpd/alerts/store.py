@@ -8,11 +8,12 @@ from typing import Final
 from aiidpd.alerts.record import AlertRecord, AlertRecords, to_records
 from aiidpd.alerts.state import Change
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.events import Severity
 from aiidpd.platform.statefile import StateFile
 
-CODE: Final = "alert_state"
+SOURCE: Final = "alerts"
+CONDITION: Final = "alert_state"
 _GRAVE = frozenset(
     {Change.FIRING, Change.RESOLVED, Change.EXPIRED}
 )  # published once, and not again after a restart
@@ -29,11 +30,11 @@ class AlertStore:
     """
 
     def __init__(
-        self, file: StateFile[AlertRecords], clock: Clock, health: Conditions, *, boot: str = ""
+        self, file: StateFile[AlertRecords], clock: Clock, conditions: Conditions, *, boot: str = ""
     ) -> None:
         self._file = file
         self._clock = clock
-        self._health = health
+        self._conditions = conditions
         self.boot = boot
         self._dirty = self._grave = False
         self._saved_at = clock.monotonic()
@@ -51,11 +52,11 @@ class AlertStore:
         return mine
 
     def note(self, change: Change) -> None:
-        """Take that ``change`` was published."""
+        """Note that ``change`` was published."""
         self._dirty = True
         self._grave = self._grave or change in _GRAVE
 
-    def look(self, active: Callable[[], list[AlertRecord]]) -> None:
+    def save_due(self, active: Callable[[], list[AlertRecord]]) -> None:
         """Have the ``active`` alerts written where that is due."""
         age = self._clock.monotonic() - self._saved_at
         if self._grave or (self._dirty and age >= _SOON):
@@ -87,6 +88,6 @@ class AlertStore:
         self._problem = problem
         if problem:
             remedy = "free space or repair the disk; it is written again within a minute"
-            self._health.report(CODE, "", severity=Severity.WARNING, reason=problem, remedy=remedy)
+            self._conditions.set(Condition(CONDITION, "", Severity.WARNING, problem, remedy, source=SOURCE))
         else:
-            self._health.clear(CODE, "")
+            self._conditions.clear(CONDITION, "")

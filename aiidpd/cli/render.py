@@ -36,11 +36,11 @@ def render_overview(
     ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables.
     """
     now = status["now"]
-    told = [each["reason"] for each in (*status["findings"], *status["workers"])]
+    told = [each["reason"] for each in (*status["conditions"], *status["workers"])]
     gpus, containers, backup, bench = (_untold(each, told) for each in (gpus, containers, backup, bench))
     blocks = [[headline(status, paint)], workers(status, paint)]
-    if status["findings"]:
-        blocks.append(findings(status, paint))
+    if status["conditions"]:
+        blocks.append(conditions(status, paint))
     if gpus is not None:
         blocks.append([*_section("GPUs", gpus, paint), *gpu_table(gpus, paint)])
     if containers is not None:
@@ -68,8 +68,8 @@ def headline(status: Document, paint: Paint) -> str:
 
 
 def workers(status: Document, paint: Paint) -> list[str]:
-    """Return the table of workers; what is not up says why, unless a finding does."""
-    told = [finding["reason"] for finding in status["findings"]]
+    """Return the table of workers; what is not up says why, unless a condition does."""
+    told = [condition["reason"] for condition in status["conditions"]]
     rows = [
         (
             worker["name"],
@@ -96,16 +96,19 @@ def workers(status: Document, paint: Paint) -> list[str]:
     ]
 
 
-def findings(status: Document, paint: Paint) -> list[str]:
+def conditions(status: Document, paint: Paint) -> list[str]:
     """Return what is wrong now, and what to do about it."""
     lines = [paint.dim("WRONG NOW")]
-    for finding in status["findings"]:
-        severity = finding["severity"]
-        text = f"{severity:<8} {finding['code']} {finding['subject']}: {finding['reason']}"
-        text = plain(f"{text} (for {span(status['now'] - finding['since'])})")
+    for each in status["conditions"]:
+        severity = each["severity"]
+        words = [f"{severity:<8} {each['type']} {each['subject']}: {each['reason']}"]
+        words.append(f"(for {span(status['now'] - each['since'])})")
+        if each["simulated"]:
+            words.append(SIMULATED)
+        text = plain(" ".join(words))
         lines.append(paint.bad(text) if severity == "error" else paint.warn(text))
-        if finding["remedy"]:
-            lines.append(plain(f"         {finding['remedy']}"))
+        if each["remedy"] or each["runbook"]:
+            lines.append(plain(f"         {'; '.join(filter(None, (each['remedy'], each['runbook'])))}"))
     return lines
 
 

@@ -31,15 +31,18 @@ class WorkerDocument(Document):
     restarts: int
 
 
-class FindingDocument(Document):
+class ConditionDocument(Document):
     """Something that is wrong now."""
 
-    code: str
-    subject: str
+    type: str = Field(description="What is wrong; for an alert its name.")
+    subject: str = Field(description="What it is about: a task, a container's name, a GPU's UUID.")
     severity: SeverityName
     reason: str
-    remedy: str
+    remedy: str = Field(description="What to do first.")
     since: float
+    source: str = Field(description="The component, task or service that observes it.")
+    runbook: str = Field(description="The page on it; empty where there is none.")
+    simulated: bool = Field(description="Whether what it is about is made up.")
 
 
 class StatusDocument(Document):
@@ -49,10 +52,10 @@ class StatusDocument(Document):
     now: float
     started_at: float
     uptime_seconds: float
-    healthy: bool = Field(description="Every worker is up, and no finding of severity error stands.")
+    healthy: bool = Field(description="Every worker is up, and no condition of severity error is active.")
     simulated: bool = Field(description="Whether any worker's readings are made up.")
     workers: list[WorkerDocument]
-    findings: list[FindingDocument] = Field(description="The gravest first.")
+    conditions: list[ConditionDocument] = Field(description="The gravest first.")
 
 
 class ConfigEntry(Document):
@@ -94,7 +97,7 @@ def status_document(
         and not any(condition.severity >= Severity.ERROR for condition in conditions),
         simulated=any(worker.simulated for worker in workers),
         workers=[WorkerDocument.model_validate(worker) for worker in workers],
-        findings=[FindingDocument.model_validate(condition) for condition in conditions],
+        conditions=[ConditionDocument.model_validate(condition) for condition in conditions],
     )
 
 

@@ -25,14 +25,16 @@ from aiidpd.config.reload import reload_plan
 from aiidpd.config.schema import Settings
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
-from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
+from aiidpd.daemon.metrics import BuildCollector, ConditionsCollector, WorkersCollector
 from aiidpd.daemon.schema import SCHEMA
 from aiidpd.daemon.settings import ControlSettings, DaemonSettings, TelemetrySettings
+from aiidpd.history.conditions import SOURCE as HISTORY_SOURCE
 from aiidpd.history.conditions import update_conditions
 from aiidpd.history.settings import HistorySettings
 from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
+from aiidpd.kernel.clock_watch import SOURCE as CLOCK
 from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import AiidpdError
@@ -91,14 +93,17 @@ class Daemon:
         self._bus = EventBus(self._history.last_event_id)
         self._bus.attach(events=logging.log_event)
         self._bus.attach(events=self._history.record_event, samples=self._history.record_sample)
-        self._health = Conditions(self._clock, self._bus)
-        self._clock_reporter = ClockReporter(self._watch, self._clock, self._bus, self._health)
+        self._conditions = Conditions(self._clock, self._bus)
+        self._clock_reporter = ClockReporter(
+            self._watch, Publisher(self._bus, self._clock, CLOCK), self._conditions
+        )
+        self._history_publisher = Publisher(self._bus, self._clock, HISTORY_SOURCE)
         self._loaded = loaded
         self._assembly = Assembly(
             lambda: self._loaded.settings,
             clock=self._clock,
             bus=self._bus,
-            conditions=self._health,
+            conditions=self._conditions,
             history=self._history,
             state_directory=folders.state_directory,
             status=self._status_of,
@@ -108,7 +113,7 @@ class Daemon:
             self._assembly.tasks,
             clock=self._clock,
             bus=self._bus,
-            health=self._health,
+            conditions=self._conditions,
             uniform=random.random,
             watchdog=notifier.watchdog,
             also=self._look_around,
@@ -202,7 +207,7 @@ class Daemon:
     def _look_around(self) -> None:
         """See how the clock and the history fare, and tell the service manager how the workers do."""
         self._clock_reporter.report()
-        update_conditions(self._history, clock=self._clock, bus=self._bus, health=self._health)
+        update_conditions(self._history, self._history_publisher, self._conditions)
         text = summary(self._supervisor.statuses)
         if text != self._told:
             self._notifier.status(text)
@@ -222,7 +227,7 @@ class Daemon:
             started_at=self._started_at,
             uptime_seconds=self._clock.monotonic() - self._started,
             workers=self._supervisor.statuses,
-            conditions=self._health.findings(),
+            conditions=self._conditions.active(),
         )
 
     def _servers(self) -> Iterable[WebServer]:
@@ -231,7 +236,7 @@ class Daemon:
         yield WebServer(control, [self._control.socket], limits=limits, on_failure=self._api.failed)
         collectors = {
             "workers": WorkersCollector(lambda: self._supervisor.statuses),
-            "findings": FindingsCollector(self._health.findings),
+            "conditions": ConditionsCollector(self._conditions.active),
             "build": BuildCollector(__version__),
             **self._assembly.collectors,
         }

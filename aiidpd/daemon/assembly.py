@@ -9,6 +9,7 @@ from typing import Final
 from prometheus_client.registry import Collector
 
 from aiidpd.alerts import api as alerts_api
+from aiidpd.alerts.events import SOURCE as ALERT_SOURCE
 from aiidpd.alerts.manager import AlertManager
 from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.record import AlertRecords
@@ -68,7 +69,7 @@ class Assembly:
         boot_id = current_boot()
         records = StateFile(state_directory / ALERTS, AlertRecords)
         store = AlertStore(records, clock, conditions, boot=boot_id)
-        self._alerts = AlertManager(clock, bus, conditions, store)
+        self._alerts = AlertManager(clock, Publisher(bus, clock, ALERT_SOURCE), conditions, store)
         self._incident_store = IncidentStore(state_directory / INCIDENTS, self._incident_bounds)
         self._incidents = IncidentRecorder(self._incident_store, bus, clock, source=_INCIDENT_SOURCE)
         messages, views = Messages(clock), Views()

@@ -42,7 +42,7 @@ def add_reload(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser
 
 
 def _status(_options: argparse.Namespace, session: Session) -> int:
-    """Show everything; fail where a worker is not up or a finding of severity error stands."""
+    """Show everything; fail where a worker is not up or a condition of severity error is active."""
     status = session.client.get("/v1/status")
     if session.json:
         session.document(status)

@@ -61,20 +61,20 @@ class WorkersCollector(Collector):
         yield state
 
 
-class FindingsCollector(Collector):
-    """How many findings stand, by severity; none is a zero, since that is known."""
+class ConditionsCollector(Collector):
+    """Counts the active conditions by severity; none is a zero, since that is known."""
 
-    def __init__(self, findings: Callable[[], Sequence[Condition]]) -> None:
-        self._findings = findings
+    def __init__(self, active: Callable[[], Sequence[Condition]]) -> None:
+        self._active = active
 
     def describe(self) -> Iterable[Metric]:
         return []
 
     def collect(self) -> Iterable[Metric]:
         counts = dict.fromkeys(Severity, 0)
-        for finding in self._findings():
-            counts[finding.severity] += 1
-        family = GaugeFamily("aiidpd_findings", "Findings that stand now.", labels=["severity"])
+        for condition in self._active():
+            counts[condition.severity] += 1
+        family = GaugeFamily("aiidpd_conditions", "Conditions that are active now.", labels=["severity"])
         for severity, count in counts.items():
             family.add_metric([severity.name.lower()], count)
         yield family

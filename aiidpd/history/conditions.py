@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.conditions import Condition, Conditions
+from aiidpd.kernel.events import Severity
+from aiidpd.kernel.publisher import Publisher
 
-CODE = "history"
+SOURCE: Final = "history"
+CONDITION: Final = "history"
 
 
 class Watched(Protocol):
-    """What of the history is looked at."""
+    """The part of the history that is observed."""
 
     @property
     def problem(self) -> str | None:
-        """Why writing fails now."""
+        """The reason why writing fails now."""
 
     def take_notices(self) -> list[str]:
         """Return what happened to the file, each once."""
 
 
-def update_conditions(history: Watched, *, clock: Clock, bus: EventBus, health: Conditions) -> None:
-    """Bring the finding up to date and publish what there is to tell."""
+def update_conditions(history: Watched, publish: Publisher, conditions: Conditions) -> None:
+    """Bring the condition up to date and publish what happened to the file."""
     for notice in history.take_notices():
-        event = Event(clock.time(), "history", "history.set_aside", notice, severity=Severity.ERROR)
-        bus.publish(event)
+        publish.event("history.set_aside", notice, severity=Severity.ERROR)
     problem = history.problem
     if problem is None:
-        health.clear(CODE, "")
+        conditions.clear(CONDITION, "")
     else:
         remedy = "free space or repair the disk; rows wait in memory, and it goes on by itself"
-        health.report(CODE, "", severity=Severity.ERROR, reason=problem, remedy=remedy)
+        conditions.set(Condition(CONDITION, "", Severity.ERROR, problem, remedy, source=SOURCE))

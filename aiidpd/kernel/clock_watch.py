@@ -1,4 +1,4 @@
-"""Watches the wall clock for jumps, for whoever deletes by age, and raises a finding about them."""
+"""Watches the wall clock for jumps, for whoever deletes by age, and sets a condition about them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiidpd.kernel import clock_jumps
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.clock_jumps import ClockPolicy, ClockState, Jump
-from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.conditions import Condition, Conditions
+from aiidpd.kernel.events import Severity
+from aiidpd.kernel.publisher import Publisher
 
-CODE: Final = "clock_jump"
+SOURCE: Final = "clock"
+CONDITION: Final = "clock_jump"
 _TRIES: Final = 3
 _AT_ONCE: Final = 0.5  # seconds
 
@@ -48,17 +49,16 @@ class ClockWatch:
 
 
 class ClockReporter:
-    """Turns what ``watch`` sees into events and the finding; :meth:`report` is for each turn of a loop."""
+    """Publishes what ``watch`` sees, and sets the condition; :meth:`report` is for each turn of a loop."""
 
-    def __init__(self, watch: ClockWatch, clock: Clock, bus: EventBus, health: Conditions) -> None:
+    def __init__(self, watch: ClockWatch, publish: Publisher, conditions: Conditions) -> None:
         self._watch = watch
-        self._clock = clock
-        self._bus = bus
-        self._health = health
+        self._publish = publish
+        self._conditions = conditions
         self._reported: Jump | None = None
 
     def report(self) -> None:
-        """Bring the finding up to date and publish what has happened to the clock."""
+        """Bring the condition up to date and publish what has happened to the clock."""
         state = self._watch.observe()
         if state.jump is self._reported:
             return
@@ -70,22 +70,21 @@ class ClockReporter:
                 f"{_moment(jump.to)}; nothing is deleted for its age until it is back or was steady for "
                 f"{_length(self._watch.policy.steady)}"
             )
-            self._publish("clock.jumped", reason, Severity.WARNING, seconds=round(jump.seconds, 3))
-            self._health.report(
-                CODE,
-                "",
-                severity=Severity.WARNING,
-                reason=f"{reason}; it is {_length(abs(state.off))} {_side(state.off)} where it was",
-                remedy="see `timedatectl`, and `journalctl -u systemd-timesyncd -u chrony` for who set it",
-                announce=False,
+            self._publish.event(
+                "clock.jumped", reason, severity=Severity.WARNING, seconds=round(jump.seconds, 3)
             )
+            condition = Condition(
+                CONDITION,
+                "",
+                Severity.WARNING,
+                f"{reason}; it is {_length(abs(state.off))} {_side(state.off)} where it was",
+                remedy="see `timedatectl`, and `journalctl -u systemd-timesyncd -u chrony` for who set it",
+                source=SOURCE,
+            )
+            self._conditions.set(condition, announce=False)
         elif before is not None:
-            self._health.clear(CODE, "", announce=False)
-            self._publish("clock.steady", "the wall clock is trusted again", Severity.INFO)
-
-    def _publish(self, kind: str, reason: str, severity: Severity, **evidence: Scalar) -> None:
-        event = Event(self._clock.time(), "clock", kind, reason, severity=severity, evidence=evidence)
-        self._bus.publish(event)
+            self._conditions.clear(CONDITION, "", announce=False)
+            self._publish.event("clock.steady", "the wall clock is trusted again")
 
 
 def _span(seconds: float) -> str:

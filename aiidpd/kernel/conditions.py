@@ -2,96 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.events import Severity
+from aiidpd.kernel.publisher import Publisher
 
-_MOVED: Final = 1.0  # seconds by which the wall clock must have been set for a beginning to be told anew
+SOURCE: Final = "health"
+_MOVED: Final = 1.0  # seconds by which the wall clock must have been set for a beginning to be given anew
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that holds now. ``code`` and ``subject`` are its identity; ``since`` is Unix seconds."""
+    """Something that is wrong now and will end. ``type`` and ``subject`` are its identity.
 
-    code: str
+    ``since`` is in Unix seconds; 0 means from when it is set. ``source`` names the component, task or service
+    that observes it, ``runbook`` the page on it. ``simulated``: what it is about is made up.
+    """
+
+    type: str
     subject: str
     severity: Severity
     reason: str
     remedy: str = ""
     since: float = 0.0
+    source: str = ""
+    runbook: str = ""
+    simulated: bool = False
 
 
 class Conditions:
-    """The findings of the whole daemon. Raising and clearing each publish one event, repeats none."""
+    """The conditions of the whole daemon, one list for whoever sets them.
+
+    The beginning of one, a change of its severity and its end are published as ``finding.raised`` and
+    ``finding.cleared``, unless ``announce`` is false: then whoever sets it publishes events of its own.
+    """
 
     def __init__(self, clock: Clock, bus: EventBus) -> None:
         self._clock = clock
-        self._bus = bus
-        self._findings: dict[tuple[str, str], Condition] = {}
+        self._publish = Publisher(bus, clock, SOURCE)
+        self._active: dict[tuple[str, str], Condition] = {}
         self._offsets: dict[tuple[str, str], float] = {}  # of the wall clock, by which each began
 
-    def report(
-        self,
-        code: str,
-        subject: str,
-        *,
-        severity: Severity,
-        reason: str,
-        remedy: str = "",
-        announce: bool = True,
-        since: float | None = None,
-    ) -> None:
-        """Raise a finding, or bring the reason of one that stands up to date.
-
-        It stands from now on, or from ``since`` (Unix seconds) where it was known before.
-
-        Without ``announce`` no event is published: whoever raises it tells of it in words of their own.
-        """
-        key = (code, subject)
-        standing = self._findings.get(key)
-        if standing is not None:
-            since = standing.since
+    def set(self, condition: Condition, *, announce: bool = True) -> None:
+        """Begin ``condition``, or bring an active one up to date: it keeps its beginning."""
+        key = (condition.type, condition.subject)
+        active = self._active.get(key)
+        if active is not None:
+            condition = replace(condition, since=active.since)
         else:
             self._offsets[key] = self._offset()
-            since = self._clock.time() if since is None else since
-        finding = Condition(code, subject, severity, reason, remedy, since)
-        self._findings[key] = finding
-        if announce and (standing is None or standing.severity != severity):
-            self._announce(finding, "finding.raised", reason)
+            if not condition.since:
+                condition = replace(condition, since=self._clock.time())
+        self._active[key] = condition
+        if announce and (active is None or active.severity != condition.severity):
+            self._announce("finding.raised", condition, condition.reason, condition.severity)
 
-    def clear(self, code: str, subject: str, *, announce: bool = True) -> None:
-        """Withdraw a finding; one that does not stand is no error."""
-        self._offsets.pop((code, subject), None)
-        finding = self._findings.pop((code, subject), None)
-        if announce and finding is not None:
-            self._announce(finding, "finding.cleared", f"no longer: {finding.reason}", Severity.INFO)
+    def clear(self, type_: str, subject: str, *, announce: bool = True) -> None:
+        """End a condition; one that is not active is no error."""
+        self._offsets.pop((type_, subject), None)
+        condition = self._active.pop((type_, subject), None)
+        if announce and condition is not None:
+            self._announce("finding.cleared", condition, f"no longer: {condition.reason}", Severity.INFO)
 
-    def findings(self) -> tuple[Condition, ...]:
-        """Return every finding that stands, the gravest first, then the oldest.
+    def update(self, types: Collection[str], active: Iterable[Condition], *, announce: bool = True) -> None:
+        """Set the conditions in ``active``, and clear every other one of ``types``.
+
+        For whoever observes all subjects at once: what is gone or fine is cleared by not being in it. Raises
+        ValueError for a condition of another type, which nothing would clear.
+        """
+        wanted = {(each.type, each.subject): each for each in active}
+        if strange := {type_ for type_, _ in wanted} - {*types}:
+            raise ValueError(f"nothing would clear {', '.join(sorted(strange))}")
+        for type_, subject in [key for key in self._active if key[0] in types and key not in wanted]:
+            self.clear(type_, subject, announce=announce)
+        for condition in wanted.values():
+            self.set(condition, announce=announce)
+
+    def active(self) -> tuple[Condition, ...]:
+        """Return every active condition, the gravest first, then the oldest.
 
         Where the wall clock was set meanwhile, each began as long ago by the new time as it did.
         """
-        found = (self._by_new_time(key, finding) for key, finding in self._findings.items())
-        return tuple(sorted(found, key=lambda f: (-f.severity, f.since, f.code, f.subject)))
+        found = (self._by_new_time(key, condition) for key, condition in self._active.items())
+        return tuple(sorted(found, key=lambda each: (-each.severity, each.since, each.type, each.subject)))
 
-    def _by_new_time(self, key: tuple[str, str], finding: Condition) -> Condition:
+    def _by_new_time(self, key: tuple[str, str], condition: Condition) -> Condition:
         moved = self._offset() - self._offsets[key]
-        return finding if abs(moved) < _MOVED else replace(finding, since=finding.since + moved)
+        return condition if abs(moved) < _MOVED else replace(condition, since=condition.since + moved)
 
     def _offset(self) -> float:
         return self._clock.time() - self._clock.boottime()
 
-    def _announce(self, finding: Condition, kind: str, reason: str, severity: Severity | None = None) -> None:
-        event = Event(
-            time=self._clock.time(),
-            source="health",
-            kind=kind,
-            subject=finding.subject,
-            severity=finding.severity if severity is None else severity,
-            reason=reason,
-            evidence={"code": finding.code, "remedy": finding.remedy},
+    def _announce(self, kind: str, condition: Condition, reason: str, severity: Severity) -> None:
+        self._publish.marked(simulated=condition.simulated).event(
+            kind,
+            reason,
+            about=condition.subject,
+            severity=severity,
+            type=condition.type,
+            remedy=condition.remedy,
         )
-        self._bus.publish(event)

@@ -7,7 +7,7 @@ class AiidpdError(Exception):
     """The base of every error that aiidpd raises on purpose.
 
     Its text reads ``cannot {action} {subject}: {reason}; {remedy}``, and the four parts stay
-    available for machines (problem documents, findings, the event history).
+    available for machines (problem documents, conditions, the event history).
     """
 
     def __init__(self, action: str, subject: str, *, reason: str, remedy: str = "") -> None:

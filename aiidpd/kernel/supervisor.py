@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import anyio
 
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Conflict, NotFound, describe
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.events import Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, Task, WorkerState, WorkerStatus
+
+SOURCE: Final = "supervisor"
+CONDITION: Final = "worker"
 
 
 class Ending(StrEnum):
@@ -57,7 +62,7 @@ class Supervisor:
         *,
         clock: Clock,
         bus: EventBus,
-        health: Conditions,
+        conditions: Conditions,
         uniform: Callable[[], float],
         watchdog: Callable[[], None] = lambda: None,
         also: Callable[[], None] = lambda: None,
@@ -66,8 +71,8 @@ class Supervisor:
         grace: float = 5.0,
     ) -> None:
         self._clock = clock
-        self._bus = bus
-        self._health = health
+        self._publisher = Publisher(bus, clock, SOURCE)
+        self._conditions = conditions
         self._uniform = uniform
         self._watchdog = watchdog
         self._also = also
@@ -182,24 +187,22 @@ class Supervisor:
             seat.scope.cancel(why)
 
     def _report(self, seat: _Slot) -> None:
-        state = seat.status.state
+        state, name = seat.status.state, seat.spec.name
+        if state is WorkerState.STARTING and seat.failures:
+            return  # the first pass of the new run says whether what ended the last one is over
         if seat.status.up or state in (WorkerState.STARTING, WorkerState.STOPPED):
-            self._health.clear("worker", seat.spec.name)
+            self._conditions.clear(CONDITION, name)
             return
         severity = Severity.WARNING if state is WorkerState.DEGRADED else Severity.ERROR
-        self._health.report(
-            "worker", seat.spec.name, severity=severity, reason=f"{state}: {seat.status.reason}"
-        )
+        reason, simulated = f"{state}: {seat.status.reason}", seat.status.simulated
+        self._conditions.set(Condition(CONDITION, name, severity, reason, source=SOURCE, simulated=simulated))
 
     def _publish(self, seat: _Slot, kind: str, reason: str, severity: Severity) -> None:
-        event = Event(
-            time=self._clock.time(),
-            source="supervisor",
-            kind=kind,
-            subject=seat.spec.name,
+        self._publisher.marked(simulated=seat.status.simulated).event(
+            kind,
+            reason,
+            about=seat.spec.name,
             severity=severity,
-            reason=reason,
-            evidence={"restarts": seat.status.restarts, "failures_in_a_row": seat.failures},
-            simulated=seat.status.simulated,
+            restarts=seat.status.restarts,
+            failures_in_a_row=seat.failures,
         )
-        self._bus.publish(event)

@@ -131,7 +131,7 @@ class TankWorker:
     def __init__(self, context: Context, level: Level, settings: TankAlertSettings) -> None:
         self._settings = settings
         self._level = level
-        self._alerts = context.alerts.feed("tank", [TANK_FULL])
+        self._alerts = context.alerts.client("tank", [TANK_FULL])
 
     async def run(self, heartbeat: Heartbeat) -> None:
         while True:
@@ -199,7 +199,7 @@ async def test_a_component_from_outside_needs_nothing_but_its_spec(
         status=statuses.__getitem__,
         specs=(spec,),
     )
-    supervisor = Supervisor(assembly.tasks, clock=clock, bus=bus, health=conditions, uniform=lambda: 0.5)
+    supervisor = Supervisor(assembly.tasks, clock=clock, bus=bus, conditions=conditions, uniform=lambda: 0.5)
     statuses |= {status.name: status for status in supervisor.statuses}
     routes = {route.name: route for route in assembly.routes}
     async with anyio.create_task_group() as group:
@@ -207,7 +207,7 @@ async def test_a_component_from_outside_needs_nothing_but_its_spec(
         await settle()
         level.value = 0.85
         await clock.advance(10.0)
-        (found,) = [each for each in conditions.findings() if each.code == "TankFull"]
+        (found,) = [each for each in conditions.active() if each.type == "TankFull"]
         assert found.subject == "tank-1"
         answer: Any = await routes["GET /v1/tank"].handler(Call({}, None, None))
         assert answer.level_ratio == 0.85

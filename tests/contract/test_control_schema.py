@@ -53,9 +53,9 @@ from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import Fan, GpuProcess, GpuReading, GpuSnapshot, MigInstance, XidCount
 from aiidpd.components.thermal.xid import XidEvent
 from aiidpd.daemon.api import (
+    ConditionDocument,
     ConfigDocument,
     ConfigEntry,
-    FindingDocument,
     ReloadDocument,
     StatusDocument,
     WorkerDocument,
@@ -72,7 +72,7 @@ COMMON = frozenset(SnapshotResponse.model_fields)
 # (document, dataclass, what only the document has, what only the dataclass has)
 PAIRS: list[tuple[type[Document], type, frozenset[str], frozenset[str]]] = [
     (EventDocument, Event, frozenset(), frozenset()),
-    (FindingDocument, Condition, frozenset(), frozenset()),
+    (ConditionDocument, Condition, frozenset(), frozenset()),
     (JobDocument, JobStatus, frozenset(), frozenset()),
     (WorkerDocument, WorkerStatus, frozenset({"up"}), frozenset()),  # up is a property
     (GpuDocument, GpuReading, frozenset(), frozenset()),

@@ -78,7 +78,7 @@ class ControlDaemon:
     path: Path
     bus: EventBus
     history: History
-    health: Conditions
+    conditions: Conditions
     workers: Workers
     jobs: JobBook
     queues: dict[str, JobQueue]
@@ -114,7 +114,7 @@ async def control_daemon(
     history = History.open(folder / "history.sqlite", keep=3600, max_bytes=2**24, clock=clock)
     bus = EventBus(last_id=history.last_event_id)
     bus.attach(events=history.record_event, samples=history.record_sample)
-    health = Conditions(clock, bus)
+    conditions = Conditions(clock, bus)
     jobs = JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
@@ -134,7 +134,7 @@ async def control_daemon(
             started_at=started_at,
             uptime_seconds=clock.monotonic() - started,
             workers=workers.statuses,
-            conditions=health.findings(),
+            conditions=conditions.active(),
         )
 
     def of(name: str) -> Callable[[], WorkerStatus]:
@@ -176,7 +176,7 @@ async def control_daemon(
                 listener.path,
                 bus,
                 history,
-                health,
+                conditions,
                 workers,
                 jobs,
                 queues,

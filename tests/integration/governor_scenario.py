@@ -83,7 +83,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
     """Run until SIGTERM; SIGUSR1 crashes the worker, SIGHUP replaces it with one whose governor is off."""
     clock, bus, flags, tally = SystemClock(), EventBus(), Flags(), Tally()
     flags.mode = mode
-    health = Conditions(clock, bus)
+    conditions = Conditions(clock, bus)
 
     def build() -> ThermalWorker:
         library = NvmlLibrary(call_timeout=CALL_TIMEOUT)
@@ -95,7 +95,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
             tally=tally,
             bus=bus,
             messages=Messages(clock),
-            health=health,
+            conditions=conditions,
             clock=clock,
         )
         settings = made(GpuSettings, interval=0.02)
@@ -115,7 +115,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
         [Task("thermal", build, lambda: 30.0)],
         clock=clock,
         bus=bus,
-        health=health,
+        conditions=conditions,
         uniform=random.random,
         backoff=Backoff(initial=0.02, cap=0.05),
     )

@@ -35,6 +35,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.publisher import Publisher
 from tests.deck import deck
 from tests.heartbeat import heartbeat
 from tests.waiting import PATIENCE, Stopwatch
@@ -50,10 +51,12 @@ async def daemon(docker: Path, lease: Path, names: tuple[str, ...], *, asked: bo
     clock, bus = SystemClock(), EventBus()
     messages = Messages(clock)
     memory = PauseMemory(clock, messages.inbox(BackOffMessage))
-    teller = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=False)
+    publisher = PausePublisher(
+        memory, Publisher(bus, clock, "containers"), Conditions(clock, bus), clock, simulated=False
+    )
     engine = DockerRuntime(docker, call_timeout=PATIENCE)
     pauser = PauseController(
-        engine, PauseJournal(lease), memory=memory, teller=teller, clock=clock, policy=POLICY
+        engine, PauseJournal(lease), memory=memory, publisher=publisher, clock=clock, policy=POLICY
     )
 
     async def ask() -> None:

@@ -87,5 +87,5 @@ def test_a_state_that_can_not_be_read_is_no_reason_not_to_start(tmp_path: Path, 
     with running(tmp_path, fake_nvml.env | SETTINGS) as daemon:
         daemon.wait_for("aiidpd_gpu_temperature_celsius", "aiidpd_alert_firing")
         raised = ask(daemon, "/v1/events", kind="finding.raised")["events"]
-        assert "alert_state" in {event["evidence"]["code"] for event in raised}
+        assert "alert_state" in {event["evidence"]["type"] for event in raised}
         assert (tmp_path / "state" / "alerts.json.unreadable").exists()

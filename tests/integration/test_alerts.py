@@ -53,9 +53,9 @@ class House:
                 return float(line.rpartition(" ")[2])
         return None
 
-    def findings(self) -> list[str]:
+    def found(self) -> list[str]:
         """Return what is found of GPUs: the simulated parts have troubles of their own."""
-        codes = [finding["code"] for finding in self.get("/v1/status")["findings"]]
+        codes = [condition["type"] for condition in self.get("/v1/status")["conditions"]]
         return [code for code in codes if code.startswith("Gpu")]
 
     def until(self, what: Callable[[], object]) -> None:
@@ -94,7 +94,7 @@ def test_a_hot_gpu_is_told_everywhere_and_so_is_its_end(house: House):
     assert alert is not None
     assert "is at 86 °C, and its warning limit is 85 °C" in alert["summary"]
     assert alert["runbook"] == "docs/runbooks/GpuTemperatureWarning.md"
-    assert house.findings() == ["GpuTemperatureWarning"]
+    assert house.found() == ["GpuTemperatureWarning"]
 
     socket = str(house.daemon.folder / "run" / "control.sock")
     command = [sys.executable, "-m", "aiidpd.cli.main", "--socket", socket, "alerts"]
@@ -113,7 +113,7 @@ def test_a_hot_gpu_is_told_everywhere_and_so_is_its_end(house: House):
     events = house.get("/v1/events", kind="alert.")["events"]
     assert [event["kind"] for event in events] == ["alert.pending", "alert.firing", "alert.resolved"]
     assert house.metric("aiidpd_alert_fired_total", "GpuTemperatureWarning") == 1
-    assert house.findings() == []
+    assert house.found() == []
 
 
 def test_a_gpu_can_have_limits_of_its_own(house: House):

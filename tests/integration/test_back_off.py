@@ -26,6 +26,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.publisher import Publisher
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
 from tests.fakes.nvml import FakeNvml, shape
@@ -138,10 +139,10 @@ async def test_a_hot_gpu_pauses_a_real_container_and_a_cool_one_lets_it_go_on(si
         assert (told["subject"], told["evidence"]["by"]) == (site.victim, "aiidpd")
         assert "GPU 0 is hot" in told["reason"]
 
-        def finding(document: Any) -> Any:
-            return next((one for one in document["findings"] if one["code"] == "container_paused"), None)
+        def condition(document: Any) -> Any:
+            return next((one for one in document["conditions"] if one["type"] == "container_paused"), None)
 
-        found = await anyio.to_thread.run_sync(daemon.until, "/v1/status", finding)
+        found = await anyio.to_thread.run_sync(daemon.until, "/v1/status", condition)
         assert found["subject"] == site.victim
         assert "paused by aiidpd because GPU 0 is hot; until" in found["reason"]
 
@@ -259,12 +260,18 @@ class Pausing:
         self._socket = socket
 
     def pauser(self) -> PauseController:
-        health = Conditions(self.clock, self.bus)
+        conditions = Conditions(self.clock, self.bus)
         return PauseController(
             DockerRuntime(self._socket, call_timeout=1.0),
             PauseJournal(self.lease),
             memory=self._memory,
-            teller=PausePublisher(self._memory, self.bus, health, self.clock, simulated=False),
+            publisher=PausePublisher(
+                self._memory,
+                Publisher(self.bus, self.clock, "containers"),
+                conditions,
+                self.clock,
+                simulated=False,
+            ),
             clock=self.clock,
             policy=PausePolicy(doubt=1.0, rest=0.5),
         )

@@ -101,8 +101,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         machine.process.wait()
 
 
-def finding(document: Any) -> Any:
-    return next((each for each in document["findings"] if each["code"] == "clock_jump"), None)
+def jump(document: Any) -> Any:
+    return next((each for each in document["conditions"] if each["type"] == "clock_jump"), None)
 
 
 def successes(document: Any) -> list[float]:
@@ -115,19 +115,19 @@ def test_a_clock_that_is_ten_days_ahead_for_a_while_costs_nothing(machine: Machi
     machine.set(ahead=0.0, sleep=2 * 3_600.0)  # the clock is trusted
     awake = machine.true
     machine.until("/v1/backup/snapshots", lambda d: max(successes(d)) > awake)
-    assert finding(machine.status()) is None  # a machine that slept has not jumped
+    assert jump(machine.status()) is None  # a machine that slept has not jumped
     before = machine.rows("event")
 
     # Each sleep makes the history tidy up at the next thing that is written.
     machine.set(ahead=10 * DAY, sleep=120.0)
-    found = machine.until("/v1/status", finding)
+    found = machine.until("/v1/status", jump)
     assert "ahead by 10 d" in found["reason"]
     assert machine.event("clock.jumped")["evidence"]["seconds"] == pytest.approx(10 * DAY, abs=5)
     assert 0 < machine.status()["uptime_seconds"] < PATIENCE * 10
     machine.until("/v1/backup/snapshots", lambda d: max(successes(d)) > machine.true + DAY)
 
     machine.set(ahead=0.0, sleep=120.0)
-    machine.until("/v1/status", lambda document: not finding(document))
+    machine.until("/v1/status", lambda document: not jump(document))
     machine.event("clock.steady")
     back = machine.true
     backups = machine.until(

@@ -95,7 +95,7 @@ class ContainersComponent:
         settings, context = self._settings(), self._context
         runtime = self._runtime()
         publisher = PausePublisher(
-            self._pauses, context.bus, context.conditions, context.clock, simulated=runtime.simulated
+            self._pauses, context.publish, context.conditions, context.clock, simulated=runtime.simulated
         )
         return PauseController(
             runtime,
@@ -103,7 +103,7 @@ class ContainersComponent:
                 context.state_directory / PAUSES, EngineAddress(settings.socket, settings.call_timeout)
             ),
             memory=self._pauses,
-            teller=publisher,
+            publisher=publisher,
             clock=context.clock,
             policy=PausePolicy(longest=settings.pause.longest, rest=settings.pause.rest),
         )

@@ -113,7 +113,7 @@ class ThermalComponent:
         max_age = gpu.interval + 2 * gpu.call_timeout
         self._latest.max_age = self._governance.max_age = self._forecasts.max_age = max_age
         library = self._library()
-        client = context.alerts.feed(NAME, rules(gpu.alerts))
+        client = context.alerts.client(NAME, rules(gpu.alerts))
         return ThermalWorker(
             library,
             gpu,
@@ -147,7 +147,7 @@ class ThermalComponent:
             tally=self._tally,
             bus=context.bus,
             messages=context.messages,
-            health=context.conditions,
+            conditions=context.conditions,
             clock=context.clock,
         )
 

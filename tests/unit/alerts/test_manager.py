@@ -7,6 +7,7 @@ from aiidpd.alerts.state import Observation, Stage, Status
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
 
@@ -21,16 +22,16 @@ class House:
         self.events: list[Event] = []
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Conditions(self.clock, bus)
-        self.board = AlertManager(self.clock, bus, self.health)
-        self.feed: AlertClient = self.board.feed("thermal", [HOT, DUSTY])
+        self.conditions = Conditions(self.clock, bus)
+        self.manager = AlertManager(self.clock, Publisher(bus, self.clock, "alerts"), self.conditions)
+        self.client: AlertClient = self.manager.client("thermal", [HOT, DUSTY])
 
     def hot(self, condition: Status, celsius: float = 91.0) -> Observation:
         return Observation("Hot", "GPU-0", condition, {"name": "GPU 0", "celsius": celsius})
 
     @property
     def metrics(self) -> dict[str, float]:
-        registry = build_registry({"alerts": AlertsCollector(self.board)})
+        registry = build_registry({"alerts": AlertsCollector(self.manager)})
         return {
             f"{sample.name} {' '.join(sample.labels.values())}": sample.value
             for family in registry.collect()
@@ -41,27 +42,28 @@ class House:
 
 async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     house = House()
-    house.feed.observe([house.hot(FALSE, 60.0)])
+    house.client.observe([house.hot(FALSE, 60.0)])
     assert house.metrics == {
         "aiidpd_alert_firing Hot error GPU-0": 0,
         "aiidpd_alert_fired_total Hot": 0,
         "aiidpd_alert_fired_total Dusty": 0,
     }
     for _ in range(3):
-        house.feed.observe([house.hot(TRUE)])
+        house.client.observe([house.hot(TRUE)])
         await house.clock.advance(1)
-    [alert] = house.board.active()
+    [alert] = house.manager.active()
     assert (alert.name, alert.stage, alert.summary) == ("Hot", Stage.FIRING, "GPU 0 is at 91 °C")
     assert (alert.since, alert.known_at) == (house.clock.time() - 1, house.clock.time() - 1)
-    [finding] = house.health.findings()
-    assert (finding.code, finding.subject, finding.severity) == ("Hot", "GPU-0", Severity.ERROR)
-    assert finding.remedy == "cool it; docs/runbooks/Hot.md"
+    [condition] = house.conditions.active()
+    assert (condition.type, condition.subject, condition.severity) == ("Hot", "GPU-0", Severity.ERROR)
+    assert condition.remedy == "cool it"
+    assert (condition.runbook, condition.source) == ("docs/runbooks/Hot.md", "thermal")
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
     assert house.metrics["aiidpd_alert_fired_total Hot"] == 1
 
-    house.feed.observe([house.hot(FALSE, 60.0)])
-    assert house.health.findings() == ()
-    assert house.board.active() == ()
+    house.client.observe([house.hot(FALSE, 60.0)])
+    assert house.conditions.active() == ()
+    assert house.manager.active() == ()
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 0
     told = [(event.kind, event.severity, event.subject) for event in house.events]
     assert told == [
@@ -84,63 +86,63 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
 async def test_a_standing_alert_outlives_its_worker_and_its_new_worker_does_not_fire_it_again():
     house = House()
     for _ in range(3):
-        house.feed.observe([house.hot(TRUE)])
+        house.client.observe([house.hot(TRUE)])
         await house.clock.advance(1)
-    house.feed = house.board.feed("thermal", [HOT, DUSTY])
-    [alert] = house.board.active()
+    house.client = house.manager.client("thermal", [HOT, DUSTY])
+    [alert] = house.manager.active()
     assert (alert.stage, alert.condition) == (Stage.FIRING, "unknown")
-    house.feed.observe([house.hot(TRUE)])
+    house.client.observe([house.hot(TRUE)])
     assert [event.kind for event in house.events] == ["alert.pending", "alert.firing"]
 
 
 async def test_the_time_without_a_worker_is_no_dwell():
     house = House()
-    house.feed.observe([house.hot(TRUE)])
+    house.client.observe([house.hot(TRUE)])
     await house.clock.advance(60)
-    house.feed = house.board.feed("thermal", [HOT, DUSTY])
-    house.feed.observe([house.hot(TRUE)])
-    assert [alert.stage for alert in house.board.active()] == [Stage.PENDING]
+    house.client = house.manager.client("thermal", [HOT, DUSTY])
+    house.client.observe([house.hot(TRUE)])
+    assert [alert.stage for alert in house.manager.active()] == [Stage.PENDING]
 
 
 async def test_what_is_not_known_has_no_series_unless_it_stands():
     house = House()
-    house.feed.observe([house.hot(FALSE)])
-    house.feed.observe([])
+    house.client.observe([house.hot(FALSE)])
+    house.client.observe([])
     assert "aiidpd_alert_firing Hot error GPU-0" not in house.metrics
     for _ in range(3):
-        house.feed.observe([house.hot(TRUE)])
+        house.client.observe([house.hot(TRUE)])
         await house.clock.advance(1)
-    house.feed.observe([])
+    house.client.observe([])
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
     await house.clock.advance(300)
-    house.feed.observe([])
+    house.client.observe([])
     assert "aiidpd_alert_firing Hot error GPU-0" not in house.metrics
-    assert house.health.findings() == ()
+    assert house.conditions.active() == ()
     assert house.events[-1].kind == "alert.expired"
 
 
 async def test_a_rule_that_is_gone_takes_its_alerts_along():
     house = House()
     for _ in range(3):
-        house.feed.observe([house.hot(TRUE)])
+        house.client.observe([house.hot(TRUE)])
         await house.clock.advance(1)
-    house.board.feed("thermal", [DUSTY])
-    assert house.board.active() == ()
-    assert house.health.findings() == ()
+    house.manager.client("thermal", [DUSTY])
+    assert house.manager.active() == ()
+    assert house.conditions.active() == ()
 
 
 def test_the_sources_do_not_know_each_other():
     house = House()
-    other = house.board.feed("backup", [AlertRule("Late", Severity.WARNING, "", "late", "")])
+    other = house.manager.client("backup", [AlertRule("Late", Severity.WARNING, "", "late", "")])
     other.observe([Observation("Late", "", TRUE, {})])
-    house.feed.observe([])
+    house.client.observe([])
     other.observe([Observation("Late", "", TRUE, {})])
-    assert [alert.source for alert in house.board.active()] == ["backup"]
-    assert [rule.name for rule in house.board.rules] == ["Hot", "Dusty", "Late"]
+    assert [alert.source for alert in house.manager.active()] == ["backup"]
+    assert [rule.name for rule in house.manager.rules] == ["Hot", "Dusty", "Late"]
 
 
 def test_the_gravest_stands_first_and_what_is_pending_last():
     house = House()
     dusty = Observation("Dusty", "GPU-0", TRUE, {"name": "GPU 0"})
-    house.feed.observe([house.hot(TRUE), dusty])
-    assert [alert.name for alert in house.board.active()] == ["Dusty", "Hot"]
+    house.client.observe([house.hot(TRUE), dusty])
+    assert [alert.name for alert in house.manager.active()] == ["Dusty", "Hot"]

@@ -21,6 +21,7 @@ from aiidpd.alerts.store import AlertStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.statefile import StateFile
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock
@@ -59,24 +60,24 @@ class House:
     def start(self, rules: Iterable[AlertRule] = RULES) -> None:
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Conditions(self.clock, bus)
+        self.conditions = Conditions(self.clock, bus)
         self.file = CountingFile(self.path, AlertRecords)
-        keeper = AlertStore(self.file, self.clock, self.health, boot="boot-1")
-        self.board = AlertManager(self.clock, bus, self.health, keeper)
-        self.feed: AlertClient = self.board.feed("thermal", rules)
+        store = AlertStore(self.file, self.clock, self.conditions, boot="boot-1")
+        self.manager = AlertManager(self.clock, Publisher(bus, self.clock, "alerts"), self.conditions, store)
+        self.client: AlertClient = self.manager.client("thermal", rules)
 
     def restart(self, away: float = 0.0, rules: Iterable[AlertRule] = RULES, *, killed: bool = False) -> None:
         if killed:
             self.file.wait(PATIENCE)
         else:
-            self.board.close(PATIENCE)
+            self.manager.close(PATIENCE)
         self.clock = FakeClock(self.clock.time() + away)
         self.start(rules)
 
     async def see(self, condition: Status | None, rule: AlertRule = HOT, seconds: int = 1) -> None:
         for _ in range(seconds):
             seen = [] if condition is None else [Observation(rule.name, "GPU-0", condition, EVIDENCE)]
-            self.feed.observe(seen)
+            self.client.observe(seen)
             await self.clock.advance(1)
 
     @property
@@ -90,25 +91,25 @@ class House:
 
     @property
     def codes(self) -> list[str]:
-        return [finding.code for finding in self.health.findings()]
+        return [condition.type for condition in self.conditions.active()]
 
 
 async def test_what_fires_goes_on_with_its_old_since_and_is_not_told_again(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.see(TRUE, seconds=5)
-    [before] = house.board.active()
+    [before] = house.manager.active()
     house.restart(away=60)
-    [after] = house.board.active()
+    [after] = house.manager.active()
     assert (after.stage, after.restored, after.condition) == (Stage.FIRING, True, "unknown")
     assert (after.since, after.known_at) == (before.since, before.known_at)
-    [finding] = house.health.findings()
-    assert (finding.code, finding.since, finding.severity) == ("Hot", before.since, Severity.ERROR)
-    registry = build_registry({"alerts": AlertsCollector(house.board)})
+    [condition] = house.conditions.active()
+    assert (condition.type, condition.since, condition.severity) == ("Hot", before.since, Severity.ERROR)
+    registry = build_registry({"alerts": AlertsCollector(house.manager)})
     labels = {"alert": "Hot", "severity": "error", "subject": "GPU-0"}
     assert registry.get_sample_value("aiidpd_alert_firing", labels) == 1
 
     await house.see(TRUE, seconds=5)
-    [after] = house.board.active()
+    [after] = house.manager.active()
     assert (after.restored, after.condition, after.since) == (False, "holds", before.since)
     await house.see(FALSE)
     assert house.told == ["pending", "firing", "restored", "resolved"]
@@ -132,7 +133,7 @@ async def test_what_looks_back_is_not_called_off_by_a_daemon_that_remembers_noth
     house.restart(away=100)
     await house.see(FALSE, PAST, 490)
     assert house.told == ["firing", "restored"]
-    [alert] = house.board.active()
+    [alert] = house.manager.active()
     assert (alert.condition, alert.restored) == ("between", True)
     await house.see(FALSE, PAST, 20)
     assert house.told == ["firing", "restored", "resolved"]
@@ -143,7 +144,7 @@ async def test_what_is_pending_waits_for_what_is_left_of_its_dwell(tmp_path: Pat
     await house.see(TRUE, seconds=2)  # one second of its two held
     house.restart(away=1000)
     await house.see(TRUE)
-    assert [alert.stage for alert in house.board.active()] == [Stage.PENDING]
+    assert [alert.stage for alert in house.manager.active()] == [Stage.PENDING]
     await house.see(TRUE)
     assert house.told == ["pending", "restored", "firing"]
 
@@ -172,18 +173,18 @@ async def test_an_alert_without_its_rule_is_over_and_says_why(
 async def test_a_rule_that_a_reload_takes_away_ends_its_alert_too(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.see(TRUE, seconds=5)
-    house.board.feed("thermal", [LOST])
+    house.manager.client("thermal", [LOST])
     assert house.told == ["pending", "firing", "resolved"]
 
 
 async def test_a_reload_changes_nothing_else(tmp_path: Path) -> None:
     house = House(tmp_path)
     await house.see(TRUE, seconds=5)
-    [before] = house.board.active()
-    house.feed = house.board.feed("thermal", [replace(HOT, dwell=60.0), LOST])
+    [before] = house.manager.active()
+    house.client = house.manager.client("thermal", [replace(HOT, dwell=60.0), LOST])
     await house.see(TRUE, seconds=5)
     assert house.told == ["pending", "firing"]
-    assert house.board.active()[0].since == before.since
+    assert house.manager.active()[0].since == before.since
 
 
 @pytest.mark.parametrize(
@@ -218,10 +219,10 @@ async def test_what_nobody_knows_after_the_restart_expires_and_the_time_away_doe
 async def test_what_is_made_up_and_what_is_real_have_no_alert_in_common(tmp_path: Path) -> None:
     house = House(tmp_path)
     for _ in range(4):
-        house.feed.observe([Observation("Hot", "GPU-0", TRUE, EVIDENCE)], simulated=True)
+        house.client.observe([Observation("Hot", "GPU-0", TRUE, EVIDENCE)], simulated=True)
         await house.clock.advance(1)
     house.restart()
-    house.feed.observe([], simulated=False)
+    house.client.observe([], simulated=False)
     assert house.told == ["pending", "firing", "restored", "resolved"]
     assert "because what is watched is real now" in house.events[-1].reason
     assert house.events[-1].simulated
@@ -232,20 +233,20 @@ async def test_a_clock_that_was_set_back_makes_nothing_old(tmp_path: Path) -> No
     await house.see(TRUE, seconds=4)
     house.restart(away=-1_700_000_000)
     await house.see(TRUE)
-    [alert] = house.board.active()
+    [alert] = house.manager.active()
     assert alert.since == house.clock.time() - 1
     assert house.told == ["pending", "firing", "restored"]
 
 
 @pytest.mark.parametrize("content", [b"{", b'{"version": 2, "alerts": []}'])
-async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
+async def test_a_file_that_is_damaged_or_newer_is_a_condition_and_nothing_was_active(
     tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / "alerts.json").write_bytes(content)
     house = House(tmp_path)
-    assert house.board.active() == ()
+    assert house.manager.active() == ()
     assert house.codes == ["alert_state"]
-    assert "alerts.json.unreadable" in house.health.findings()[0].reason
+    assert "alerts.json.unreadable" in house.conditions.active()[0].reason
     assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
     await house.see(FALSE, seconds=10)
     house.file.wait(PATIENCE)
@@ -253,7 +254,7 @@ async def test_a_file_that_is_damaged_or_newer_is_a_finding_and_nothing_stood(
     assert house.written() == ()
 
 
-async def test_a_disk_that_refuses_is_a_finding_until_it_takes_it(tmp_path: Path) -> None:
+async def test_a_disk_that_refuses_is_a_condition_until_it_takes_it(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     house = House(folder)
     await house.see(TRUE, seconds=4)
@@ -293,14 +294,15 @@ async def test_a_worker_that_is_late_finds_its_alerts_however_often_the_others_w
     house = House(tmp_path)
     await house.see(TRUE, seconds=4)
     for _ in range(2):
-        house.board.close(PATIENCE)
+        house.manager.close(PATIENCE)
         house.clock = FakeClock(house.clock.time() + 1)
         bus = EventBus()
-        keeper = AlertStore(StateFile(house.path, AlertRecords), house.clock, house.health, boot="boot-1")
-        house.board = AlertManager(house.clock, bus, house.health, keeper)
-        house.board.feed("other", [LOST]).observe([Observation("Lost", "", TRUE, {"name": "it"})])
-    house.feed = house.board.feed("thermal", RULES)
-    assert [alert.name for alert in house.board.active()] == ["Hot", "Lost"]
+        store = AlertStore(StateFile(house.path, AlertRecords), house.clock, house.conditions, boot="boot-1")
+        publisher = Publisher(bus, house.clock, "alerts")
+        house.manager = AlertManager(house.clock, publisher, house.conditions, store)
+        house.manager.client("other", [LOST]).observe([Observation("Lost", "", TRUE, {"name": "it"})])
+    house.client = house.manager.client("thermal", RULES)
+    assert [alert.name for alert in house.manager.active()] == ["Hot", "Lost"]
 
 
 # Whatever happens: a thousand files, and nothing here asks whether the power may fail after each.
@@ -333,12 +335,12 @@ async def test_restarts_at_any_point_change_no_transition(
         for condition, restart in course:
             if restart:
                 restarted.restart(each_away, [rule])
-                steady.feed = steady.board.feed("thermal", [rule])  # a new worker, in the same daemon
+                steady.client = steady.manager.client("thermal", [rule])  # a new worker, in the same daemon
             await restarted.see(condition, rule)
             await steady.see(condition, rule)
             assert transitions(restarted) == transitions(steady)
-        shown = [(alert.name, alert.stage) for alert in restarted.board.active()]
-        assert shown == [(alert.name, alert.stage) for alert in steady.board.active()]
+        shown = [(alert.name, alert.stage) for alert in restarted.manager.active()]
+        assert shown == [(alert.name, alert.stage) for alert in steady.manager.active()]
         assert restarted.codes == steady.codes
         restarted.file.wait(PATIENCE)
         steady.file.wait(PATIENCE)
@@ -380,7 +382,7 @@ def test_what_is_too_much_for_the_file_leaves_out_what_is_missed_least(tmp_path:
     )
     many = [replace(one, subject=str(number), stage=Stage.PENDING) for number in range(2000)]
     house = House(tmp_path)
-    AlertStore(house.file, house.clock, house.health).save([*many, one])
+    AlertStore(house.file, house.clock, house.conditions).save([*many, one])
     house.file.wait(PATIENCE)
     assert house.file.problem == ""
     assert house.written()[0] == one

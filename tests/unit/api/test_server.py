@@ -23,6 +23,7 @@ from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.daemon.api import StatusDocument
 from aiidpd.engines.target import EngineTimings
+from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
@@ -58,14 +59,14 @@ async def test_status_is_healthy_while_all_workers_are_up_and_nothing_grave_stan
     assert status["version"] == "1.2.3"
     assert [worker["name"] for worker in status["workers"]] == ["thermal", "containers", "backup", "bench"]
 
-    daemon.health.report("disk", "/var", severity=Severity.WARNING, reason="nearly full", remedy="tidy")
+    daemon.conditions.set(Condition("disk", "/var", Severity.WARNING, "nearly full", "tidy"))
     status = await asker.get("/v1/status")
     assert status["healthy"] is True
-    assert status["findings"][0]["severity"] == "warning"
+    assert status["conditions"][0]["severity"] == "warning"
 
-    daemon.health.report("disk", "/var", severity=Severity.ERROR, reason="full")
+    daemon.conditions.set(Condition("disk", "/var", Severity.ERROR, "full"))
     assert (await asker.get("/v1/status"))["healthy"] is False
-    daemon.health.clear("disk", "/var")
+    daemon.conditions.clear("disk", "/var")
 
     daemon.workers["bench"].state = WorkerState.DEGRADED
     daemon.workers["bench"].reason = "no endpoint answers"

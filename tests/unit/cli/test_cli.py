@@ -25,6 +25,7 @@ from aiidpd.cli.main import COMMANDS, SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
@@ -140,9 +141,9 @@ async def test_status_shows_everything_and_exits_by_health(daemon: ControlDaemon
     daemon.workers["bench"].state = WorkerState.RESTARTING
     assert (await ctl(daemon, "status")).code == 1
     daemon.workers["bench"].state = WorkerState.RUNNING
-    daemon.health.report("disk", "/", severity=Severity.WARNING, reason="nearly full")
+    daemon.conditions.set(Condition("disk", "/", Severity.WARNING, "nearly full"))
     assert (await ctl(daemon, "status")).code == 0
-    daemon.health.report("disk", "/", severity=Severity.ERROR, reason="full")
+    daemon.conditions.set(Condition("disk", "/", Severity.ERROR, "full"))
     outcome = await ctl(daemon, "status")
     assert outcome.code == 1
     assert "error    disk /: full" in outcome.out

@@ -12,7 +12,7 @@ from aiidpd.components.backup.api import BackupDocument, RunProgressDocument, Ru
 from aiidpd.components.bench.api import BenchDocument
 from aiidpd.components.containers.api import ContainerDocument, ContainersDocument
 from aiidpd.components.thermal.api.gpus import GpuDocument, GpuFaultDocument, GpusDocument
-from aiidpd.daemon.api import FindingDocument, StatusDocument, WorkerDocument
+from aiidpd.daemon.api import ConditionDocument, StatusDocument, WorkerDocument
 from aiidpd.history.api import EventDocument
 
 NOW = 1_800_000_000.0
@@ -45,7 +45,7 @@ def status(**more: Any) -> dict[str, Any]:
         "healthy": True,
         "simulated": False,
         "workers": [worker("thermal"), worker("backup")],
-        "findings": [],
+        "conditions": [],
     }
     return StatusDocument(**(given | more)).model_dump()
 
@@ -99,37 +99,44 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
         status=status(
             healthy=False,
             workers=[worker("bench", up=False, state="degraded", reason="no endpoint answers")],
-            findings=[
-                FindingDocument(
-                    code="worker",
+            conditions=[
+                ConditionDocument(
+                    type="worker",
                     subject="bench",
                     severity="error",
                     reason="down",
                     remedy="start it",
                     since=NOW - 90,
+                    source="supervisor",
+                    runbook="docs/runbooks/Down.md",
+                    simulated=True,
                 )
             ],
         )
     )
     assert "UNHEALTHY" in text
     assert re.search(r"^bench +degraded .* no endpoint answers$", text, re.MULTILINE)
-    assert "error    worker bench: down (for 1.5 min)\n         start it" in text
+    assert "error    worker bench: down (for 1.5 min) SIMULATED\n" in text
+    assert "         start it; docs/runbooks/Down.md" in text
 
 
 def test_a_reason_is_said_once() -> None:
     reason = "cannot list the containers: there is no such socket"
     down = worker("containers", up=False, state="degraded", reason=reason)
     section = empty(ContainersDocument, read_at=None, reason=reason)
-    finding = FindingDocument(
-        code="worker",
+    condition = ConditionDocument(
+        type="worker",
         subject="containers",
         severity="warning",
         reason=f"degraded: {reason}",
         remedy="",
         since=NOW,
+        source="supervisor",
+        runbook="",
+        simulated=False,
     )
-    for findings in ([finding], []):
-        text = overview(status=status(workers=[down], findings=findings), containers=section)
+    for conditions in ([condition], []):
+        text = overview(status=status(workers=[down], conditions=conditions), containers=section)
         assert text.count(reason) == 1
 
 

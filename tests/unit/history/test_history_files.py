@@ -18,6 +18,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.publisher import Publisher
 from tests.fakes.clock import FakeClock
 from tests.waiting import PATIENCE
 
@@ -168,8 +169,8 @@ async def test_a_damaged_database_is_kept_and_a_new_one_begun(tmp_path: Path, cl
         assert history.last_event_id == int(clock.time())
         bus = EventBus(history.last_event_id)
         bus.attach(events=history.record_event)
-        update_conditions(history, clock=clock, bus=bus, health=Conditions(clock, bus))
-        update_conditions(history, clock=clock, bus=bus, health=Conditions(clock, bus))
+        update_conditions(history, Publisher(bus, clock, "history"), Conditions(clock, bus))
+        update_conditions(history, Publisher(bus, clock, "history"), Conditions(clock, bus))
         (event,) = await history.events()
         assert event.kind == "history.set_aside"
         assert f"it is kept as {aside}" in event.reason
@@ -224,7 +225,7 @@ async def test_numbers_skip_after_a_kill(tmp_path: Path, clock: FakeClock) -> No
         after.close()
 
 
-def test_a_problem_is_a_finding_while_it_lasts(clock: FakeClock) -> None:
+def test_a_problem_is_a_condition_while_it_lasts(clock: FakeClock) -> None:
     class Troubled:
         problem: str | None = "cannot write history x: full"
 
@@ -232,9 +233,9 @@ def test_a_problem_is_a_finding_while_it_lasts(clock: FakeClock) -> None:
             return []
 
     troubled, bus = Troubled(), EventBus()
-    health = Conditions(clock, bus)
-    update_conditions(troubled, clock=clock, bus=bus, health=health)
-    assert [(f.code, f.reason) for f in health.findings()] == [("history", "cannot write history x: full")]
+    conditions = Conditions(clock, bus)
+    update_conditions(troubled, Publisher(bus, clock, "history"), conditions)
+    assert [(f.type, f.reason) for f in conditions.active()] == [("history", "cannot write history x: full")]
     troubled.problem = None
-    update_conditions(troubled, clock=clock, bus=bus, health=health)
-    assert health.findings() == ()
+    update_conditions(troubled, Publisher(bus, clock, "history"), conditions)
+    assert conditions.active() == ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.clock_watch import CODE, ClockReporter, ClockWatch
+from aiidpd.kernel.clock_watch import CONDITION, ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.publisher import Publisher
 from tests.fakes.clock import FakeClock
 
 DAY = 86_400.0
@@ -21,8 +22,10 @@ class Desk:
         self.events: list[Event] = []
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Conditions(self.clock, bus)
-        self.reporter = ClockReporter(ClockWatch(self.clock), self.clock, bus, self.health)
+        self.conditions = Conditions(self.clock, bus)
+        self.reporter = ClockReporter(
+            ClockWatch(self.clock), Publisher(bus, self.clock, "clock"), self.conditions
+        )
 
     async def after(self, seconds: float) -> None:
         await self.clock.advance(seconds)
@@ -49,10 +52,10 @@ async def test_a_jump_is_told_once_with_how_far_and_when(desk: Desk) -> None:
         Severity.WARNING,
         10 * DAY,
     )
-    [finding] = desk.health.findings()
-    assert (finding.code, finding.severity) == (CODE, Severity.WARNING)
-    assert "ahead by 10 d, from 2027-01-15T08:01:01Z to 2027-01-25T08:01:01Z" in finding.reason
-    assert "it is 10 d ahead of where it was" in finding.reason
+    [condition] = desk.conditions.active()
+    assert (condition.type, condition.severity) == (CONDITION, Severity.WARNING)
+    assert "ahead by 10 d, from 2027-01-15T08:01:01Z to 2027-01-25T08:01:01Z" in condition.reason
+    assert "it is 10 d ahead of where it was" in condition.reason
 
 
 async def test_it_ends_when_the_clock_is_back(desk: Desk) -> None:
@@ -60,7 +63,7 @@ async def test_it_ends_when_the_clock_is_back(desk: Desk) -> None:
     await desk.after(45)
     desk.clock.jump(-10 * DAY)
     await desk.after(1)
-    assert desk.health.findings() == ()
+    assert desk.conditions.active() == ()
     assert desk.told() == ["clock.jumped", "clock.steady"]
 
 
@@ -68,9 +71,9 @@ async def test_it_ends_when_the_clock_was_steady_for_long(desk: Desk) -> None:
     await desk.after(60)
     desk.clock.jump(-DAY)
     await desk.after(60)
-    assert "back by 1 d" in desk.health.findings()[0].reason
+    assert "back by 1 d" in desk.conditions.active()[0].reason
     await desk.after(3600)
-    assert desk.health.findings() == ()
+    assert desk.conditions.active() == ()
     assert desk.told() == ["clock.jumped", "clock.steady"]
 
 
@@ -80,8 +83,8 @@ async def test_another_jump_is_told_too(desk: Desk) -> None:
         desk.clock.jump(jump)
         await desk.after(1)
     assert desk.told() == ["clock.jumped", "clock.jumped"]
-    [finding] = desk.health.findings()
-    assert "ahead by 1.5 min" in finding.reason
+    [condition] = desk.conditions.active()
+    assert "ahead by 1.5 min" in condition.reason
 
 
 async def test_a_machine_that_slept_has_not_jumped(desk: Desk) -> None:

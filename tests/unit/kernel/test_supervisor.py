@@ -45,12 +45,12 @@ class House:
         self.built = dict.fromkeys(bodies, 0)
         bus = EventBus()
         bus.attach(events=self.events.append)
-        self.health = Conditions(clock, bus)
+        self.conditions = Conditions(clock, bus)
         self.supervisor = Supervisor(
             [Task(name, self._factory(name, body), deadline=lambda: 10) for name, body in bodies.items()],
             clock=clock,
             bus=bus,
-            health=self.health,
+            conditions=self.conditions,
             uniform=lambda: 0.5,
             watchdog=lambda: self.watchdogs.append(clock.monotonic()),
             backoff=Backoff(initial=1, cap=60, settled_after=100),
@@ -114,7 +114,7 @@ async def test_a_worker_that_ends_comes_back_later_and_later(clock: FakeClock, b
         assert house.status("bad").state is WorkerState.RESTARTING
         assert house.status("bad").restarts == 4
         assert house.status("good").passes == 8
-        assert [finding.subject for finding in house.health.findings()] == ["bad"]
+        assert [condition.subject for condition in house.conditions.active()] == ["bad"]
 
 
 async def test_a_worker_that_hangs_is_cancelled_and_comes_back(clock: FakeClock):
@@ -125,6 +125,20 @@ async def test_a_worker_that_hangs_is_cancelled_and_comes_back(clock: FakeClock)
         assert house.kinds() == ["worker.hung"]
         assert house.status("good").passes == 13
         assert "no sign of life for 10 s" in house.events[0].reason
+
+
+async def test_a_restart_alone_ends_no_condition(clock: FakeClock):
+    """Only a pass shows that what ended the run before is over; a replacement begins without it."""
+    house = House(clock, bad=hangs(clock))
+    async with house.running():
+        await clock.advance(12)
+        assert house.status("bad").state is WorkerState.STARTING
+        (condition,) = house.conditions.active()
+        assert (condition.type, condition.subject, condition.source) == ("worker", "bad", "supervisor")
+        assert condition.reason == "restarting: no sign of life for 10 s"
+        house.supervisor.replace("bad")
+        await clock.advance(1)
+        assert house.conditions.active() == ()
 
 
 async def test_a_worker_that_cannot_read_is_degraded_and_goes_on(clock: FakeClock):
@@ -148,7 +162,7 @@ async def test_a_worker_that_cannot_read_is_degraded_and_goes_on(clock: FakeCloc
         there = True
         await clock.advance(2)
         assert (status.state, status.up, status.reason) == (WorkerState.RUNNING, True, "")
-        assert house.health.findings() == ()
+        assert house.conditions.active() == ()
 
 
 async def test_readiness_waits_for_first_passes_but_not_for_ever(clock: FakeClock):
@@ -252,7 +266,7 @@ async def test_a_factory_that_fails_is_a_failed_run(clock: FakeClock):
         [Task("bad", build, deadline=lambda: 10)],
         clock=clock,
         bus=bus,
-        health=Conditions(clock, bus),
+        conditions=Conditions(clock, bus),
         uniform=lambda: 0.5,
     )
     async with anyio.create_task_group() as group:

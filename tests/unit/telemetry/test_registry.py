@@ -10,11 +10,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from aiidpd.daemon.metrics import BuildCollector, FindingsCollector, WorkersCollector
+from aiidpd.daemon.metrics import BuildCollector, ConditionsCollector, WorkersCollector
 from aiidpd.history.metrics import HistoryCollector
 from aiidpd.history.store import HistoryStats
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.telemetry.exposition import render
@@ -49,12 +49,12 @@ class Given(Collector):
 
 
 def everything(clock: FakeClock, **more: Collector) -> CollectorRegistry:
-    health = Conditions(clock, EventBus())
-    health.report("disk", "a", severity=Severity.ERROR, reason="full")
+    conditions = Conditions(clock, EventBus())
+    conditions.set(Condition("disk", "a", Severity.ERROR, "full"))
     collectors = {
         "build": BuildCollector("1.2.3"),
         "workers": WorkersCollector(lambda: (FRESH, USED)),
-        "findings": FindingsCollector(health.findings),
+        "conditions": ConditionsCollector(conditions.active),
         "history": HistoryCollector(lambda: STATS),
     }
     return build_registry(collectors | more)
@@ -81,10 +81,10 @@ def test_each_worker_has_its_series(clock: FakeClock) -> None:
     assert value("state", worker="thermal", state="starting") == 1
 
 
-def test_findings_build_and_history_are_told(clock: FakeClock) -> None:
+def test_conditions_build_and_history_have_families(clock: FakeClock) -> None:
     registry = everything(clock)
-    assert registry.get_sample_value("aiidpd_findings", {"severity": "error"}) == 1
-    assert registry.get_sample_value("aiidpd_findings", {"severity": "warning"}) == 0
+    assert registry.get_sample_value("aiidpd_conditions", {"severity": "error"}) == 1
+    assert registry.get_sample_value("aiidpd_conditions", {"severity": "warning"}) == 0
     assert 'aiidpd_build_info{python="3.' in render(registry)[1].decode()
     assert registry.get_sample_value("aiidpd_history_writable") == 0
     assert registry.get_sample_value("aiidpd_history_rows_dropped_total", {"table": "sample"}) == 2
@@ -141,7 +141,7 @@ def test_building_a_registry_reads_nothing() -> None:
     def never() -> tuple[WorkerStatus, ...]:
         raise AssertionError
 
-    build_registry({"workers": WorkersCollector(never), "findings": FindingsCollector(never)})
+    build_registry({"workers": WorkersCollector(never), "conditions": ConditionsCollector(never)})
 
 
 @pytest.mark.real("prometheus")

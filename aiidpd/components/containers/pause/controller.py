@@ -47,14 +47,14 @@ class PauseController:
         journal: PauseJournal,
         *,
         memory: PauseMemory,
-        teller: PausePublisher,
+        publisher: PausePublisher,
         clock: Clock,
         policy: PausePolicy | None = None,
     ) -> None:
         self._engine = engine
         self._journal = journal
         self._memory = memory
-        self._publisher = teller
+        self._publisher = publisher
         self._clock = clock
         self._policy = policy or PausePolicy()
         self._resumed = False

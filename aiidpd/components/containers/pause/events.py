@@ -7,11 +7,11 @@ from typing import Final
 
 from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import Held, Outcome, Pause, Report
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import describe
-from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "containers"
@@ -19,20 +19,26 @@ PAUSED: Final = "container.paused"
 UNPAUSED: Final = "container.unpaused"
 PAUSE_FAILED: Final = "container.pause_failed"
 UNPAUSE_FAILED: Final = "container.unpause_failed"
-PAUSED_FINDING: Final = "container_paused"
-STUCK_FINDING: Final = "container_unpause"
-LEASE_FINDING: Final = "container_pause_lease"
+PAUSED_CONDITION: Final = "container_paused"
+STUCK_CONDITION: Final = "container_unpause"
+JOURNAL_CONDITION: Final = "container_pause_lease"
 
 
 class PausePublisher:
     """Publishes what happens to pauses, reports those that hold, and counts them in ``memory``."""
 
     def __init__(
-        self, memory: PauseMemory, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
+        self,
+        memory: PauseMemory,
+        publish: Publisher,
+        conditions: Conditions,
+        clock: Clock,
+        *,
+        simulated: bool,
     ) -> None:
         self._memory = memory
-        self._bus = bus
-        self._health = health
+        self._publisher = publish.marked(simulated=simulated)
+        self._conditions = conditions
         self._clock = clock
         self._simulated = simulated
 
@@ -70,49 +76,47 @@ class PausePublisher:
         """Set one condition for each pause that holds, and no other."""
         held = {each.pause.name: each for each in self._memory.state.held.values() if each.seen}
         stuck = {name: each for name, each in held.items() if each.troubled}
-        for finding in self._health.findings():
-            if finding.code == PAUSED_FINDING and finding.subject not in held:
-                self._health.clear(PAUSED_FINDING, finding.subject, announce=False)
-            if finding.code == STUCK_FINDING and finding.subject not in stuck:
-                self._health.clear(STUCK_FINDING, finding.subject, announce=False)
-        for name, each in held.items():
-            self._health.report(
-                PAUSED_FINDING,
+        found = [
+            Condition(
+                PAUSED_CONDITION,
                 name,
-                severity=Severity.WARNING,
-                reason=f"paused by aiidpd because {each.pause.gpu} is hot; "
-                f"until {self._time(each)} at the latest",
+                Severity.WARNING,
+                f"paused by aiidpd because {each.pause.gpu} is hot; until {self._time(each)} at the latest",
                 remedy=f"requests to it wait, none is lost; `docker unpause {name}` lets it go on at once",
-                announce=False,
+                source=SOURCE,
+                simulated=self._simulated,
             )
-        for name in stuck:
-            self._health.report(
-                STUCK_FINDING,
+            for name, each in held.items()
+        ]
+        found += [
+            Condition(
+                STUCK_CONDITION,
                 name,
-                severity=Severity.ERROR,
-                reason="it is paused by aiidpd and does not go on: see container.unpause_failed; tried again",
+                Severity.ERROR,
+                "it is paused by aiidpd and does not go on: see container.unpause_failed; tried again",
                 remedy=f"`docker unpause {name}`; see `journalctl -u docker`",
-                announce=False,
+                source=SOURCE,
+                simulated=self._simulated,
             )
+            for name in stuck
+        ]
+        self._conditions.update((PAUSED_CONDITION, STUCK_CONDITION), found, announce=False)
 
     def journal_failed(self, path: str, reason: str, remedy: str) -> None:
-        """Report that nothing is paused any more, since the journal can't be used."""
-        self._health.report(
-            LEASE_FINDING,
-            path,
-            severity=Severity.ERROR,
-            reason=f"no container is paused: {reason}",
-            remedy=remedy,
+        """Set the condition that nothing is paused any more, since the journal can't be used."""
+        reason = f"no container is paused: {reason}"
+        self._conditions.set(
+            Condition(JOURNAL_CONDITION, path, Severity.ERROR, reason, remedy, source=SOURCE)
         )
 
     def cannot_write(self, path: str, error: OSError) -> None:
-        """Report that the journal can't be written."""
+        """Set the condition that the journal can't be written."""
         remedy = "see that the disk has room and that daemon.state_directory can be written to"
         self.journal_failed(path, f"cannot write {path}: {describe(error)}", remedy)
 
     def journal_works(self, path: str) -> None:
-        """Clear what the two above reported."""
-        self._health.clear(LEASE_FINDING, path)
+        """Clear what the two above set."""
+        self._conditions.clear(JOURNAL_CONDITION, path)
 
     def _time(self, held: Held) -> str:
         until = self._clock.time() + held.until - self._clock.monotonic()
@@ -127,14 +131,4 @@ class PausePublisher:
         **evidence: Scalar,
     ) -> None:
         about: dict[str, Scalar] = {"id": pause.id[:12], "gpu": pause.gpu, "by": "aiidpd", **evidence}
-        event = Event(
-            time=self._clock.time(),
-            source=SOURCE,
-            kind=kind,
-            reason=reason,
-            subject=pause.name,
-            severity=severity,
-            evidence=about,
-            simulated=self._simulated,
-        )
-        self._bus.publish(event)
+        self._publisher.event(kind, reason, about=pause.name, severity=severity, **about)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aiidpd.components.containers.pause.controller import PauseController
-from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.events import SOURCE, PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
@@ -16,6 +16,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.inbox import Inbox
+from aiidpd.kernel.publisher import Publisher
 
 _DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
 
@@ -35,7 +36,15 @@ async def unpause_all(
 
     bus.attach(events=show)
     memory = PauseMemory(clock, Inbox(1))
-    publisher = PausePublisher(memory, bus, Conditions(clock, bus), clock, simulated=engine.simulated)
+    publisher = PausePublisher(
+        memory,
+        Publisher(bus, clock, SOURCE),
+        Conditions(clock, bus),
+        clock,
+        simulated=engine.simulated,
+    )
     policy = PausePolicy(doubt=_DOUBT, closing=within)
-    controller = PauseController(engine, journal, memory=memory, teller=publisher, clock=clock, policy=policy)
+    controller = PauseController(
+        engine, journal, memory=memory, publisher=publisher, clock=clock, policy=policy
+    )
     return await controller.unpause_all()

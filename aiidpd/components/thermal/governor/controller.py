@@ -126,14 +126,14 @@ class GovernorController:
         tally: Tally,
         bus: EventBus,
         messages: Messages,
-        health: Conditions,
+        conditions: Conditions,
         clock: Clock,
     ) -> None:
         self._library = library
         self._settings = settings
         self._latest = latest
         self._clock = clock
-        self._publisher = GovernorPublisher(tally, bus, health, clock, simulated=library.simulated)
+        self._publisher = GovernorPublisher(tally, bus, conditions, clock, simulated=library.simulated)
         self._requester = BackOffRequester(self._publisher, messages, clock, settings.back_off_containers)
         self._journal = JournalWriter(journal, self._publisher)
         self._state = GovernorState()

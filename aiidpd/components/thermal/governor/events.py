@@ -14,7 +14,7 @@ from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Yield
 from aiidpd.components.thermal.governor.view import Tally, count
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.platform.statefile import StateUnreadable
@@ -31,19 +31,17 @@ class GovernorPublisher:
     """Publishes what the governor does, reports what prevents it, and counts in ``tally``."""
 
     def __init__(
-        self, tally: Tally, bus: EventBus, health: Conditions, clock: Clock, *, simulated: bool
+        self, tally: Tally, bus: EventBus, conditions: Conditions, clock: Clock, *, simulated: bool
     ) -> None:
         self._tally = tally
         self._bus = bus
-        self._health = health
+        self._conditions = conditions
         self._clock = clock
         self._simulated = simulated
 
     def begin(self) -> None:
-        """Clear what a run before this one reported: what still holds is reported again."""
-        for finding in self._health.findings():
-            if finding.code in (_DENIED, _BLIND, _LEASE):
-                self._health.clear(finding.code, finding.subject)
+        """Clear what a run before this one set: what still holds is set again."""
+        self._conditions.update((_DENIED, _BLIND, _LEASE), ())
 
     def moved(self, move: Move) -> None:
         """Publish a step that was carried out, or would have been."""
@@ -79,9 +77,7 @@ class GovernorPublisher:
         reason = f"GPU {refusal.index} ({move.name}): its {refusal.lever} can't be set: {fault}"
         if fault.name == NO_PERMISSION:
             what = f"may not set anything, so it only tells what it would do: {fault}"
-            self._health.report(
-                _DENIED, "", severity=Severity.WARNING, reason=f"the governor {what}", remedy=RIGHTS
-            )
+            self._set(_DENIED, "", Severity.WARNING, f"the governor {what}", RIGHTS)
         elif move.after == 0 and baseline is not None:
             self.not_restored(Outcome(uuid, baseline, str(fault), fault.remedy))
         self.publish("gpu.governor_refused", uuid, reason, evidence, Severity.WARNING)
@@ -96,13 +92,13 @@ class GovernorPublisher:
         """Report that a GPU can't be governed, or can again."""
         if effect.reason:
             reason = f"GPU {effect.index} is not governed: {effect.reason}"
-            self._health.report(_BLIND, effect.uuid, severity=Severity.WARNING, reason=reason)
+            self._set(_BLIND, effect.uuid, Severity.WARNING, reason)
         else:
-            self._health.clear(_BLIND, effect.uuid)
+            self._conditions.clear(_BLIND, effect.uuid)
 
     def restored(self, uuid: str, baseline: Baseline, why: str) -> None:
         """Publish that a GPU is as it was."""
-        self._health.clear(_RESTORE, uuid)
+        self._conditions.clear(_RESTORE, uuid)
         count(self._tally.restored, baseline.index, uuid)
         evidence: dict[str, Scalar] = {
             "gpu": baseline.index,
@@ -117,7 +113,7 @@ class GovernorPublisher:
         baseline = outcome.baseline
         reason = f"GPU {baseline.index} ({baseline.name}) is not back at its baseline: {outcome.problem}"
         remedy = f"{outcome.remedy}; it is tried again" if outcome.remedy else "it is tried again"
-        self._health.report(_RESTORE, outcome.uuid, severity=Severity.ERROR, reason=reason, remedy=remedy)
+        self._set(_RESTORE, outcome.uuid, Severity.ERROR, reason, remedy)
 
     def void(self, uuid: str, baseline: Baseline, why: str) -> None:
         """Publish that the journal on a GPU counts no longer."""
@@ -126,27 +122,23 @@ class GovernorPublisher:
 
     def journal_unreadable(self, path: Path, error: StateUnreadable) -> None:
         """Report that no GPU is governed, since the journal can't be read."""
-        self._health.report(
-            _LEASE,
-            path.name,
-            severity=Severity.ERROR,
-            reason=f"no GPU is governed, since what they were like is not known: {error.reason}",
-            remedy=error.remedy,
-        )
+        reason = f"no GPU is governed, since what they were like is not known: {error.reason}"
+        self._set(_LEASE, path.name, Severity.ERROR, reason, error.remedy)
 
     def cannot_write(self, path: Path, error: OSError) -> None:
         """Report that the journal can't be written."""
-        self._health.report(
-            _LEASE,
-            path.name,
-            severity=Severity.ERROR,
-            reason=f"cannot write {path}: {describe(error)}; no GPU is changed without it",
-            remedy="see that the disk has room and that daemon.state_directory can be written to",
-        )
+        reason = f"cannot write {path}: {describe(error)}; no GPU is changed without it"
+        remedy = "see that the disk has room and that daemon.state_directory can be written to"
+        self._set(_LEASE, path.name, Severity.ERROR, reason, remedy)
 
     def journal_works(self, path: Path) -> None:
         """Clear what the two above reported."""
-        self._health.clear(_LEASE, path.name)
+        self._conditions.clear(_LEASE, path.name)
+
+    def _set(self, type_: str, subject: str, severity: Severity, reason: str, remedy: str = "") -> None:
+        self._conditions.set(
+            Condition(type_, subject, severity, reason, remedy, source=SOURCE, simulated=self._simulated)
+        )
 
     def publish(
         self,

@@ -31,6 +31,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.platform.statefile import StateUnreadable
 from tests.fakes.clock import FakeClock, settle
@@ -56,7 +57,7 @@ class House:
         self.bus = EventBus()
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
-        self.health = Conditions(clock, self.bus)
+        self.conditions = Conditions(clock, self.bus)
         self.messages = Messages(clock)
         self.policy = POLICY
         self.memory = PauseMemory(clock, self.messages.inbox(BackOffMessage))
@@ -85,12 +86,18 @@ class House:
         self.messages.send(BackOffEnded(reason="it is cool", gpu="GPU-a"))
 
     def made(self) -> PauseController:
-        teller = PausePublisher(self.memory, self.bus, self.health, self.clock, simulated=False)
+        publisher = PausePublisher(
+            self.memory,
+            Publisher(self.bus, self.clock, "containers"),
+            self.conditions,
+            self.clock,
+            simulated=False,
+        )
         return PauseController(
             self.engine,
             PauseJournal(self.path),
             memory=self.memory,
-            teller=teller,
+            publisher=publisher,
             clock=self.clock,
             policy=self.policy,
         )
@@ -121,8 +128,8 @@ class House:
     def told(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == f"container.{kind}"]
 
-    def findings(self) -> list[Condition]:
-        return [each for each in self.health.findings() if each.code.startswith("container_")]
+    def found(self) -> list[Condition]:
+        return [each for each in self.conditions.active() if each.type.startswith("container_")]
 
 
 @pytest.fixture
@@ -136,14 +143,14 @@ async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: Hous
         await house.until(lambda: house.told("paused"))
         assert (house.state(), house.state(LLAMA)) == ("paused", "running")
         assert house.leased == [["vllm"]], "it is on the disk before the engine is asked"
-        (finding,) = house.findings()
-        assert (finding.code, finding.subject, finding.severity) == (
+        (condition,) = house.found()
+        assert (condition.type, condition.subject, condition.severity) == (
             "container_paused",
             "vllm",
             Severity.WARNING,
         )
-        assert finding.reason.startswith("paused by aiidpd because GPU 0 is hot; until ")
-        assert "docker unpause vllm" in finding.remedy
+        assert condition.reason.startswith("paused by aiidpd because GPU 0 is hot; until ")
+        assert "docker unpause vllm" in condition.remedy
         (view,) = house.memory.standing()
         assert view.until - view.since == POLICY.longest
         assert house.memory.holds(VLLM.id[:12])
@@ -157,7 +164,7 @@ async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: Hous
     assert (paused.subject, paused.severity) == ("vllm", Severity.WARNING)
     assert paused.evidence["by"] == "aiidpd"
     assert "nobody asks" in house.told("unpaused")[0].reason
-    assert house.findings() == []
+    assert house.found() == []
     assert list(house.memory.standing()) == []
     assert house.engine.closed == 1
 
@@ -226,7 +233,7 @@ async def test_one_that_was_removed_is_dropped(house: House) -> None:
         await house.until(lambda: house.told("unpaused"))
         await house.until(lambda: not house.path.exists())
     assert "removed" in house.told("unpaused")[0].reason
-    assert house.findings() == []
+    assert house.found() == []
 
 
 async def test_one_that_the_engine_does_not_pause_is_told_once(house: House) -> None:
@@ -251,11 +258,11 @@ async def test_an_engine_that_is_gone_is_asked_until_it_is_back(house: House) ->
         await house.until(lambda: house.told("unpause_failed"))
         await house.clock.advance(30.0)
         assert len(house.told("unpause_failed")) == 1
-        assert {each.code for each in house.findings()} == {"container_paused", "container_unpause"}
+        assert {each.type for each in house.found()} == {"container_paused", "container_unpause"}
         assert house.lease() == ["vllm"]
         house.engine.refuses = None
         await house.until(lambda: house.state() == "running")
-        await house.until(lambda: not house.findings())
+        await house.until(lambda: not house.found())
 
 
 async def test_what_does_not_go_on_at_the_end_stays_in_the_lease(house: House) -> None:
@@ -286,15 +293,15 @@ async def test_without_the_lease_on_the_disk_nothing_is_paused(clock: FakeClock,
     house = House(clock, tmp_path / "missing", VLLM)
     async with house.running():
         house.ask()
-        await house.until(house.findings)
+        await house.until(house.found)
         await house.clock.advance(5.0)
         assert house.engine.switches == []
-        (finding,) = house.findings()
-        assert (finding.code, finding.severity) == ("container_pause_lease", Severity.ERROR)
-        assert "no container is paused" in finding.reason
+        (condition,) = house.found()
+        assert (condition.type, condition.severity) == ("container_pause_lease", Severity.ERROR)
+        assert "no container is paused" in condition.reason
         (tmp_path / "missing").mkdir()
         await house.until(lambda: house.state() == "paused")
-        assert house.findings()[0].code == "container_paused"
+        assert house.found()[0].type == "container_paused"
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"version": 2}', b'{"version": 1, "pauses": [{}]}'])
@@ -302,10 +309,10 @@ async def test_a_damaged_lease_pauses_nothing_and_is_kept(house: House, content:
     house.path.write_bytes(content)
     async with house.running():
         house.ask()
-        await house.until(house.findings)
+        await house.until(house.found)
         await house.clock.advance(5.0)
         assert house.engine.switches == []
-        assert "docker ps --filter status=paused" in house.findings()[0].remedy
+        assert "docker ps --filter status=paused" in house.found()[0].remedy
     assert house.path.read_bytes() == content
 
 
@@ -371,8 +378,8 @@ async def test_a_made_up_engine_does_not_forget_real_containers(house: House) ->
     house.leave(LEFT)
     house.engine.simulated = True
     async with house.running():
-        await house.until(house.findings)
-        assert "simulated" in house.findings()[0].reason
+        await house.until(house.found)
+        assert "simulated" in house.found()[0].reason
     assert house.lease() == ["vllm"]
 
 

@@ -25,6 +25,7 @@ from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerStatus
 from aiidpd.platform.statefile import StateFile
 from aiidpd.telemetry.registry import build_registry
@@ -60,9 +61,9 @@ class House:
         self.events: list[Event] = []
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
-        health = Conditions(clock, self.bus)
-        keeper = AlertStore(StateFile(folder / "alerts.json", AlertRecords), clock, health, boot=boot)
-        self.board = AlertManager(clock, self.bus, health, keeper)
+        conditions = Conditions(clock, self.bus)
+        store = AlertStore(StateFile(folder / "alerts.json", AlertRecords), clock, conditions, boot=boot)
+        self.manager = AlertManager(clock, Publisher(self.bus, clock, "alerts"), conditions, store)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=3.0)
         self.file = StateFile(folder / "baselines.json", Baselines, indent=1)
         self.memory = EvaluatorMemory(Latest(clock, max_age=3.0), self.file)
@@ -70,8 +71,8 @@ class House:
     def worker(self) -> ThermalWorker:
         """Build a worker as the supervisor has it built."""
         settings = GpuSettings()
-        feed = self.board.feed("thermal", rules(settings.alerts))
-        watch = AlertEvaluator(settings, self.memory, alerts=feed, bus=self.bus, clock=self.clock)
+        client = self.manager.client("thermal", rules(settings.alerts))
+        watch = AlertEvaluator(settings, self.memory, alerts=client, bus=self.bus, clock=self.clock)
         return ThermalWorker(self.library, settings, self.latest, self.bus, self.clock, evaluator=watch)
 
     async def run(self, seconds: float) -> None:
@@ -85,7 +86,7 @@ class House:
 
     @property
     def firing(self) -> set[str]:
-        return {alert.name for alert in self.board.active() if alert.stage == "firing"}
+        return {alert.name for alert in self.manager.active() if alert.stage == "firing"}
 
     def told(self, kind: str) -> list[str]:
         return [str(event.evidence["alert"]) for event in self.events if event.kind == kind]
@@ -116,7 +117,7 @@ async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House
     house.library.also = ()
     await house.run(5)
     assert house.firing == {"GpuTemperatureWarning", "GpuLost", "GpuCountChanged"}
-    house.board.close(PATIENCE)
+    house.manager.close(PATIENCE)
 
     again = House(house.clock, tmp_path)
     await again.run(5)
@@ -125,7 +126,7 @@ async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
     assert sorted(again.told("alert.resolved")) == ["GpuCountChanged", "GpuLost", "GpuTemperatureWarning"]
-    again.board.close(PATIENCE)
+    again.manager.close(PATIENCE)
     house.file.wait(PATIENCE)
     again.file.wait(PATIENCE)
 
@@ -135,7 +136,7 @@ async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: Hous
     await house.run(15)
     house.library.also = ()
     await house.run(5)
-    house.board.close(PATIENCE)
+    house.manager.close(PATIENCE)
 
     again = House(house.clock, tmp_path, boot="boot-2")
     again.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
@@ -146,7 +147,7 @@ async def test_a_gpu_that_a_reboot_does_not_bring_back_was_taken_out(house: Hous
     ended = [event for event in again.events if event.kind == "alert.resolved" and event.subject == "GPU-1"]
     assert sorted(str(event.evidence["alert"]) for event in ended) == ["GpuLost", "GpuTemperatureWarning"]
     assert all("because the driver no longer lists that GPU" in event.reason for event in ended)
-    again.board.close(PATIENCE)
+    again.manager.close(PATIENCE)
     house.file.wait(PATIENCE)
     again.file.wait(PATIENCE)
 
@@ -157,13 +158,13 @@ async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
     house.library.faults = (GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST"),)
     await house.run(5)
     assert house.firing == {"GpuLost"}
-    house.board.close(PATIENCE)
+    house.manager.close(PATIENCE)
 
     again = House(house.clock, tmp_path)
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
     assert again.told("alert.resolved") == ["GpuLost"]
-    again.board.close(PATIENCE)
+    again.manager.close(PATIENCE)
     house.file.wait(PATIENCE)
     again.file.wait(PATIENCE)
 

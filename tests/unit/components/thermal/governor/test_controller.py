@@ -83,7 +83,7 @@ class House:
         self.latest: Latest[GovernanceView] = Latest(clock, 5.0)
         self.bus = EventBus()
         self.bus.attach(events=self.events.append)
-        self.health = Conditions(clock, self.bus)
+        self.conditions = Conditions(clock, self.bus)
         self.governor = self.made(ON)
 
     def made(self, settings: GovernorSettings) -> GovernorController:
@@ -95,7 +95,7 @@ class House:
             tally=self.tally,
             bus=self.bus,
             messages=Messages(self.clock),
-            health=self.health,
+            conditions=self.conditions,
             clock=self.clock,
         )
 
@@ -110,8 +110,8 @@ class House:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
-    def findings(self) -> list[Condition]:
-        return [finding for finding in self.health.findings() if finding.code.startswith("gpu_governor")]
+    def found(self) -> list[Condition]:
+        return [each for each in self.conditions.active() if each.type.startswith("gpu_governor")]
 
     def limit(self, uuid: str = UUID) -> float | None:
         return self.gpus.cards[uuid].power_limit_set_watts
@@ -177,14 +177,14 @@ async def test_what_can_not_be_written_down_is_not_set(house: House, tmp_path: P
     tmp_path.rename(away)  # noqa: ASYNC240 -- nothing else runs
     await house.passes(30, 95.0)
     assert house.gpus.applied == []
-    (finding,) = house.findings()
-    assert (finding.code, finding.severity) == ("gpu_governor_lease", Severity.ERROR)
-    assert "no GPU is changed without it" in finding.reason
+    (condition,) = house.found()
+    assert (condition.type, condition.severity) == ("gpu_governor_lease", Severity.ERROR)
+    assert "no GPU is changed without it" in condition.reason
 
     away.rename(tmp_path)
     await house.passes(30)
     assert house.limit() == 150.0
-    assert house.findings() == []
+    assert house.found() == []
 
 
 async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house: House) -> None:
@@ -193,9 +193,9 @@ async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house:
 
     assert len(house.gpus.applied) == 1
     assert not house.path.exists()
-    (finding,) = house.findings()
-    assert (finding.code, finding.severity) == ("gpu_governor_denied", Severity.WARNING)
-    assert "CAP_SYS_ADMIN" in finding.remedy
+    (condition,) = house.found()
+    assert (condition.type, condition.severity) == ("gpu_governor_denied", Severity.WARNING)
+    assert "CAP_SYS_ADMIN" in condition.remedy
     assert house.kinds().count("finding.raised") == 1
     told = [event for event in house.events if event.kind == "gpu.governor_acted"]
     assert told
@@ -208,7 +208,7 @@ async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house:
     house.governor = house.made(ON)  # the drop-in was installed, the worker replaced
     house.gpus.faults.clear()
     await house.passes(2)
-    assert house.findings() == []
+    assert house.found() == []
     assert house.limit() == 150.0
 
 
@@ -233,11 +233,11 @@ async def test_a_card_that_takes_a_limit_and_keeps_its_own_is_not_called_restore
     await house.governor.restore()
 
     assert house.lease()
-    (finding,) = house.findings()
-    assert finding.code == "gpu_governor_restore"
-    assert finding.severity is Severity.ERROR
-    assert "its power limit is 150 W, not 300 W" in finding.reason
-    assert f"nvidia-smi -i {UUID} -pl 300" in finding.remedy
+    (condition,) = house.found()
+    assert condition.type == "gpu_governor_restore"
+    assert condition.severity is Severity.ERROR
+    assert "its power limit is 150 W, not 300 W" in condition.reason
+    assert f"nvidia-smi -i {UUID} -pl 300" in condition.remedy
 
 
 async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_next_run(house: House) -> None:
@@ -247,14 +247,14 @@ async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_nex
     assert house.lease()
     house.governor = house.made(GovernorSettings(mode=GovernorMode.OFF))
     await house.passes(15)
-    assert [finding.code for finding in house.findings()] == ["gpu_governor_restore"]
+    assert [condition.type for condition in house.found()] == ["gpu_governor_restore"]
     assert house.kinds().count("finding.raised") == 1
 
     house.gpus.faults.clear()
     await house.passes(11)
     assert house.limit() == 300.0
     assert not house.path.exists()
-    assert house.findings() == []
+    assert house.found() == []
 
 
 async def test_a_restore_on_the_way_up_that_is_refused_is_told_and_tried_again(house: House) -> None:
@@ -268,7 +268,7 @@ async def test_a_restore_on_the_way_up_that_is_refused_is_told_and_tried_again(h
     await house.passes(400)
     assert house.limit() == 300.0
     assert not house.path.exists()
-    assert house.findings() == []
+    assert house.found() == []
 
 
 async def test_a_crashed_child_costs_the_restore_one_more_try_and_no_more(house: House) -> None:
@@ -317,9 +317,9 @@ async def test_a_gpu_that_is_not_there_keeps_its_lease_and_its_peers_are_governe
     await house.passes(3, 95.0)
 
     assert set(house.lease()) == {"GPU-9", UUID}
-    (finding,) = house.findings()
-    assert finding.subject == "GPU-9"
-    assert "the driver does not list it now" in finding.reason
+    (condition,) = house.found()
+    assert condition.subject == "GPU-9"
+    assert "the driver does not list it now" in condition.reason
     assert house.limit() == 150.0
 
     house.gpus.cards["GPU-9"] = reading(60.0, uuid="GPU-9", index=9, power_limit_set_watts=150.0)
@@ -371,9 +371,9 @@ async def test_a_lease_that_makes_no_sense_stops_all_governing_and_is_kept(
 
     assert house.gpus.applied == []
     assert house.path.read_bytes() == content.encode(errors="surrogateescape")
-    (finding,) = house.findings()
-    assert (finding.code, finding.severity) == ("gpu_governor_lease", Severity.ERROR)
-    assert "aiidpd restore-gpus --to-default" in finding.remedy
+    (condition,) = house.found()
+    assert (condition.type, condition.severity) == ("gpu_governor_lease", Severity.ERROR)
+    assert "aiidpd restore-gpus --to-default" in condition.remedy
 
 
 async def test_once_a_damaged_lease_was_dealt_with_it_governs(house: House) -> None:
@@ -383,7 +383,7 @@ async def test_once_a_damaged_lease_was_dealt_with_it_governs(house: House) -> N
     await house.passes(15)
 
     assert house.limit() == 150.0
-    assert house.findings() == []
+    assert house.found() == []
 
 
 async def test_without_gpus_the_end_leaves_the_lease_for_whoever_comes_next(house: House) -> None:
@@ -392,9 +392,9 @@ async def test_without_gpus_the_end_leaves_the_lease_for_whoever_comes_next(hous
     await house.governor.restore()
 
     assert house.lease()
-    (finding,) = house.findings()
-    assert "the driver is gone" in finding.reason
-    assert "bring it back" in finding.remedy
+    (condition,) = house.found()
+    assert "the driver is gone" in condition.reason
+    assert "bring it back" in condition.remedy
 
 
 async def test_a_second_end_does_not_touch_the_driver(house: House) -> None:
