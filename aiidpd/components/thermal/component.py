@@ -133,7 +133,7 @@ class ThermalComponent:
         """Let everything end that only readings could end, and forget that there were GPUs."""
         for latest in (self._latest, self._governance, self._forecasts):
             latest.clear()
-        self._context.alerts.feed(NAME, ())
+        self._context.alerts.client(NAME, ())
         self._installed.forget()
         return InactiveWorker('switched off by gpu.library = "off"')
 

@@ -1,0 +1,353 @@
+"""Whoever sets a condition clears it: each type of the source is set and cleared by the part that owns it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+import anyio
+import pytest
+
+from aiidpd.alerts.manager import AlertManager
+from aiidpd.alerts.record import AlertRecords
+from aiidpd.alerts.rule import AlertRule
+from aiidpd.alerts.state import Observation, Status
+from aiidpd.alerts.store import AlertStore
+from aiidpd.components.containers.pause.events import PausePublisher
+from aiidpd.components.containers.pause.memory import PauseMemory
+from aiidpd.components.containers.pause.state import Held, Pause, PauseState
+from aiidpd.components.thermal.alerts.rules import rules
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.governor.events import GovernorPublisher
+from aiidpd.components.thermal.governor.journal import Baseline
+from aiidpd.components.thermal.governor.ladder import Actuator, Step
+from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
+from aiidpd.components.thermal.governor.restore import Outcome
+from aiidpd.components.thermal.governor.state import Blind, Move, Refused
+from aiidpd.components.thermal.governor.view import Tally
+from aiidpd.components.thermal.policies import alarm_policies
+from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.contracts.messages import BackOffMessage
+from aiidpd.history.conditions import update_conditions
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
+from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.publisher import Publisher
+from aiidpd.kernel.supervisor import Supervisor
+from aiidpd.kernel.task import Heartbeat, Task
+from aiidpd.platform.statefile import StateFile
+from tests.fakes.clock import FakeClock
+
+PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
+RULES = rules(alarm_policies(GpuSettings()).alerts)
+ALERTS = "the name of an alert rule"
+
+
+class House:
+    """The list of conditions, and what the parts that set them are made of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.bus = EventBus()
+        self.conditions = Conditions(self.clock, self.bus)
+
+    def publisher(self, source: str) -> Publisher:
+        return Publisher(self.bus, self.clock, source)
+
+    def types(self) -> set[str]:
+        return {condition.type for condition in self.conditions.active()}
+
+    @contextmanager
+    def begins_and_ends(self, type_: str) -> Iterator[Callable[[], None]]:
+        """Check that ``type_`` is active where the block calls what it gets, and not after the block."""
+        seen = []
+
+        def active() -> None:
+            assert type_ in self.types()
+            (condition,) = [each for each in self.conditions.active() if each.type == type_]
+            assert condition.source
+            assert condition.reason
+            seen.append(condition)
+
+        assert type_ not in self.types()
+        yield active
+        assert seen
+        assert type_ not in self.types()
+
+
+# The source: which types there are
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _types(tree: ast.Module) -> Iterator[str]:
+    """Yield the type of each condition that a module makes: a constant of the module, or an alert's name.
+
+    A function that takes the type as a parameter has the types that it is called with.
+    """
+    constants = {
+        target.id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+    def resolve(value: ast.expr) -> str | None:
+        if isinstance(value, ast.Constant):
+            return str(value.value)
+        if isinstance(value, ast.Name) and value.id in constants:
+            return str(constants[value.id])
+        return ALERTS if ast.unparse(value) == "rule.name" else None
+
+    for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+        names = [each.arg for each in function.args.args if each.arg != "self"]
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Call) or _called(node) != "Condition":
+                continue
+            assert node.args, f"line {node.lineno}: a condition has its type first"
+            found = resolve(node.args[0])
+            if found is not None:
+                yield found
+                continue
+            place = names.index(ast.unparse(node.args[0]))
+            calls = [
+                call
+                for call in ast.walk(tree)
+                if isinstance(call, ast.Call) and _called(call) == function.name
+            ]
+            for call in calls:
+                found = resolve(call.args[place])
+                assert found is not None, f"line {call.lineno}: the type of a condition is a constant"
+                yield found
+
+
+def types_in_the_source() -> set[str]:
+    return {
+        type_
+        for path in PACKAGE.rglob("*.py")
+        if "aiidpd.kernel.conditions import Condition" in (text := path.read_text())
+        for type_ in _types(ast.parse(text))
+    }
+
+
+# The parts: how each type begins and ends
+
+
+async def a_task(house: House) -> None:
+    well = False
+
+    class Worker:
+        simulated = False
+
+        async def run(self, heartbeat: Heartbeat) -> None:
+            while True:
+                with heartbeat.working():
+                    if not well:
+                        raise Unavailable("read", "it", reason="it is not there")
+                await house.clock.sleep(1)
+
+    supervisor = Supervisor(
+        [Task("one", Worker, lambda: 10)],
+        clock=house.clock,
+        bus=house.bus,
+        conditions=house.conditions,
+        uniform=lambda: 0.5,
+    )
+    async with anyio.create_task_group() as group:
+        with house.begins_and_ends("worker") as active:
+            group.start_soon(supervisor.run)
+            await house.clock.advance(2)
+            active()
+            well = True
+            await house.clock.advance(2)
+        group.cancel_scope.cancel()
+
+
+async def the_clock(house: House) -> None:
+    reporter = ClockReporter(ClockWatch(house.clock), house.publisher("clock"), house.conditions)
+    with house.begins_and_ends("clock_jump") as active:
+        house.clock.jump(86_400.0)
+        reporter.report()
+        active()
+        house.clock.jump(-86_400.0)
+        reporter.report()
+
+
+async def the_history(house: House) -> None:
+    class Troubled:
+        problem: str | None = "the disk is full"
+
+        def take_notices(self) -> list[str]:
+            return []
+
+    history = Troubled()
+    with house.begins_and_ends("history") as active:
+        update_conditions(history, house.publisher("history"), house.conditions)
+        active()
+        history.problem = None
+        update_conditions(history, house.publisher("history"), house.conditions)
+
+
+async def the_file_of_alerts(house: House) -> None:
+    path = house.folder / "alerts.json"
+    path.write_text("{")
+    with house.begins_and_ends("alert_state") as active:
+        file = StateFile(path, AlertRecords)
+        store = AlertStore(file, house.clock, house.conditions)
+        active()
+        await house.clock.advance(60)
+        store.save_due(list)
+        file.wait(60)
+
+
+async def a_pause(house: House) -> None:
+    memory = PauseMemory(house.clock, Messages(house.clock).inbox(BackOffMessage))
+    publisher = PausePublisher(
+        memory, house.publisher("containers"), house.conditions, house.clock, simulated=False
+    )
+    held = Held(Pause("a" * 64, "vllm", 1.0, "GPU 0", "hot"), 0.0, 60.0, seen=True, troubled=True)
+    with (
+        house.begins_and_ends("container_paused") as paused,
+        house.begins_and_ends("container_unpause") as stuck,
+    ):
+        memory.state = PauseState(held=MappingProxyType({"a" * 64: held}))
+        publisher.show()
+        paused()
+        stuck()
+        memory.state = PauseState()
+        publisher.show()
+
+
+async def the_journal_of_pauses(house: House) -> None:
+    memory = PauseMemory(house.clock, Messages(house.clock).inbox(BackOffMessage))
+    publisher = PausePublisher(
+        memory, house.publisher("containers"), house.conditions, house.clock, simulated=False
+    )
+    with house.begins_and_ends("container_pause_lease") as active:
+        publisher.cannot_write("pauses.lease.json", OSError(28, "No space left on device"))
+        active()
+        publisher.journal_works("pauses.lease.json")
+
+
+def _governor(house: House) -> GovernorPublisher:
+    return GovernorPublisher(Tally(), house.bus, house.conditions, house.clock, simulated=False)
+
+
+async def a_governor_without_rights(house: House) -> None:
+    publisher = _governor(house)
+    move = Move(0, "GPU-0", "card", 1, 0, Step(), 300.0, True, False, (), "hot", {}, False)
+    fault = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 4, NO_PERMISSION)
+    with house.begins_and_ends("gpu_governor_denied") as active:
+        publisher.refused(move, Refused(0, "GPU-0", next(iter(Actuator)), fault, final=True), None)
+        active()
+        _governor(house).begin()
+
+
+async def a_governor_that_sees_nothing(house: House) -> None:
+    publisher = _governor(house)
+    with house.begins_and_ends("gpu_governor_blind") as active:
+        publisher.blind(Blind(0, "GPU-0", "its temperature is not believed"))
+        active()
+        publisher.blind(Blind(0, "GPU-0", ""))
+
+
+async def a_gpu_that_is_not_restored(house: House) -> None:
+    publisher, baseline = _governor(house), Baseline(0, "card", 300.0)
+    with house.begins_and_ends("gpu_governor_restore") as active:
+        publisher.not_restored(Outcome("GPU-0", baseline, "the driver is gone"))
+        active()
+        publisher.restored("GPU-0", baseline, "it is cool again")
+    with house.begins_and_ends("gpu_governor_restore") as active:
+        publisher.not_restored(Outcome("GPU-0", baseline, "the driver is gone"))
+        active()
+        publisher.void("GPU-0", baseline, "the machine was booted since")
+
+
+async def the_journal_of_the_governor(house: House) -> None:
+    publisher, path = _governor(house), Path("governor.lease.json")
+    with house.begins_and_ends("gpu_governor_lease") as active:
+        publisher.cannot_write(path, OSError(28, "No space left on device"))
+        active()
+        publisher.journal_works(path)
+
+
+ENDS = ("false", "unknown", "no longer in the rules", "withdrawn", "of another kind")
+
+
+async def every_alert(house: House) -> None:
+    for rule in RULES:
+        for end in ENDS:
+            await _alert(house, rule, end)
+
+
+async def _alert(house: House, rule: AlertRule, end: str) -> None:
+    manager = AlertManager(house.clock, house.publisher("alerts"), house.conditions)
+    client = manager.client("thermal", RULES)
+
+    async def observed(*statuses: Status) -> None:
+        evidence = dict.fromkeys(rule.needs, 0)
+        client.observe(
+            [Observation(rule.name, "GPU-0", status, evidence) for status in statuses], simulated=False
+        )
+
+    with house.begins_and_ends(rule.name) as active:
+        await observed(Status.TRUE)
+        await house.clock.advance(rule.dwell)
+        await observed(Status.TRUE)
+        active()
+        match end:
+            case "false":
+                await observed(Status.FALSE)
+                await house.clock.advance(rule.keep_firing)
+                await observed(Status.FALSE)
+            case "unknown":
+                await house.clock.advance(rule.stale_after)
+                await observed()
+            case "no longer in the rules":
+                manager.client("thermal", [each for each in RULES if each is not rule])
+            case "withdrawn":
+                client.withdraw([(rule.name, "GPU-0")], "the driver does not list it")
+            case _:
+                client.observe([], simulated=True)
+
+
+PARTS = {
+    "worker": a_task,
+    "clock_jump": the_clock,
+    "history": the_history,
+    "alert_state": the_file_of_alerts,
+    "container_paused": a_pause,
+    "container_unpause": a_pause,
+    "container_pause_lease": the_journal_of_pauses,
+    "gpu_governor_denied": a_governor_without_rights,
+    "gpu_governor_blind": a_governor_that_sees_nothing,
+    "gpu_governor_restore": a_gpu_that_is_not_restored,
+    "gpu_governor_lease": the_journal_of_the_governor,
+    ALERTS: every_alert,
+}
+
+
+def test_every_type_of_the_source_has_its_way_to_an_end_below() -> None:
+    assert types_in_the_source() == PARTS.keys()
+
+
+@pytest.mark.parametrize("type_", PARTS)
+async def test_whoever_sets_a_condition_clears_it(type_: str, tmp_path: Path) -> None:
+    await PARTS[type_](House(tmp_path))
+
+
+def test_a_type_that_is_no_constant_is_found_out() -> None:
+    tree = ast.parse(
+        "def f(self, made, up):\n return Condition(up, '')\ndef g(x):\n f(x, x + 'a')\n", mode="exec"
+    )
+    with pytest.raises(AssertionError, match="the type of a condition is a constant"):
+        list(_types(tree))
