@@ -37,6 +37,7 @@ from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.demo.model_folder import make_model_folder
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
@@ -287,8 +288,15 @@ async def at_work(settings: BackupSettings) -> AsyncIterator[Office]:
     clock = SystemClock()
     first_pass = anyio.Event()
     office = Office(JobQueue(JobBook(clock), "backup"), Latest(clock, 60), WorkerStatus("backup"))
+    bus = EventBus()
     worker = BackupWorker(
-        settings, queue=office.queue, latest=office.latest, bus=EventBus(), clock=clock, stall_after=8.0
+        settings,
+        queue=office.queue,
+        latest=office.latest,
+        bus=bus,
+        conditions=Conditions(clock, bus),
+        clock=clock,
+        stall_after=8.0,
     )
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(clock, office.status, first_pass))

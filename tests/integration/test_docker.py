@@ -17,11 +17,14 @@ from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
+from tests.unit.components.containers.stopped import register
 from tests.waiting import PATIENCE, Stopwatch
 
 pytestmark = pytest.mark.real("docker")
@@ -43,6 +46,7 @@ class Watched:
 
     status: WorkerStatus
     latest: Latest[RuntimeSnapshot]
+    conditions: Conditions
     said: list[tuple[float, Event]] = field(default_factory=list)
 
     def of(self, name: str) -> list[str]:
@@ -74,13 +78,15 @@ async def watching(
     socket: Path, *, interval: float = 600.0, call_timeout: float = 30.0
 ) -> AsyncIterator[Watched]:
     clock, bus = SystemClock(), EventBus()
-    watched = Watched(WorkerStatus("containers"), Latest(clock, 3600.0))
+    watched = Watched(WorkerStatus("containers"), Latest(clock, 3600.0), Conditions(clock, bus))
     bus.attach(events=lambda event: watched.said.append((time.time(), event)))
     worker = ContainersWorker(
         DockerRuntime(socket, call_timeout=call_timeout),
         ContainersPolicy(reconcile_interval=interval, reconnect_cap=0.5),
         latest=watched.latest,
-        bus=bus,
+        publish=Publisher(bus, clock, "containers"),
+        conditions=watched.conditions,
+        stopped=register(socket.parent, clock, watched.conditions),
         clock=clock,
     )
     first_pass = anyio.Event()

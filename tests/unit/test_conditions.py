@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,9 +17,16 @@ from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
+from aiidpd.components.backup.conditions import update_conditions as update_snapshots
+from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import Held, Pause, PauseState
+from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.components.containers.state import ContainersPolicy
+from aiidpd.components.containers.stopped import NAME as STOPS
+from aiidpd.components.containers.stopped import StoppedContainer
+from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -37,11 +45,15 @@ from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Heartbeat, Task
 from aiidpd.platform.statefile import StateFile
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import FakeClock, settle
+from tests.fakes.engine import ScriptedEngine
+from tests.heartbeat import heartbeat
+from tests.unit.components.containers.stopped import register
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
 RULES = rules(alarm_policies(GpuSettings()).alerts)
@@ -280,6 +292,65 @@ async def the_journal_of_the_governor(house: House) -> None:
         publisher.journal_works(path)
 
 
+async def the_containers(house: House) -> None:
+    sick = ContainerReading("c1", "vllm", "image", "running", health="unhealthy", started_at=1.0)
+    loop = ContainerReading("c2", "llama", "image", "restarting", restart_count=9, started_at=1.0)
+    engine = ScriptedEngine(sick, loop)
+    worker = ContainersWorker(
+        engine,
+        ContainersPolicy(),
+        latest=Latest(house.clock, 90.0),
+        publish=house.publisher("containers"),
+        conditions=house.conditions,
+        stopped=register(house.folder, house.clock, house.conditions),
+        clock=house.clock,
+    )
+    async with anyio.create_task_group() as group:
+        with (
+            house.begins_and_ends("container_unhealthy") as unhealthy,
+            house.begins_and_ends("container_restart_loop") as looping,
+        ):
+            group.start_soon(worker.run, heartbeat(house.clock))
+            await settle()
+            unhealthy()
+            looping()
+            engine.shown = {
+                "c1": replace(sick, health="healthy"),
+                "c2": replace(loop, state="running", started_at=house.clock.time()),
+            }
+            await house.clock.advance(ContainersPolicy().loop_window + 31)
+        group.cancel_scope.cancel()
+
+
+async def a_stopped_container(house: House) -> None:
+    stopped = register(house.folder, house.clock, house.conditions)
+    reading = ContainerReading("c1", "vllm", "image", "exited", started_at=1.0)
+    with house.begins_and_ends("container_emergency_stopped") as active:
+        with stopped.stopping("vllm", simulated=False):
+            stopped.add(StoppedContainer("c1", "vllm", 1.0, 2.0, "GPU 0", "it is hot"), simulated=False)
+        active()
+        stopped.observe([replace(reading, state="running", started_at=3.0)], simulated=False)
+    stopped.wait(60)
+
+
+async def the_file_of_stopped_containers(house: House) -> None:
+    (house.folder / STOPS).write_text("{")
+    with house.begins_and_ends("container_stops_state") as active:
+        stopped = register(house.folder, house.clock, house.conditions)
+        stopped.load()
+        active()
+        stopped.observe([], simulated=False)
+    stopped.wait(60)
+
+
+async def a_snapshot(house: House) -> None:
+    with house.begins_and_ends("backup_snapshot_broken") as active:
+        snapshot = SnapshotInfo("20260101T000000Z", broken="manifest.json: No such file or directory")
+        update_snapshots(house.conditions, "/target", [snapshot])
+        active()
+        update_snapshots(house.conditions, "/target", [replace(snapshot, broken="")])
+
+
 ENDS = ("false", "unknown", "no longer in the rules", "withdrawn", "of another kind")
 
 
@@ -328,6 +399,11 @@ PARTS = {
     "container_paused": a_pause,
     "container_unpause": a_pause,
     "container_pause_lease": the_journal_of_pauses,
+    "container_unhealthy": the_containers,
+    "container_restart_loop": the_containers,
+    "container_emergency_stopped": a_stopped_container,
+    "container_stops_state": the_file_of_stopped_containers,
+    "backup_snapshot_broken": a_snapshot,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,
     "gpu_governor_restore": a_gpu_that_is_not_restored,

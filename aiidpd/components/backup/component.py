@@ -26,7 +26,14 @@ def build(context: Context) -> Component:
     queue = JobQueue(context.jobs, NAME)
 
     def worker() -> BackupWorker:
-        return BackupWorker(settings(), queue=queue, latest=latest, bus=context.bus, clock=context.clock)
+        return BackupWorker(
+            settings(),
+            queue=queue,
+            latest=latest,
+            bus=context.bus,
+            conditions=context.conditions,
+            clock=context.clock,
+        )
 
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE),),

@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 import anyio
 
 from aiidpd.components.backup.cancel import RunControl
+from aiidpd.components.backup.conditions import update_conditions
 from aiidpd.components.backup.names import size_text
 from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
@@ -19,6 +20,7 @@ from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, Sn
 from aiidpd.components.backup.zone import LocalZone
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
 from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
@@ -50,6 +52,7 @@ class BackupWorker:
         queue: JobQueue,
         latest: Latest[BackupView],
         bus: EventBus,
+        conditions: Conditions,
         clock: Clock,
         zone: tzinfo | None = None,
         stall_after: float = STALL_AFTER,
@@ -59,6 +62,7 @@ class BackupWorker:
         self._queue = queue
         self._latest = latest
         self._bus = bus
+        self._conditions = conditions
         self._clock = clock
         self._zone = zone or LocalZone()
         self._schedule = parse_schedule(settings.schedule) if settings.schedule else None
@@ -121,6 +125,7 @@ class BackupWorker:
         """Bring the view up to date; raises :class:`Unavailable` while backups do not work."""
         if self._store is None:
             self._put()
+            update_conditions(self._conditions, "", ())
             return
         try:
             snapshots = await self._asker.ask(self._store.all, "the backup target", self._view.target)
@@ -130,6 +135,7 @@ class BackupWorker:
         heartbeat.beat()
         now = self._clock.time()
         snapshots = mark(snapshots, now)
+        update_conditions(self._conditions, self._view.target, snapshots)
         last_good = newest(snapshots, self._view.source)
         last = self._view.last_run
         failed = last is not None and not last.succeeded

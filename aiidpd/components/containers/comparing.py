@@ -7,11 +7,16 @@ from dataclasses import replace
 from aiidpd.components.containers import facts
 from aiidpd.components.containers.events import ContainerPublisher
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.state import NEVER, Known
+from aiidpd.components.containers.state import NEVER, ContainersPolicy, Known
 
 
-def begun(reading: ContainerReading, now: float) -> Known:
-    """Return what is known of a container of the first reading of all: nothing of it is news."""
+def begun(reading: ContainerReading, now: float, policy: ContainersPolicy) -> Known:
+    """Return what is known of a container of the first reading of all: nothing of it is news.
+
+    One that waits for a restart, and had some before, is in a restart loop: Docker waits longer before each
+    that follows on a short run, so that this is seen nowhere else.
+    """
+    looping = reading.state == "restarting" and reading.restart_count >= policy.loop_deaths
     return replace(
         described(Known(reading.id, "", ""), reading, now),
         running=reading.running,
@@ -20,6 +25,8 @@ def begun(reading: ContainerReading, now: float) -> Known:
         ended=reading.finished_at or NEVER,
         health=reading.health,
         oom=reading.oom_killed,
+        looping=looping,
+        deaths=(reading.finished_at or now,) if looping else (),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.containers.api import routes
+from aiidpd.components.containers.conditions import WATCHED
 from aiidpd.components.containers.evidence import NAME as EVIDENCE
 from aiidpd.components.containers.evidence import ContainerEvidence
 from aiidpd.components.containers.metrics import ContainersCollector
@@ -21,6 +22,8 @@ from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapsh
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.stop import EmergencyStopper
+from aiidpd.components.containers.stopped import NAME as STOPS
+from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.contracts.containers import CONTAINERS, ContainerSummary, ContainersView
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
@@ -28,9 +31,11 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import InactiveWorker, Task
 from aiidpd.platform.installed import Installed
+from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "containers"
 SEEN: Final = "containers-seen.json"
+_DISK: Final = 1.0  # seconds that the end of the daemon waits for the disk
 _SLACK: Final = 60.0  # seconds that a task may be without a beat besides the calls that it waits for
 
 
@@ -49,6 +54,9 @@ class ContainersComponent:
             lambda: self._settings().engine,
         )
         self._stops = context.messages.inbox(EmergencyStop)
+        self._stopped = StoppedContainers(
+            StateFile(context.state_directory / STOPS, StoppedRecords), context.conditions, context.clock
+        )
         self._pauses = PauseMemory(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, ContainerRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
@@ -67,6 +75,7 @@ class ContainersComponent:
                 NAME: ContainersCollector(self._latest),
                 "pauses": PausesCollector(self._pauses),
             },
+            close=lambda: self._stopped.wait(_DISK),
             routes=routes(self._latest, self._pauses.standing, lambda: self._context.status(NAME)),
         )
 
@@ -74,14 +83,19 @@ class ContainersComponent:
         settings = self._settings()
         if settings.engine == "off":
             self._latest.clear()
+            self._context.conditions.update(WATCHED, (), announce=False)
+            self._stopped.switched_off()
             self._installed.forget()
             return InactiveWorker(OFF)
+        self._stopped.load()
         self._latest.max_age = 2 * settings.reconcile_interval + settings.call_timeout
         return ContainersWorker(
             self._runtime(),
             ContainersPolicy(reconcile_interval=settings.reconcile_interval),
             latest=self._latest,
-            bus=self._context.bus,
+            publish=self._context.publish,
+            conditions=self._context.conditions,
+            stopped=self._stopped,
             clock=self._context.clock,
             memory=self._memory,
             told_of=self._pauses.holds,
@@ -89,7 +103,13 @@ class ContainersComponent:
         )
 
     def _stopper(self) -> EmergencyStopper:
-        return EmergencyStopper(self._runtime(), self._stops, self._context.bus, self._context.clock)
+        return EmergencyStopper(
+            self._runtime(),
+            self._stops,
+            stopped=self._stopped,
+            publish=self._context.publish,
+            clock=self._context.clock,
+        )
 
     def _pauser(self) -> PauseController:
         settings, context = self._settings(), self._context

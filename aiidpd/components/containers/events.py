@@ -7,6 +7,7 @@ from dataclasses import replace
 from aiidpd.components.containers import facts
 from aiidpd.components.containers.state import ContainersPolicy, Known
 from aiidpd.kernel.events import Event
+from aiidpd.kernel.words import lasting
 
 
 class ContainerPublisher:
@@ -46,14 +47,23 @@ class ContainerPublisher:
         known = replace(known, running=False, ended=at, paused=False)
         self.say(facts.died(known, at, code))
         if known.asked:
+            if known.looping:
+                self.loop_ended(known, at, "it was stopped on request")
+                known = replace(known, looping=False, deaths=())
             return known
         deaths = (*known.deaths, at)[-self.policy.loop_deaths :]
         known = replace(known, deaths=deaths)
         full = len(deaths) == self.policy.loop_deaths
         if full and not known.looping and deaths[-1] - deaths[0] <= self.policy.loop_window:
             known = replace(known, looping=True)
-            self.say(facts.looping(known, at, self.policy.loop_window))
+            span = lasting(deaths[-1] - deaths[0])
+            reason = f"it died {len(deaths)} times in {span} and nobody asked it to"
+            self.say(facts.looping(known, at, reason, self.policy.loop_window))
         return known
+
+    def loop_ended(self, known: Known, at: float, reason: str) -> None:
+        """Its restart loop is over, because ``reason``."""
+        self.say(facts.loop_ended(known, at, reason))
 
     def oom_killed(self, known: Known, at: float) -> Known:
         """Docker claims that the kernel killed a process of it for memory."""

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.kernel.events import Event, Scalar, Severity
-from aiidpd.kernel.words import lasting
 
 _FIRST_SIGNAL_CODE = 128
 _LAST_SIGNAL_CODE = 128 + 64
@@ -106,18 +105,22 @@ def paused(subject: Subject, at: float) -> Event:
     return _event(subject, at, "unpaused", "its processes go on")
 
 
-def looping(subject: Subject, at: float, window: float) -> Event:
+def looping(subject: Subject, at: float, reason: str, window: float) -> Event:
     """Return the event for a container that dies again and again."""
-    span = subject.deaths[-1] - subject.deaths[0]
-    reason = f"it died {len(subject.deaths)} times in {lasting(span)} and nobody asked it to"
     return _event(
-        subject, at, "restart_loop", reason, Severity.ERROR, deaths=len(subject.deaths), window_seconds=window
+        subject,
+        at,
+        "restart_loop",
+        reason,
+        Severity.ERROR,
+        deaths=len(subject.deaths),
+        window_seconds=window,
     )
 
 
-def loop_ended(subject: Subject, at: float, window: float) -> Event:
+def loop_ended(subject: Subject, at: float, reason: str) -> Event:
     """Return the event for the end of a restart loop."""
-    return _event(subject, at, "restart_loop_ended", f"it did not die for {window:.0f} s")
+    return _event(subject, at, "restart_loop_ended", reason)
 
 
 def _event(

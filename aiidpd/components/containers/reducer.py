@@ -86,18 +86,23 @@ class _Book:
             self.looked(identity, None)
         for known in list(self._known.values()):
             if known.looping and self._now - known.deaths[-1] >= self._policy.loop_window:
-                self._teller.say(facts.loop_ended(known, self._now, self._policy.loop_window))
+                self._teller.loop_ended(
+                    known, self._now, f"it did not die for {self._policy.loop_window:.0f} s"
+                )
                 self._known[known.id] = replace(known, looping=False, deaths=())
 
     def _begin(self, listing: Snapshot) -> None:
         # What is true already is not news, except what is wrong.
         self._listed = True
         for reading in listing.readings:
-            self._known[reading.id] = begun(reading, self._now)
+            self._known[reading.id] = begun(reading, self._now, self._policy)
         self._teller.effects.append(facts.watching(listing.readings, self._now))
         for known in self._known.values():
             if known.health == "unhealthy":
                 self._teller.say(facts.unhealthy(known, self._now))
+            if known.looping:
+                reason = f"Docker has restarted it {known.restart_count} times and is about to again"
+                self._teller.say(facts.looping(known, self._now, reason, self._policy.loop_window))
 
     def looked(self, identity: str, reading: ContainerReading | None) -> None:
         self._stale.discard(identity)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from math import floor, inf
 from typing import Final
 
-PERIOD: Final = 300.0
-"""Seconds after which the script begins again."""
+PERIOD: Final = 360.0
+"""Seconds after which the script begins again: so many that its deaths are no restart loop."""
 
 STOPPED_CODE: Final = 143  # SIGTERM's
 

@@ -7,16 +7,16 @@ from typing import Final
 
 import anyio
 
-from aiidpd.components.containers.runtime import ContainerRuntime
+from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
+from aiidpd.components.containers.stopped import StoppedContainer, StoppedContainers
 from aiidpd.contracts.messages import EmergencyStop
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.inbox import Inbox
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 
-SOURCE: Final = "containers"
 STOPPED: Final = "container.emergency_stopped"
 FAILED: Final = "container.emergency_failed"
 
@@ -31,23 +31,26 @@ class StopPolicy:
 
 
 class EmergencyStopper:
-    """Carries out the orders of ``inbox`` through a ``runtime`` of its own: a slow reading holds nothing up.
+    """Obeys the messages of ``inbox`` through a ``runtime`` of its own: a slow reading holds nothing up.
 
     A runtime that does not answer is called again until it does. One event a container says what was stopped
-    and how to start it, or why it could not be.
+    and how to start it, or why it could not be. What was stopped is in ``stopped`` until it runs again.
     """
 
     def __init__(
         self,
         runtime: ContainerRuntime,
         inbox: Inbox[EmergencyStop],
-        bus: EventBus,
+        *,
+        stopped: StoppedContainers,
+        publish: Publisher,
         clock: Clock,
         policy: StopPolicy | None = None,
     ) -> None:
         self._runtime = runtime
         self._inbox = inbox
-        self._bus = bus
+        self._stopped = stopped
+        self._publisher = publish.marked(simulated=runtime.simulated)
         self._clock = clock
         self._policy = policy or StopPolicy()
 
@@ -57,76 +60,94 @@ class EmergencyStopper:
         return self._runtime.simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:
-        """Obey until cancelled; an order that was cut short is carried out by the next run."""
+        """Obey until cancelled; a message that was cut short is obeyed by the next run."""
         with heartbeat.working():
             pass  # it waits: there is nothing that could fail yet
         try:
             while True:
                 await heartbeat.idle(self._inbox.arrived)
-                order = self._inbox.first()
-                if order is None:
+                message = self._inbox.first()
+                if message is None:
                     continue
                 with heartbeat.working():
                     async with anyio.create_task_group() as group:
-                        for name in order.containers:
-                            group.start_soon(self._stop, name, order, heartbeat)
-                self._inbox.done(order)
+                        for name in message.containers:
+                            group.start_soon(self._stop, name, message, heartbeat)
+                self._inbox.done(message)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._runtime.aclose()
 
-    async def _stop(self, name: str, order: EmergencyStop, heartbeat: Heartbeat) -> None:
+    async def _stop(self, name: str, message: EmergencyStop, heartbeat: Heartbeat) -> None:
         began = self._clock.monotonic()
         complained = False
-        while True:
-            heartbeat.beat()
-            try:
-                await self._try(name, order)
-            except Unavailable as error:
-                if not complained:
-                    complained = True
-                    self._failed(name, order, f"{error}; it is tried again every {self._policy.retry:g} s")
-            else:
-                return
-            if self._clock.monotonic() - began >= self._policy.give_up:
-                self._failed(name, order, f"not stopped in {self._policy.give_up:g} s; it is no longer tried")
-                return
-            await self._clock.sleep(self._policy.retry)
+        with self._stopped.stopping(name, simulated=self.simulated):
+            while True:
+                heartbeat.beat()
+                try:
+                    await self._try(name, message)
+                except Unavailable as error:
+                    if not complained:
+                        complained = True
+                        again = f"it is tried again every {self._policy.retry:g} s"
+                        self._failed(name, message, f"{error}; {again}")
+                else:
+                    return
+                if self._clock.monotonic() - began >= self._policy.give_up:
+                    tried = f"not stopped in {self._policy.give_up:g} s; it is no longer tried"
+                    self._failed(name, message, tried)
+                    return
+                await self._clock.sleep(self._policy.retry)
 
-    async def _try(self, name: str, order: EmergencyStop) -> None:
-        identity = await self._find(name)
+    async def _try(self, name: str, message: EmergencyStop) -> None:
+        identity, reading = await self._find(name)
         if identity is None:
-            self._failed(name, order, "there is no container of this name: correct gpu.emergency_stop")
+            self._failed(name, message, "there is no container of this name: correct gpu.emergency_stop")
             return
         began = self._clock.monotonic()
+        if reading is None or reading.running:
+            # Before the call: its answer may be lost, and the daemon may be killed while it waits for it.
+            self._stopped.add(
+                StoppedContainer(
+                    identity,
+                    name,
+                    None if reading is None else reading.started_at,
+                    self._clock.time(),
+                    message.gpu,
+                    message.reason,
+                ),
+                simulated=self.simulated,
+            )
         ran = await self._runtime.stop(identity, self._policy.grace)
         took = self._clock.monotonic() - began
         start = f"docker start {name}"
         if ran:
-            reason = f"stopped within {took:.1f} s, because {order.reason}; to start it again: {start}"
+            reason = f"stopped within {took:.1f} s, because {message.reason}; to start it again: {start}"
         else:
             reason = f"it did not run, so there was nothing to stop; to start it: {start}"
-        self._publish(STOPPED, name, order, reason, id=identity[:12], ran=ran, remedy=start)
+        self._publish(STOPPED, name, message, reason, id=identity[:12], ran=ran, remedy=start)
 
-    async def _find(self, name: str) -> str | None:
-        """Return the id of the container of just this name: the engine would take part of an id too."""
+    async def _find(self, name: str) -> tuple[str | None, ContainerReading | None]:
+        """Return id and reading of the container of just this name, each None where there is none.
+
+        By its name alone the runtime would take part of an id too.
+        """
         snapshot = await self._runtime.containers()
-        known = [(each.id, each.name) for each in snapshot.containers]
-        return next((key for key, called in [*known, *snapshot.unreadable] if called == name), None)
+        for reading in snapshot.containers:
+            if reading.name == name:
+                return reading.id, reading
+        return next((key for key, called in snapshot.unreadable if called == name), None), None
 
-    def _failed(self, name: str, order: EmergencyStop, reason: str) -> None:
-        self._publish(FAILED, name, order, f"cannot stop it: {reason}", remedy=f"docker stop {name}")
+    def _failed(self, name: str, message: EmergencyStop, reason: str) -> None:
+        self._publish(FAILED, name, message, f"cannot stop it: {reason}", remedy=f"docker stop {name}")
 
-    def _publish(self, kind: str, name: str, order: EmergencyStop, reason: str, **evidence: Scalar) -> None:
-        self._bus.publish(
-            Event(
-                time=self._clock.time(),
-                source=SOURCE,
-                kind=kind,
-                reason=reason,
-                subject=name,
-                severity=Severity.ERROR,
-                evidence={"gpu": order.gpu, "emergency": order.event_id, **evidence},
-                simulated=self._runtime.simulated,
-            )
+    def _publish(self, kind: str, name: str, message: EmergencyStop, reason: str, **evidence: Scalar) -> None:
+        self._publisher.event(
+            kind,
+            reason,
+            about=name,
+            severity=Severity.ERROR,
+            gpu=message.gpu,
+            emergency=message.event_id,
+            **evidence,
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import anyio
 
+from aiidpd.components.containers.conditions import WATCHED, conditions
 from aiidpd.components.containers.reducer import step
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeEvent, RuntimeSnapshot
 from aiidpd.components.containers.state import (
@@ -18,12 +20,14 @@ from aiidpd.components.containers.state import (
     Observation,
     Snapshot,
 )
+from aiidpd.components.containers.stopped import StoppedContainers
 from aiidpd.kernel.backoff import Backoff
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
-from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.installed import Installed
 
@@ -88,7 +92,9 @@ class ContainersWorker:
         policy: ContainersPolicy,
         *,
         latest: Latest[RuntimeSnapshot],
-        bus: EventBus,
+        publish: Publisher,
+        conditions: Conditions,
+        stopped: StoppedContainers,
         clock: Clock,
         memory: ContainersMemory | None = None,
         told_of: Callable[[str], bool] = lambda _: False,
@@ -97,7 +103,9 @@ class ContainersWorker:
         self._engine = engine
         self._policy = policy
         self._latest = latest
-        self._bus = bus
+        self._publisher = publish.marked(simulated=engine.simulated)
+        self._conditions = conditions
+        self._stopped = stopped
         self._clock = clock
         self._memory = memory if memory is not None else ContainersMemory()
         self._told_of = told_of
@@ -167,7 +175,7 @@ class ContainersWorker:
         """Read all containers, as one pass; return whether the engine answered."""
         answered = False
         with heartbeat.working():
-            asked = self._clock.time()
+            asked, began = self._clock.time(), self._clock.monotonic()
             try:
                 snapshot = await self._engine.containers(fresh=fresh)
             except Unavailable as error:
@@ -184,7 +192,7 @@ class ContainersWorker:
             found = self._step(Snapshot(snapshot.containers, stuck))
             self._found = any(effect.kind != "container.restart_loop_ended" for effect in found)
             self._memory.seen = asked
-            self._put()
+            self._put(listed_at=began)
             self._sample(snapshot)
             if also is not None:
                 raise also
@@ -240,10 +248,16 @@ class ContainersWorker:
             return error
         return self._installed.explain(error)
 
-    def _put(self) -> None:
-        known = sorted(self._memory.state.known.values(), key=lambda one: one.name)
+    def _put(self, listed_at: float = -inf) -> None:
+        """Show what is known now; all of it was read from monotonic second ``listed_at`` on."""
+        state = self._memory.state
+        known = sorted(state.known.values(), key=lambda one: one.name)
         readings = tuple(one.reading for one in known if one.reading is not None)
         self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
+        found = conditions(state, simulated=self.simulated)
+        self._conditions.update(WATCHED, found, announce=False)  # the room's own events say it
+        unread = [one.id for one in known if one.reading is None] + [key for key, _ in self._unreadable]
+        self._stopped.observe(readings, unread, simulated=self.simulated, listed_at=listed_at)
 
     def _sample(self, snapshot: RuntimeSnapshot) -> None:
         counts = {
@@ -251,14 +265,11 @@ class ContainersWorker:
             "unhealthy_containers": sum(one.health == "unhealthy" for one in snapshot.containers),
         }
         for series, count in counts.items():
-            now = self._clock.time()
-            self._bus.sample(Sample(now, "containers", series, "engine", float(count), self.simulated))
+            self._publisher.sample(series, "engine", float(count))
 
     def _interrupted(self, why: str) -> None:
         reason = f"the event stream was interrupted: {why}; it is opened again and all containers are read"
-        self._publish(
-            Event(self._clock.time(), "containers", "container.stream_interrupted", reason, subject="engine")
-        )
+        self._publisher.event("container.stream_interrupted", reason, about="engine")
 
     def _publish(self, event: Event) -> None:
-        self._bus.publish(replace(event, simulated=self.simulated))
+        self._publisher.bus.publish(replace(event, simulated=self.simulated))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,8 +16,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
-from aiidpd.components.backup.worker import BackupWorker
+from aiidpd.components.backup.worker import LOOK, BackupWorker
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
@@ -39,6 +41,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.bus = EventBus()
         self.bus.attach(events=self.events.append, samples=self.samples.append)
+        self.conditions = Conditions(self.clock, self.bus)
         self.latest: Latest[BackupView] = Latest(self.clock, 1e9)
         self.book = JobBook(self.clock)
         self.queue = JobQueue(self.book, "backup")
@@ -47,7 +50,13 @@ class Desk:
     @asynccontextmanager
     async def worker(self, settings: BackupSettings) -> AsyncIterator[None]:
         worker = BackupWorker(
-            settings, queue=self.queue, latest=self.latest, bus=self.bus, clock=self.clock, zone=UTC
+            settings,
+            queue=self.queue,
+            latest=self.latest,
+            bus=self.bus,
+            conditions=self.conditions,
+            clock=self.clock,
+            zone=UTC,
         )
         assert worker.simulated is False
         first_pass = anyio.Event()
@@ -303,6 +312,46 @@ async def test_what_was_refused_makes_the_success_a_warning(desk: Desk, site: Si
     json.dumps(dict(desk.events[-1].evidence))
 
 
+async def test_a_broken_snapshot_is_a_condition_until_it_is_whole_or_gone(desk: Desk, site: Site):
+    def found() -> list[tuple[str, str]]:
+        return [(each.type, each.subject) for each in desk.conditions.active()]
+
+    async with desk.worker(site.settings):
+        await desk.passes(2)
+        assert found() == []
+        (snapshot,) = desk.view.snapshots
+        manifest = site.target / "snapshots" / snapshot.id / "manifest.json"
+        whole, damaged = manifest.read_bytes(), manifest.with_suffix(".damaged")
+        damaged.write_bytes(whole[:100])
+        manifest.rename(manifest.with_suffix(".whole"))
+        damaged.rename(manifest)
+        await desk.elapse(LOOK + 1)
+        assert found() == [("backup_snapshot_broken", snapshot.id)]
+        manifest.with_suffix(".whole").rename(manifest)
+        await desk.elapse(LOOK + 1)
+        assert found() == []
+        manifest.unlink()
+        await desk.elapse(LOOK + 1)
+        assert found() == [("backup_snapshot_broken", snapshot.id)]
+        site.target.rename(site.target.with_suffix(".unmounted"))
+        await desk.elapse(LOOK + 1)
+        assert found() == [("backup_snapshot_broken", snapshot.id)]  # nobody can tell
+        site.target.with_suffix(".unmounted").rename(site.target)
+        shutil.rmtree(manifest.parent)
+        await desk.elapse(LOOK + 1)
+        assert found() == []
+
+
+async def test_without_a_target_no_snapshot_is_broken(desk: Desk, site: Site):
+    (site.target / "snapshots" / "20260101T000000Z").mkdir(parents=True)
+    async with desk.worker(made(BackupSettings, source=site.source, target=site.target)):
+        await desk.passes(1)
+        assert [each.subject for each in desk.conditions.active()] == ["20260101T000000Z"]
+    async with desk.worker(BackupSettings()):
+        await desk.passes(2)
+        assert desk.conditions.active() == ()
+
+
 def test_a_bad_schedule_is_refused_at_once(desk: Desk):
     with pytest.raises(Misconfigured, match="understand the schedule 'now and then'"):
         BackupWorker(
@@ -310,6 +359,7 @@ def test_a_bad_schedule_is_refused_at_once(desk: Desk):
             queue=desk.queue,
             latest=desk.latest,
             bus=desk.bus,
+            conditions=desk.conditions,
             clock=desk.clock,
         )
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.components.containers.conditions import LOOPING, UNHEALTHY, conditions
 from aiidpd.components.containers.reducer import step
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.components.containers.state import (
@@ -34,6 +35,10 @@ def run(*observed: tuple[float, Observation]) -> tuple[ContainersState, list[Eve
 
 def heard(seconds: float, action: str, **more: object) -> tuple[float, RuntimeEvent]:
     return seconds, RuntimeEvent(T0 + seconds, action, "c1", "vllm", "vllm:1", **more)  # type: ignore[arg-type]
+
+
+def found(state: ContainersState) -> list[tuple[str, str]]:
+    return [(each.type, each.subject) for each in conditions(state, simulated=False)]
 
 
 def kinds(said: list[Event]) -> list[str]:
@@ -160,6 +165,51 @@ def test_restarts_that_were_asked_for_are_no_loop() -> None:
         ]
     _, said = run(*observed)
     assert "restart_loop" not in kinds(said)
+
+
+def test_a_container_that_is_found_waiting_for_its_next_restart_is_in_a_loop() -> None:
+    waiting = replace(UP, state="restarting", health=None, exit_code=1, restart_count=3, finished_at=T0 - 5.0)
+    state, said = run((1, Snapshot((waiting,))))
+    assert kinds(said) == ["watching", "restart_loop"]
+    assert said[1].reason == "Docker has restarted it 3 times and is about to again"
+    assert found(state) == [(LOOPING, "vllm")]
+    up = replace(UP, restart_count=4, started_at=T0 + 2.0)
+    state, said = run((1, Snapshot((waiting,))), (10, Snapshot((up,))), (594, Snapshot((up,))))
+    assert found(state) == [(LOOPING, "vllm")]
+    state, said = run((1, Snapshot((waiting,))), (10, Snapshot((up,))), (596, Snapshot((up,))))
+    assert kinds(said)[-1] == "restart_loop_ended"
+    assert found(state) == []
+
+
+@pytest.mark.parametrize(
+    "waiting", [replace(UP, state="restarting", restart_count=2), replace(UP, restart_count=30)]
+)
+def test_a_few_restarts_or_a_container_that_runs_are_no_loop_yet(waiting: ContainerReading) -> None:
+    state, said = run((1, Snapshot((waiting,))))
+    assert kinds(said) == ["watching"]
+    assert found(state) == []
+
+
+def test_to_stop_a_container_ends_its_loop() -> None:
+    observed: list[tuple[float, Observation]] = [(1, Snapshot((UP,)))]
+    for turn in range(3):
+        observed += [heard(10 + 60 * turn, "die", exit_code=1), heard(11 + 60 * turn, "start")]
+    state, _ = run(*observed)
+    assert found(state) == [(LOOPING, "vllm")]
+    state, said = run(*observed, heard(200, "kill", detail="15"), heard(201, "die", exit_code=143))
+    assert kinds(said)[-2:] == ["died", "restart_loop_ended"]
+    assert said[-1].reason == "it was stopped on request"
+    assert found(state) == []
+
+
+def test_a_health_check_that_fails_is_wrong_while_the_container_runs() -> None:
+    sick, paused = replace(UP, health="unhealthy"), replace(UP, state="paused", health=None)
+    dead = replace(UP, state="exited", health=None, exit_code=0, finished_at=T0 + 30)
+    assert found(run((1, Snapshot((sick,))))[0]) == [(UNHEALTHY, "vllm")]
+    assert found(run((1, Snapshot((sick,))), (2, Snapshot((paused,))))[0]) == [(UNHEALTHY, "vllm")]
+    assert found(run((1, Snapshot((sick,))), (2, Snapshot((UP,))))[0]) == []
+    assert found(run((1, Snapshot((sick,))), (31, Snapshot((dead,))))[0]) == []
+    assert found(run((1, Snapshot((sick,))), (2, Snapshot(())))[0]) == []
 
 
 def test_a_reading_wins_over_an_event_from_a_clock_that_was_set_back() -> None:
@@ -296,6 +346,9 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
         assert known.started == truth.started
         if truth.running and truth.health != "starting":
             assert known.health == truth.health
+    if truth.health != "starting":
+        sick = truth.exists and truth.running and truth.health == "unhealthy"
+        assert ((UNHEALTHY, "vllm") in found(state)) == sick
     assert state.stale == frozenset()
     happened = truth.happened[told_before:]
     for facet in FACETS:

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 
@@ -12,12 +14,15 @@ from aiidpd.components.containers.simulated_life import PERIOD
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
+from tests.unit.components.containers.stopped import register
 
 DOWN = Unavailable("list the containers of", "the engine", reason="nothing listens", remedy="start it")
 
@@ -29,6 +34,7 @@ class Watched:
     heartbeat: Heartbeat
     status: WorkerStatus
     latest: Latest[RuntimeSnapshot]
+    conditions: Conditions
     said: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -47,17 +53,25 @@ async def working(
 ) -> AsyncIterator[Watched]:
     status = WorkerStatus("containers")
     heartbeat = Heartbeat(clock, status, anyio.Event())
-    watched = Watched(heartbeat, status, Latest(clock, 90.0))
     bus = EventBus()
+    watched = Watched(heartbeat, status, Latest(clock, 90.0), Conditions(clock, bus))
     bus.attach(events=watched.said.append, samples=watched.samples.append)
-    worker = ContainersWorker(
-        engine, ContainersPolicy(), latest=watched.latest, bus=bus, clock=clock, memory=memory
-    )
-    async with anyio.create_task_group() as group:
-        group.start_soon(worker.run, heartbeat)
-        await settle()
-        yield watched
-        group.cancel_scope.cancel()
+    with TemporaryDirectory() as folder:
+        worker = ContainersWorker(
+            engine,
+            ContainersPolicy(),
+            latest=watched.latest,
+            publish=Publisher(bus, clock, "containers"),
+            conditions=watched.conditions,
+            stopped=register(Path(folder), clock, watched.conditions),
+            clock=clock,
+            memory=memory,
+        )
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run, heartbeat)
+            await settle()
+            yield watched
+            group.cancel_scope.cancel()
 
 
 def vllm(clock: FakeClock) -> ContainerReading:
@@ -233,3 +247,28 @@ async def test_the_simulated_engine_says_so_and_its_story_is_told(clock: FakeClo
         await clock.advance(PERIOD)
         assert watched.kinds().count("died") == 2
         assert "stream_interrupted" not in watched.kinds()
+
+
+async def test_what_is_wrong_with_a_container_is_a_condition_until_it_is_over(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+
+    def found(watched: Watched) -> list[tuple[str, str, Severity, bool]]:
+        return [
+            (each.type, each.subject, each.severity, each.simulated) for each in watched.conditions.active()
+        ]
+
+    async with working(engine, clock) as watched:
+        engine.shown["c1"] = replace(engine.shown["c1"], health="unhealthy")
+        engine.say(event(clock, "health_status", detail="unhealthy"))
+        await settle()
+        assert found(watched) == [("container_unhealthy", "vllm", Severity.ERROR, True)]
+        engine.shown["c1"] = replace(engine.shown["c1"], name="vllm-old")
+        await clock.advance(31)
+        assert found(watched) == [("container_unhealthy", "vllm-old", Severity.ERROR, True)]
+        engine.refuses = DOWN
+        await clock.advance(31)
+        assert found(watched) == [("container_unhealthy", "vllm-old", Severity.ERROR, True)]
+        engine.refuses = None
+        del engine.shown["c1"]
+        await clock.advance(31)
+        assert found(watched) == []

@@ -37,6 +37,7 @@ from aiidpd.platform.statefile import StateUnreadable
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
+from tests.unit.components.containers.stopped import register
 from tests.waiting import PATIENCE
 
 DOWN = Unavailable("pause a container of", "the engine", reason="nothing listens", remedy="start it")
@@ -417,13 +418,15 @@ async def test_the_command_waits_for_a_call_that_a_killed_daemon_has_left_on_its
     assert house.state() == "running"
 
 
-async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House) -> None:
+async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House, tmp_path: Path) -> None:
     latest: Latest[RuntimeSnapshot] = Latest(house.clock, 90.0)
     worker = ContainersWorker(
         house.engine,
         ContainersPolicy(reconcile_interval=1.0),
         latest=latest,
-        bus=house.bus,
+        publish=Publisher(house.bus, house.clock, "containers"),
+        conditions=house.conditions,
+        stopped=register(tmp_path, house.clock, house.conditions),
         clock=house.clock,
         told_of=house.memory.holds,
     )
