@@ -36,7 +36,6 @@ from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused
 from aiidpd.components.thermal.governor.view import Tally
-from aiidpd.components.thermal.policies import alarm_policies
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.history.conditions import update_conditions
@@ -56,7 +55,7 @@ from tests.heartbeat import heartbeat
 from tests.unit.components.containers.stopped import register
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
-RULES = rules(alarm_policies(GpuSettings()).alerts)
+RULES = rules(GpuSettings().alerts)
 ALERTS = "the name of an alert rule"
 
 

@@ -20,6 +20,7 @@ from aiidpd.components.thermal.forecast.baseline import Baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.forecast.metrics import ForecastCollector
 from aiidpd.components.thermal.governor.controller import GovernorController
+from aiidpd.components.thermal.governor.events import CONDITIONS as GOVERNOR_CONDITIONS
 from aiidpd.components.thermal.governor.journal import NAME as JOURNAL
 from aiidpd.components.thermal.governor.journal import RestoreJournal
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
@@ -134,6 +135,7 @@ class ThermalComponent:
         for latest in (self._latest, self._governance, self._forecasts):
             latest.clear()
         self._context.alerts.client(NAME, ())
+        self._context.conditions.update(GOVERNOR_CONDITIONS, ())
         self._installed.forget()
         return InactiveWorker('switched off by gpu.library = "off"')
 

@@ -25,6 +25,7 @@ _DENIED = "gpu_governor_denied"
 _BLIND = "gpu_governor_blind"
 _RESTORE = "gpu_governor_restore"
 _LEASE = "gpu_governor_lease"
+CONDITIONS: Final = (_DENIED, _BLIND, _RESTORE, _LEASE)
 
 
 class GovernorPublisher:
