@@ -38,8 +38,8 @@ def test_it_follows_what_was_found(folder: Path, no_gpu: str, no_docker: str, mo
     file = folder / "aiidpd.toml"
     file.write_text(demo_settings(found, folder), encoding="utf-8")
     settings = load(SCHEMA, file, {}).settings
-    assert settings.gpu.library == ("simulated" if no_gpu else "nvml")
-    assert settings.containers.engine == ("simulated" if no_docker else "docker")
+    assert settings.gpu.library == ("simulated" if no_gpu else "auto")
+    assert settings.containers.engine == ("simulated" if no_docker else "auto")
     (endpoint,) = settings.bench.endpoints
     assert endpoint.kind == ("openai" if model else "simulated")
     assert endpoint.model == (model or "")
