@@ -25,7 +25,7 @@ from aiidpd.history.store import History
 from aiidpd.incidents import api as incidents_api
 from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.incidents.settings import IncidentSettings
-from aiidpd.incidents.store import Bounds, IncidentStore
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -62,7 +62,6 @@ class Assembly:
         status: Callable[[str], WorkerStatus],
         specs: tuple[Spec, ...] = COMPONENTS,
     ) -> None:
-        self._settings = settings
         self._bus = bus
         self._history = history
         self._jobs = JobBook(clock)
@@ -70,7 +69,9 @@ class Assembly:
         records = StateFile(state_directory / ALERTS, AlertRecords)
         store = AlertStore(records, clock, conditions, boot=boot_id)
         self._alerts = AlertManager(clock, Publisher(bus, clock, ALERT_SOURCE), conditions, store)
-        self._incident_store = IncidentStore(state_directory / INCIDENTS, self._incident_bounds)
+        self._incident_store = IncidentStore(
+            state_directory / INCIDENTS, lambda: settings().table("incidents", IncidentSettings)
+        )
         self._incidents = IncidentRecorder(self._incident_store, bus, clock, source=_INCIDENT_SOURCE)
         messages, views = Messages(clock), Views()
         self.components = {
@@ -130,7 +131,3 @@ class Assembly:
         for component in self.components.values():
             component.close()
         self._alerts.close()
-
-    def _incident_bounds(self) -> Bounds:
-        incidents = self._settings().table("incidents", IncidentSettings)
-        return Bounds(incidents.keep, incidents.max_size)

@@ -10,7 +10,7 @@ from aiidpd.config.fields import Effect, Size, Table, Whole
 
 
 class IncidentSettings(Table):
-    """The flight recorder: what is kept of each incident, below incidents/ in the state directory."""
+    """What stays of each incident, below incidents/ in the state directory."""
 
     keep: Annotated[Whole, Effect.LIVE] = Field(
         default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."

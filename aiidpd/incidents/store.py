@@ -7,35 +7,27 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from aiidpd.incidents.incident import FORMAT, IDENTITY, thin
 from aiidpd.incidents.series import Series, decode, encode
+from aiidpd.incidents.settings import IncidentSettings
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 DOCUMENT: Final = "incident.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The most that the store holds: ``max_count`` incidents, of ``max_bytes`` together."""
-
-    max_count: int = 50
-    max_bytes: int = 100 * 2**20
-
-
 class IncidentStore:
-    """The incidents in ``folder``, within ``bounds``. The newest always stays.
+    """The incidents in ``folder``, within the bounds of ``settings``. The newest always stays.
 
-    ``bounds`` is called in a thread whenever an incident is written: a reload takes effect with the next one.
+    ``settings`` is called in a thread whenever an incident is written: a reload takes effect with the next one.
     """
 
-    def __init__(self, folder: Path, bounds: Callable[[], Bounds] = Bounds) -> None:
+    def __init__(self, folder: Path, settings: Callable[[], IncidentSettings] = IncidentSettings) -> None:
         self.folder = folder
-        self._bounds = bounds
+        self._settings = settings
 
     def recover(self) -> None:
         """Remove what a killed daemon left half written, and mark what it was recording as interrupted."""
@@ -86,12 +78,12 @@ class IncidentStore:
 
         An incident that a wrong clock named for the future is no reason to remove the one just written.
         """
-        bounds = self._bounds()
+        settings = self._settings()
         known = self.identities()
         known.sort(key=lambda identity: identity == but)
         sizes = {identity: self._size(identity) for identity in known}
         gone: list[str] = []
-        while len(known) > 1 and (len(known) > bounds.max_count or sum(sizes.values()) > bounds.max_bytes):
+        while len(known) > 1 and (len(known) > settings.keep or sum(sizes.values()) > settings.max_size):
             oldest = known.pop(0)
             del sizes[oldest]
             grave = self.folder / f".{oldest}.gone"

@@ -21,7 +21,8 @@ from aiidpd.incidents.incident import FORMAT, IncidentPolicy, Trigger, identity_
 from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.incidents.ring_buffer import RingBuffers, Window
 from aiidpd.incidents.series import Number, Series
-from aiidpd.incidents.store import Bounds, IncidentStore
+from aiidpd.incidents.settings import IncidentSettings
+from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.kernel.events import Event, Severity
@@ -29,6 +30,7 @@ from aiidpd.kernel.latest import Latest
 from tests.believed import believed
 from tests.fakes.clock import FakeClock
 from tests.heartbeat import heartbeat
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 POLICY = IncidentPolicy(before=20.0, after=10.0, longest=40.0)
@@ -269,18 +271,18 @@ async def test_two_incidents_in_one_second_have_two_names(flown: Flown) -> None:
 
 
 def test_the_oldest_incidents_go_by_number_and_by_size_and_the_newest_stays(tmp_path: Path) -> None:
-    bounds = [Bounds(max_count=3, max_bytes=2**30)]
-    store = IncidentStore(tmp_path, lambda: bounds[-1])
+    settings = [made(IncidentSettings, keep=3, max_size=2**30)]
+    store = IncidentStore(tmp_path, lambda: settings[-1])
     for second in range(5):
         store.write(f"20260101T00000{second}Z-x", {"state": "complete", "reason": "y" * 1000}, [])
     assert [name[:16] for name in store.identities()] == [f"20260101T00000{second}Z" for second in (2, 3, 4)]
-    bounds.append(Bounds(max_bytes=10))  # a reload
+    settings.append(made(IncidentSettings, max_size=10))  # a reload
     assert store.prune() == ["20260101T000002Z-x", "20260101T000003Z-x"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["20260101T000004Z-x"]
 
 
 def test_an_incident_from_the_future_does_not_push_out_what_is_written_now(tmp_path: Path) -> None:
-    store = IncidentStore(tmp_path, lambda: Bounds(max_count=1))
+    store = IncidentStore(tmp_path, lambda: made(IncidentSettings, keep=1))
     store.write("20360101T000000Z-ahead", {"state": "complete"}, [])
     store.write("20260101T000000Z-now", {"state": "complete"}, [])
     assert store.identities() == ["20260101T000000Z-now"]
