@@ -22,7 +22,7 @@ DOCUMENT: Final = "incident.json"
 class IncidentStore:
     """The incidents in ``folder``, within the bounds of ``settings``. The newest always stays.
 
-    ``settings`` is called in a thread whenever an incident is written: a reload takes effect with the next one.
+    ``settings`` is called in a thread whenever an incident is written: a reload takes effect with the next.
     """
 
     def __init__(self, folder: Path, settings: Callable[[], IncidentSettings] = IncidentSettings) -> None:
