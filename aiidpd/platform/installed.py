@@ -69,7 +69,7 @@ class Installed:
         if self._mode() != AUTO:
             return error
         if not self.before:
-            return Inactive(f"{error.reason}: nothing to do; it is looked for again")
+            return Inactive(f"nothing to do for {error.subject}: {error.reason}")
         return Unavailable(
             error.action,
             error.subject,

@@ -19,7 +19,7 @@ def installed(folder: Path, clock: FakeClock, mode: str = "auto") -> Installed:
 def test_what_was_never_there_is_no_fault(tmp_path: Path, clock: FakeClock) -> None:
     explained = installed(tmp_path, clock).explain(MISSING)
     assert isinstance(explained, Inactive)
-    assert str(explained) == "there is no library: nothing to do; it is looked for again"
+    assert str(explained) == "nothing to do for GPUs: there is no library"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -47,8 +47,10 @@ def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
     for event in xids:
         ledger.record(event)
     if error:
-        kind = NotInstalled if error.name == LIBRARY_NOT_FOUND else Unavailable
-        raise kind("read", error.subject, reason=str(error), remedy=error.remedy)
+        if error.name == LIBRARY_NOT_FOUND:
+            reason = f"there is no NVIDIA driver on this machine ({error})"
+            raise NotInstalled("read", error.subject, reason=reason, remedy=error.remedy)
+        raise Unavailable("read", error.subject, reason=str(error), remedy=error.remedy)
     return GpuSnapshot(
         gpus=tuple(
             GpuReading(**gpu, xids=_counts(ledger, gpu["uuid"]) if reports else None) for gpu, reports in gpus
