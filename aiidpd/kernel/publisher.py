@@ -46,6 +46,10 @@ class Publisher:
             )
         )
 
+    def effect(self, event: Event) -> Event:
+        """Publish ``event``, which a pure step made, with this source and mark; return it with its number."""
+        return self.bus.publish(replace(event, source=self.source, simulated=self.simulated))
+
     def sample(self, series: str, about: str, value: float) -> None:
         """Publish one reading of ``series``, whose name carries its unit."""
         self.bus.sample(Sample(self.clock.time(), self.source, series, about, value, self.simulated))

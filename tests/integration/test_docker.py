@@ -67,6 +67,10 @@ class Watched:
         """Return the seconds from the engine's time of an event until it was published."""
         return next(at for at, one in self.said if one is event) - event.time
 
+    def wrong(self, name: str) -> list[str]:
+        """Return the types of the conditions about ``name``."""
+        return [each.type for each in self.conditions.active() if each.subject == name]
+
     def state(self, name: str) -> str | None:
         reading = self.latest.get()
         found = () if reading is None else reading.value.containers
@@ -107,9 +111,11 @@ async def test_a_life_from_creation_to_removal_is_told_as_it_happens(docker: Rea
         await docker.docker("exec", name, "touch", "/sick")
         story.append("unhealthy")
         assert watched.lag(await watched.until(name, *story)) < SOON
+        await watched.wait(lambda: watched.wrong(name) == ["container_unhealthy"])
         await docker.docker("exec", name, "rm", "/sick")
         story.append("healthy")
         await watched.until(name, *story)
+        await watched.wait(lambda: watched.wrong(name) == [])
         await docker.docker("pause", name)
         await watched.until(name, *story, "paused")
         await watched.wait(lambda: watched.state(name) == "paused")  # the event comes first, then the reading
@@ -131,6 +137,20 @@ async def test_a_life_from_creation_to_removal_is_told_as_it_happens(docker: Rea
         await watched.wait(lambda: watched.state(name) is None)
         assert watched.state(name) is None
         assert watched.status.state is WorkerState.RUNNING
+
+
+async def test_a_restart_loop_is_a_condition_for_this_daemon_and_for_the_next(docker: RealDocker) -> None:
+    name = docker.name("again")
+    async with watching(docker.socket, interval=0.5) as watched:
+        await docker.run("again", "--restart", "always", command=("sh", "-c", "sleep 0.2; exit 3"))
+        await watched.wait(lambda: watched.wrong(name) == ["container_restart_loop"])
+    restarts = 0
+    while restarts < 5:  # Docker then waits for seconds before each restart
+        restarts = int(await docker.docker("inspect", "-f", "{{.RestartCount}}", name))
+    async with watching(docker.socket, interval=0.5) as watched:
+        await watched.wait(lambda: watched.wrong(name) == ["container_restart_loop"])
+        await docker.docker("rm", "-f", name)
+        await watched.wait(lambda: watched.wrong(name) == [])
 
 
 async def test_docker_s_own_restarts_are_told_with_the_code_of_each_end(docker: RealDocker) -> None:

@@ -154,3 +154,44 @@ async def test_a_critical_temperature_stops_a_real_container_and_all_is_on_recor
             daemon.process.kill()
             daemon.process.wait()
         await docker.docker("rm", "-f", victim, docker.name("bystander"))
+
+
+async def test_a_container_that_we_stopped_is_missed_until_it_runs_again_by_the_next_daemon_too(
+    docker: RealDocker, fake_nvml: FakeNvml, tmp_path: Path
+) -> None:
+    await docker.run("missed")
+    victim = docker.name("missed")
+    config = CONFIG.format(folder=tmp_path, victim=victim, socket=docker.socket)
+
+    def missed(document: Any) -> bool:
+        return any(
+            (each["type"], each["subject"]) == ("container_emergency_stopped", victim)
+            for each in document["conditions"]
+        )
+
+    daemon = Daemon(tmp_path, config, fake_nvml)
+    try:
+        fake_nvml.set({"0.temperature": 91})
+        await anyio.to_thread.run_sync(daemon.event, "container.emergency_stopped", victim)
+        document = await anyio.to_thread.run_sync(
+            daemon.until, "/v1/status", lambda document: missed(document) and document
+        )
+        assert document["healthy"] is False
+        daemon.process.kill()
+        daemon.process.wait()
+        fake_nvml.set({"0.temperature": 50})
+        daemon = Daemon(tmp_path, config, fake_nvml)
+        await anyio.to_thread.run_sync(daemon.until, "/v1/containers", lambda d: d["containers"])
+        await anyio.to_thread.run_sync(daemon.until, "/v1/status", missed)
+        with pytest.raises(subprocess.CalledProcessError) as status:
+            await anyio.to_thread.run_sync(daemon.ctl, "status")
+        assert status.value.returncode == 1
+        assert "container_emergency_stopped" in status.value.stdout.decode()
+        await docker.docker("start", victim)
+        await anyio.to_thread.run_sync(daemon.until, "/v1/status", lambda document: not missed(document))
+        await anyio.to_thread.run_sync(daemon.end)
+    finally:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+        await docker.docker("rm", "-f", victim)

@@ -98,7 +98,7 @@ class ContainersComponent:
             stopped=self._stopped,
             clock=self._context.clock,
             memory=self._memory,
-            told_of=self._pauses.holds,
+            owned=self._pauses.holds,
             installed=self._installed,
         )
 

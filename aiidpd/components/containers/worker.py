@@ -1,10 +1,10 @@
-"""Follows one engine: events as they come, and all containers now and then. What to say is policy.py's."""
+"""Watches a container runtime: its event stream, and a full reconcile every ``reconcile_interval``."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import anyio
@@ -33,26 +33,27 @@ from aiidpd.platform.installed import Installed
 
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events asked for again at a seam: the engine may log them out of order
-_INBOX = 4096  # events; more than the engine itself remembers
+_QUEUE = 4096  # events; more than the engine itself remembers
 
 
 @dataclass(slots=True)
 class ContainersMemory:
-    """What must survive a worker: what was said of each container, and up to when (Unix seconds).
+    """The part of the watcher that outlives its runs.
 
-    ``others`` are the containers (the beginnings of their ids) whose pause somebody else tells of.
+    ``seen`` is the Unix second up to which events were seen.
+    ``paused`` has the containers (the beginnings of their ids) that we paused ourselves.
     """
 
     state: ContainersState = field(default_factory=ContainersState)
     seen: float | None = None
-    others: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
 
 
-class _Inbox:
-    """The events that came and were not yet looked at; how the stream ended, once it has."""
+class _EventQueue:
+    """A bounded queue of the events that came; ``ended`` is why the stream ended, once it has."""
 
     def __init__(self) -> None:
-        self.events: deque[RuntimeEvent] = deque(maxlen=_INBOX)
+        self.events: deque[RuntimeEvent] = deque(maxlen=_QUEUE)
         self.arrived = anyio.Event()
         self.ended: str | None = None
         self.lost = False
@@ -61,7 +62,7 @@ class _Inbox:
         # Nothing but appending happens here: an engine drops events for a listener that lags 100 ms.
         try:
             async for event in stream:
-                self.lost = self.lost or len(self.events) == _INBOX
+                self.lost = self.lost or len(self.events) == _QUEUE
                 self.events.append(event)
                 self.arrived.set()
         except Unavailable as error:
@@ -73,22 +74,22 @@ class _Inbox:
     def take(self, before: float = float("inf")) -> list[RuntimeEvent]:
         """Take the events from before ``before`` (Unix seconds)."""
         taken = [event for event in self.events if event.time < before]
-        self.events = deque((event for event in self.events if event.time >= before), maxlen=_INBOX)
+        self.events = deque((event for event in self.events if event.time >= before), maxlen=_QUEUE)
         if not self.events and self.ended is None:
             self.arrived = anyio.Event()
         return taken
 
 
 class ContainersWorker:
-    """Its passes are the readings of all containers; between them it follows events.
+    """A loop whose passes are the readings of all containers; between them it follows events.
 
-    ``memory`` outlives this object; ``latest`` is cleared while the engine can't be read. Of a pause of the
-    container whose id begins so, somebody else tells where ``told_of`` says so, and of its end.
+    ``memory`` outlives this object; ``latest`` is cleared while the runtime can't be read.
+    ``owned(id)``: this pause is ours and already published, so its paused and unpaused events are dropped.
     """
 
     def __init__(
         self,
-        engine: ContainerRuntime,
+        runtime: ContainerRuntime,
         policy: ContainersPolicy,
         *,
         latest: Latest[RuntimeSnapshot],
@@ -97,18 +98,18 @@ class ContainersWorker:
         stopped: StoppedContainers,
         clock: Clock,
         memory: ContainersMemory | None = None,
-        told_of: Callable[[str], bool] = lambda _: False,
+        owned: Callable[[str], bool] = lambda _: False,
         installed: Installed | None = None,
     ) -> None:
-        self._engine = engine
+        self._runtime = runtime
         self._policy = policy
         self._latest = latest
-        self._publisher = publish.marked(simulated=engine.simulated)
+        self._publisher = publish.marked(simulated=runtime.simulated)
         self._conditions = conditions
         self._stopped = stopped
         self._clock = clock
         self._memory = memory if memory is not None else ContainersMemory()
-        self._told_of = told_of
+        self._owned = owned
         self._installed = installed
         self._unreadable: tuple[tuple[str, str], ...] = ()
         self._version = ""
@@ -122,7 +123,7 @@ class ContainersWorker:
 
     @property
     def simulated(self) -> bool:
-        return self._engine.simulated
+        return self._runtime.simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:
         failures = 0
@@ -134,50 +135,50 @@ class ContainersWorker:
                 await self._clock.sleep(self._backoff.delay(failures, 0.5))
         finally:
             with anyio.CancelScope(shield=True):
-                await self._engine.aclose()
+                await self._runtime.aclose()
 
     async def _follow(self, heartbeat: Heartbeat) -> None:
         """Open the event stream and stay on it until it ends, breaks or turns out to lose events."""
-        inbox = _Inbox()
+        queue = _EventQueue()
         now = self._clock.time()
         since = now if self._memory.seen is None else min(now, self._memory.seen)  # the clock may be set back
         try:
-            async with self._engine.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
-                group.start_soon(inbox.follow, stream)
-                await self._watch(inbox, heartbeat)
+            async with self._runtime.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
+                group.start_soon(queue.follow, stream)
+                await self._watch(queue, heartbeat)
                 group.cancel_scope.cancel()
         except Unavailable as error:
             # Without events the list alone may still work: then it is known what is, only later.
-            await self._reconcile(inbox, heartbeat, fresh=True, also=error)
+            await self._reconcile(queue, heartbeat, fresh=True, also=error)
 
-    async def _watch(self, inbox: _Inbox, heartbeat: Heartbeat) -> None:
-        whole = await self._reconcile(inbox, heartbeat, fresh=True)
+    async def _watch(self, queue: _EventQueue, heartbeat: Heartbeat) -> None:
+        whole = await self._reconcile(queue, heartbeat, fresh=True)
         due = self._clock.monotonic() + self._policy.reconcile_interval
         while whole:
             wait = min(_LONGEST_WAIT, due - self._clock.monotonic())
-            await wait_for(self._clock, inbox.arrived, max(0.0, wait))
+            await wait_for(self._clock, queue.arrived, max(0.0, wait))
             heartbeat.beat()
-            answered = await self._absorb(inbox.take(), heartbeat)
-            if inbox.ended is not None:
-                self._interrupted(inbox.ended)
+            answered = await self._absorb(queue.take(), heartbeat)
+            if queue.ended is not None:
+                self._interrupted(queue.ended)
                 return
-            if not answered or inbox.lost or self._clock.monotonic() >= due:
-                whole = await self._reconcile(inbox, heartbeat, fresh=inbox.lost)
+            if not answered or queue.lost or self._clock.monotonic() >= due:
+                whole = await self._reconcile(queue, heartbeat, fresh=queue.lost)
                 due = self._clock.monotonic() + self._policy.reconcile_interval
-                inbox.lost = False
+                queue.lost = False
                 if answered and self._found:
                     self._interrupted("it did not bring what a reading found")
                     return
 
     async def _reconcile(
-        self, inbox: _Inbox, heartbeat: Heartbeat, *, fresh: bool, also: Unavailable | None = None
+        self, queue: _EventQueue, heartbeat: Heartbeat, *, fresh: bool, also: Unavailable | None = None
     ) -> bool:
         """Read all containers, as one pass; return whether the engine answered."""
         answered = False
         with heartbeat.working():
             asked, began = self._clock.time(), self._clock.monotonic()
             try:
-                snapshot = await self._engine.containers(fresh=fresh)
+                snapshot = await self._runtime.containers(fresh=fresh)
             except Unavailable as error:
                 self._latest.clear()
                 raise self._explain(error) from None
@@ -185,7 +186,7 @@ class ContainersWorker:
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
             # Events from before the reading first: they tell how it came to what the reading shows.
-            for event in inbox.take(before=asked):
+            for event in queue.take(before=asked):
                 self._step(event)
             self._version, self._unreadable = snapshot.version, snapshot.unreadable
             stuck = frozenset(key for key, _ in snapshot.unreadable)
@@ -213,7 +214,7 @@ class ContainersWorker:
         stuck = {key for key, _ in self._unreadable}
         for identity in sorted(self._memory.state.stale - stuck):
             try:
-                reading = await self._engine.container(identity)
+                reading = await self._runtime.container(identity)
             except Unavailable:
                 return False
             self._step(Inspected(identity, reading))
@@ -226,20 +227,20 @@ class ContainersWorker:
         state, effects = step(self._memory.state, observation, self._clock.time(), self._policy)
         self._memory.state = state
         for effect in effects:
-            if not self._others_tell(effect):
-                self._publish(effect)
+            if not self._owned_pause(effect):
+                self._publisher.effect(effect)
         return effects
 
-    def _others_tell(self, event: Event) -> bool:
+    def _owned_pause(self, event: Event) -> bool:
         identity = str(event.evidence.get("id"))
-        if event.kind == "container.paused" and self._told_of(identity):
-            self._memory.others.add(identity)
+        if event.kind == "container.paused" and self._owned(identity):
+            self._memory.paused.add(identity)
             return True
-        if event.kind == "container.unpaused" and identity in self._memory.others:
-            self._memory.others.discard(identity)
+        if event.kind == "container.unpaused" and identity in self._memory.paused:
+            self._memory.paused.discard(identity)
             return True
         if event.kind in ("container.died", "container.removed"):
-            self._memory.others.discard(identity)
+            self._memory.paused.discard(identity)
         return False
 
     def _explain(self, error: Unavailable) -> Inactive | Unavailable:
@@ -270,6 +271,3 @@ class ContainersWorker:
     def _interrupted(self, why: str) -> None:
         reason = f"the event stream was interrupted: {why}; it is opened again and all containers are read"
         self._publisher.event("container.stream_interrupted", reason, about="engine")
-
-    def _publish(self, event: Event) -> None:
-        self._publisher.bus.publish(replace(event, simulated=self.simulated))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.publisher import Publisher
@@ -19,3 +21,13 @@ async def test_events_and_samples_have_time_source_and_mark_filled_in(clock: Fak
         Sample(clock.time(), "here", "heat_celsius", "x", 40.0, simulated=True),
     ]
     assert publish.marked(simulated=False) is publish
+
+
+def test_an_event_of_a_pure_step_has_its_own_time_and_the_source_and_mark_of_the_publisher(
+    clock: FakeClock,
+) -> None:
+    bus, seen = EventBus(last_id=6), list[Event]()
+    bus.attach(events=seen.append)
+    made = Event(5.0, "", "a.kind", "it is so", "x", Severity.WARNING, {"figure": 1.5})
+    published = Publisher(bus, clock, "here", simulated=True).effect(made)
+    assert published == seen[0] == replace(made, source="here", simulated=True, id=7)

@@ -9,8 +9,7 @@ from tempfile import TemporaryDirectory
 import anyio
 
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
-from aiidpd.components.containers.simulated import SimulatedRuntime
-from aiidpd.components.containers.simulated_life import PERIOD
+from aiidpd.components.containers.simulated import PERIOD, SimulatedRuntime
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.kernel.bus import EventBus

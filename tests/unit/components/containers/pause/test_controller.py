@@ -428,7 +428,7 @@ async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House,
         conditions=house.conditions,
         stopped=register(tmp_path, house.clock, house.conditions),
         clock=house.clock,
-        told_of=house.memory.holds,
+        owned=house.memory.holds,
     )
     async with house.running(), anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(house.clock, WorkerStatus("containers"), anyio.Event()))
