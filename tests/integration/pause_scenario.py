@@ -24,10 +24,9 @@ from pathlib import Path
 import anyio
 
 from aiidpd.components.containers.docker.client import DockerRuntime
-from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
@@ -50,13 +49,13 @@ async def daemon(docker: Path, lease: Path, names: tuple[str, ...], *, asked: bo
     """Run until SIGTERM, and be ``asked`` to back off again and again."""
     clock, bus = SystemClock(), EventBus()
     messages = Messages(clock)
-    memory = PauseMemory(clock, messages.inbox(BackOffMessage))
+    pauses = Pauses(clock, messages.inbox(BackOffMessage))
     publisher = PausePublisher(
-        memory, Publisher(bus, clock, "containers"), Conditions(clock, bus), clock, simulated=False
+        pauses.tally, Publisher(bus, clock, "containers"), Conditions(clock, bus), clock, simulated=False
     )
     engine = DockerRuntime(docker, call_timeout=PATIENCE)
     pauser = PauseController(
-        engine, PauseJournal(lease), memory=memory, publisher=publisher, clock=clock, policy=POLICY
+        engine, PauseJournal(lease), pauses=pauses, publisher=publisher, clock=clock, policy=POLICY
     )
 
     async def ask() -> None:

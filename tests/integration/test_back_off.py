@@ -15,10 +15,9 @@ import anyio
 import pytest
 
 from aiidpd.components.containers.docker.client import DockerRuntime
-from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
@@ -256,7 +255,7 @@ class Pausing:
         self.lease = folder / NAME
         self.name = name
         self._messages = Messages(self.clock)
-        self._memory = PauseMemory(self.clock, self._messages.inbox(BackOffMessage))
+        self._pauses = Pauses(self.clock, self._messages.inbox(BackOffMessage))
         self._socket = socket
 
     def pauser(self) -> PauseController:
@@ -264,9 +263,9 @@ class Pausing:
         return PauseController(
             DockerRuntime(self._socket, call_timeout=1.0),
             PauseJournal(self.lease),
-            memory=self._memory,
+            pauses=self._pauses,
             publisher=PausePublisher(
-                self._memory,
+                self._pauses.tally,
                 Publisher(self.bus, self.clock, "containers"),
                 conditions,
                 self.clock,

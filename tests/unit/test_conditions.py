@@ -20,8 +20,7 @@ from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.conditions import update_conditions as update_snapshots
 from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.components.containers.pause.events import PausePublisher
-from aiidpd.components.containers.pause.memory import PauseMemory
-from aiidpd.components.containers.pause.state import Held, Pause, PauseState
+from aiidpd.components.containers.pause.state import Held, Pause, PauseState, PauseTally
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.stopped import NAME as STOPS
@@ -37,13 +36,11 @@ from aiidpd.components.thermal.governor.restore import Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused
 from aiidpd.components.thermal.governor.view import Tally
 from aiidpd.components.thermal.settings import GpuSettings
-from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.history.conditions import update_conditions
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
@@ -220,29 +217,27 @@ async def the_file_of_alerts(house: House) -> None:
         file.wait(60)
 
 
-async def a_pause(house: House) -> None:
-    memory = PauseMemory(house.clock, Messages(house.clock).inbox(BackOffMessage))
-    publisher = PausePublisher(
-        memory, house.publisher("containers"), house.conditions, house.clock, simulated=False
+def _pauses(house: House) -> PausePublisher:
+    return PausePublisher(
+        PauseTally(), house.publisher("containers"), house.conditions, house.clock, simulated=False
     )
+
+
+async def a_pause(house: House) -> None:
+    publisher = _pauses(house)
     held = Held(Pause("a" * 64, "vllm", 1.0, "GPU 0", "hot"), 0.0, 60.0, seen=True, troubled=True)
     with (
         house.begins_and_ends("container_paused") as paused,
         house.begins_and_ends("container_unpause") as stuck,
     ):
-        memory.state = PauseState(held=MappingProxyType({"a" * 64: held}))
-        publisher.show()
+        publisher.show(PauseState(held=MappingProxyType({"a" * 64: held})))
         paused()
         stuck()
-        memory.state = PauseState()
-        publisher.show()
+        publisher.show(PauseState())
 
 
 async def the_journal_of_pauses(house: House) -> None:
-    memory = PauseMemory(house.clock, Messages(house.clock).inbox(BackOffMessage))
-    publisher = PausePublisher(
-        memory, house.publisher("containers"), house.conditions, house.clock, simulated=False
-    )
+    publisher = _pauses(house)
     with house.begins_and_ends("container_pause_lease") as active:
         publisher.cannot_write("pauses.lease.json", OSError(28, "No space left on device"))
         active()

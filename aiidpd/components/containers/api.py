@@ -9,7 +9,7 @@ from pydantic import Field
 from aiidpd.api.access import Access
 from aiidpd.api.document import Document, SnapshotResponse, current
 from aiidpd.api.route import Answer, Call, Route
-from aiidpd.components.containers.pause.memory import PauseView
+from aiidpd.components.containers.pause.state import PauseView
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import WorkerStatus

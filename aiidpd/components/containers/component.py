@@ -11,11 +11,10 @@ from aiidpd.components.containers.evidence import NAME as EVIDENCE
 from aiidpd.components.containers.evidence import ContainerEvidence
 from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.off import OFF, SwitchedOffRuntime
-from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
 from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
@@ -57,7 +56,7 @@ class ContainersComponent:
         self._stopped = StoppedContainers(
             StateFile(context.state_directory / STOPS, StoppedRecords), context.conditions, context.clock
         )
-        self._pauses = PauseMemory(context.clock, context.messages.inbox(BackOffMessage))
+        self._pauses = Pauses(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, ContainerRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
         context.views.offer(CONTAINERS, self._containers)
@@ -76,7 +75,7 @@ class ContainersComponent:
                 "pauses": PausesCollector(self._pauses),
             },
             close=lambda: self._stopped.wait(_DISK),
-            routes=routes(self._latest, self._pauses.standing, lambda: self._context.status(NAME)),
+            routes=routes(self._latest, self._pauses.active, lambda: self._context.status(NAME)),
         )
 
     def _watcher(self) -> ContainersWorker | InactiveWorker:
@@ -98,7 +97,7 @@ class ContainersComponent:
             stopped=self._stopped,
             clock=self._context.clock,
             memory=self._memory,
-            owned=self._pauses.holds,
+            owned=self._pauses.owned,
             installed=self._installed,
         )
 
@@ -115,14 +114,18 @@ class ContainersComponent:
         settings, context = self._settings(), self._context
         runtime = self._runtime()
         publisher = PausePublisher(
-            self._pauses, context.publish, context.conditions, context.clock, simulated=runtime.simulated
+            self._pauses.tally,
+            context.publish,
+            context.conditions,
+            context.clock,
+            simulated=runtime.simulated,
         )
         return PauseController(
             runtime,
             PauseJournal(
                 context.state_directory / PAUSES, EngineAddress(settings.socket, settings.call_timeout)
             ),
-            memory=self._pauses,
+            pauses=self._pauses,
             publisher=publisher,
             clock=context.clock,
             policy=PausePolicy(longest=settings.pause.longest, rest=settings.pause.rest),

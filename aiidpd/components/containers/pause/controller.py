@@ -2,58 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import anyio
 import anyio.to_thread
 
-from aiidpd.components.containers.pause import answers
-from aiidpd.components.containers.pause.decide import step
+from aiidpd.components.containers.pause import decide
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import (
     Effect,
     Held,
     Observed,
     Pause,
     PausePolicy,
+    PauseState,
+    PauseTally,
+    PauseView,
     Report,
     StartPause,
     Unpause,
+    views,
 )
 from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
-from aiidpd.contracts.messages import BackOffRequested
+from aiidpd.contracts.backoff import BackOffs
+from aiidpd.contracts.messages import BackOffMessage, BackOffRequested
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.inbox import Inbox
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.statefile import StateUnreadable
 
-_LOOK_EVERY = 1.0  # seconds, while something is paused or asked for
+_READ_EVERY = 1.0  # seconds, while something is paused or requested
 _NEVER = 3600.0
 _SOON = 0.05
 _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
 
 
-class PauseController:
-    """Works through an ``engine`` of its own, which it closes: a slow reading holds nothing up.
+class Pauses:
+    """The part of the controller that outlives its runs: the state, the requests in force, the counts.
 
-    ``memory`` outlives it. However :meth:`run` ends, what it paused runs again or is in ``journal``.
+    The requests come by ``inbox``.
+    """
+
+    def __init__(self, clock: Clock, inbox: Inbox[BackOffMessage]) -> None:
+        self._clock = clock
+        self._back_offs = BackOffs()
+        self._inbox = inbox
+        self.state = PauseState()
+        self.tally = PauseTally()
+
+    @property
+    def arrived(self) -> anyio.Event:
+        """Set while a message waits for :meth:`receive`."""
+        return self._inbox.arrived
+
+    def receive(self) -> None:
+        """Take over the messages that wait."""
+        self._back_offs = self._back_offs.after(self._inbox.take())
+
+    def requests(self, *, simulated: bool) -> tuple[BackOffRequested, ...]:
+        """Return the requests that are in force now, to containers that are or are not ``simulated``."""
+        # Heat that is made up is no reason to pause what is not.
+        return tuple(
+            request
+            for request in self._back_offs.active(self._clock.monotonic())
+            if request.containers and (simulated or not request.simulated)
+        )
+
+    def owned(self, identity: str) -> bool:
+        """Return whether the container whose id begins with ``identity`` is paused by us, or may be."""
+        return any(key.startswith(identity) for key, held in self.state.held.items() if held.asked)
+
+    def active(self) -> Iterator[PauseView]:
+        """Yield the pauses that are known to be in force."""
+        return views(self.state, self._clock.time() - self._clock.monotonic())
+
+
+class PauseController:
+    """Works through a ``runtime`` of its own, which it closes: a slow reading holds nothing up.
+
+    ``pauses`` outlives it. However :meth:`run` ends, what it paused runs again or is in ``journal``.
     """
 
     def __init__(
         self,
-        engine: ContainerRuntime,
+        runtime: ContainerRuntime,
         journal: PauseJournal,
         *,
-        memory: PauseMemory,
+        pauses: Pauses,
         publisher: PausePublisher,
         clock: Clock,
         policy: PausePolicy | None = None,
     ) -> None:
-        self._engine = engine
+        self._runtime = runtime
         self._journal = journal
-        self._memory = memory
+        self._pauses = pauses
         self._publisher = publisher
         self._clock = clock
         self._policy = policy or PausePolicy()
@@ -62,8 +106,8 @@ class PauseController:
 
     @property
     def simulated(self) -> bool:
-        """Whether the containers are made up."""
-        return self._engine.simulated
+        """True where the containers are made up."""
+        return self._runtime.simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:
         """Obey until cancelled."""
@@ -74,11 +118,11 @@ class PauseController:
             while True:
                 with heartbeat.working():
                     await self._pass()
-                await heartbeat.idle(self._memory.arrived, self._until_next())
+                await heartbeat.idle(self._pauses.arrived, self._until_next())
         finally:
             with anyio.CancelScope(shield=True):
                 await self._unpause_all("aiidpd ends, or works by a new configuration")
-                await self._engine.aclose()
+                await self._runtime.aclose()
 
     async def unpause_all(self) -> bool:
         """Unpause what the journal names, and nothing else; return whether all of it runs.
@@ -89,13 +133,13 @@ class PauseController:
             self._take_over(await anyio.to_thread.run_sync(self._journal.read))
             return await self._unpause_all("")
         finally:
-            await self._engine.aclose()
+            await self._runtime.aclose()
 
-    async def _unpause_all(self, why: str) -> bool:
+    async def _unpause_all(self, reason: str) -> bool:
         with anyio.move_on_after(self._policy.closing):
             while self._resumed:
-                await self._step(Observed(held=await self._readings()), closing=why or "aiidpd has ended")
-                if not self._memory.state.held and not self._written:
+                await self._step(Observed(held=await self._readings()), closing=reason or "aiidpd has ended")
+                if not self._pauses.state.held and not self._written:
                     return True
                 await self._clock.sleep(_SOON)
         return False
@@ -114,43 +158,43 @@ class PauseController:
     def _take_over(self, left: tuple[Pause, ...]) -> None:
         # What is made up has ended with the process that did.
         real = [pause for pause in left if not pause.simulated]
-        if real and self._engine.simulated:
+        if real and self._runtime.simulated:
             raise self._journal.unreadable(
                 'it names containers of a Docker Engine, and containers.engine is "simulated"'
             )
         now = self._clock.monotonic()
-        self._memory.state = answers.resumed(self._memory.state, real, now, self._policy)
+        self._pauses.state = decide.resumed(self._pauses.state, real, now, self._policy)
         self._written, self._resumed = frozenset(left), True
-        self._publisher.show()
+        self._publisher.show(self._pauses.state)
 
     async def _pass(self) -> None:
-        self._memory.receive()
+        self._pauses.receive()
         await self._step(Observed(held=await self._readings()))
-        state = self._memory.state
-        asked = {name for request in self._requests() for name in request.containers}
-        if asked - {held.pause.name for held in state.held.values()} - set(state.alone.values()):
+        state = self._pauses.state
+        requested = {name for request in self._requests() for name in request.containers}
+        if requested - {held.pause.name for held in state.held.values()} - set(state.alone.values()):
             await self._step(await self._names())
 
     def _requests(self) -> tuple[BackOffRequested, ...]:
-        return self._memory.back_offs(simulated=self._engine.simulated)
+        return self._pauses.requests(simulated=self._runtime.simulated)
 
-    async def _step(self, look: Observed, closing: str = "") -> None:
+    async def _step(self, observed: Observed, closing: str = "") -> None:
         now = self._clock.monotonic()
-        self._memory.state, effects = step(
-            self._memory.state, look, self._requests(), now, self._policy, closing=closing
+        self._pauses.state, effects = decide.step(
+            self._pauses.state, observed, self._requests(), now, self._policy, closing=closing
         )
-        await self._do(effects)
-        self._publisher.show()
+        await self._apply(effects)
+        self._publisher.show(self._pauses.state)
 
-    async def _do(self, effects: tuple[Effect, ...]) -> None:
+    async def _apply(self, effects: tuple[Effect, ...]) -> None:
         for effect in effects:
             if isinstance(effect, Report):
-                self._publisher.say(effect)
+                self._publisher.report(effect)
         begun = [effect.held for effect in effects if isinstance(effect, StartPause)]
         if not await self._write():
             for held in begun:
                 identity, now = held.pause.id, self._clock.monotonic()
-                self._memory.state = answers.not_written(self._memory.state, identity, now, self._policy)
+                self._pauses.state = decide.not_written(self._pauses.state, identity, now, self._policy)
             begun = []
         async with anyio.create_task_group() as group:
             for held in begun:
@@ -163,69 +207,69 @@ class PauseController:
     async def _pause(self, held: Held) -> None:
         identity = held.pause.id
         now = self._clock.monotonic()
-        self._memory.state = answers.asking(self._memory.state, identity, now, self._policy)
+        self._pauses.state = decide.calling(self._pauses.state, identity, now, self._policy)
         try:
             # A stop waits for the answer: a call that is cut off may be carried out all the same.
             with anyio.fail_after(_ANSWER_WITHIN, shield=True):
-                ours = await self._engine.pause(identity)
+                ours = await self._runtime.pause(identity)
         except TimeoutError:
             self._failed(identity, f"the engine did not answer within {_ANSWER_WITHIN:g} s")
         except Unavailable as error:
             self._failed(identity, str(error))
         else:
-            self._memory.state, said = answers.paused(self._memory.state, identity, ours=ours)
-            self._publish(said)
+            self._pauses.state, reports = decide.paused(self._pauses.state, identity, ours=ours)
+            self._publish(reports)
 
     async def _unpause(self, held: Held) -> None:
         identity = held.pause.id
         try:
-            await self._engine.unpause(identity)
+            await self._runtime.unpause(identity)
         except Unavailable as error:
             self._failed(identity, str(error))
         else:
             now = self._clock.monotonic()
-            self._memory.state, said = answers.unpaused(self._memory.state, identity, now, self._policy)
-            self._publish(said)
+            self._pauses.state, reports = decide.unpaused(self._pauses.state, identity, now, self._policy)
+            self._publish(reports)
 
     def _failed(self, identity: str, problem: str) -> None:
         now = self._clock.monotonic()
-        self._memory.state, said = answers.failed(self._memory.state, identity, problem, now, self._policy)
-        self._publish(said)
+        self._pauses.state, reports = decide.failed(self._pauses.state, identity, problem, now, self._policy)
+        self._publish(reports)
 
-    def _publish(self, said: tuple[Report, ...]) -> None:
-        for each in said:
-            self._publisher.say(each)
+    def _publish(self, reports: tuple[Report, ...]) -> None:
+        for each in reports:
+            self._publisher.report(each)
 
     async def _readings(self) -> Mapping[str, ContainerReading | None]:
-        """Return what the engine says of what is held; whatever it does not say is left out."""
+        """Return the readings of what is held; what can't be read is left out."""
         found: dict[str, ContainerReading | None] = {}
 
         async def read(identity: str) -> None:
             try:
-                found[identity] = await self._engine.container(identity)
+                found[identity] = await self._runtime.container(identity)
             except Unavailable as error:
-                held = self._memory.state.held[identity]
+                held = self._pauses.state.held[identity]
                 if held.over:
                     self._failed(identity, str(error))
 
         async with anyio.create_task_group() as group:
-            for identity, held in self._memory.state.held.items():
+            for identity, held in self._pauses.state.held.items():
                 if held.asked:
                     group.start_soon(read, identity)
         return found
 
     async def _names(self) -> Observed:
         try:
-            snapshot = await self._engine.containers()
+            snapshot = await self._runtime.containers()
         except Unavailable:
             return Observed()  # the worker's own readings report it
         unread: dict[str, ContainerReading | None] = {name: None for _, name in snapshot.unreadable}
         named = unread | {reading.name: reading for reading in snapshot.containers}
-        return Observed(named=named, simulated=self._engine.simulated)
+        return Observed(named=named, simulated=self._runtime.simulated)
 
     async def _write(self) -> bool:
         """Have the journal name all that is paused; return whether it does."""
-        wanted = frozenset(held.pause for held in self._memory.state.held.values())
+        wanted = frozenset(held.pause for held in self._pauses.state.held.values())
         if wanted == self._written:
             return True
         before, self._written = self._written, None
@@ -241,9 +285,9 @@ class PauseController:
         return True
 
     def _until_next(self) -> float:
-        held = self._memory.state.held
+        held = self._pauses.state.held
         if not held and not self._requests() and not self._written:
             return _NEVER
         now = self._clock.monotonic()
         ends = [each.until - now for each in held.values() if not each.over]
-        return max(_SOON, min([_LOOK_EVERY, *ends]))
+        return max(_SOON, min([_READ_EVERY, *ends]))

@@ -1,21 +1,22 @@
-"""When a container is paused because a GPU is too hot, and when it goes on (pure).
+"""Pauses of containers while a GPU is too hot: when one begins, when it ends, how a call ended (pure).
 
 A pause begins while a request is in force, and it always ends: with the request, after its longest time, with
 the worker. Then the container runs for a while before it may be paused again, so that its clients get on,
-however long a GPU stays hot. Five rules keep our hands off what is not ours:
+however long a GPU stays hot. Five rules protect what is not ours:
 
-- Only a container that runs is paused, and only a run (its start time tells it) that is held is let go on.
-- It is held, which has it written down, before the engine is asked, and until a reading or an answer shows
-  that it runs.
+- Only a container that runs is paused, and only a run (by its start time) that is held is unpaused.
+- It is held, and so in the journal, before the runtime is called, and until a reading or an answer shows that
+  it runs.
 - A call whose answer was lost may still be carried out: so one that runs is held a while longer.
-- Whoever lets a container go on before us is right: it is left alone until no request names it any more.
+- Whoever unpauses a container before us is right: it is left alone until no request names it any more.
 - Without a reading nothing is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 
 from aiidpd.components.containers.pause.state import (
@@ -37,25 +38,25 @@ from aiidpd.contracts.messages import BackOffRequested
 
 def step(
     state: PauseState,
-    look: Observed,
+    observed: Observed,
     requests: Sequence[BackOffRequested],
     now: float,
     policy: PausePolicy,
     *,
     closing: str = "",
 ) -> tuple[PauseState, tuple[Effect, ...]]:
-    """Return the state after ``look``, taken at monotonic second ``now``, and what is to be done.
+    """Return the state after ``observed``, read at monotonic second ``now``, and what is to be done.
 
     ``requests`` are those in force. ``closing`` is why everything is unpaused now and nothing more paused.
-    What became of an effect is told by the functions of :mod:`.answers`, before the next step.
+    The outcome of an effect is given to the functions below, before the next step.
     """
-    decision = _Decision(state, look, requests, now, policy)
+    decision = _Decision(state, observed, requests, now, policy)
     decision.closing = closing
     for held in state.held.values():
         decision.follow(held)
-    if look.named is not None and not closing:
+    if observed.named is not None and not closing:
         for request in requests:
-            decision.obey(request, look.named)
+            decision.obey(request, observed.named)
     return decision.close()
 
 
@@ -65,14 +66,14 @@ class _Decision:
     def __init__(
         self,
         state: PauseState,
-        look: Observed,
+        observed: Observed,
         requests: Sequence[BackOffRequested],
         now: float,
         policy: PausePolicy,
     ) -> None:
         self.closing = ""
         self._requested = {name: request for request in reversed(requests) for name in request.containers}
-        self._look = look
+        self._observed = observed
         self._now = now
         self._policy = policy
         self._held = dict(state.held)
@@ -91,17 +92,17 @@ class _Decision:
         return state, tuple(self._effects)
 
     def follow(self, held: Held) -> None:
-        """Compare what is held with what the engine shows, and let go on what is over."""
+        """Compare what is held with what the runtime shows, and unpause what is over."""
         if held.phase is not Phase.RELEASING and (why := self._over(held)):
             held = replace(held, phase=Phase.RELEASING, over=why, troubled=False)
         self._held[held.pause.id] = held
         if not held.asked:
             if held.phase is Phase.RELEASING:
-                self._drop(held)  # nothing was asked of the engine
+                self._drop(held)  # the runtime was not called
             return
-        if held.pause.id not in self._look.held:
+        if held.pause.id not in self._observed.held:
             return
-        reading = self._look.held[held.pause.id]
+        reading = self._observed.held[held.pause.id]
         if reading is None:
             self._drop(held, Outcome.LOST, "it was removed while it was paused")
         elif held.pause.lost and (reading.state == "paused" or self._now < held.settled):
@@ -137,12 +138,12 @@ class _Decision:
         elif self._now >= held.settled:
             self._drop(held)
 
-    def _drop(self, held: Held, word: Outcome | None = None, reason: str = "") -> None:
+    def _drop(self, held: Held, outcome: Outcome | None = None, reason: str = "") -> None:
         del self._held[held.pause.id]
         if held.asked:
             self._rested[held.pause.id] = self._now + self._policy.rest
-        if word is not None and held.seen:
-            self._effects.append(Report(word, held.pause, reason, held.lasted(self._now)))
+        if outcome is not None and held.seen:
+            self._effects.append(Report(outcome, held.pause, reason, held.lasted(self._now)))
 
     def _over(self, held: Held) -> str:
         if self.closing:
@@ -168,7 +169,7 @@ class _Decision:
                 continue
             if reading.id in self._held or reading.id in self._alone or reading.id in self._rested:
                 continue
-            started, simulated = reading.started_at, self._look.simulated
+            started, simulated = reading.started_at, self._observed.simulated
             pause = Pause(reading.id, name, started, request.label, request.reason, simulated)
             until = self._now + self._policy.longest
             self._held[reading.id] = Held(pause, since=self._now, until=until)
@@ -177,3 +178,75 @@ class _Decision:
 
 def _same_run(pause: Pause, reading: ContainerReading) -> bool:
     return reading.running and reading.started_at == pause.started_at
+
+
+def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PausePolicy) -> PauseState:
+    """Return the state of a worker that begins, where an earlier one has ``left`` these pauses behind."""
+    why = "an earlier run of aiidpd left it paused"
+    held = {
+        pause.id: Held(
+            pause,
+            since=now,
+            until=now,
+            phase=Phase.RELEASING,
+            asked=True,
+            settled=now + policy.doubt,
+            over=why,
+            inherited=True,
+        )
+        for pause in left
+    }
+    return replace(state, held=MappingProxyType(held))
+
+
+def not_written(state: PauseState, identity: str, now: float, policy: PausePolicy) -> PauseState:
+    """Return the state where the pause of ``identity`` could not be written down: it is not begun."""
+    return _dropping(state, identity, now + policy.retry)
+
+
+def calling(state: PauseState, identity: str, now: float, policy: PausePolicy) -> PauseState:
+    """Return the state while the runtime is called to pause ``identity``: from here on it may be paused."""
+    held = replace(state.held[identity], phase=Phase.ASKED, asked=True, settled=now + policy.doubt)
+    return _holding(state, held)
+
+
+def paused(state: PauseState, identity: str, *, ours: bool) -> tuple[PauseState, tuple[Report, ...]]:
+    """Return the state after the runtime's answer: this call has paused it, or (not ``ours``) has not."""
+    held = state.held[identity]
+    if not ours:
+        return _dropping(state, identity), ()
+    held = replace(held, phase=Phase.PAUSED, seen=True, settled=-inf)
+    return _holding(state, held), (Report(Outcome.PAUSED, held.pause, held.pause.reason),)
+
+
+def unpaused(
+    state: PauseState, identity: str, now: float, policy: PausePolicy
+) -> tuple[PauseState, tuple[Report, ...]]:
+    """Return the state after the runtime's answer that ``identity`` is not paused (any more)."""
+    held = state.held[identity]
+    report = Report(Outcome.UNPAUSED, held.pause, held.over, held.lasted(now))
+    return _dropping(state, identity, now + policy.rest), (report,)
+
+
+def failed(
+    state: PauseState, identity: str, problem: str, now: float, policy: PausePolicy
+) -> tuple[PauseState, tuple[Report, ...]]:
+    """Return the state after a call about ``identity`` failed with ``problem``; it may yet be carried out."""
+    held = state.held[identity]
+    releasing = held.phase is Phase.RELEASING
+    outcome = Outcome.NOT_UNPAUSED if releasing else Outcome.NOT_PAUSED
+    reports = () if held.troubled else (Report(outcome, held.pause, problem),)
+    held = replace(held, troubled=True)
+    if not releasing:
+        held = replace(held, pause=replace(held.pause, lost=True), settled=now + policy.doubt)
+    return _holding(state, held), reports
+
+
+def _holding(state: PauseState, held: Held) -> PauseState:
+    return replace(state, held=MappingProxyType({**state.held, held.pause.id: held}))
+
+
+def _dropping(state: PauseState, identity: str, rested: float | None = None) -> PauseState:
+    left = {key: held for key, held in state.held.items() if key != identity}
+    rests = dict(state.rested) if rested is None else {**state.rested, identity: rested}
+    return replace(state, held=MappingProxyType(left), rested=MappingProxyType(rests))

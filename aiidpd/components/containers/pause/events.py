@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from aiidpd.components.containers.pause.memory import PauseMemory
-from aiidpd.components.containers.pause.state import Held, Outcome, Pause, Report
+from aiidpd.components.containers.pause.state import Held, Outcome, Pause, PauseState, PauseTally, Report
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import describe
@@ -25,39 +24,41 @@ JOURNAL_CONDITION: Final = "container_pause_lease"
 
 
 class PausePublisher:
-    """Publishes what happens to pauses, reports those that hold, and counts them in ``memory``."""
+    """Publishes what happens to pauses, sets a condition for each in force, and counts them in ``tally``."""
 
     def __init__(
         self,
-        memory: PauseMemory,
+        tally: PauseTally,
         publish: Publisher,
         conditions: Conditions,
         clock: Clock,
         *,
         simulated: bool,
     ) -> None:
-        self._memory = memory
+        self._tally = tally
         self._publisher = publish.marked(simulated=simulated)
         self._conditions = conditions
         self._clock = clock
         self._simulated = simulated
 
-    def say(self, said: Report) -> None:
+    def report(self, report: Report) -> None:
         """Publish one thing that happened."""
-        pause, tally = said.pause, self._memory.tally
-        match said.word:
+        pause, tally = report.pause, self._tally
+        match report.outcome:
             case Outcome.PAUSED:
                 tally.pauses[pause.name] += 1
                 reason = f"aiidpd paused it because {pause.gpu} is hot; requests to it wait ({pause.reason})"
                 self._publish(PAUSED, pause, reason, Severity.WARNING)
             case Outcome.UNPAUSED | Outcome.LOST:
-                tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + (said.seconds or 0.0)
-                how = "it goes on" if said.word is Outcome.UNPAUSED else "it is no longer paused by aiidpd"
-                if said.seconds is None:
-                    self._publish(UNPAUSED, pause, f"{how}: {said.reason}")
+                tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + (report.seconds or 0.0)
+                how = (
+                    "it goes on" if report.outcome is Outcome.UNPAUSED else "it is no longer paused by aiidpd"
+                )
+                if report.seconds is None:
+                    self._publish(UNPAUSED, pause, f"{how}: {report.reason}")
                 else:
-                    reason = f"{how} after {lasting(said.seconds)}: {said.reason}"
-                    self._publish(UNPAUSED, pause, reason, paused_seconds=round(said.seconds, 3))
+                    reason = f"{how} after {lasting(report.seconds)}: {report.reason}"
+                    self._publish(UNPAUSED, pause, reason, paused_seconds=round(report.seconds, 3))
             case Outcome.MISSING:
                 reason = (
                     "cannot pause it: there is no container of this name; correct "
@@ -66,15 +67,15 @@ class PausePublisher:
                 self._publish(PAUSE_FAILED, pause, reason, Severity.WARNING)
             case Outcome.NOT_PAUSED:
                 tally.failures[pause.name] += 1
-                self._publish(PAUSE_FAILED, pause, f"cannot pause it: {said.reason}", Severity.WARNING)
+                self._publish(PAUSE_FAILED, pause, f"cannot pause it: {report.reason}", Severity.WARNING)
             case Outcome.NOT_UNPAUSED:
                 tally.failures[pause.name] += 1
-                reason = f"cannot let it go on: {said.reason}; it is tried again"
+                reason = f"cannot let it go on: {report.reason}; it is tried again"
                 self._publish(UNPAUSE_FAILED, pause, reason, Severity.ERROR)
 
-    def show(self) -> None:
-        """Set one condition for each pause that holds, and no other."""
-        held = {each.pause.name: each for each in self._memory.state.held.values() if each.seen}
+    def show(self, state: PauseState) -> None:
+        """Set one condition for each pause of ``state`` that is in force, and no other."""
+        held = {each.pause.name: each for each in state.held.values() if each.seen}
         stuck = {name: each for name, each in held.items() if each.troubled}
         found = [
             Condition(

@@ -7,34 +7,34 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.containers.pause.memory import PauseMemory
+from aiidpd.components.containers.pause.controller import Pauses
 from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 
 class PausesCollector(Collector):
-    """Builds its families from ``memory`` alone."""
+    """Builds its families from ``pauses`` alone."""
 
-    def __init__(self, memory: PauseMemory) -> None:
-        self._memory = memory
+    def __init__(self, pauses: Pauses) -> None:
+        self._pauses = pauses
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not collect."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        tally, holding = self._memory.tally, self._memory.state.held
+        tally, held_now = self._pauses.tally, self._pauses.state.held
         held = GaugeFamily(
             "aiidpd_container_backing_off",
             "1 for a container that aiidpd has paused because a GPU is too hot.",
             labels=["container"],
         )
-        for view in self._memory.standing():
+        for view in self._pauses.active():
             held.add_metric([view.name], 1)
         yield held
         yield GaugeFamily(
             "aiidpd_container_leased_pauses",
             "Containers that may be paused by aiidpd now.",
-            value=len(holding),
+            value=len(held_now),
         )
         for name, text, counts in (
             ("pauses", "Times that aiidpd paused the container because a GPU was too hot.", tally.pauses),

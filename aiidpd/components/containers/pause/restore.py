@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import SOURCE, PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime
 from aiidpd.kernel.bus import EventBus
@@ -35,9 +34,9 @@ async def unpause_all(
         say(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
 
     bus.attach(events=show)
-    memory = PauseMemory(clock, Inbox(1))
+    pauses = Pauses(clock, Inbox(1))
     publisher = PausePublisher(
-        memory,
+        pauses.tally,
         Publisher(bus, clock, SOURCE),
         Conditions(clock, bus),
         clock,
@@ -45,6 +44,6 @@ async def unpause_all(
     )
     policy = PausePolicy(doubt=_DOUBT, closing=within)
     controller = PauseController(
-        engine, journal, memory=memory, publisher=publisher, clock=clock, policy=policy
+        engine, journal, pauses=pauses, publisher=publisher, clock=clock, policy=policy
     )
     return await controller.unpause_all()

@@ -1,8 +1,9 @@
-"""State of the pauses: which are in force, observations, effects (pure)."""
+"""State of the pauses: those in force, observations, effects, counts (pure)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -14,11 +15,11 @@ from aiidpd.components.containers.runtime import ContainerReading
 
 @dataclass(frozen=True, slots=True)
 class PausePolicy:
-    """How a container may be paused. Seconds.
+    """Bounds of a pause. Seconds.
 
     ``longest`` without a break, then at least ``rest`` in which it runs. After a call without an answer it
-    is held for ``doubt``. A lease that could not be written, and a call that failed, are tried again after
-    ``retry``. A worker that ends waits at most ``closing`` for everything to go on.
+    is held for ``doubt``. A journal that could not be written, and a call that failed, are tried again after
+    ``retry``. A worker that ends waits at most ``closing`` until everything is unpaused.
     """
 
     longest: float = 120.0
@@ -34,11 +35,11 @@ class PausePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A run of a container that we pause, and why: what is written down before the engine is asked.
+    """A run of a container that we pause, and why: in the journal before the runtime is called.
 
-    ``started_at`` is the run's start in Unix seconds, which with ``id`` identifies it. ``simulated`` is
-    whether the container was made up: then it has ended with the process that did. ``lost`` is whether the
-    answer to our call was, so that it may yet be carried out, on a later run too.
+    ``started_at`` is the run's start in Unix seconds, which with ``id`` identifies it. ``simulated``:
+    the container was made up, and has ended with the process that did. ``lost``: the answer to our call was,
+    so that it may yet be carried out, on a later run too.
     """
 
     id: str
@@ -51,7 +52,7 @@ class Pause:
 
 
 class Phase(StrEnum):
-    """How far a pause has come."""
+    """Progress of a pause."""
 
     BEGINNING = "beginning"
     ASKED = "asked"
@@ -63,10 +64,9 @@ class Phase(StrEnum):
 class Held:
     """One pause of ours. Monotonic seconds.
 
-    ``asked`` is whether the engine was told to pause it, and ``seen`` whether it is known to have done so.
-    Where that is not known, a call may be on its way until ``settled``. ``over`` is why it goes on, and
-    ``troubled`` whether it was told that it can't. ``inherited``: an earlier run of ours paused it, nobody
-    knows when.
+    ``asked``: the runtime was called to pause it, and ``seen``: it is known to have done so. Where that is
+    not known, a call may be on its way until ``settled``. ``over`` is why it is unpaused; ``troubled``: a
+    failure of that was published. ``inherited``: an earlier run of ours paused it, it is not known when.
     """
 
     pause: Pause
@@ -81,7 +81,7 @@ class Held:
     inherited: bool = False
 
     def lasted(self, now: float) -> float | None:
-        """Return how long it has lasted, or None where nobody knows."""
+        """Return how many seconds it has lasted, or None where that is not known."""
         return None if self.inherited else now - self.since
 
 
@@ -89,8 +89,8 @@ class Held:
 class PauseState:
     """Everything that is remembered, by container id.
 
-    ``rested``: until when one may not be paused again. ``alone``: the names of those that somebody else let
-    go on. ``missing``: asked-for names that no container has, which was told.
+    ``rested``: until when one may not be paused again. ``alone``: the names of those that somebody else
+    unpaused. ``missing``: requested names that no container has, which was published.
     """
 
     held: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
@@ -101,10 +101,10 @@ class PauseState:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the engine shows.
+    """Readings of the runtime.
 
-    ``held`` has the readings, by id, of what is held: None where it does not exist, and nothing where the
-    engine did not say. ``named`` has those of all containers by name (None: it can't be read), or is None
+    ``held`` has those, by id, of what is held: None where it does not exist, and nothing where it could not
+    be read. ``named`` has those of all containers by name (None: it can't be read), or is None
     where they were not listed; ``simulated`` is whether those are made up.
     """
 
@@ -114,7 +114,7 @@ class Observed:
 
 
 class Outcome(StrEnum):
-    """What is told of a pause."""
+    """An outcome that is published."""
 
     PAUSED = "paused"
     UNPAUSED = "unpaused"
@@ -126,7 +126,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StartPause:
-    """Write down what is held, then pause this."""
+    """Write the journal of all that is held, then pause this."""
 
     held: Held
 
@@ -140,12 +140,43 @@ class Unpause:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Tell of ``pause``; ``seconds`` is how long it lasted, None where that is not known."""
+    """Publish the ``outcome`` of ``pause``, which lasted ``seconds``, None where that is not known."""
 
-    word: Outcome
+    outcome: Outcome
     pause: Pause
     reason: str = ""
     seconds: float | None = None
 
 
 Effect: TypeAlias = StartPause | Unpause | Report
+
+
+@dataclass(slots=True)
+class PauseTally:
+    """Counts over all runs, by the container's name."""
+
+    pauses: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """A container that is paused by us; ``since`` and at most ``until`` are in Unix seconds."""
+
+    id: str
+    name: str
+    gpu: str
+    reason: str
+    since: float
+    until: float
+
+
+def views(state: PauseState, wall: float) -> Iterator[PauseView]:
+    """Yield the pauses that are known to be in force; ``wall`` is the Unix second of monotonic second 0."""
+    for held in state.held.values():
+        if held.seen:
+            pause = held.pause
+            yield PauseView(
+                pause.id, pause.name, pause.gpu, pause.reason, held.since + wall, held.until + wall
+            )

@@ -13,10 +13,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from aiidpd.components.containers.pause.controller import PauseController
+from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, EngineAddress, PauseJournal
-from aiidpd.components.containers.pause.memory import PauseMemory
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.containers.pause.state import Pause, PausePolicy
@@ -43,6 +42,9 @@ from tests.waiting import PATIENCE
 DOWN = Unavailable("pause a container of", "the engine", reason="nothing listens", remedy="start it")
 VLLM = ContainerReading("a" * 64, "vllm", "image", "running", started_at=5.0)
 LLAMA = ContainerReading("b" * 64, "llama", "image", "running", started_at=6.0)
+HOT = BackOffRequested(
+    reason="it is hot", gpu="GPU-a", label="GPU 0", hold_seconds=60.0, containers=("vllm", "llama")
+)
 POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0, closing=PATIENCE)
 LEFT = Pause(VLLM.id, "vllm", 5.0, "GPU 0", "it is hot")
 
@@ -61,7 +63,7 @@ class House:
         self.conditions = Conditions(clock, self.bus)
         self.messages = Messages(clock)
         self.policy = POLICY
-        self.memory = PauseMemory(clock, self.messages.inbox(BackOffMessage))
+        self.pauses = Pauses(clock, self.messages.inbox(BackOffMessage))
         self.leased: list[list[str]] = []
         self.engine.on_switch = lambda *_: self.leased.append(self.lease())
 
@@ -88,7 +90,7 @@ class House:
 
     def made(self) -> PauseController:
         publisher = PausePublisher(
-            self.memory,
+            self.pauses.tally,
             Publisher(self.bus, self.clock, "containers"),
             self.conditions,
             self.clock,
@@ -97,7 +99,7 @@ class House:
         return PauseController(
             self.engine,
             PauseJournal(self.path),
-            memory=self.memory,
+            pauses=self.pauses,
             publisher=publisher,
             clock=self.clock,
             policy=self.policy,
@@ -152,9 +154,9 @@ async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: Hous
         )
         assert condition.reason.startswith("paused by aiidpd because GPU 0 is hot; until ")
         assert "docker unpause vllm" in condition.remedy
-        (view,) = house.memory.standing()
+        (view,) = house.pauses.active()
         assert view.until - view.since == POLICY.longest
-        assert house.memory.holds(VLLM.id[:12])
+        assert house.pauses.owned(VLLM.id[:12])
 
         house.end_ask()
         await house.until(lambda: house.told("unpaused"))
@@ -166,7 +168,7 @@ async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: Hous
     assert paused.evidence["by"] == "aiidpd"
     assert "nobody asks" in house.told("unpaused")[0].reason
     assert house.found() == []
-    assert list(house.memory.standing()) == []
+    assert list(house.pauses.active()) == []
     assert house.engine.closed == 1
 
 
@@ -247,7 +249,7 @@ async def test_one_that_the_engine_does_not_pause_is_told_once(house: House) -> 
         assert "nothing listens" in house.told("pause_failed")[0].reason
         house.engine.refuses_switch.clear()
         await house.until(lambda: house.state() == "paused")
-    assert house.memory.tally.failures["vllm"] == 1
+    assert house.pauses.tally.failures["vllm"] == 1
 
 
 async def test_an_engine_that_is_gone_is_asked_until_it_is_back(house: House) -> None:
@@ -428,7 +430,7 @@ async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House,
         conditions=house.conditions,
         stopped=register(tmp_path, house.clock, house.conditions),
         clock=house.clock,
-        owned=house.memory.holds,
+        owned=house.pauses.owned,
     )
     async with house.running(), anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(house.clock, WorkerStatus("containers"), anyio.Event()))
@@ -450,7 +452,7 @@ async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House,
 
 
 async def test_metrics_say_what_is_paused_and_what_was(house: House) -> None:
-    collector = PausesCollector(house.memory)
+    collector = PausesCollector(house.pauses)
 
     def value(name: str) -> list[tuple[dict[str, str], float]]:
         return [
@@ -487,3 +489,35 @@ async def test_a_made_up_container_stands_still_while_it_is_paused(clock: FakeCl
     assert reading is not None
     assert reading.state == "restarting"
     assert reading.finished_at == clock.time() - clock.monotonic() + 193
+
+
+async def test_a_request_counts_for_its_time_and_until_it_ends(clock: FakeClock) -> None:
+    messages = Messages(clock)
+    pauses = Pauses(clock, messages.inbox(BackOffMessage))
+    messages.send(HOT)
+    messages.send(replace(HOT, gpu="GPU-b", hold_seconds=1e9))
+    pauses.receive()
+    await clock.advance(59.0)
+    (first, second) = pauses.requests(simulated=False)
+    assert (first.label, first.containers, first.reason) == ("GPU 0", ("vllm", "llama"), "it is hot")
+    await clock.advance(1.0)
+    assert pauses.requests(simulated=False) == (second,)
+    messages.send(BackOffEnded(reason="it is cool", gpu="GPU-b"))
+    assert pauses.arrived.is_set()
+    pauses.receive()
+    assert not pauses.arrived.is_set()
+    assert not pauses.requests(simulated=False)
+
+
+def test_a_request_that_names_no_container_and_one_about_simulated_heat_pause_nothing(
+    clock: FakeClock,
+) -> None:
+    messages = Messages(clock)
+    pauses = Pauses(clock, messages.inbox(BackOffMessage))
+    messages.send(replace(HOT, containers=()))
+    pauses.receive()
+    assert not pauses.requests(simulated=True)
+    messages.send(replace(HOT, simulated=True))
+    pauses.receive()
+    assert not pauses.requests(simulated=False)
+    assert pauses.requests(simulated=True)

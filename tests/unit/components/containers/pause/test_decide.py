@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.containers.pause import answers
+from aiidpd.components.containers.pause import decide
 from aiidpd.components.containers.pause.decide import step
 from aiidpd.components.containers.pause.state import (
     Effect,
@@ -100,7 +100,7 @@ class World:
         if isinstance(effect, StartPause):
             identity = effect.held.pause.id
             assert effect.held.pause in self.lease, "it must be written down first"
-            self.state = answers.asking(self.state, identity, self.now, self.policy)
+            self.state = decide.calling(self.state, identity, self.now, self.policy)
             self.call("pause", identity)
         elif isinstance(effect, Unpause):
             self.call("unpause", effect.held.pause.id)
@@ -115,14 +115,14 @@ class World:
         if self.loses:
             self.fail(identity)
         elif action == "pause":
-            self.state, said = answers.paused(self.state, identity, ours=done)
+            self.state, said = decide.paused(self.state, identity, ours=done)
             self.said += said
         else:
-            self.state, said = answers.unpaused(self.state, identity, self.now, self.policy)
+            self.state, said = decide.unpaused(self.state, identity, self.now, self.policy)
             self.said += said
 
     def fail(self, identity: str) -> None:
-        self.state, said = answers.failed(self.state, identity, "no answer", self.now, self.policy)
+        self.state, said = decide.failed(self.state, identity, "no answer", self.now, self.policy)
         self.said += said
 
     def carry_out(self, action: str, identity: str) -> bool:
@@ -172,13 +172,13 @@ class World:
     def crash(self) -> None:
         """Kill -9, and the next start."""
         self.killed = bool(self.slow)
-        self.state = answers.resumed(PauseState(), self.lease, self.now, self.policy)
+        self.state = decide.resumed(PauseState(), self.lease, self.now, self.policy)
 
     def ours(self) -> list[str]:
         return [one.name for one in self.real.values() if one.by == "us"]
 
     def words(self) -> list[Outcome]:
-        return [one.word for one in self.said]
+        return [one.outcome for one in self.said]
 
 
 def test_what_is_asked_for_is_paused_and_goes_on_when_the_ask_ends() -> None:
@@ -351,7 +351,7 @@ def test_a_name_that_no_container_has_is_told_once_an_ask() -> None:
 def test_what_could_not_be_written_down_is_not_begun() -> None:
     look = Observed(named={"vllm": Real("vllm-1", "vllm").reading()})
     state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, POLICY)
-    state = answers.not_written(state, "vllm-1", 0.0, POLICY)
+    state = decide.not_written(state, "vllm-1", 0.0, POLICY)
     assert not state.held
     assert not step(state, look, (ask("vllm"),), 1.0, POLICY)[1]
     _, effects = step(state, look, (ask("vllm"),), POLICY.retry, POLICY)
