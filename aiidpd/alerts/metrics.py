@@ -15,14 +15,14 @@ _LABELS = ("alert", "severity", "subject")
 
 
 class AlertsCollector(Collector):
-    """Builds the ``aiidpd_alert_`` families from the board at each scrape.
+    """Builds the ``aiidpd_alert_`` families from the manager at each scrape.
 
     The series are bounded by the rules and the things that are watched. An alert whose condition is not
-    known has no series, unless it stands.
+    known has no series, unless it is active.
     """
 
-    def __init__(self, board: AlertManager) -> None:
-        self._board = board
+    def __init__(self, manager: AlertManager) -> None:
+        self._manager = manager
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing, so that registering does not collect."""
@@ -39,13 +39,13 @@ class AlertsCollector(Collector):
             "1 while the alert waits for its dwell to end; no series otherwise.",
             labels=_LABELS,
         )
-        for rule, subject, stage in self._board.stages():
+        for rule, subject, stage in self._manager.stages():
             labels = (rule.name, rule.severity.name.lower(), subject)
             firing.add_metric(labels, stage is Stage.FIRING)
             if stage is Stage.PENDING:
                 pending.add_metric(labels, 1)
         fired = CounterFamily("aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"])
-        for name, count in self._board.fired.items():
+        for name, count in self._manager.fired.items():
             fired.add_metric([name], count)
         yield firing
         yield pending

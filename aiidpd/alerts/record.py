@@ -103,7 +103,7 @@ def to_record(
         since=wall + alert.since,
         known=wall + alert.known,
         held=alert.held,
-        # The time since the last look is in it, as it is where the next look finds nothing.
+        # The time since the last pass is in it, as it is where the next pass finds nothing.
         unknown=max(0.0, now - (alert.restored.at if alert.restored else alert.known)),
         severity=rule.severity,
         summary=rule.say(alert.evidence),

@@ -18,7 +18,7 @@ class AlertRule:
     ``name`` is written as Prometheus writes alerts (``GpuTemperatureWarning``). ``meaning`` is one sentence
     for the reference; ``summary`` is the sentence for one case, a format string over the evidence of an
     observation, and ``ended`` the one for its end, where the summary would be wrong then; ``remedy`` says
-    what to do first, and the rest stands in the runbook.
+    what to do first, and the rest is in the runbook.
 
     The condition must hold for ``dwell`` before the alert fires; it must be clear for ``keep_firing``
     before it is resolved. Of what nobody knows any more the alert ends as *expired* after ``stale_after``.

@@ -1,6 +1,6 @@
 """The state machine of every alert (pure): inactive, pending, firing, and how each ends.
 
-A worker says in each pass how the condition of each alert stands; the machine decides what that means.
+A worker gives in each pass the status of each alert's condition; the machine decides what follows.
 
 - A condition that *holds* makes the alert pending, and firing once it held for the rule's dwell in sum.
 - *Between* is the band of the hysteresis: it changes nothing. A pending alert stays pending there and its
@@ -8,9 +8,9 @@ A worker says in each pass how the condition of each alert stands; the machine d
 - A condition that is *clear* ends a pending alert at once, a firing one after ``keep_firing``.
 - A condition that is *unknown*, or of which nothing is said, neither fires nor resolves anything: no data
   is neither good news nor bad. Time in which it was unknown counts for nothing. After ``stale_after``
-  an alert that nobody knows about ends as expired, which is told apart from resolved.
-- An alert that was *restored* stands from before a restart of the daemon. The first look confirms or ends it;
-  where its condition looks back over some time, "clear" counts only once that time is over, because a daemon
+  an alert of which nothing is known ends as expired, which is not called resolved.
+- An alert that was *restored* is from before a restart of the daemon. The first pass confirms or ends it;
+  where its condition is about some time past, "clear" counts only once that time is over, because a daemon
   that has just begun remembers nothing of it.
 """
 
@@ -27,7 +27,7 @@ from aiidpd.kernel.words import lasting
 
 
 class Status(Enum):
-    """How the condition of an alert stands."""
+    """Status of an alert's condition."""
 
     TRUE = "holds"
     BETWEEN = "between"
@@ -50,7 +50,7 @@ def below(value: float | None, enter: float, leave: float) -> Status:
 
 
 class Stage(StrEnum):
-    """Where an alert stands."""
+    """Stage of an alert."""
 
     INACTIVE = "inactive"
     PENDING = "pending"
@@ -58,7 +58,7 @@ class Stage(StrEnum):
 
 
 class Change(StrEnum):
-    """What became of an alert."""
+    """A change of an alert, as its event is called."""
 
     PENDING = "pending"
     FIRING = "firing"
@@ -69,7 +69,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """How the condition of ``alert`` stands for ``subject`` now. ``evidence`` has what its summary names."""
+    """Status of the condition of ``alert`` for ``subject`` now. ``evidence`` has all that its summary names."""
 
     alert: str
     subject: str
@@ -79,10 +79,10 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """Whence an alert comes that was not confirmed yet.
+    """Origin of an alert that was not confirmed yet.
 
-    ``known`` is when it was last known before the restart, ``at`` since when nobody knew of it while
-    a daemon ran; both in monotonic seconds. ``same_boot`` is whether the machine itself ran on in between.
+    ``known`` is when it was last known before the restart, ``at`` since when nothing was known of it while
+    a daemon ran; both in monotonic seconds. ``same_boot``: the machine itself ran on in between.
     """
 
     at: float
@@ -93,7 +93,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What is remembered of one alert for one subject. Times are monotonic seconds.
+    """State of one alert for one subject. Times are monotonic seconds.
 
     ``since`` is when the stage began, ``at`` when something was last observed, ``known`` when that was not
     "unknown"; ``held`` is for how long the condition held while pending. ``evidence`` is the last known,
@@ -162,7 +162,7 @@ def step(
             raise ValueError(f"{each.alert} was observed twice for {each.subject or 'its subject'}")
         seen[key] = each
     after: dict[Key, Alert] = {}
-    told: list[Transition] = []
+    transitions: list[Transition] = []
     for key in {**alerts, **seen}:
         rule = rules.get(key[0])
         if rule is None:
@@ -170,14 +170,14 @@ def step(
                 raise ValueError(f"there is no alert {key[0]}")
             continue
         before = alerts.get(key)
-        stands, change = _advance(before, seen.get(key), rule, now)
-        if stands is not None:
-            after[key] = stands
+        state, change = _advance(before, seen.get(key), rule, now)
+        if state is not None:
+            after[key] = state
         if change is not None:
             lasted = now - before.since if before else 0.0
-            last = stands or before
-            told.append(Transition(rule, key[1], change, lasted, last.evidence if last else {}))
-    return after, tuple(told)
+            last = state or before
+            transitions.append(Transition(rule, key[1], change, lasted, last.evidence if last else {}))
+    return after, tuple(transitions)
 
 
 def _advance(
@@ -214,7 +214,7 @@ def _known(
         before = Alert(Stage.INACTIVE, now, now, now, Status.UNKNOWN, seen.evidence)
     stage, change = before.stage, None
     if stage is Stage.INACTIVE and seen.condition is not Status.TRUE and before.restored is None:
-        # How nearly every alert stands in nearly every pass.
+        # So it is with nearly every alert in nearly every pass.
         return Alert(stage, before.since, now, now, seen.condition, seen.evidence), None
     held, clear_since = 0.0, None
     condition, restored = _confirm(before.restored, seen.condition, rule, now)
@@ -222,7 +222,7 @@ def _known(
         case Stage.INACTIVE, Status.TRUE:
             stage, change = (Stage.PENDING, Change.PENDING) if rule.dwell else (Stage.FIRING, Change.FIRING)
         case Stage.PENDING, Status.TRUE:
-            # Only the time between two looks that both found it counts, and none that nobody looked at.
+            # Only the time between two passes that both found it counts, and none without a pass.
             held = before.held + (now - before.at if before.condition is Status.TRUE else 0.0)
             if held >= rule.dwell:
                 stage, change = Stage.FIRING, Change.FIRING
@@ -236,6 +236,6 @@ def _known(
                 stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None
     since = before.since if stage is before.stage else now
     # While it fires on, its condition clear already, what it fired for is what it says.
-    kept = stage is before.stage is Stage.FIRING and seen.condition is Status.FALSE
-    evidence = before.evidence if kept else seen.evidence
+    firing_on = stage is before.stage is Stage.FIRING and seen.condition is Status.FALSE
+    evidence = before.evidence if firing_on else seen.evidence
     return Alert(stage, since, now, now, condition, evidence, held, clear_since, restored), change

@@ -73,7 +73,7 @@ class ConfigDocument(Document):
 
 
 class ReloadDocument(Document):
-    """What a reload did."""
+    """Outcome of a reload."""
 
     changed: list[str] = Field(description="The keys whose values changed and now hold.")
 

@@ -15,7 +15,7 @@ from aiidpd.telemetry.family import CounterFamily, GaugeFamily
 
 
 class WorkersCollector(Collector):
-    """How each worker fares, from the counts that the kernel's wrapper keeps."""
+    """State and counts of each worker, from its status."""
 
     def __init__(self, statuses: Callable[[], Sequence[WorkerStatus]]) -> None:
         self._statuses = statuses
@@ -81,7 +81,7 @@ class ConditionsCollector(Collector):
 
 
 class BuildCollector(Collector):
-    """Which aiidpd runs on which Python."""
+    """Versions of aiidpd and of Python."""
 
     def __init__(self, version: str) -> None:
         self._labels = {"version": version, "python": platform.python_version()}

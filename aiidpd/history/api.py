@@ -19,7 +19,7 @@ _BACKLOG = 256  # new events that wait likewise, the same ones for all readers
 
 
 class EventsQuery(Request):
-    """Which events."""
+    """Filter of events."""
 
     after_id: int = Field(0, ge=0, le=2**63 - 1, description="Only events after this one, the oldest first.")
     since: float | None = Field(None, ge=0, description="Only events from this time on, in Unix seconds.")
@@ -60,7 +60,7 @@ class Missed(Document):
 
 
 class EventHistory(Protocol):
-    """Where past events are: those published up to the call are among them."""
+    """Source of past events: those published up to the call are among them."""
 
     async def events(
         self,

@@ -24,7 +24,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is written in one transaction: all of it or nothing."""
+    """Rows of one transaction: all of them are written or none."""
 
     events: Sequence[Event] = ()
     samples: Sequence[Sample] = ()
@@ -125,7 +125,7 @@ class Database:
 
     @property
     def bytes(self) -> int:
-        """How much database and write-ahead log occupied when they were last looked at."""
+        """Bytes of database and write-ahead log when they were last measured."""
         return self._bytes
 
     def write(self, batch: Batch) -> None:

@@ -16,7 +16,7 @@ from aiidpd.kernel.events import Event, Severity
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """Which events are asked for; all conditions hold together.
+    """Filter of events; all of it must be met.
 
     ``after_id`` above 0 asks for the first ``limit`` that follow it, so that a caller who asks again
     with the last number gets every event once, and so does ``forward``; otherwise the newest ``limit`` are
@@ -34,7 +34,7 @@ class EventQuery:
 
     @property
     def oldest_first(self) -> bool:
-        """Whether the first ``limit`` after ``after_id`` are meant, not the newest."""
+        """True where the first ``limit`` after ``after_id`` are meant, not the newest."""
         return self.forward or self.after_id > 0
 
     def matches(self, event: Event) -> bool:

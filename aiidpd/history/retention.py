@@ -18,7 +18,7 @@ _SLACK = 2 * MIB  # the write-ahead log may pass its mark by one transaction, an
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is kept.
+    """Bounds of the history.
 
     ``keep``: age in seconds of events and of the minute samples; ``full_rate``: age in seconds up to which
     every single sample is kept as well; ``max_bytes``: the most that the database, its write-ahead log

@@ -156,7 +156,7 @@ class History:
 
     @property
     def problem(self) -> str | None:
-        """Why writing fails now, as a sentence; None while it succeeds."""
+        """Reason why writing fails now, as a sentence; None while it succeeds."""
         return self._writer.problem
 
     @property

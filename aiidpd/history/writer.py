@@ -21,11 +21,11 @@ _RETRY_FIRST, _RETRY_MOST = 1.0, 30.0  # seconds
 
 
 class Storage(Protocol):
-    """Where batches go. Every method may block and may raise :class:`sqlite3.Error` or :class:`OSError`."""
+    """Destination of batches. Every method may block and may raise :class:`sqlite3.Error` or :class:`OSError`."""
 
     @property
     def bytes(self) -> int:
-        """How much of the disk is taken."""
+        """Bytes on the disk."""
 
     def write(self, batch: Batch) -> None:
         """Keep the whole batch or nothing of it."""
@@ -82,7 +82,7 @@ class Writer:
 
     @property
     def pending(self) -> int:
-        """How many rows are recorded and not yet on disk."""
+        """Number of rows that are recorded and not yet on disk."""
         writing = self._writing
         return len(self._events) + len(self._samples) + len(writing.events) + len(writing.samples)
 

@@ -20,7 +20,7 @@ _AT_ONCE: Final = 0.5  # seconds
 
 
 class ClockWatch:
-    """What is known of ``clock``; one for all threads of the process, from its start on."""
+    """Follows ``clock`` from the start of the process on; one for all its threads."""
 
     def __init__(self, clock: Clock, policy: ClockPolicy | None = None) -> None:
         self.policy = policy or ClockPolicy()

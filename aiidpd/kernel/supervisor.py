@@ -23,7 +23,7 @@ CONDITION: Final = "worker"
 
 
 class Ending(StrEnum):
-    """Why a run of a worker ended."""
+    """Ending of a worker's run."""
 
     FAILED = "failed"
     RETURNED = "returned"
@@ -79,9 +79,9 @@ class Supervisor:
         self._backoff = backoff or Backoff()
         self._tick = tick
         self._grace = grace
-        self._seats = {spec.name: self._seat(spec) for spec in specs}
+        self._slots = {spec.name: self._slot(spec) for spec in specs}
 
-    def _seat(self, spec: Task) -> _Slot:
+    def _slot(self, spec: Task) -> _Slot:
         status = WorkerStatus(spec.name)
         first_pass = anyio.Event()
         return _Slot(spec, status, Heartbeat(self._clock, status, first_pass), first_pass)
@@ -89,120 +89,120 @@ class Supervisor:
     @property
     def statuses(self) -> tuple[WorkerStatus, ...]:
         """One status a worker, in the order of the specs; live objects, to be read at once."""
-        return tuple(seat.status for seat in self._seats.values())
+        return tuple(slot.status for slot in self._slots.values())
 
     async def run(self) -> None:
         """Run all workers until cancelled."""
         try:
             async with anyio.create_task_group() as group:
-                for seat in self._seats.values():
-                    group.start_soon(self._keep, seat)
+                for slot in self._slots.values():
+                    group.start_soon(self._supervise, slot)
                 group.start_soon(self._watch)
         finally:
-            for seat in self._seats.values():
-                seat.status.state = WorkerState.STOPPED
+            for slot in self._slots.values():
+                slot.status.state = WorkerState.STOPPED
 
     async def first_passes(self, within: float) -> tuple[str, ...]:
         """Wait until each worker ended a first pass, at most ``within`` seconds; return who did not."""
         deadline = self._clock.monotonic() + within
-        for seat in self._seats.values():
-            await wait_for(self._clock, seat.first_pass, max(0.0, deadline - self._clock.monotonic()))
-        return tuple(name for name, seat in self._seats.items() if not seat.first_pass.is_set())
+        for slot in self._slots.values():
+            await wait_for(self._clock, slot.first_pass, max(0.0, deadline - self._clock.monotonic()))
+        return tuple(name for name, slot in self._slots.items() if not slot.first_pass.is_set())
 
     def replace(self, name: str) -> None:
         """Cancel worker ``name`` and build it anew at once (its configuration changed)."""
-        seat = self._seats.get(name)
-        if seat is None:
+        slot = self._slots.get(name)
+        if slot is None:
             raise NotFound("replace worker", name, reason="there is no such worker")
-        if seat.status.state is WorkerState.WEDGED:
+        if slot.status.state is WorkerState.WEDGED:
             raise Conflict("replace worker", name, reason="it was cancelled and did not end")
-        seat.failures = 0
-        self._cancel(seat, Ending.REPLACED)
-        seat.hurry.set()
+        slot.failures = 0
+        self._cancel(slot, Ending.REPLACED)
+        slot.hurry.set()
 
-    async def _keep(self, seat: _Slot) -> None:
+    async def _supervise(self, slot: _Slot) -> None:
         while True:
             started = self._clock.monotonic()
-            seat.cancelled_for = None
-            ending, reason = await self._run_once(seat)
+            slot.cancelled_for = None
+            ending, reason = await self._run_once(slot)
             if ending is Ending.REPLACED:
-                self._publish(seat, "worker.replaced", "its configuration changed", Severity.INFO)
+                self._publish(slot, "worker.replaced", "its configuration changed", Severity.INFO)
                 continue
-            seat.first_pass.set()  # readiness waits to know how a worker fares, not for it to fare well
-            seat.failures = self._backoff.failures(seat.failures, self._clock.monotonic() - started)
-            delay = self._backoff.delay(seat.failures, self._uniform())
-            seat.status.restarts += 1
-            seat.status.state = WorkerState.RESTARTING
-            seat.status.reason = reason
+            slot.first_pass.set()  # readiness waits to know how a worker fares, not for it to fare well
+            slot.failures = self._backoff.failures(slot.failures, self._clock.monotonic() - started)
+            delay = self._backoff.delay(slot.failures, self._uniform())
+            slot.status.restarts += 1
+            slot.status.state = WorkerState.RESTARTING
+            slot.status.reason = reason
             self._publish(
-                seat, f"worker.{ending}", f"{reason}; starts again in {delay:.1f} s", Severity.ERROR
+                slot, f"worker.{ending}", f"{reason}; starts again in {delay:.1f} s", Severity.ERROR
             )
-            self._report(seat)
-            seat.hurry = anyio.Event()
-            await wait_for(self._clock, seat.hurry, delay)
+            self._report(slot)
+            slot.hurry = anyio.Event()
+            await wait_for(self._clock, slot.hurry, delay)
 
-    async def _run_once(self, seat: _Slot) -> tuple[Ending, str]:
+    async def _run_once(self, slot: _Slot) -> tuple[Ending, str]:
         ending, reason = Ending.RETURNED, "it returned, and a worker never does"
-        seat.status.state = WorkerState.STARTING
-        seat.status.started_at = self._clock.time()
-        seat.deadline = seat.spec.deadline()
-        seat.heartbeat.beat()
-        with anyio.CancelScope() as seat.scope:
+        slot.status.state = WorkerState.STARTING
+        slot.status.started_at = self._clock.time()
+        slot.deadline = slot.spec.deadline()
+        slot.heartbeat.beat()
+        with anyio.CancelScope() as slot.scope:
             try:
-                worker = seat.spec.make()
-                seat.status.simulated = worker.simulated
-                await worker.run(seat.heartbeat)
+                worker = slot.spec.make()
+                slot.status.simulated = worker.simulated
+                await worker.run(slot.heartbeat)
             except Exception as error:  # noqa: BLE001 -- whatever a worker's failure is, its peers run on
                 ending, reason = Ending.FAILED, describe(error)
-        seat.scope = None
-        if seat.cancelled_for is not None:
-            ending = seat.cancelled_for
-            reason = f"no sign of life for {seat.deadline:g} s"
+        slot.scope = None
+        if slot.cancelled_for is not None:
+            ending = slot.cancelled_for
+            reason = f"no sign of life for {slot.deadline:g} s"
         return ending, reason
 
     async def _watch(self) -> None:
         while True:
-            for seat in self._seats.values():
-                self._examine(seat)
-            if not any(seat.status.state is WorkerState.WEDGED for seat in self._seats.values()):
+            for slot in self._slots.values():
+                self._examine(slot)
+            if not any(slot.status.state is WorkerState.WEDGED for slot in self._slots.values()):
                 self._watchdog()
             self._also()
             await self._clock.sleep(self._tick)
 
-    def _examine(self, seat: _Slot) -> None:
+    def _examine(self, slot: _Slot) -> None:
         now = self._clock.monotonic()
-        if seat.scope is not None and seat.cancelled_for is not None:
-            if now - seat.cancelled_at > self._grace and seat.status.state is not WorkerState.WEDGED:
-                seat.status.state = WorkerState.WEDGED
-                seat.status.reason = f"was cancelled and did not end within {self._grace:g} s"
-                self._publish(seat, "worker.wedged", seat.status.reason, Severity.ERROR)
-        elif seat.scope is not None and now - seat.heartbeat.last > seat.deadline:
-            self._cancel(seat, Ending.HUNG)
-        self._report(seat)
+        if slot.scope is not None and slot.cancelled_for is not None:
+            if now - slot.cancelled_at > self._grace and slot.status.state is not WorkerState.WEDGED:
+                slot.status.state = WorkerState.WEDGED
+                slot.status.reason = f"was cancelled and did not end within {self._grace:g} s"
+                self._publish(slot, "worker.wedged", slot.status.reason, Severity.ERROR)
+        elif slot.scope is not None and now - slot.heartbeat.last > slot.deadline:
+            self._cancel(slot, Ending.HUNG)
+        self._report(slot)
 
-    def _cancel(self, seat: _Slot, why: Ending) -> None:
-        if seat.scope is not None:
-            seat.cancelled_for = why
-            seat.cancelled_at = self._clock.monotonic()
-            seat.scope.cancel(why)
+    def _cancel(self, slot: _Slot, why: Ending) -> None:
+        if slot.scope is not None:
+            slot.cancelled_for = why
+            slot.cancelled_at = self._clock.monotonic()
+            slot.scope.cancel(why)
 
-    def _report(self, seat: _Slot) -> None:
-        state, name = seat.status.state, seat.spec.name
-        if state is WorkerState.STARTING and seat.failures:
+    def _report(self, slot: _Slot) -> None:
+        state, name = slot.status.state, slot.spec.name
+        if state is WorkerState.STARTING and slot.failures:
             return  # the first pass of the new run says whether what ended the last one is over
-        if seat.status.up or state in (WorkerState.STARTING, WorkerState.STOPPED):
+        if slot.status.up or state in (WorkerState.STARTING, WorkerState.STOPPED):
             self._conditions.clear(CONDITION, name)
             return
         severity = Severity.WARNING if state is WorkerState.DEGRADED else Severity.ERROR
-        reason, simulated = f"{state}: {seat.status.reason}", seat.status.simulated
+        reason, simulated = f"{state}: {slot.status.reason}", slot.status.simulated
         self._conditions.set(Condition(CONDITION, name, severity, reason, source=SOURCE, simulated=simulated))
 
-    def _publish(self, seat: _Slot, kind: str, reason: str, severity: Severity) -> None:
-        self._publisher.marked(simulated=seat.status.simulated).event(
+    def _publish(self, slot: _Slot, kind: str, reason: str, severity: Severity) -> None:
+        self._publisher.marked(simulated=slot.status.simulated).event(
             kind,
             reason,
-            about=seat.spec.name,
+            about=slot.spec.name,
             severity=severity,
-            restarts=seat.status.restarts,
-            failures_in_a_row=seat.failures,
+            restarts=slot.status.restarts,
+            failures_in_a_row=slot.failures,
         )

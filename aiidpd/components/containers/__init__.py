@@ -1,1 +1,1 @@
-"""The containers of one engine: what runs, what died, what is sick. See policy.py first."""
+"""The containers of one runtime: those that run, died, are sick. See reducer.py first."""

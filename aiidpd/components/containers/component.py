@@ -1,4 +1,4 @@
-"""The component containers: what the container runtime runs, and what is done to it for a GPU's sake."""
+"""The component containers: those of the container runtime, stopped or paused where a GPU needs it."""
 
 from __future__ import annotations
 

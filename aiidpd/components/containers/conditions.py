@@ -18,7 +18,7 @@ WATCHED: Final = (UNHEALTHY, LOOPING)
 def conditions(state: ContainersState, *, simulated: bool) -> Iterator[Condition]:
     """Yield what is wrong with the containers of ``state``, which are or are not ``simulated``.
 
-    The health check of a paused container is suspended, and says nothing new until it is unpaused.
+    The health check of a paused container is suspended: what it found last counts until it is unpaused.
     """
     for known in state.known.values():
         name = known.name or known.id[:12]

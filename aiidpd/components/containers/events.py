@@ -43,7 +43,7 @@ class ContainerPublisher:
             exact=exact,
             health=known.health if known.health_at > at else None,
             oom=known.oom and known.oom_at > at,
-            asked=known.asked if known.asked_at > at else "",
+            signal=known.signal if known.signal_at > at else "",
             paused=False,
         )
         self.publish(started(known, at))
@@ -53,7 +53,7 @@ class ContainerPublisher:
         """Its run ended; ``code`` is None where it is not known any more."""
         known = replace(known, running=False, ended=at, paused=False)
         self.publish(died(known, at, code))
-        if known.asked:
+        if known.signal:
             if known.looping:
                 self.loop_ended(known, at, "it was stopped on request")
                 known = replace(known, looping=False, deaths=())
@@ -102,7 +102,7 @@ class Subject(Protocol):
     @property
     def oom(self) -> bool: ...
     @property
-    def asked(self) -> str: ...
+    def signal(self) -> str: ...
     @property
     def paused(self) -> bool: ...
     @property
@@ -142,11 +142,11 @@ def died(subject: Subject, at: float, code: int | None) -> Event:
     how = "ended, and the engine no longer tells its exit code" if code is None else f"ended with code {code}"
     if code is not None and _FIRST_SIGNAL_CODE < code <= _LAST_SIGNAL_CODE:
         how += f" (killed by signal {code - _FIRST_SIGNAL_CODE})"
-    if subject.asked:
-        how += f" after Docker was asked to send signal {subject.asked}"
+    if subject.signal:
+        how += f" after Docker was asked to send signal {subject.signal}"
     # A 137 alone proves nothing: `docker kill`, systemd and a person send SIGKILL too.
     how += "; Docker says it ran out of memory" if subject.oom else ""
-    well = code == 0 or bool(subject.asked)
+    well = code == 0 or bool(subject.signal)
     return _event(
         subject,
         at,
@@ -154,7 +154,7 @@ def died(subject: Subject, at: float, code: int | None) -> Event:
         f"it {how}",
         Severity.INFO if well else Severity.WARNING,
         exit_code=code,
-        asked_signal=subject.asked,
+        asked_signal=subject.signal,
         oom_claimed=subject.oom,
     )
 

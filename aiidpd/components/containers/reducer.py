@@ -157,7 +157,7 @@ def on_event(publisher: ContainerPublisher, known: Known, event: RuntimeEvent) -
     elif action == "oom" and not known.oom:
         known = publisher.oom_killed(known, at)
     elif action == "kill" and detail in _ENDING_SIGNALS:
-        known = replace(known, asked=detail, asked_at=at)
+        known = replace(known, signal=detail, signal_at=at)
     elif action == "health_status" and detail in ("healthy", "unhealthy"):
         known = publisher.health(known, detail, at)
     return known

@@ -10,7 +10,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ContainerReading:
-    """One container as the engine describes it now. Times in Unix seconds.
+    """One container as the runtime describes it now. Times in Unix seconds.
 
     ``state`` is Docker's word: created, running, paused, restarting, removing, exited or dead.
     ``health`` is healthy, unhealthy or starting, and None where no health check speaks: none is
@@ -37,13 +37,13 @@ class ContainerReading:
 
     @property
     def running(self) -> bool:
-        """Whether a process of it exists: Docker counts one that waits for its restart as running."""
+        """True where a process of it exists: Docker counts one that waits for its restart as running."""
         return self.state in ("running", "paused")
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEvent:
-    """Something the engine says it did. ``time`` in Unix seconds by the engine's clock.
+    """An event of the runtime. ``time`` is in Unix seconds by its own clock.
 
     ``action`` is one of :data:`ACTIONS`; ``detail`` is the health status of ``health_status`` and
     the signal's number of ``kill``.
@@ -71,7 +71,7 @@ ACTIONS = (
     "update",
     "destroy",
 )
-"""What an engine reports. The many ``exec_*`` that each health probe causes are left at the engine."""
+"""The events that are followed. The many ``exec_*`` that each health probe causes are left at the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class RuntimeSnapshot:
 
 
 class ContainerRuntime(Protocol):
-    """A container engine. Every method raises :class:`~aiidpd.kernel.errors.Unavailable` in bounded time."""
+    """A container runtime. Every method raises :class:`~aiidpd.kernel.errors.Unavailable` in bounded time."""
 
     @property
     def simulated(self) -> bool:
-        """Whether the containers are made up."""
+        """True where the containers are made up."""
 
     async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
         """Read all containers. Unless ``fresh``, one whose summary did not change is not read again."""
@@ -105,12 +105,12 @@ class ContainerRuntime(Protocol):
         """Follow events, those since ``since`` (Unix seconds) first.
 
         To enter means that the engine accepted. The iteration ends when the engine ends it and
-        raises ``Unavailable`` when it breaks. The engine may drop events, say one twice, and
-        remember fewer than asked: whoever follows must also read all containers now and then.
+        raises ``Unavailable`` when it breaks. The runtime may drop events, repeat them, and have
+        fewer than requested: whoever follows must also read all containers now and then.
         """
 
     async def stop(self, identity: str, grace: float) -> bool:
-        """Ask a container (by its id) to end, and have it killed after ``grace`` seconds.
+        """Have a container (by its id) end, and killed after ``grace`` seconds.
 
         Returns when it has ended: whether it ran; False where it did not, or does not exist (any more).
         """
@@ -122,7 +122,7 @@ class ContainerRuntime(Protocol):
         """
 
     async def unpause(self, identity: str) -> bool:
-        """Let a paused container go on; return whether it was paused, False too where it does not exist."""
+        """Unpause a container; return whether it was paused, False too where it does not exist."""
 
     async def aclose(self) -> None:
         """Release what the adapter holds; may be called twice."""

@@ -1,4 +1,4 @@
-"""A made-up engine that says so in every name: for a machine without Docker, and for tests."""
+"""A simulated container runtime, marked so in every name: for a machine without Docker, and for tests."""
 
 from __future__ import annotations
 
@@ -58,21 +58,21 @@ class Life:
 
     @property
     def paused(self) -> bool:
-        """Whether it is paused now."""
+        """True while it is paused."""
         return bool(self.pauses) and self.pauses[-1][1] == inf
 
     def pause(self, at: float) -> None:
-        """Stand still from ``at`` on."""
+        """Begin a pause at ``at``."""
         self.pauses.append((at, inf))
 
-    def go_on(self, at: float) -> None:
-        """Go on at ``at``, where it stands still."""
+    def unpause(self, at: float) -> None:
+        """End the pause at ``at``, where there is one."""
         if self.paused:
             self.pauses[-1] = (self.pauses[-1][0], at)
 
     def stop(self, at: float) -> None:
         """End at ``at``; from then on nothing happens."""
-        self.go_on(at)
+        self.unpause(at)
         self.stopped = at
 
     def past(self, elapsed: float) -> Iterator[tuple[float, Line]]:
@@ -115,7 +115,7 @@ class Life:
         return until - sum(max(0.0, min(end, until) - begin) for begin, end in self.pauses)
 
     def _moment(self, lived: float) -> float:
-        """Return when it has lived for ``lived`` seconds; infinity where it stands still before that."""
+        """Return the second at which it has lived for ``lived``; infinity where it is paused before that."""
         for begin, end in self.pauses:
             if lived > begin:
                 lived += end - begin
@@ -167,7 +167,7 @@ class SimulatedRuntime:
         return self._change(identity, ("running",), lambda life: life.pause(self._elapsed()))
 
     async def unpause(self, identity: str) -> bool:
-        return self._change(identity, ("paused",), lambda life: life.go_on(self._elapsed()))
+        return self._change(identity, ("paused",), lambda life: life.unpause(self._elapsed()))
 
     def _change(self, identity: str, states: tuple[str, ...], change: Callable[[Life], None]) -> bool:
         """Do ``change`` to the container if it is in one of ``states``; return whether it was."""

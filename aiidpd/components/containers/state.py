@@ -15,7 +15,7 @@ NEVER: Final = float("-inf")
 
 @dataclass(frozen=True, slots=True)
 class ContainersPolicy:
-    """How closely containers are watched. Times in seconds.
+    """Intervals and bounds of watching containers. Times in seconds.
 
     All containers are read every ``reconcile_interval``, which finds what the events did not bring.
     A broken event stream is opened again after ``reconnect_initial``, doubling up to
@@ -34,10 +34,10 @@ class ContainersPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What has been said about one container. Times in Unix seconds by the engine's clock.
+    """One container as its events have it so far. Times in Unix seconds by the runtime's clock.
 
-    ``started`` is the current or last run's start: exact, or an upper bound of it. ``asked`` is the
-    signal that Docker was asked to send in this run. Events up to ``as_of`` say nothing new.
+    ``started`` is the current or last run's start: exact, or an upper bound of it. ``signal`` is the
+    one that Docker was told to send in this run. Events up to ``as_of`` are no news.
     """
 
     id: str
@@ -51,8 +51,8 @@ class Known:
     health_at: float = NEVER
     oom: bool = False
     oom_at: float = NEVER
-    asked: str = ""
-    asked_at: float = NEVER
+    signal: str = ""
+    signal_at: float = NEVER
     paused: bool = False
     restart_count: int = 0
     deaths: tuple[float, ...] = ()
@@ -63,7 +63,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class ContainersState:
-    """What has been said about all containers; ``stale`` are the ids that wait to be read."""
+    """All containers as their events have them so far; ``stale`` are the ids that wait to be read."""
 
     known: Mapping[str, Known] = field(default_factory=lambda: MappingProxyType({}))
     removed: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,4 +1,4 @@
-"""Obeys :class:`EmergencyStop`: stops the containers that it names, and says how to start them again."""
+"""Obeys :class:`EmergencyStop`: stops the containers that it names, and publishes how to start them again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StopPolicy:
 class EmergencyStopper:
     """Obeys the messages of ``inbox`` through a ``runtime`` of its own: a slow reading holds nothing up.
 
-    A runtime that does not answer is called again until it does. One event a container says what was stopped
+    A runtime that does not answer is called again until it does. One event a container has what was stopped
     and how to start it, or why it could not be. What was stopped is in ``stopped`` until it runs again.
     """
 
@@ -56,7 +56,7 @@ class EmergencyStopper:
 
     @property
     def simulated(self) -> bool:
-        """Whether the containers are made up."""
+        """True where the containers are made up."""
         return self._runtime.simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:

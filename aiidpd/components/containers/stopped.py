@@ -27,7 +27,7 @@ NOT_STORED: Final = "container_stops_state"
 class StoppedContainer:
     """A container that we stopped at ``at`` (Unix seconds), because ``reason``.
 
-    ``started_at`` tells the run of it that we ended (Unix seconds), None where it could not be read.
+    ``started_at`` identifies the run of it that we ended (Unix seconds), None where it could not be read.
     """
 
     id: str
@@ -69,7 +69,7 @@ class StoppedContainers:
     """All of them, real and simulated; in ``file`` the real ones alone.
 
     The file is written in a thread: a disk that hangs holds up no stop. While it can't be written, or could
-    not be read, a condition says so.
+    not be read, there is a condition.
     """
 
     def __init__(self, file: StateFile[StoppedRecords], conditions: Conditions, clock: Clock) -> None:
@@ -156,7 +156,7 @@ class StoppedContainers:
 
     def _show(self, *, simulated: bool) -> None:
         register: Mapping[str, StoppedContainer] = self._simulated if simulated else self._real
-        # Its event says what was stopped, and container.started that it runs again.
+        # Events of their own were published: container.emergency_stopped and container.started.
         self._conditions.update(
             (STOPPED,),
             (

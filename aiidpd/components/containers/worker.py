@@ -32,7 +32,7 @@ from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.installed import Installed
 
 _LONGEST_WAIT = 5.0  # seconds between two beats
-_OVERLAP = 1.0  # seconds of events asked for again at a seam: the engine may log them out of order
+_OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
 _QUEUE = 4096  # events; more than the engine itself remembers
 
 
@@ -176,7 +176,7 @@ class ContainersWorker:
         """Read all containers, as one pass; return whether the engine answered."""
         answered = False
         with heartbeat.working():
-            asked, began = self._clock.time(), self._clock.monotonic()
+            requested, began = self._clock.time(), self._clock.monotonic()
             try:
                 snapshot = await self._runtime.containers(fresh=fresh)
             except Unavailable as error:
@@ -185,14 +185,14 @@ class ContainersWorker:
             answered = True
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
-            # Events from before the reading first: they tell how it came to what the reading shows.
-            for event in queue.take(before=asked):
+            # Events from before the reading first: they have what led to what the reading shows.
+            for event in queue.take(before=requested):
                 self._step(event)
             self._version, self._unreadable = snapshot.version, snapshot.unreadable
             stuck = frozenset(key for key, _ in snapshot.unreadable)
             found = self._step(Snapshot(snapshot.containers, stuck))
             self._found = any(effect.kind != "container.restart_loop_ended" for effect in found)
-            self._memory.seen = asked
+            self._memory.seen = requested
             self._put(listed_at=began)
             self._sample(snapshot)
             if also is not None:
@@ -256,7 +256,7 @@ class ContainersWorker:
         readings = tuple(one.reading for one in known if one.reading is not None)
         self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
         found = conditions(state, simulated=self.simulated)
-        self._conditions.update(WATCHED, found, announce=False)  # the room's own events say it
+        self._conditions.update(WATCHED, found, announce=False)  # its events have been published
         unread = [one.id for one in known if one.reading is None] + [key for key, _ in self._unreadable]
         self._stopped.observe(readings, unread, simulated=self.simulated, listed_at=listed_at)
 
@@ -268,6 +268,6 @@ class ContainersWorker:
         for series, count in counts.items():
             self._publisher.sample(series, "engine", float(count))
 
-    def _interrupted(self, why: str) -> None:
-        reason = f"the event stream was interrupted: {why}; it is opened again and all containers are read"
-        self._publisher.event("container.stream_interrupted", reason, about="engine")
+    def _interrupted(self, reason: str) -> None:
+        text = f"the event stream was interrupted: {reason}; it is opened again and all containers are read"
+        self._publisher.event("container.stream_interrupted", text, about="engine")

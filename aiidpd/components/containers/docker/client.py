@@ -251,7 +251,7 @@ class _OtherStateError(Unavailable):
 
 
 class _Summary:
-    """What this module needs of one entry of the list."""
+    """The fields of one entry of the list that are used."""
 
     def __init__(self, entry: Any) -> None:
         data: Mapping[str, Any] = {

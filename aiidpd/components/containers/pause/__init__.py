@@ -1,1 +1,1 @@
-"""Pauses containers while a GPU is too hot, and always lets them go on."""
+"""Pauses containers while a GPU is too hot, and unpauses them whatever happens."""

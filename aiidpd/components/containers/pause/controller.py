@@ -72,7 +72,7 @@ class Pauses:
 
     def owned(self, identity: str) -> bool:
         """Return whether the container whose id begins with ``identity`` is paused by us, or may be."""
-        return any(key.startswith(identity) for key, held in self.state.held.items() if held.asked)
+        return any(key.startswith(identity) for key, held in self.state.held.items() if held.called)
 
     def active(self) -> Iterator[PauseView]:
         """Yield the pauses that are known to be in force."""
@@ -254,7 +254,7 @@ class PauseController:
 
         async with anyio.create_task_group() as group:
             for identity, held in self._pauses.state.held.items():
-                if held.asked:
+                if held.called:
                     group.start_soon(read, identity)
         return found
 

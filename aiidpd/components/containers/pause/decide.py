@@ -93,10 +93,10 @@ class _Decision:
 
     def follow(self, held: Held) -> None:
         """Compare what is held with what the runtime shows, and unpause what is over."""
-        if held.phase is not Phase.RELEASING and (why := self._over(held)):
-            held = replace(held, phase=Phase.RELEASING, over=why, troubled=False)
+        if held.phase is not Phase.RELEASING and (reason := self._over(held)):
+            held = replace(held, phase=Phase.RELEASING, over=reason, troubled=False)
         self._held[held.pause.id] = held
-        if not held.asked:
+        if not held.called:
             if held.phase is Phase.RELEASING:
                 self._drop(held)  # the runtime was not called
             return
@@ -120,7 +120,7 @@ class _Decision:
             self._paused(replace(held, pause=replace(held.pause, started_at=reading.started_at)))
 
     def _paused(self, held: Held) -> None:
-        if held.phase is Phase.ASKED:
+        if held.phase is Phase.CALLED:
             held = replace(held, phase=Phase.PAUSED)
             self._effects.append(Report(Outcome.PAUSED, held.pause, held.pause.reason))
         self._held[held.pause.id] = held = replace(held, pause=replace(held.pause, lost=False), seen=True)
@@ -140,7 +140,7 @@ class _Decision:
 
     def _drop(self, held: Held, outcome: Outcome | None = None, reason: str = "") -> None:
         del self._held[held.pause.id]
-        if held.asked:
+        if held.called:
             self._rested[held.pause.id] = self._now + self._policy.rest
         if outcome is not None and held.seen:
             self._effects.append(Report(outcome, held.pause, reason, held.lasted(self._now)))
@@ -182,16 +182,16 @@ def _same_run(pause: Pause, reading: ContainerReading) -> bool:
 
 def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PausePolicy) -> PauseState:
     """Return the state of a worker that begins, where an earlier one has ``left`` these pauses behind."""
-    why = "an earlier run of aiidpd left it paused"
+    reason = "an earlier run of aiidpd left it paused"
     held = {
         pause.id: Held(
             pause,
             since=now,
             until=now,
             phase=Phase.RELEASING,
-            asked=True,
+            called=True,
             settled=now + policy.doubt,
-            over=why,
+            over=reason,
             inherited=True,
         )
         for pause in left
@@ -206,7 +206,7 @@ def not_written(state: PauseState, identity: str, now: float, policy: PausePolic
 
 def calling(state: PauseState, identity: str, now: float, policy: PausePolicy) -> PauseState:
     """Return the state while the runtime is called to pause ``identity``: from here on it may be paused."""
-    held = replace(state.held[identity], phase=Phase.ASKED, asked=True, settled=now + policy.doubt)
+    held = replace(state.held[identity], phase=Phase.CALLED, called=True, settled=now + policy.doubt)
     return _holding(state, held)
 
 

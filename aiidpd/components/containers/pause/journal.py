@@ -44,8 +44,7 @@ class EngineEntry:
 class PausesEntry:
     """The pauses that may hold; by whom and when it was written down (Unix), for people.
 
-    ``engine`` is None where the journal does not say, as those of earlier versions: then the configuration
-    does.
+    ``engine`` is None in those of earlier versions: then it is the configured one.
     """
 
     version: Literal[1]
@@ -81,7 +80,7 @@ class PauseJournal:
         return () if entry is None else entry.pauses
 
     def read_engine(self) -> EngineAddress | None:
-        """Return the engine that was asked to pause, None where the journal does not say.
+        """Return the engine that was called to pause, None where the journal does not have it.
 
         Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
         """
@@ -94,7 +93,7 @@ class PauseJournal:
         """Return what a thread is to carry out, so that the journal names ``pauses``.
 
         It is on the disk when that returns; it raises :class:`OSError`. One that is overtaken by one that was
-        asked for later does nothing.
+        requested later does nothing.
         """
         named = tuple(pauses)
         if not named:
@@ -102,5 +101,5 @@ class PauseJournal:
         return self._file.saving(PausesEntry(1, os.getpid(), round(time.time(), 3), named, self._engine))
 
     def unreadable(self, reason: str) -> StateUnreadable:
-        """Return the error that says why the journal is of no use, and the way out."""
+        """Return the error for a journal that is of no use, with ``reason`` and the way out."""
         return self._file.unreadable(reason)

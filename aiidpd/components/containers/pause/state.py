@@ -55,7 +55,7 @@ class Phase(StrEnum):
     """Progress of a pause."""
 
     BEGINNING = "beginning"
-    ASKED = "asked"
+    CALLED = "called"
     PAUSED = "paused"
     RELEASING = "releasing"
 
@@ -64,7 +64,7 @@ class Phase(StrEnum):
 class Held:
     """One pause of ours. Monotonic seconds.
 
-    ``asked``: the runtime was called to pause it, and ``seen``: it is known to have done so. Where that is
+    ``called``: the runtime was called to pause it, and ``seen``: it is known to have done so. Where that is
     not known, a call may be on its way until ``settled``. ``over`` is why it is unpaused; ``troubled``: a
     failure of that was published. ``inherited``: an earlier run of ours paused it, it is not known when.
     """
@@ -73,7 +73,7 @@ class Held:
     since: float
     until: float
     phase: Phase = Phase.BEGINNING
-    asked: bool = False
+    called: bool = False
     seen: bool = False
     settled: float = -inf
     over: str = ""

@@ -85,7 +85,7 @@ class World:
         if not self.answers:
             return Observed()
         by_id = {one.id: one.reading() for one in self.real.values()}
-        return Observed(held={key: by_id.get(key) for key, held in self.state.held.items() if held.asked})
+        return Observed(held={key: by_id.get(key) for key, held in self.state.held.items() if held.called})
 
     def step(self, look: Observed, closing: str = "") -> None:
         standing = tuple(one for one in self.asks if self.now < one.hold_seconds)
