@@ -69,7 +69,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Status of the condition of ``alert`` for ``subject`` now. ``evidence`` has all that its summary names."""
+    """Status of the condition of ``alert`` for ``subject`` now. ``evidence`` has what its summary needs."""
 
     alert: str
     subject: str

@@ -21,7 +21,7 @@ _RETRY_FIRST, _RETRY_MOST = 1.0, 30.0  # seconds
 
 
 class Storage(Protocol):
-    """Destination of batches. Every method may block and may raise :class:`sqlite3.Error` or :class:`OSError`."""
+    """Destination of batches. Every method may block, and raise :class:`sqlite3.Error`, :class:`OSError`."""
 
     @property
     def bytes(self) -> int:
