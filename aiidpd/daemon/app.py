@@ -39,7 +39,7 @@ from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
-from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import WorkerStatus
@@ -97,6 +97,7 @@ class Daemon:
         self._clock_reporter = ClockReporter(
             self._watch, Publisher(self._bus, self._clock, CLOCK), self._conditions
         )
+        self._publisher = Publisher(self._bus, self._clock, "daemon")
         self._history_publisher = Publisher(self._bus, self._clock, HISTORY_SOURCE)
         self._loaded = loaded
         self._assembly = Assembly(
@@ -255,8 +256,7 @@ class Daemon:
     def _publish(
         self, kind: str, reason: str, severity: Severity = Severity.INFO, **evidence: Scalar
     ) -> None:
-        event = Event(self._clock.time(), "daemon", kind, reason, severity=severity, evidence=evidence)
-        self._bus.publish(event)
+        self._publisher.event(kind, reason, about="", severity=severity, **evidence)
 
 
 def serve(
