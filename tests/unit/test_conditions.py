@@ -288,7 +288,9 @@ async def the_journal_of_the_governor(house: House) -> None:
 
 async def the_containers(house: House) -> None:
     sick = ContainerReading("c1", "vllm", "image", "running", health="unhealthy", started_at=1.0)
-    loop = ContainerReading("c2", "llama", "image", "restarting", restart_count=9, started_at=1.0)
+    loop = ContainerReading(
+        "c2", "llama", "image", "restarting", restart_count=9, started_at=1.0, finished_at=2.0
+    )
     engine = ScriptedEngine(sick, loop)
     worker = ContainersWorker(
         engine,

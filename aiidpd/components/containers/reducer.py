@@ -166,10 +166,10 @@ def on_event(publisher: ContainerPublisher, known: Known, event: RuntimeEvent) -
 def begun(reading: ContainerReading, now: float, policy: ContainersPolicy) -> Known:
     """Return what is known of a container of the first reading of all: nothing of it is news.
 
-    One that waits for a restart, and had some before, is in a restart loop already: how it died is not to be
-    seen any more.
+    One that waits for a restart, had some before, and ran so shortly that its deaths, at this pace, are a
+    restart loop, is in one: how it died before can't be seen any more.
     """
-    looping = reading.state == "restarting" and reading.restart_count >= policy.loop_deaths
+    looping = _loops(reading, policy)
     return replace(
         described(Known(reading.id, "", ""), reading, now),
         running=reading.running,
@@ -222,6 +222,13 @@ def described(known: Known, reading: ContainerReading, now: float) -> Known:
         as_of=now,
         reading=reading,
     )
+
+
+def _loops(reading: ContainerReading, policy: ContainersPolicy) -> bool:
+    if reading.state != "restarting" or reading.started_at is None or reading.finished_at is None:
+        return False
+    ran = reading.finished_at - reading.started_at
+    return reading.restart_count >= policy.loop_deaths and ran * policy.loop_deaths < policy.loop_window
 
 
 def _same_run(known: Known, start: float) -> bool:

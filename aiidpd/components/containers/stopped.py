@@ -107,7 +107,8 @@ class StoppedContainers:
     def add(self, stopped: StoppedContainer, *, simulated: bool) -> None:
         """Register ``stopped``, which is about to be stopped."""
         register = self._simulated if simulated else self._real
-        if stopped.id not in register:
+        known = register.get(stopped.id)
+        if known is None or known.started_at != stopped.started_at:  # else it is tried again
             register[stopped.id] = stopped
             if not simulated:
                 self._save()

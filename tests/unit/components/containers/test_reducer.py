@@ -168,7 +168,15 @@ def test_restarts_that_were_asked_for_are_no_loop() -> None:
 
 
 def test_a_container_that_is_found_waiting_for_its_next_restart_is_in_a_loop() -> None:
-    waiting = replace(UP, state="restarting", health=None, exit_code=1, restart_count=3, finished_at=T0 - 5.0)
+    waiting = replace(
+        UP,
+        state="restarting",
+        health=None,
+        exit_code=1,
+        restart_count=3,
+        started_at=T0 - 65.0,
+        finished_at=T0 - 5.0,
+    )
     state, said = run((1, Snapshot((waiting,))))
     assert kinds(said) == ["watching", "restart_loop"]
     assert said[1].reason == "Docker has restarted it 3 times and is about to again"
@@ -182,9 +190,15 @@ def test_a_container_that_is_found_waiting_for_its_next_restart_is_in_a_loop() -
 
 
 @pytest.mark.parametrize(
-    "waiting", [replace(UP, state="restarting", restart_count=2), replace(UP, restart_count=30)]
+    "waiting",
+    [
+        replace(UP, state="restarting", restart_count=2, finished_at=T0 + 0.5),
+        replace(UP, state="restarting", restart_count=30, started_at=T0 - 200.0, finished_at=T0),
+        replace(UP, state="restarting", restart_count=30),
+        replace(UP, restart_count=30, finished_at=T0 - 1.0),
+    ],
 )
-def test_a_few_restarts_or_a_container_that_runs_are_no_loop_yet(waiting: ContainerReading) -> None:
+def test_a_few_restarts_or_long_runs_or_one_that_runs_are_no_loop_yet(waiting: ContainerReading) -> None:
     state, said = run((1, Snapshot((waiting,))))
     assert kinds(said) == ["watching"]
     assert found(state) == []

@@ -126,6 +126,22 @@ async def test_it_lasts_over_a_restart_of_the_daemon_and_ends_with_the_next_run(
     assert house.types() == set()
 
 
+async def test_one_that_is_stopped_a_second_time_is_down_because_of_that(house: House) -> None:
+    house.stop()
+    with house.stopped.stopping("vllm", simulated=False):  # its new run was not read in between
+        house.stopped.add(replace(OURS, started_at=50.0, at=60.0), simulated=False)
+    await house.read(replace(DOWN, started_at=50.0, finished_at=70.0))
+    (condition,) = house.conditions.active()
+    assert (condition.type, condition.subject) == (STOPPED, "vllm")
+
+
+async def test_a_second_try_does_not_change_since_when_it_is_down(house: House) -> None:
+    house.stop()
+    with house.stopped.stopping("vllm", simulated=False):
+        house.stopped.add(replace(OURS, at=60.0), simulated=False)
+    assert house.conditions.active()[0].since == OURS.at
+
+
 async def test_one_that_is_removed_while_no_daemon_runs_is_over(house: House) -> None:
     house.stop()
     house.restart()
