@@ -91,7 +91,7 @@ class Lane:
 
     def round(self) -> None:
         way = next(self.ways)
-        pid = self.start(called=True)
+        pid = self.start(asked=True)
         self.until(self.lease.exists, "nothing was ever paused")
         if self.random.random() < 0.5:  # into a pause, however long each step takes here, or anywhere
             self.until(lambda: self.state(self.victim) == "paused", "the engine never paused it")
