@@ -26,7 +26,7 @@ LOST = 15
 SETTINGS = {
     "AIIDPD_GPU__LIBRARY": "nvml",
     "AIIDPD_GPU__CALL_TIMEOUT": "30s",  # a machine that is slow is no driver that hangs
-    "AIIDPD_GPU__WARNING_DWELL": "2s",
+    "AIIDPD_GPU__ALERTS__WARNING_DWELL": "2s",
     "AIIDPD_GPU__OVERRIDES": '[{gpu = "1", warning_celsius = 70}]',
 }
 
