@@ -3,49 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import Field
-
+from aiidpd.alerts.manager import ActiveAlert
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Scalar, SeverityName
+from aiidpd.api.document import Scalar, SeverityName, document_of, severity_name
 from aiidpd.api.route import Answer, Call, Route
 
 
-class AlertDocument(Document):
+@dataclass(frozen=True, slots=True)
+class AlertDocument:
     """An alert that is pending or fires."""
 
     name: str
-    subject: str = Field(description="What it is about: a GPU's UUID, a container's name.")
+    subject: str
+    """What it is about: a GPU's UUID, a container's name."""
     stage: Literal["pending", "firing"]
     severity: SeverityName
     summary: str
-    remedy: str = Field(description="What to do first.")
-    runbook: str = Field(description="The page that tells the rest.")
-    since: float = Field(description="Since when it is pending, or fires.")
-    known_at: float = Field(description="When its condition was last known.")
-    condition: Literal["holds", "between", "clear", "unknown"] = Field(
-        description="How the condition stands: between is within the hysteresis, "
-        "unknown means that the alert stands on what was known before."
-    )
+    remedy: str
+    """What to do first."""
+    runbook: str
+    """The page that tells the rest."""
+    since: float
+    """Since when it is pending, or fires."""
+    known_at: float
+    """When its condition was last known."""
+    condition: Literal["holds", "between", "clear", "unknown"]
+    """How the condition stands: between is within the hysteresis, unknown means that the alert stands on
+    what was known before.
+    """
     evidence: Mapping[str, Scalar]
-    source: str = Field(description="The worker that watches it.")
+    source: str
+    """The worker that watches it."""
     simulated: bool
-    restored: bool = Field(
-        description="Whether it stands from before a restart of the daemon and was not confirmed since."
-    )
+    restored: bool
+    """Whether it stands from before a restart of the daemon and was not confirmed since."""
 
 
-class AlertsDocument(Document):
+@dataclass(frozen=True, slots=True)
+class AlertsDocument:
     """The alerts: those that fire first, the gravest first."""
 
-    alerts: list[AlertDocument]
+    alerts: tuple[AlertDocument, ...]
 
 
-def routes(active: Callable[[], Iterable[Any]]) -> tuple[Route, ...]:
+def alert_document(alert: ActiveAlert) -> AlertDocument:
+    """Return the document of ``alert``."""
+    return document_of(
+        AlertDocument,
+        alert,
+        stage=alert.stage.value,
+        severity=severity_name(alert.severity),
+        evidence=dict(alert.evidence),
+    )
+
+
+def routes(active: Callable[[], Iterable[ActiveAlert]]) -> tuple[Route, ...]:
     """Return the route of the alerts that are pending or fire."""
 
     async def alerts(_call: Call) -> Answer:
-        return AlertsDocument(alerts=[AlertDocument.model_validate(alert) for alert in active()])
+        return AlertsDocument(tuple(alert_document(alert) for alert in active()))
 
     return (Route("GET", "/v1/alerts", Access.READ, alerts, "What fires or is about to.", AlertsDocument),)

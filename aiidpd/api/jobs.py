@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import anyio
-from pydantic import Field
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Heartbeat, Request, Scalar
+from aiidpd.api.document import Heartbeat, Request, Scalar, document_of
 from aiidpd.api.route import Answer, Call, Route, Stream
-from aiidpd.kernel.jobs import Job, JobBook
+from aiidpd.kernel.jobs import Job, JobBook, JobStatus
 
 _PACE = 0.1  # seconds between two updates of one job: nobody reads faster
 
 
+@dataclass(frozen=True, slots=True)
 class JobQuery(Request):
     """How to look at a job."""
 
-    follow: bool = Field(
-        default=False,
-        description="Give the job again whenever it changes, one line of JSON each, to its end.",
-    )
+    follow: bool = False
+    """Give the job again whenever it changes, one line of JSON each, to its end."""
 
 
-class JobDocument(Document):
+@dataclass(frozen=True, slots=True)
+class JobDocument:
     """A piece of work that was asked for; ``done`` of ``total`` are in ``unit``."""
 
     id: str
@@ -42,21 +42,22 @@ class JobDocument(Document):
     error: str
 
 
-class JobsDocument(Document):
+@dataclass(frozen=True, slots=True)
+class JobsDocument:
     """The jobs of this process, in the order they were asked for."""
 
-    jobs: list[JobDocument]
+    jobs: tuple[JobDocument, ...]
 
 
 def routes(book: JobBook) -> tuple[Route, ...]:
     """Return the routes of the jobs in ``book``."""
 
     async def jobs(_call: Call) -> Answer:
-        return JobsDocument(jobs=[JobDocument.model_validate(job) for job in book.all()])
+        return JobsDocument(tuple(job_document(job) for job in book.all()))
 
     async def job(call: Call) -> Answer:
         work = book.get(call.path["id"])
-        return stream(work) if call.query.follow else JobDocument.model_validate(work.status)
+        return stream(work) if call.query.follow else job_document(work.status)
 
     return (
         Route(
@@ -80,9 +81,14 @@ def routes(book: JobBook) -> tuple[Route, ...]:
     )
 
 
+def job_document(status: JobStatus) -> JobDocument:
+    """Return the document of a job that is in ``status``."""
+    return document_of(JobDocument, status, state=status.state.value, result=dict(status.result))
+
+
 async def stream(work: Job) -> Stream:
     """Yield ``work`` now and after each change, until it is final."""
     async for status in work.updates():
-        yield JobDocument.model_validate(status)
+        yield job_document(status)
         if not status.state.final:
             await anyio.sleep(_PACE)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.json_schema import JsonSchemaMode, models_json_schema
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, ProblemDocument, Request
+from aiidpd.api.document import Document, ProblemDocument, Request, adapter, field_names
 from aiidpd.api.route import Route
 from aiidpd.platform.problem import MEDIA_TYPE as PROBLEM
 
@@ -57,7 +62,7 @@ def table(routes: Iterable[Route]) -> str:
     rows = ["| request | who | answer | what |", "| --- | --- | --- | --- |"]
     for route in routes:
         who = "group" if route.access is Access.READ else "admins"
-        options = ", ".join(f"`{name}`" for model in _requests(route) for name in model.model_fields)
+        options = ", ".join(f"`{name}`" for model in _requests(route) for name in field_names(model))
         answer = f"{int(route.status)} {route.answer.__name__.removesuffix('Document')}"
         what = f"{route.summary} Takes {options}." if options else route.summary
         rows.append(f"| `{route.name}` | {who} | {answer} | {what} |")
@@ -87,7 +92,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _parameters(route: Route) -> Iterator[dict[str, Any]]:
     for name in _PARAMETER.findall(route.path):
         yield {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-    for name, schema in route.query.model_json_schema().get("properties", {}).items():
+    query = adapter(route.query).json_schema(schema_generator=_Schemas)
+    for name, schema in query.get("properties", {}).items():
         about = schema.pop("description", "")
         yield {"name": name, "in": "query", "required": False, "description": about, "schema": schema}
 
@@ -100,21 +106,85 @@ def _problem() -> dict[str, Any]:
     return {"description": "What went wrong.", "content": {PROBLEM: {"schema": _ref(ProblemDocument)}}}
 
 
-def _ref(model: type[BaseModel]) -> dict[str, str]:
+def _ref(model: type[Document]) -> dict[str, str]:
     return {"$ref": _REF.format(model=model.__name__)}
 
 
 def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
-    given: set[type[Document]] = {ProblemDocument}
-    taken: set[type[Request]] = set()
+    given: set[type[Document]] = set()
+    # A problem is no answer of a route, and may lack what has a default.
+    taken: set[type[Document]] = {ProblemDocument}
     for route in routes:
         given |= {route.answer, *route.lines}
         taken |= {route.body} if route.body else set()
-    modes: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "serialization") for model in given]
+    modes: list[tuple[type[Document], JsonSchemaMode]] = [(model, "serialization") for model in given]
     modes += [(model, "validation") for model in taken]
-    _, schemas = models_json_schema(
-        sorted(modes, key=lambda each: each[0].__name__),
-        ref_template=_REF,
-    )
+    modes.sort(key=lambda each: each[0].__name__)
+    inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (model.__name__, mode, adapter(model)) for model, mode in modes
+    ]
+    _, schemas = TypeAdapter.json_schemas(inputs, ref_template=_REF, schema_generator=_Schemas)
     found: dict[str, Any] = schemas["$defs"]
     return found
+
+
+class _Schemas(GenerateJsonSchema):
+    """Schemas whose descriptions are the docstrings under the fields, those of base classes too.
+
+    pydantic can take such docstrings itself, but not those of base classes, and whenever it makes an
+    adapter: to read the source of some forty classes would make the daemon's start 0.1 s longer.
+    """
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        kind: Any = schema["cls"]
+        made = super().dataclass_schema(schema)
+        if "description" in made:
+            made["description"] = _for_readers(made["description"])
+        properties: dict[str, Any] = made.get("properties", {})
+        for name, text in _descriptions(kind).items():
+            if name in properties:
+                properties[name]["description"] = text
+        if self.mode == "serialization" and properties:
+            # An answer has every member, whatever its class lets its maker leave out.
+            made["required"] = list(properties)
+            for each in properties.values():
+                each.pop("default", None)
+        return made
+
+
+def _for_readers(docstring: str) -> str:
+    """Return ``docstring`` for people who know JSON and not this code."""
+    return re.sub(r"\bNone\b", "null", re.sub(r":\w+:`[.~]*([^`]*)`", r"\1", docstring))
+
+
+@cache
+def _descriptions(kind: Any) -> Mapping[str, str]:
+    """Return the docstrings under the fields of ``kind`` and of its base classes, by field."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        module = inspect.getmodule(each)
+        if each is object or module is None:
+            continue
+        body = next(
+            (
+                node.body
+                for node in _tree(inspect.getsource(module)).body
+                if isinstance(node, ast.ClassDef) and node.name == each.__name__
+            ),
+            [],
+        )
+        for field, text in pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+                and isinstance(text.value.value, str)
+            ):
+                found[field.target.id] = " ".join(text.value.value.split())
+    return found
+
+
+@cache
+def _tree(source: str) -> ast.Module:
+    return ast.parse(source)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pwd
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from aiidpd.api import openapi
 from aiidpd.api.access import Access, AccessPolicy, decide
-from aiidpd.api.document import Document, Heartbeat, Request
+from aiidpd.api.document import Document, Heartbeat, Request, adapter, parse, to_json
 from aiidpd.api.route import Answer, Call, Route, Stream
 from aiidpd.kernel.errors import AiidpdError, Denied, Invalid, Unavailable, describe
 from aiidpd.kernel.events import Scalar, Severity
@@ -30,6 +30,12 @@ HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; cl
 
 _NAMED_WITHIN = 0.5  # seconds that a user's name may take
 _LONGEST = 500  # characters of a request that go into its event
+
+# pydantic's words for these speak of calls and classes.
+_WORDS = {
+    "dataclass_type": "Input should be a valid dictionary",
+    "unexpected_keyword_argument": "Extra inputs are not permitted",
+}
 
 _Asked = TypeVar("_Asked", bound=Request)
 
@@ -79,6 +85,10 @@ class ControlApi:
         self._publish(request, "control.failed", Severity.ERROR, describe(error), where=where)
 
     def _serve(self, route: Route) -> Any:
+        for kind in (route.answer, route.query, route.body, *route.lines):
+            if kind is not None:
+                adapter(kind)  # now: the first request would wait for it, and all workers with it
+
         async def handler(request: web.Request) -> web.StreamResponse:
             connection = connection_of(request)
             self._allow(request, connection, route.access)
@@ -90,10 +100,11 @@ class ControlApi:
                 answer = await self._change(request, route, call)
             else:
                 answer = await route.handler(call)
-            if not isinstance(answer, Document):
+            if isinstance(answer, AsyncGenerator):
                 return await self._stream(request, connection, answer)
-            text = answer.model_dump_json()
-            return web.Response(text=text, status=route.status, content_type="application/json")
+            return web.Response(
+                body=to_json(answer), status=route.status, content_type="application/json", charset="utf-8"
+            )
 
         return handler
 
@@ -113,7 +124,7 @@ class ControlApi:
             raise Denied(action, request.path, reason=decision.reason, remedy=decision.remedy)
 
     async def _change(self, request: web.Request, route: Route, call: Call) -> Answer:
-        asked = "" if call.body is None else call.body.model_dump_json(exclude_defaults=True)
+        asked = "" if call.body is None else to_json(call.body, exclude_defaults=True).decode()
         reason = f"requested by {call.by}: {route.summary}"
         self._publish(request, "control.change", Severity.INFO, reason, body=asked)
         try:
@@ -163,7 +174,7 @@ class ControlApi:
                 nonlocal quiet
                 quiet = False
                 try:
-                    await response.write(line.model_dump_json().encode() + b"\n")
+                    await response.write(to_json(line) + b"\n")
                 except ConnectionError:
                     group.cancel_scope.cancel()
 
@@ -234,10 +245,10 @@ def _printable(text: str) -> str:
 def _understood(kind: type[_Asked], given: object, part: str) -> _Asked:
     """Return ``given`` as ``kind``; raises :class:`Invalid` that names each field that is wrong."""
     try:
-        return kind.model_validate(given)
+        return parse(kind, given)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or part}: {each['msg']}"
+            f"{'.'.join(map(str, each['loc'])) or part}: {_WORDS.get(each['type'], each['msg'])}"
             for each in error.errors(include_url=False, include_input=False)
         )
         remedy = f"GET {openapi.PATH} tells what is taken"

@@ -3,62 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
-
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, NoOptions, SeverityName
+from aiidpd.api.document import NoOptions, SeverityName, document_of, severity_name
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerStatus
 
 
-class WorkerDocument(Document):
+@dataclass(frozen=True, slots=True)
+class WorkerDocument:
     """How one worker fares."""
 
     name: str
     state: Literal["starting", "running", "degraded", "inactive", "restarting", "wedged", "stopped"]
-    up: bool = Field(description="Whether its last pass succeeded.")
-    reason: str = Field(description="Why it is not up; empty where it is.")
-    simulated: bool = Field(description="Whether what it reads is made up.")
+    up: bool
+    """Whether its last pass succeeded."""
+    reason: str
+    """Why it is not up; empty where it is."""
+    simulated: bool
+    """Whether what it reads is made up."""
     started_at: float | None
     last_success_at: float | None
-    last_duration: float | None = Field(description="How long its last pass took, in seconds.")
+    last_duration: float | None
+    """How long its last pass took, in seconds."""
     passes: int
     failed_passes: int
     restarts: int
 
 
-class ConditionDocument(Document):
+@dataclass(frozen=True, slots=True)
+class ConditionDocument:
     """Something that is wrong now."""
 
-    type: str = Field(description="What is wrong; for an alert its name.")
-    subject: str = Field(description="What it is about: a task, a container's name, a GPU's UUID.")
+    type: str
+    """What is wrong; for an alert its name."""
+    subject: str
+    """What it is about: a task, a container's name, a GPU's UUID."""
     severity: SeverityName
     reason: str
-    remedy: str = Field(description="What to do first.")
+    remedy: str
+    """What to do first."""
     since: float
-    source: str = Field(description="The component, task or service that observes it.")
-    runbook: str = Field(description="The page on it; empty where there is none.")
-    simulated: bool = Field(description="Whether what it is about is made up.")
+    source: str
+    """The component, task or service that observes it."""
+    runbook: str
+    """The page on it; empty where there is none."""
+    simulated: bool
+    """Whether what it is about is made up."""
 
 
-class StatusDocument(Document):
+@dataclass(frozen=True, slots=True)
+class StatusDocument:
     """The whole daemon at one look."""
 
     version: str
     now: float
     started_at: float
     uptime_seconds: float
-    healthy: bool = Field(description="Every worker is up, and no condition of severity error is active.")
-    simulated: bool = Field(description="Whether any worker's readings are made up.")
-    workers: list[WorkerDocument]
-    conditions: list[ConditionDocument] = Field(description="The gravest first.")
+    healthy: bool
+    """Every worker is up, and no condition of severity error is active."""
+    simulated: bool
+    """Whether any worker's readings are made up."""
+    workers: tuple[WorkerDocument, ...]
+    conditions: tuple[ConditionDocument, ...]
+    """The gravest first."""
 
 
-class ConfigEntry(Document):
+@dataclass(frozen=True, slots=True)
+class ConfigEntry:
     """One key with its value as the file writes it (secrets are masked) and what set it."""
 
     key: str
@@ -66,16 +82,19 @@ class ConfigEntry(Document):
     origin: str
 
 
-class ConfigDocument(Document):
+@dataclass(frozen=True, slots=True)
+class ConfigDocument:
     """The whole configuration in force."""
 
-    entries: list[ConfigEntry]
+    entries: tuple[ConfigEntry, ...]
 
 
-class ReloadDocument(Document):
+@dataclass(frozen=True, slots=True)
+class ReloadDocument:
     """Outcome of a reload."""
 
-    changed: list[str] = Field(description="The keys whose values changed and now hold.")
+    changed: tuple[str, ...]
+    """The keys whose values changed and now hold."""
 
 
 def status_document(
@@ -96,8 +115,10 @@ def status_document(
         healthy=all(worker.up for worker in workers)
         and not any(condition.severity >= Severity.ERROR for condition in conditions),
         simulated=any(worker.simulated for worker in workers),
-        workers=[WorkerDocument.model_validate(worker) for worker in workers],
-        conditions=[ConditionDocument.model_validate(condition) for condition in conditions],
+        workers=tuple(document_of(WorkerDocument, each, state=each.state.value) for each in workers),
+        conditions=tuple(
+            document_of(ConditionDocument, each, severity=severity_name(each.severity)) for each in conditions
+        ),
     )
 
 
@@ -119,13 +140,11 @@ def routes(
 
     async def get_config(_call: Call) -> Answer:
         return ConfigDocument(
-            entries=[
-                ConfigEntry(key=key, value=value, origin=origin) for key, value, origin in config_entries()
-            ]
+            entries=tuple(ConfigEntry(key, value, origin) for key, value, origin in config_entries())
         )
 
     async def post_reload(_call: Call) -> Answer:
-        return ReloadDocument(changed=list(await reload()))
+        return ReloadDocument(changed=tuple(await reload()))
 
     return (
         Route(

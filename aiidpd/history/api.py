@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
-
-from pydantic import Field
+from dataclasses import dataclass
+from typing import Annotated, Protocol
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import SEVERITIES, Document, Heartbeat, Request, Scalar, SeverityName
+from aiidpd.api.document import (
+    SEVERITIES,
+    Heartbeat,
+    Request,
+    Scalar,
+    SeverityName,
+    bounded,
+    document_of,
+    severity_name,
+)
 from aiidpd.api.route import Answer, Call, Route, Stream
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
@@ -18,24 +26,32 @@ _PAGE = 32  # events of the record that wait in memory for a reader; each may ha
 _BACKLOG = 256  # new events that wait likewise, the same ones for all readers
 
 
+@dataclass(frozen=True, slots=True)
 class EventsQuery(Request):
     """Filter of events."""
 
-    after_id: int = Field(0, ge=0, le=2**63 - 1, description="Only events after this one, the oldest first.")
-    since: float | None = Field(None, ge=0, description="Only events from this time on, in Unix seconds.")
-    limit: int = Field(
-        100, ge=1, le=1000, description="How many at most: the newest, or with after_id the next."
-    )
-    kind: str = Field("", max_length=100, description='Only kinds that begin so, such as "container.".')
-    severity: SeverityName = Field("debug", description="The least severe that is given.")
-    subject: str | None = Field(None, max_length=1000, description="Only events about this subject.")
-    follow: bool = Field(default=False, description="Go on with the events to come, one line of JSON each.")
+    after_id: Annotated[int, bounded(ge=0, le=2**63 - 1)] = 0
+    """Only events after this one, the oldest first."""
+    since: Annotated[float | None, bounded(ge=0)] = None
+    """Only events from this time on, in Unix seconds."""
+    limit: Annotated[int, bounded(ge=1, le=1000)] = 100
+    """How many at most: the newest, or with after_id the next."""
+    kind: Annotated[str, bounded(max_length=100)] = ""
+    """Only kinds that begin so, such as "container."."""
+    severity: SeverityName = "debug"
+    """The least severe that is given."""
+    subject: Annotated[str | None, bounded(max_length=1000)] = None
+    """Only events about this subject."""
+    follow: bool = False
+    """Go on with the events to come, one line of JSON each."""
 
 
-class EventDocument(Document):
+@dataclass(frozen=True, slots=True)
+class EventDocument:
     """Something that happened or was decided."""
 
-    id: int = Field(description="Grows with each event, across restarts too.")
+    id: int
+    """Grows with each event, across restarts too."""
     time: float
     source: str
     kind: str
@@ -46,16 +62,19 @@ class EventDocument(Document):
     simulated: bool
 
 
-class EventsDocument(Document):
+@dataclass(frozen=True, slots=True)
+class EventsDocument:
     """Events, the newest last."""
 
-    events: list[EventDocument]
+    events: tuple[EventDocument, ...]
 
 
-class Missed(Document):
+@dataclass(frozen=True, slots=True)
+class Missed:
     """A line that says that events were lost between the one before and the one after."""
 
-    missed: int = Field(description="How many, 0 where that is not known.")
+    missed: int
+    """How many, 0 where that is not known."""
     reason: str
 
 
@@ -99,7 +118,7 @@ def routes(history: EventHistory, bus: EventBus) -> tuple[Route, ...]:
         if query.follow:
             return follow(history, bus, query)
         found = await past(history, query, after_id=query.after_id, limit=query.limit)
-        return EventsDocument(events=[EventDocument.model_validate(event) for event in found])
+        return EventsDocument(tuple(event_document(event) for event in found))
 
     return (
         Route(
@@ -112,6 +131,13 @@ def routes(history: EventHistory, bus: EventBus) -> tuple[Route, ...]:
             query=EventsQuery,
             lines=(EventDocument, Heartbeat, Missed),
         ),
+    )
+
+
+def event_document(event: Event) -> EventDocument:
+    """Return the document of ``event``."""
+    return document_of(
+        EventDocument, event, severity=severity_name(event.severity), evidence=dict(event.evidence)
     )
 
 
@@ -165,11 +191,11 @@ async def follow(history: EventHistory, bus: EventBus, query: EventsQuery) -> St
                 behind = len(page) == _PAGE
                 for old in page:
                     seen = old.id
-                    yield EventDocument.model_validate(old)
+                    yield event_document(old)
             if event is not None and event.id > seen:
                 seen = event.id
                 if matches(query, event):
-                    yield EventDocument.model_validate(event)
+                    yield event_document(event)
             event = await subscription.next()
             # A reader too slow for its queue finds in the record what the queue lost.
             lost, missed = subscription.missed - missed, subscription.missed

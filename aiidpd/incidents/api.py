@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import anyio.to_thread
-from pydantic import Field
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Request, Scalar, SeverityName
+from aiidpd.api.document import Request, Scalar, SeverityName, bounded, parse
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.errors import Unavailable
 
 
+@dataclass(frozen=True, slots=True)
 class IncidentQuery(Request):
     """How closely to look at an incident."""
 
-    points: int = Field(
-        300,
-        ge=10,
-        le=20_000,
-        description="How many readings of each GPU at most: of each stretch the hottest. Its folder has all.",
-    )
+    points: Annotated[int, bounded(ge=10, le=20_000)] = 300
+    """How many readings of each GPU at most: of each stretch the hottest. Its folder has all."""
 
 
-class IncidentEventDocument(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentEventDocument:
     """An event around an incident."""
 
     id: int
@@ -40,12 +38,14 @@ class IncidentEventDocument(Document):
     simulated: bool
 
 
-class IncidentSummary(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentSummary:
     """One incident in a line; a broken one has no more than its id and the reason."""
 
     id: str
     state: Literal["recording", "complete", "interrupted", "broken"]
-    kind: str = Field(default="", description="The alert that began it, or the kind of the event.")
+    kind: str = ""
+    """The alert that began it, or the kind of the event."""
     subject: str = ""
     severity: SeverityName = "error"
     reason: str = ""
@@ -55,13 +55,15 @@ class IncidentSummary(Document):
     bytes: int = 0
 
 
-class IncidentsDocument(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentsDocument:
     """Every incident that is kept, the oldest first."""
 
     incidents: list[IncidentSummary]
 
 
-class IncidentContainer(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentContainer:
     """A container at the time of an incident."""
 
     id: str
@@ -72,45 +74,53 @@ class IncidentContainer(Document):
     gpu: bool
 
 
-class IncidentContainers(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentContainers:
     """What ran when the incident began; ``reason`` says why that is not known."""
 
     read_at: float | None = None
     reason: str = ""
-    containers: list[IncidentContainer] = Field(default=[])
+    containers: tuple[IncidentContainer, ...] = ()
 
 
-class IncidentEndpoint(Document):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentEndpoint:
     """An endpoint at that time: the last look at its engine, and the last measurement before."""
 
     name: str
     requests_running: int | None = None
     requests_waiting: int | None = None
-    includes_probe: bool = Field(default=False, description="A measurement of ours was among them.")
-    read_at: float | None = Field(default=None, description="When the engine was asked.")
-    reason: str = Field(default="", description="Why it is not known how many.")
+    includes_probe: bool = False
+    """A measurement of ours was among them."""
+    read_at: float | None = None
+    """When the engine was asked."""
+    reason: str = ""
+    """Why it is not known how many."""
     measured_at: float | None
     output_tokens_per_second: float | None
     error: str
 
 
-class IncidentRequests(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentRequests:
     """The requests that ran and waited, by the engines' own count; null and a reason where nobody told."""
 
     running: int | None = None
     waiting: int | None = None
     reason: str = ""
-    endpoints: list[IncidentEndpoint] = Field(default=[])
+    endpoints: tuple[IncidentEndpoint, ...] = ()
 
 
-class IncidentTrack(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentTrack:
     """The requests from ten minutes before on: rows of ``columns``, the first of them Unix seconds."""
 
-    columns: list[str] = Field(default=[])
-    data: list[list[float | str | None]] = Field(default=[])
+    columns: tuple[str, ...] = ()
+    data: tuple[tuple[float | str | None, ...], ...] = ()
 
 
-class IncidentProcess(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentProcess:
     """A process that held memory of a GPU when it was last read."""
 
     pid: int
@@ -119,13 +129,15 @@ class IncidentProcess(Document):
     container_id: str | None
 
 
-class IncidentGpu(Document):
+@dataclass(frozen=True, slots=True)
+class IncidentGpu:
     """One GPU: its limits, and its readings as rows of ``columns``; the first column is Unix seconds."""
 
     uuid: str
     index: int | None
     name: str
-    file: str = Field(description="The file with every reading, in the incident's folder.")
+    file: str
+    """The file with every reading, in the incident's folder."""
     rows: int
     last_read_at: float | None
     limits: Mapping[str, float | None]
@@ -134,19 +146,23 @@ class IncidentGpu(Document):
     data: list[list[float | str | None]]
 
 
+@dataclass(frozen=True, slots=True)
 class IncidentDocument(IncidentSummary):
     """An incident with everything that is kept of it."""
 
     folder: str = ""
-    triggers: list[IncidentEventDocument] = Field(default=[])
-    events: list[IncidentEventDocument] = Field(default=[], description="From ten minutes before on.")
+    triggers: tuple[IncidentEventDocument, ...] = ()
+    events: tuple[IncidentEventDocument, ...] = ()
+    """From ten minutes before on."""
     events_not_told: int = 0
     containers: IncidentContainers = IncidentContainers()
-    requests: IncidentRequests = Field(IncidentRequests(), description="When it began.")
-    requests_at_end: IncidentRequests | None = Field(None, description="When it ended; null before.")
+    requests: IncidentRequests = IncidentRequests()
+    """When it began."""
+    requests_at_end: IncidentRequests | None = None
+    """When it ended; null before."""
     requests_track: IncidentTrack = IncidentTrack()
     driver_version: str = ""
-    gpus: list[IncidentGpu] = Field(default=[])
+    gpus: tuple[IncidentGpu, ...] = ()
 
 
 def routes(store: IncidentStore) -> tuple[Route, ...]:
@@ -157,7 +173,7 @@ def routes(store: IncidentStore) -> tuple[Route, ...]:
             found = await anyio.to_thread.run_sync(store.summaries, abandon_on_cancel=True)
         except OSError as error:
             raise Unavailable("read", f"incidents in {store.folder}", reason=str(error)) from error
-        return IncidentsDocument.model_validate({"incidents": found})
+        return parse(IncidentsDocument, {"incidents": found})
 
     async def incident(call: Call) -> Answer:
         identity, points = call.path["id"], call.query.points
@@ -167,7 +183,7 @@ def routes(store: IncidentStore) -> tuple[Route, ...]:
             )
         except OSError as error:
             raise Unavailable("read", f"incident {identity}", reason=str(error)) from error
-        return IncidentDocument.model_validate(found)
+        return parse(IncidentDocument, found)
 
     return (
         Route(

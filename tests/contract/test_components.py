@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.api.access import Access
 from aiidpd.api.client import ControlClient
-from aiidpd.api.document import Document
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.cli.main import COMMANDS, main
 from aiidpd.cli.session import Session
@@ -97,7 +97,8 @@ class Level:
     value: float | None = None
 
 
-class TankDocument(Document):
+@dataclass(frozen=True, slots=True)
+class TankDocument:
     level_ratio: float | None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.alerts.record import AlertRecords
+from aiidpd.api.document import parse
 from aiidpd.cli.text import Paint
 from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.thermal.energy.state import EnergyState, gpus_of, to_state
@@ -22,6 +23,7 @@ from aiidpd.incidents.store import IncidentStore
 from aiidpd.kernel.events import Severity
 from aiidpd.platform.boot import current_boot
 from aiidpd.platform.statefile import StateFile
+from tests.documents import as_dict
 from tests.golden.golden import as_text, equals_golden
 from tests.golden.observed import BOOT, ENDED, LEARNT, steady
 from tests.golden.simulated import BEGAN, CONFIG, simulated
@@ -132,7 +134,7 @@ def test_an_incident_with_other_columns_is_read_and_drawn(
             csv.writer(after).writerows(lines)
     store, whole = IncidentStore(tmp_path / "incidents"), IncidentStore(state / "incidents")
     for identity in store.identities():
-        found = IncidentDocument.model_validate(store.read(identity, 10_000)).model_dump()
+        found = as_dict(parse(IncidentDocument, store.read(identity, 10_000)))
         assert any("temperature °C" in line for line in incident_lines(found, Paint()))
         for gpu, as_before in zip(found["gpus"], whole.read(identity, 10_000)["gpus"], strict=True):
             for name in set(gpu["columns"]) & set(as_before["columns"]):

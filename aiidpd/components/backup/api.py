@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, NoOptions, SnapshotResponse, current
-from aiidpd.api.jobs import JobDocument
+from aiidpd.api.document import NoOptions, SnapshotResponse, current, document_of
+from aiidpd.api.jobs import JobDocument, job_document
 from aiidpd.api.route import Answer, Call, Route
-from aiidpd.components.backup.view import BackupView
+from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import WorkerStatus
 
 
-class SnapshotDocument(Document):
-    """One snapshot; ``broken`` says why it is no whole one, ``in_future`` that a wrong clock has named it."""
-
-    id: str
-    source: str
-    created_at: float
-    verified_at: float
-    files: int
-    bytes: int
-    copied_files: int
-    copied_bytes: int
-    linked_files: int
-    linked_bytes: int
-    refused: int
-    broken: str
-    in_future: bool = False
-
-
-class RunProgressDocument(Document):
-    """How far the present backup is."""
-
-    phase: str
-    files_done: int
-    files: int
-    bytes_done: int
-    bytes: int
-
-
-class RunResultDocument(Document):
+@dataclass(frozen=True, slots=True)
+class RunResultDocument:
     """How the last backup ended; ``error`` is empty for a success."""
 
     succeeded: bool
@@ -57,6 +31,7 @@ class RunResultDocument(Document):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
 class BackupDocument(SnapshotResponse):
     """The state of backups; snapshots are ordered by id, the oldest first."""
 
@@ -64,10 +39,10 @@ class BackupDocument(SnapshotResponse):
     source: str = ""
     target: str = ""
     schedule: str = ""
-    snapshots: tuple[SnapshotDocument, ...] = ()
+    snapshots: tuple[SnapshotInfo, ...] = ()
     last_success_at: float | None = None
     last_run: RunResultDocument | None = None
-    running: RunProgressDocument | None = None
+    running: RunProgress | None = None
     next_run_at: float | None = None
 
 
@@ -78,11 +53,15 @@ def routes(
 
     async def snapshots(_call: Call) -> Answer:
         reading = latest.get()
-        given = {"reason": reading.value.reason} if reading and reading.value.reason else {}
-        return current(BackupDocument, reading, status(), **given)
+        if reading is None:
+            return current(BackupDocument, None, status())
+        view = reading.value
+        last = None if view.last_run is None else document_of(RunResultDocument, view.last_run)
+        given = {"reason": view.reason} if view.reason else {}
+        return current(BackupDocument, reading, status(), last_run=last, **given)
 
     async def run(call: Call) -> Answer:
-        return JobDocument.model_validate(queue.submit(requested_by=call.by).status)
+        return job_document(queue.submit(requested_by=call.by).status)
 
     return (
         Route(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-
-from pydantic import Field
+from dataclasses import dataclass
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, SnapshotResponse, current
+from aiidpd.api.document import SnapshotResponse, current, document_of
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.components.containers.pause.state import PauseView
 from aiidpd.components.containers.runtime import RuntimeSnapshot
@@ -15,16 +14,19 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import WorkerStatus
 
 
-class PauseDocument(Document):
+@dataclass(frozen=True, slots=True)
+class PauseDocument:
     """A pause by aiidpd itself, because a GPU is too hot. Unix seconds."""
 
     gpu: str
     reason: str
     since: float
-    until: float = Field(description="When it goes on at the latest.")
+    until: float
+    """When it goes on at the latest."""
 
 
-class ContainerDocument(Document):
+@dataclass(frozen=True, slots=True)
+class ContainerDocument:
     """One container, as the engine describes it."""
 
     id: str
@@ -41,20 +43,24 @@ class ContainerDocument(Document):
     service: str
     restart_policy: str
     gpu: bool
-    pause: PauseDocument | None = Field(None, description="Where aiidpd has paused it.")
+    pause: PauseDocument | None = None
+    """Where aiidpd has paused it."""
 
 
-class UnreadableContainer(Document):
+@dataclass(frozen=True, slots=True)
+class UnreadableContainer:
     """A container whose details the engine did not give in time."""
 
     id: str
     name: str
 
 
+@dataclass(frozen=True, slots=True)
 class ContainersDocument(SnapshotResponse):
     """Every container of the engine."""
 
-    version: str = Field("", description="The engine's.")
+    version: str = ""
+    """The engine's."""
     containers: tuple[ContainerDocument, ...] = ()
     unreadable: tuple[UnreadableContainer, ...] = ()
 
@@ -68,20 +74,18 @@ def routes(
 
     async def containers(_call: Call) -> Answer:
         reading = latest.get()
-        unreadable = reading.value.unreadable if reading else ()
-        document = current(
+        if reading is None:
+            return current(ContainersDocument, None, status())
+        paused = {each.id: document_of(PauseDocument, each) for each in pauses()}
+        return current(
             ContainersDocument,
             reading,
             status(),
-            unreadable=[{"id": key, "name": name} for key, name in unreadable],
-        )
-        paused = {each.id: PauseDocument.model_validate(each) for each in pauses()}
-        return document.model_copy(
-            update={
-                "containers": tuple(
-                    each.model_copy(update={"pause": paused.get(each.id)}) for each in document.containers
-                )
-            }
+            containers=tuple(
+                document_of(ContainerDocument, each, pause=paused.get(each.id))
+                for each in reading.value.containers
+            ),
+            unreadable=tuple(UnreadableContainer(*each) for each in reading.value.unreadable),
         )
 
     return (

@@ -75,7 +75,7 @@ class MigInstance:
 
 @dataclass(frozen=True, slots=True)
 class XidCount:
-    """How many events of one Xid ``code`` a GPU had since the daemon's start; :mod:`.xid` has the meaning."""
+    """How many events of one Xid ``code`` a GPU had since the daemon's start."""
 
     code: int
     count: int
@@ -91,10 +91,8 @@ class Limit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class GpuReading:
+class GpuReading:  # each field has a row in figures.py
     """One GPU at one moment. ``None`` is "this card or driver does not say", which is never zero.
-
-    Each field has a row in :mod:`.figures`.
 
     Units are in the names; ratios run from 0 to 1 (a fan's may pass 1: NVML allows more than 100 %).
 
@@ -103,7 +101,7 @@ class GpuReading:
     ``*_margin_celsius`` (fields 193 to 196, Ada and newer) is the value of ``temperature_margin_celsius``
     (nvmlDeviceGetMarginTemperature, "T.Limit": degrees left, falling as the GPU heats) at which that limit
     is met, mostly 0 or a few degrees below. It is an offset and never a temperature: compare it with the
-    margin alone. :func:`degrees_left` answers for either family.
+    margin alone.
 
     Counters (``energy_joules``, ``*_throttle_seconds``, ``*_count``) grow and start anew with the driver;
     retired pages, remapped rows and ``ecc_aggregate_*`` are kept by the card for life.

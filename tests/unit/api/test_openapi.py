@@ -8,6 +8,7 @@ from typing import Any
 
 from aiidpd.api import openapi
 from aiidpd.api.access import Access
+from aiidpd.api.document import field_names
 from aiidpd.daemon.reference import every_route
 from tests.fakes.control_fixtures import Asker
 
@@ -66,7 +67,7 @@ def test_changes_and_only_changes_are_posts() -> None:
 
 def test_types_say_what_is_null_and_what_is_refused() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    assert schemas["GpuDocument"]["properties"]["power_watts"]["anyOf"] == [
+    assert schemas["GpuReading"]["properties"]["power_watts"]["anyOf"] == [
         {"type": "number"},
         {"type": "null"},
     ]
@@ -87,4 +88,5 @@ def test_what_the_daemon_answers_is_what_it_describes() -> None:
     # The required members of each answer are those that the model has: nothing is left out when written.
     for route in ROUTES:
         described = DOCUMENT["components"]["schemas"][route.answer.__name__]
-        assert set(described["properties"]) == set(route.answer.model_fields)
+        assert set(described["properties"]) == set(field_names(route.answer))
+        assert set(described["required"]) == set(described["properties"])

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiidpd.api.document import parse
 from aiidpd.cli.engine_text import engine_lines, requests
 from aiidpd.cli.text import UNKNOWN, Paint
 from aiidpd.components.bench.api import EngineDocument
+from tests.documents import as_dict
 
 
 def engine(**changes: Any) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def engine(**changes: Any) -> dict[str, Any]:
         "read_at": 100.0,
         "reason": "",
     }
-    return EngineDocument.model_validate(document | changes).model_dump()
+    return as_dict(parse(EngineDocument, document | changes))
 
 
 def test_requests_in_a_word() -> None:

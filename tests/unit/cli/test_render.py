@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
+from aiidpd.api.document import field_names, parse
 from aiidpd.cli import render
 from aiidpd.cli.text import Paint
-from aiidpd.components.backup.api import BackupDocument, RunProgressDocument, RunResultDocument
+from aiidpd.components.backup.api import BackupDocument, RunResultDocument
+from aiidpd.components.backup.view import RunProgress
 from aiidpd.components.bench.api import BenchDocument
 from aiidpd.components.containers.api import ContainerDocument, ContainersDocument
-from aiidpd.components.thermal.api.gpus import GpuDocument, GpuFaultDocument, GpusDocument
+from aiidpd.components.thermal.api.gpus import GpusDocument
+from aiidpd.components.thermal.faults import GpuFault
+from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.daemon.api import ConditionDocument, StatusDocument, WorkerDocument
 from aiidpd.history.api import EventDocument
+from tests.documents import as_dict
 
 NOW = 1_800_000_000.0
 PLAIN = Paint()
@@ -33,7 +38,7 @@ def worker(name: str, **more: Any) -> dict[str, Any]:
         "failed_passes": 0,
         "restarts": 0,
     }
-    return WorkerDocument(**(given | more)).model_dump()
+    return as_dict(parse(WorkerDocument, given | more))
 
 
 def status(**more: Any) -> dict[str, Any]:
@@ -47,17 +52,17 @@ def status(**more: Any) -> dict[str, Any]:
         "workers": [worker("thermal"), worker("backup")],
         "conditions": [],
     }
-    return StatusDocument(**(given | more)).model_dump()
+    return as_dict(parse(StatusDocument, given | more))
 
 
 def empty(kind: Any, **more: Any) -> dict[str, Any]:
-    return dict(kind(**({"read_at": NOW, "reason": "", "simulated": False} | more)).model_dump())
+    return as_dict(parse(kind, {"read_at": NOW, "reason": "", "simulated": False} | more))
 
 
-def unknown_gpu(**more: Any) -> GpuDocument:
-    fields = GpuDocument.model_fields
+def unknown_gpu(**more: Any) -> GpuReading:
+    fields = field_names(GpuReading)
     given: dict[str, Any] = dict.fromkeys(fields) | {"fans": [], "mig_instances": []}
-    return GpuDocument.model_validate(given | {"index": 0, "uuid": "GPU-1", "name": "L4"} | more)
+    return parse(GpuReading, given | {"index": 0, "uuid": "GPU-1", "name": "L4"} | more)
 
 
 def overview(paint: Paint = PLAIN, *, fit: bool = False, **sections: Any) -> str:
@@ -170,7 +175,7 @@ def test_a_gpu_with_everything() -> None:
         graphics_clock_hertz=2.04e9,
         clock_events=["sw_power_cap"],
     )
-    fault = GpuFaultDocument(index=1, call="nvmlDeviceGetName", code=15, name="GPU_IS_LOST")
+    fault = GpuFault(index=1, call="nvmlDeviceGetName", code=15, name="GPU_IS_LOST")
     lines = render.gpu_table(empty(GpusDocument, gpus=[gpu], faults=[fault]), PLAIN)
     assert lines[0] == "GPU  NAME   TEMP    POWER   FAN  LOAD         MEMORY     CLOCK  SLOWED BY"
     assert lines[1] == "  0  L4    61 °C  55/72 W  30 %  93 %  16.0/24.0 GiB  2040 MHz  sw_power_cap"
@@ -194,7 +199,7 @@ def container(name: str, **more: Any) -> ContainerDocument:
         "restart_policy": "no",
         "gpu": False,
     }
-    return ContainerDocument.model_validate(given | more)
+    return parse(ContainerDocument, given | more)
 
 
 def test_containers_that_need_a_look_come_first_and_the_rest_is_counted() -> None:
@@ -228,7 +233,7 @@ def test_a_backup_that_goes_on_and_one_that_failed() -> None:
         schedule="Sun 03:00",
         last_success_at=NOW - 7200,
         next_run_at=NOW + 86400 * 3,
-        running=RunProgressDocument(phase="copying", files_done=1, files=4, bytes_done=2**20, bytes=2**30),
+        running=RunProgress(phase="copying", files_done=1, files=4, bytes_done=2**20, bytes=2**30),
         last_run=RunResultDocument(
             succeeded=False,
             ended_at=NOW - 60,
@@ -279,8 +284,8 @@ def test_an_event_is_a_line() -> None:
         reason="it\nfell",
         evidence={},
         simulated=True,
-    ).model_dump()
-    line = render.event_line(event, PLAIN)
+    )
+    line = render.event_line(as_dict(event), PLAIN)
     assert re.fullmatch(
         r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d  error    container\.died web: it fell  SIMULATED", line
     )

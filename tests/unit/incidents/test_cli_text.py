@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from aiidpd.api.document import parse
 from aiidpd.cli.text import Paint
 from aiidpd.incidents.api import IncidentDocument
 from aiidpd.incidents.cli_text import incident_lines, incident_table
+from tests.documents import as_dict
 
 BEGAN = 1_800_000_000.0
 COLUMNS = ["time", "temperature_celsius", "power_watts", "graphics_clock_hertz", "clock_events"]
@@ -62,7 +64,7 @@ def incident(**changes: Any) -> dict[str, Any]:
         "requests": {"running": None, "reason": "nobody counts them"},
         "gpus": [gpu],
     }
-    return IncidentDocument.model_validate(document | changes).model_dump()
+    return as_dict(parse(IncidentDocument, document | changes))
 
 
 def test_an_incident_tells_what_happened_what_ran_and_draws_the_curves() -> None:
@@ -124,7 +126,7 @@ def test_an_incident_without_figures_is_told_all_the_same(rows: list[Any]) -> No
 
 def test_the_table_tells_each_in_a_line() -> None:
     broken = {"id": "20270115T080000Z-x", "state": "broken", "reason": "no JSON", "bytes": 0}
-    known = [incident(), IncidentDocument.model_validate(broken).model_dump()]
+    known = [incident(), as_dict(parse(IncidentDocument, broken))]
     lines = incident_table(known, BEGAN + 120, Paint())
     assert len(lines) == 3
     assert "2 min ago" in lines[1]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from pydantic import Field
-
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document
+from aiidpd.api.document import parse
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.components.thermal.energy.attribution import Share
 from aiidpd.components.thermal.energy.counter import CARD_ACCURACY
@@ -23,27 +22,30 @@ NO_TOKENS: Final = (
 )
 
 
-class GpuEnergyDocument(Document):
+@dataclass(frozen=True, slots=True)
+class GpuEnergyDocument:
     """The energy of one GPU; ``method`` is "counter" (the card's) or "power" (added up)."""
 
     index: int
     uuid: str
     name: str
     joules: float
-    error_joules: float = Field(description="By how much it may be off, either way.")
+    error_joules: float
+    """By how much it may be off, either way."""
     method: Literal["counter", "power"] | None
-    unknown_seconds: float = Field(description="For how long nothing was known; that is not filled in.")
+    unknown_seconds: float
+    """For how long nothing was known; that is not filled in."""
     counter_resets: int
     cost: float
     simulated: bool
 
 
-class ContainerEnergyDocument(Document):
+@dataclass(frozen=True, slots=True)
+class ContainerEnergyDocument:
     """A container's share: an estimate, and the bounds that hold whoever did how much of the work."""
 
-    name: str = Field(
-        description="In brackets where it is no container: (host), (nobody), (unknown) and so on."
-    )
+    name: str
+    """In brackets where it is no container: (host), (nobody), (unknown) and so on."""
     joules: float
     low_joules: float
     high_joules: float
@@ -51,22 +53,21 @@ class ContainerEnergyDocument(Document):
     cost: float
 
 
-class TokenEnergyDocument(Document):
+@dataclass(frozen=True, slots=True)
+class TokenEnergyDocument:
     """What a generated token took, with all energy of the GPUs in that time laid on it."""
 
     source: str
-    counted_by: Literal["engine", "probes"] = Field(
-        description="By the engine's own counter, over its working time in the last hour; or by a probe."
-    )
+    counted_by: Literal["engine", "probes"]
+    """By the engine's own counter, over its working time in the last hour; or by a probe."""
     started_at: float
     ended_at: float
     tokens: int
     joules_per_token: float
     low_joules_per_token: float
     high_joules_per_token: float
-    with_idle_joules_per_token: float | None = Field(
-        description="With the energy of the time in which the engine had nothing to do."
-    )
+    with_idle_joules_per_token: float | None
+    """With the energy of the time in which the engine had nothing to do."""
     cost_per_million_tokens: float
     low_cost_per_million_tokens: float
     high_cost_per_million_tokens: float
@@ -74,7 +75,8 @@ class TokenEnergyDocument(Document):
     simulated: bool
 
 
-class EnergyDocument(Document):
+@dataclass(frozen=True, slots=True)
+class EnergyDocument:
     """The account of energy since ``since``. Costs are in ``currency``."""
 
     since: float
@@ -84,7 +86,8 @@ class EnergyDocument(Document):
     gpus: list[GpuEnergyDocument]
     containers: list[ContainerEnergyDocument]
     tokens: list[TokenEnergyDocument]
-    reason: str = Field(description="Why there is no figure per token; empty where there is one.")
+    reason: str
+    """Why there is no figure per token; empty where there is one."""
     simulated: bool
 
 
@@ -92,7 +95,7 @@ def routes(energy: EnergyMeter, price: Callable[[], tuple[float, str]]) -> tuple
     """Return the route of the account; ``price`` gives the price of a kilowatt-hour and its currency."""
 
     async def get_energy(_call: Call) -> Answer:
-        return EnergyDocument.model_validate(account(energy.view(), *price()))
+        return parse(EnergyDocument, account(energy.view(), *price()))
 
     return (
         Route(

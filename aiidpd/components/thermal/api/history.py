@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol
 
 import anyio.lowlevel
-from pydantic import Field
 
 from aiidpd.api.access import Access
-from aiidpd.api.document import Document, Heartbeat, Request
+from aiidpd.api.document import Heartbeat, Request, bounded
 from aiidpd.api.route import Answer, Call, Route, Stream
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.figures import ROLLED_UP
@@ -30,28 +29,32 @@ _MOST = 40_000  # samples of one series in a window: ten a second, and some
 _PAGE = 500
 
 
+@dataclass(frozen=True, slots=True)
 class GpuHistoryQuery(Request):
     """Which part of the history."""
 
-    gpu: str | None = Field(
-        None, max_length=100, description="Index, UUID or its beginning; needed where there are several GPUs."
-    )
-    since: float | None = Field(None, ge=0, le=1e11, description="From this time on, in Unix seconds.")
-    until: float | None = Field(None, ge=0, le=1e11, description="Before this time, in Unix seconds.")
+    gpu: Annotated[str | None, bounded(max_length=100)] = None
+    """Index, UUID or its beginning; needed where there are several GPUs."""
+    since: Annotated[float | None, bounded(ge=0, le=1e11)] = None
+    """From this time on, in Unix seconds."""
+    until: Annotated[float | None, bounded(ge=0, le=1e11)] = None
+    """Before this time, in Unix seconds."""
 
 
-class GpuHistoryRow(Document):
+@dataclass(frozen=True, slots=True)
+class GpuHistoryRow:
     """One GPU at a time, or over the ``seconds`` from then on with the mean of each figure."""
 
     time: float
     seconds: float
-    temperature_celsius: float | None
-    power_watts: float | None
-    utilisation_ratio: float | None
-    memory_used_bytes: float | None
-    memory_total_bytes: float | None
-    fan_ratio: float | None
-    throttle_reason: str | None = Field(description="Joined by |; empty: nothing did; null: not known.")
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
+    utilisation_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    fan_ratio: float | None = None
+    throttle_reason: str | None = None
+    """Joined by |; empty: nothing did; null: not known."""
 
 
 class SampleHistory(Protocol):
@@ -68,26 +71,7 @@ class SampleHistory(Protocol):
         """Return the first ``limit`` events after ``after_id``."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
-    """One GPU at ``time`` (Unix seconds), or over the ``seconds`` from then on, with the mean of each figure.
-
-    ``throttle_reason`` has what held the clocks down, joined by ``|``: empty where nothing did, None where
-    nobody knows.
-    """
-
-    time: float
-    seconds: float
-    temperature_celsius: float | None = None
-    power_watts: float | None = None
-    utilisation_ratio: float | None = None
-    memory_used_bytes: float | None = None
-    memory_total_bytes: float | None = None
-    fan_ratio: float | None = None
-    throttle_reason: str | None = None
-
-
-async def rows(history: SampleHistory, uuid: str, since: float, until: float) -> AsyncIterator[HistoryRow]:
+async def rows(history: SampleHistory, uuid: str, since: float, until: float) -> AsyncIterator[GpuHistoryRow]:
     """Yield what the history has of GPU ``uuid`` in [since, until), the oldest first."""
     minutes = _Minutes(history, uuid, since)
     start = since
@@ -100,7 +84,7 @@ async def rows(history: SampleHistory, uuid: str, since: float, until: float) ->
 
 async def _window(
     history: SampleHistory, uuid: str, since: float, until: float, minutes: _Minutes
-) -> list[HistoryRow]:
+) -> list[GpuHistoryRow]:
     found: dict[tuple[float, float], dict[str, float]] = {}
     for series in ROLLED_UP:
         for point in await history.samples(series, uuid, since=since, until=until, limit=_MOST):
@@ -118,7 +102,7 @@ async def _window(
         else:
             standing = bits.at(time, within=_HOLDS)
             reason = None if standing is None else reasons(int(standing))
-        made.append(HistoryRow(time, seconds, memory_total_bytes=total, throttle_reason=reason, **figures))
+        made.append(GpuHistoryRow(time, seconds, memory_total_bytes=total, throttle_reason=reason, **figures))
     return made
 
 
@@ -214,10 +198,10 @@ class HistoryExport:
         async def lines() -> Stream:
             if first is None:
                 return
-            yield GpuHistoryRow.model_validate(asdict(first))
+            yield first
             count = 0
             async for row in found:
-                yield GpuHistoryRow.model_validate(asdict(row))
+                yield row
                 count += 1
                 if count % _BREATH == 0:
                     await anyio.lowlevel.checkpoint()
@@ -226,7 +210,7 @@ class HistoryExport:
 
     async def rows(
         self, gpu: str | None, since: float | None, until: float | None
-    ) -> AsyncIterator[HistoryRow]:
+    ) -> AsyncIterator[GpuHistoryRow]:
         """Yield the rows of one GPU in [since, until) (Unix seconds; without them all there is).
 
         ``gpu`` may be left out where there is only one. Raises :class:`NotFound`, :class:`Invalid` or

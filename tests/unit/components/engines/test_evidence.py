@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.api.document import parse
 from aiidpd.components.engines.evidence import NO_ENDPOINTS, NOT_ASKED, RequestEvidence
 from aiidpd.components.engines.state import with_answer
 from aiidpd.contracts.engines import EngineState, EnginesView
@@ -76,7 +77,7 @@ def test_requests_of_all_endpoints_and_of_each(house: House) -> None:
         c=NotKnown("c answers 404", lasting=True),
     )
     (found,) = house.evidence.documents(Moment.END).values()
-    IncidentRequests.model_validate(found)
+    parse(IncidentRequests, found)
     assert (found["running"], found["waiting"], found["reason"]) == (4, 2, "c: c answers 404")
     a, b, c = found["endpoints"]
     assert (a["requests_running"], a["requests_waiting"], a["read_at"]) == (3, 2, 1000.0)
@@ -85,7 +86,7 @@ def test_requests_of_all_endpoints_and_of_each(house: House) -> None:
     assert (c["requests_running"], c["error"]) == (None, "refused")
     window = house.evidence.rings.window(-math.inf, math.inf, longest=60.0, offset=990.0)
     track = house.evidence.summary(window)[0]["requests_track"]
-    IncidentTrack.model_validate(track)
+    parse(IncidentTrack, track)
     assert track == {
         "columns": ["time", "endpoint", "requests_running", "requests_waiting"],
         "data": [[1000.0, "a", 3, 2], [1000.0, "b", 1, 0], [1000.0, "c", None, None]],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from aiidpd.components.thermal.api.gpus import GpuDocument
-from aiidpd.components.thermal.api.history import HistoryRow
+from aiidpd.api.document import field_names
+from aiidpd.components.thermal.api.history import GpuHistoryRow
 from aiidpd.components.thermal.cli import history as csv
 from aiidpd.components.thermal.evidence import COLUMNS
 from aiidpd.components.thermal.figures import (
@@ -97,7 +97,7 @@ def test_a_row_of_the_history_has_the_figures_of_the_minutes() -> None:
         "fan_ratio",
     )
     known = {*ROLLED_UP, "memory_total_bytes"}
-    assert {field.name for field in fields(HistoryRow)} == known | {"time", "seconds", "throttle_reason"}
+    assert {field.name for field in fields(GpuHistoryRow)} == known | {"time", "seconds", "throttle_reason"}
     row = dict.fromkeys(known, 1.0) | {"time": 0.0, "throttle_reason": ""}
     assert len(csv.line(row).split(",")) == len(csv.COLUMNS) == len(known) + 2
 
@@ -108,4 +108,4 @@ def test_every_throttle_reason_is_a_clock_event_of_nvml() -> None:
 
 
 def test_the_api_shows_every_field_under_its_own_name() -> None:
-    assert set(GpuDocument.model_fields) == {figure.field for figure in FIGURES}
+    assert set(field_names(GpuReading)) == {figure.field for figure in FIGURES}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.thermal.api.history import HistoryExport, HistoryRow, rows
+from aiidpd.components.thermal.api.history import GpuHistoryRow, HistoryExport, rows
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.figures import ROLLED_UP
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
@@ -89,7 +89,7 @@ async def test_what_nobody_knows_is_none(history: History, clock: FakeClock) -> 
     history.record_sample(Sample(clock.time(), "thermal", "temperature_celsius", "GPU-0", 60.0))
     await history.flush()
     (row,) = [row async for row in rows(history, "GPU-0", clock.time() - 10, clock.time() + 1)]
-    assert row == HistoryRow(clock.time(), 0.0, temperature_celsius=60.0)
+    assert row == GpuHistoryRow(clock.time(), 0.0, temperature_celsius=60.0)
 
 
 def record(tmp_path: Path, clock: FakeClock, history: History, *gpus: tuple[int, str]) -> HistoryExport:
