@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 
-from aiidpd.cli import render
 from aiidpd.cli.session import DONE, Session
+from aiidpd.cli.text import SIMULATED, Document, Paint, plain, since, span
 
 
 def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
@@ -20,7 +21,26 @@ def run(_options: argparse.Namespace, session: Session) -> int:
     if session.json:
         session.document(document)
         return DONE
-    session.data(render.alert_lines(document["alerts"], time.time(), session.paint))
+    session.data(alert_lines(document["alerts"], time.time(), session.paint))
     if not document["alerts"]:
         session.say("no alert fires or is pending")
     return DONE
+
+
+def alert_lines(alerts: Iterable[Document], now: float, paint: Paint) -> list[str]:
+    """Return each alert with what it is, and under it what to do about it."""
+    lines = []
+    for alert in alerts:
+        words = [f"{alert['severity']:<8} {alert['stage']:<8} {alert['name']}: {alert['summary']}"]
+        words.append(f"(for {span(max(0.0, now - alert['since']))})")
+        if alert["condition"] == "unknown":
+            words.append(f"(last known {since(alert['known_at'], now)})")
+        if alert["restored"]:
+            words.append("(from before the restart)")
+        if alert["simulated"]:
+            words.append(SIMULATED)
+        text = plain(" ".join(words))
+        grave = paint.bad if alert["severity"] == "error" else paint.warn
+        lines.append(grave(text) if alert["stage"] == "firing" else text)
+        lines.append(paint.dim(plain(f"{'':<17} {alert['remedy']}; {alert['runbook']}")))
+    return lines

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from aiidpd.cli import render
 from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session, columns, draws
-from aiidpd.cli.text import cut
+from aiidpd.cli.text import Document, Paint, cut, plain, since, size, table
 
 _ERASE = "\r\x1b[K"
 Result: TypeAlias = Callable[[Session, Mapping[str, Any]], list[str]]
@@ -59,7 +58,7 @@ def _outcome(session: Session, job: dict[str, Any], results: Mapping[str, Result
         session.document(job)
     elif job["state"] in ("succeeded", "failed"):
         result = results.get(job["kind"])
-        session.data((result and result(session, job)) or render.job_result(job))
+        session.data((result and result(session, job)) or job_result(job))
     if job["state"] == "succeeded":
         session.say(f"{job['id']} succeeded")
         return DONE
@@ -68,6 +67,39 @@ def _outcome(session: Session, job: dict[str, Any], results: Mapping[str, Result
     else:
         session.say(f"the daemon ended the stream before {job['id']} ended: it stops")
     return FAILED
+
+
+def job_table(jobs: Iterable[Document], now: float, paint: Paint) -> list[str]:
+    """Return the table of jobs."""
+    rows = [
+        (
+            job["id"],
+            job["state"],
+            since(job["created_at"], now),
+            job_progress(job) if job["state"] == "running" else job["error"],
+        )
+        for job in jobs
+    ]
+    return table(("JOB", "STATE", "ASKED", ""), rows, paint) if rows else []
+
+
+def job_progress(job: Document) -> str:
+    """Return how far a job is, as one line."""
+    parts = [f"{job['id']}: {job['message'] or job['state']}"]
+    if job["total"]:
+        unit = job["unit"]
+        if unit == "bytes":
+            done, total = size(job["done"]), size(job["total"])
+        else:
+            done, total = f"{job['done']:g}", f"{job['total']:g} {unit}".rstrip()
+        parts.append(f"{done} of {total}, {100 * job['done'] / job['total']:.0f} %")
+    return plain("  ".join(parts))
+
+
+def job_result(job: Document) -> list[str]:
+    """Return what came of a job, one figure a line."""
+    wide = max((len(name) for name in job["result"]), default=0)
+    return [plain(f"{name:<{wide}}  {value}") for name, value in job["result"].items() if value is not None]
 
 
 class _Progress:
@@ -83,7 +115,7 @@ class _Progress:
     def show(self, job: dict[str, Any]) -> None:
         if job["state"] in ("succeeded", "failed"):
             return
-        line = render.job_progress(job)
+        line = job_progress(job)
         if self._terminal:
             self._session.err.write(f"{_ERASE}{cut(line, columns() - 1)}")
             self._session.err.flush()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aiidpd.cli.render import SIMULATED
 from aiidpd.cli.session import DONE, FAILED, Session
+from aiidpd.cli.text import SIMULATED
 
 
 def show(session: Session, document: dict[str, Any], what: str, lines: Callable[[], list[str]]) -> int:

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
+TYPE_CHECKING = False  # without typing: what a command imports, it waits for
+if TYPE_CHECKING:
+    from typing import Any
+
+    Document = Mapping[str, Any]
+else:
+    Document = Mapping
+
+SIMULATED = "SIMULATED"
 UNKNOWN = "-"
 
 _BOLD, _DIM, _RED, _GREEN, _YELLOW, _PLAIN = "1", "2", "31", "32", "33", "0"
@@ -15,7 +24,7 @@ _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
 _GAP = "  "  # between two columns
 _NARROWEST = 4  # columns of a cell that is cut
-_MARK = len("SIMULATED")  # columns that notes without a heading have left for what they begin with
+_MARK = len(SIMULATED)  # columns that notes without a heading have left for what they begin with
 _LONGEST = 2000  # characters of a name or reason: as many as the history keeps
 
 

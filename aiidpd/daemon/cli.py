@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from aiidpd.cli import render
 from aiidpd.cli.session import DONE, FAILED, Session
 from aiidpd.cli.text import table
 
@@ -49,7 +48,10 @@ def _status(_options: argparse.Namespace, session: Session) -> int:
     else:
         sections = ("/v1/gpus", "/v1/containers", "/v1/backup/snapshots", "/v1/bench/results")
         documents = [session.client.get(path) for path in sections]
-        session.data(render.render_overview(status, *documents, paint=session.paint))
+        # Here, for no other command needs it.
+        from aiidpd.daemon.cli_text import render_overview  # noqa: PLC0415
+
+        session.data(render_overview(status, *documents, paint=session.paint))
     return DONE if status["healthy"] else FAILED
 
 
@@ -58,7 +60,9 @@ def _jobs(_options: argparse.Namespace, session: Session) -> int:
     if session.json:
         session.document(document)
         return DONE
-    session.data(render.job_table(document["jobs"], time.time(), session.paint))
+    from aiidpd.cli.job import job_table  # noqa: PLC0415
+
+    session.data(job_table(document["jobs"], time.time(), session.paint))
     if not document["jobs"]:
         session.say("there are no jobs")
     return DONE

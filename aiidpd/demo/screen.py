@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from aiidpd.api.client import ControlClient, ControlError
-from aiidpd.cli.render import event_line, render_overview
 from aiidpd.cli.session import draws, paint_for
 from aiidpd.cli.text import Paint, cut
+from aiidpd.daemon.cli_text import render_overview
+from aiidpd.history.cli import event_line
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"

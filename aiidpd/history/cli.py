@@ -7,8 +7,8 @@ import re
 import time
 from typing import Any
 
-from aiidpd.cli import render
 from aiidpd.cli.session import DONE, Session
+from aiidpd.cli.text import SIMULATED, Document, Paint, moment, plain
 
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _MOST = 1000
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
         if session.json:
             session.document(document)
         else:
-            session.data(render.event_line(event, session.paint) for event in document["events"])
+            session.data(event_line(event, session.paint) for event in document["events"])
         return DONE
     for line in session.client.stream("/v1/events", **query):
         _show(line, session)
@@ -62,7 +62,19 @@ def _show(line: dict[str, Any], session: Session) -> None:
         count = line["missed"] or "some"
         session.say(f"{count} events are missing here: {line['reason']}")
     else:
-        session.data(render.event_line(line, session.paint))
+        session.data(event_line(line, session.paint))
+
+
+def event_line(event: Document, paint: Paint) -> str:
+    """Return one event as a line."""
+    severity = event["severity"]
+    marked = f"{severity:<7}"
+    if severity in ("warning", "error"):
+        marked = paint.warn(marked) if severity == "warning" else paint.bad(marked)
+    subject = f" {plain(event['subject'])}" if event["subject"] else ""
+    simulated = f"  {paint.warn(SIMULATED)}" if event["simulated"] else ""
+    what = f"{paint.bold(plain(event['kind']))}{subject}: {plain(event['reason'])}"
+    return f"{paint.dim(moment(event['time']))}  {marked}  {what}{simulated}"
 
 
 def duration(text: str) -> float:

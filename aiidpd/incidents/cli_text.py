@@ -7,8 +7,20 @@ from typing import Any
 
 from aiidpd.cli.chart import Frame, Line, chart
 from aiidpd.cli.engine_text import requests_at
-from aiidpd.cli.render import SIMULATED, Document, event_line
-from aiidpd.cli.text import UNKNOWN, Paint, moment, number, plain, since, size, span, table
+from aiidpd.cli.text import (
+    SIMULATED,
+    UNKNOWN,
+    Document,
+    Paint,
+    moment,
+    number,
+    plain,
+    since,
+    size,
+    span,
+    table,
+)
+from aiidpd.history.cli import event_line
 
 _MARKS = 20
 _EVENTS = 30

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from aiidpd.cli import job, render
+from aiidpd.cli import job
 from aiidpd.cli.session import DONE, Session
+from aiidpd.components.backup.cli_text import snapshot_table
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def result(session: Session, job: Mapping[str, Any]) -> list[str]:
         return []
     figures = {name: made.get(name) for name in ("files", "bytes", "copied_bytes")}
     snapshot = {"id": made["snapshot"], "verified_at": job["finished_at"], "broken": "", **figures}
-    return render.snapshot_table({"snapshots": [snapshot]}, time.time(), session.paint)
+    return snapshot_table({"snapshots": [snapshot]}, time.time(), session.paint)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:
@@ -41,7 +42,7 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
         return DONE
     if document["reason"]:
         session.say(document["reason"])
-    rows = render.snapshot_table(document, time.time(), session.paint)
+    rows = snapshot_table(document, time.time(), session.paint)
     session.data(rows)
     if document["configured"] and not rows:
         session.say(f"there are no snapshots in {document['target']}")

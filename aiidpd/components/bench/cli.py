@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from aiidpd.cli import engine_text, job, render
+from aiidpd.cli import engine_text, job
 from aiidpd.cli.session import DONE, Session
+from aiidpd.components.bench.cli_text import bench_table
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def result(session: Session, job: Mapping[str, Any]) -> list[str]:
     measured = {figure.rpartition(".")[0] for figure in job["result"]}
     document = session.client.get("/v1/bench/results")
     endpoints = [each for each in document["endpoints"] if each["name"] in measured]
-    return render.bench_table({**document, "endpoints": endpoints}, time.time(), session.paint)
+    return bench_table({**document, "endpoints": endpoints}, time.time(), session.paint)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:
@@ -44,6 +45,6 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
     if document["reason"]:
         session.say(document["reason"])
     now = time.time()
-    lines = render.bench_table(document, now, session.paint)
+    lines = bench_table(document, now, session.paint)
     session.data(lines + engine_text.engine_lines(document, now, session.paint))
     return DONE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from aiidpd.cli import render
 from aiidpd.cli.session import Session
 from aiidpd.cli.snapshot import show
+from aiidpd.components.containers.cli_text import container_table
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -24,5 +24,5 @@ def run(_options: argparse.Namespace, session: Session) -> int:
         session,
         document,
         "containers",
-        lambda: render.container_table(document, time.time(), session.paint),
+        lambda: container_table(document, time.time(), session.paint),
     )

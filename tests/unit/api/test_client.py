@@ -203,7 +203,7 @@ def test_a_socket_that_one_may_not_use_is_denied(tmp_path: Path) -> None:
 
 def test_the_client_needs_the_standard_library_alone() -> None:
     script = (
-        "import sys; before = set(sys.modules); import aiidpd.cli.main, aiidpd.daemon.cli, aiidpd.cli.render;"
+        "import sys; before = set(sys.modules); import aiidpd.cli.main, aiidpd.daemon.cli_text;"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -220,8 +220,6 @@ def test_a_command_loads_its_own_group_and_nothing_of_the_daemon() -> None:
     assert set(found.stdout.split()) == {
         "aiidpd.cli",
         "aiidpd.cli.main",
-        "aiidpd.cli.render",
-        "aiidpd.cli.engine_text",
         "aiidpd.daemon",
         "aiidpd.daemon.cli",
         "aiidpd.cli.session",
@@ -229,6 +227,24 @@ def test_a_command_loads_its_own_group_and_nothing_of_the_daemon() -> None:
         "aiidpd.api",
         "aiidpd.api.client",
         "aiidpd.api.wire",
+    }
+
+
+def test_the_overview_loads_the_text_of_its_sections_and_nothing_of_the_library() -> None:
+    script = (
+        "import sys, aiidpd.cli.main as m; m.parser(['status']).parse_args(['status']);"
+        "before = set(sys.modules); import aiidpd.daemon.cli_text; print(*(set(sys.modules) - before))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    components = "aiidpd.components"
+    assert set(found.stdout.split()) == {
+        "aiidpd.daemon.cli_text",
+        "aiidpd.cli.engine_text",
+        components,
+        *(f"{components}.{name}" for name in ("thermal", "containers", "backup", "bench")),
+        *(f"{components}.{name}.cli_text" for name in ("containers", "backup", "bench")),
+        f"{components}.thermal.cli",
+        f"{components}.thermal.cli.text",
     }
 
 

@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from aiidpd.cli.render import SIMULATED, Document
 from aiidpd.cli.session import DONE, Session
-from aiidpd.cli.text import UNKNOWN, Paint, moment, since, span, table
+from aiidpd.cli.text import SIMULATED, UNKNOWN, Document, Paint, moment, since, span, table
 from aiidpd.components.thermal.cli import history
 from aiidpd.history.cli import ago
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from aiidpd.cli import render
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.snapshot import show
 from aiidpd.components.thermal.cli import energy
+from aiidpd.components.thermal.cli.text import gpu_table
 from aiidpd.history.cli import duration
 
 
@@ -36,7 +36,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
 def run(_options: argparse.Namespace, session: Session) -> int:
     """Show the GPUs; fail where there is no current reading."""
     document = session.client.get("/v1/gpus")
-    return show(session, document, "GPUs", lambda: render.gpu_table(document, session.paint))
+    return show(session, document, "GPUs", lambda: gpu_table(document, session.paint))
 
 
 def _release(options: argparse.Namespace, session: Session) -> int:

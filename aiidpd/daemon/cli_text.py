@@ -1,0 +1,124 @@
+"""The whole daemon as text for people, of the documents that the control API gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiidpd.cli.text import SIMULATED, Document, Paint, cut, plain, since, span, table
+from aiidpd.components.backup.cli_text import backup_lines
+from aiidpd.components.bench.cli_text import bench_table
+from aiidpd.components.containers.cli_text import container_table, count_states
+from aiidpd.components.thermal.cli.text import gpu_table
+
+_MANY = 12  # containers and snapshots that the overview lists before it only counts
+
+
+def render_overview(
+    status: Document,
+    gpus: Document | None,
+    containers: Document | None,
+    backup: Document | None,
+    bench: Document | None,
+    *,
+    paint: Paint,
+    fit: bool = False,
+) -> str:
+    """Return the whole daemon as a block of lines; a section whose document is None is left out.
+
+    A reason is said once: with what is wrong, or else with the worker, or else with the section. With
+    ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables.
+    """
+    now = status["now"]
+    told = [each["reason"] for each in (*status["conditions"], *status["workers"])]
+    gpus, containers, backup, bench = (_untold(each, told) for each in (gpus, containers, backup, bench))
+    blocks = [[headline(status, paint)], workers(status, paint)]
+    if status["conditions"]:
+        blocks.append(conditions(status, paint))
+    if gpus is not None:
+        blocks.append([*_section("GPUs", gpus, paint), *gpu_table(gpus, paint)])
+    if containers is not None:
+        blocks.append(
+            [
+                *_section(f"Containers  {count_states(containers)}", containers, paint),
+                *container_table(containers, now, paint, most=_MANY),
+            ]
+        )
+    if backup is not None:
+        blocks.append([*_section("Backup", backup, paint), *backup_lines(backup, now)])
+    if bench is not None:
+        blocks.append([*_section("Bench", bench, paint), *bench_table(bench, now, paint)])
+    return "\n\n".join("\n".join(cut(line, paint.width if fit else 0) for line in block) for block in blocks)
+
+
+def headline(status: Document, paint: Paint) -> str:
+    """Return the line that says how the daemon is."""
+    health = paint.good("healthy") if status["healthy"] else paint.bad("UNHEALTHY")
+    parts = [paint.bold(f"aiidpd {plain(status['version'])}"), health, f"up {span(status['uptime_seconds'])}"]
+    simulated = [worker["name"] for worker in status["workers"] if worker["simulated"]]
+    if simulated:
+        parts.append(paint.warn(f"{SIMULATED}: {', '.join(simulated)}"))
+    return "  ".join(parts)
+
+
+def workers(status: Document, paint: Paint) -> list[str]:
+    """Return the table of workers; what is not up says why, unless a condition does."""
+    told = [condition["reason"] for condition in status["conditions"]]
+    rows = [
+        (
+            worker["name"],
+            worker["state"],
+            since(worker["last_success_at"], status["now"]),
+            span(worker["last_duration"]),
+            str(worker["passes"]),
+            str(worker["failed_passes"]),
+            str(worker["restarts"]),
+            "  ".join(
+                filter(None, (SIMULATED if worker["simulated"] else "", _once(worker["reason"], told)))
+            ),
+        )
+        for worker in status["workers"]
+    ]
+    head = ("WORKER", "STATE", "LAST GOOD", "TOOK", "PASSES", "FAILED", "RESTARTS", "")
+    lines = table(head, rows, paint, right="lllrrrr")
+    return [
+        lines[0],
+        *(
+            line if worker["up"] else paint.bad(line)
+            for line, worker in zip(lines[1:], status["workers"], strict=True)
+        ),
+    ]
+
+
+def conditions(status: Document, paint: Paint) -> list[str]:
+    """Return what is wrong now, and what to do about it."""
+    lines = [paint.dim("WRONG NOW")]
+    for each in status["conditions"]:
+        severity = each["severity"]
+        words = [f"{severity:<8} {each['type']} {each['subject']}: {each['reason']}"]
+        words.append(f"(for {span(status['now'] - each['since'])})")
+        if each["simulated"]:
+            words.append(SIMULATED)
+        text = plain(" ".join(words))
+        lines.append(paint.bad(text) if severity == "error" else paint.warn(text))
+        if each["remedy"] or each["runbook"]:
+            lines.append(plain(f"         {'; '.join(filter(None, (each['remedy'], each['runbook'])))}"))
+    return lines
+
+
+def _section(title: str, document: Document, paint: Paint) -> list[str]:
+    heading = paint.bold(title.rstrip())
+    if document["simulated"]:
+        heading += f"  {paint.warn(SIMULATED)}"
+    lines = [heading]
+    if document["reason"]:
+        lines.append(paint.warn(plain(document["reason"])))
+    return lines
+
+
+def _once(reason: str, told: Iterable[str]) -> str:
+    """Return ``reason``, or nothing where one of those ``told`` says it."""
+    return "" if any(reason in each for each in told) else reason
+
+
+def _untold(document: Document | None, told: Iterable[str]) -> Document | None:
+    return None if document is None else {**document, "reason": _once(document["reason"], told)}
