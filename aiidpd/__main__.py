@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--state-directory",
         type=Path,
         metavar="DIR",
-        help="where the leases are; default: daemon.state_directory, also of a configuration that is broken",
+        help="where the journals are; default: daemon.state_directory, also of a broken configuration",
     )
     restore.set_defaults(command=_restore_gpus)
     about = "run the daemon in a folder, on what this machine has; what is missing is SIMULATED"

@@ -27,7 +27,7 @@ COMMANDS = {
     "events": ("aiidpd.history.cli:add", "what happened and was decided"),
     "alerts": ("aiidpd.alerts.cli:add", "what fires or is about to"),
     "gpu": ("aiidpd.components.thermal.cli.gpu:add", "the GPUs"),
-    "incidents": ("aiidpd.incidents.cli:add", "what the flight recorder kept of each incident"),
+    "incidents": ("aiidpd.incidents.cli:add", "what was so around what went wrong"),
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),

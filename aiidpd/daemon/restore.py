@@ -90,7 +90,9 @@ def restore_gpus(
     nothing = not to_default and not gpus.path.exists() and not pauses.path.exists()
     if means.broken:
         _say(means.broken)
-        found = "there is nothing to put back" if nothing else "putting back needs no more than the leases"
+        found = (
+            "there is nothing to put back" if nothing else "what must be undone is in the restore journals"
+        )
         _say(f"{found} in {means.state}")
     if nothing:
         return DONE
@@ -174,7 +176,7 @@ async def _from(
     journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
 ) -> int:
     if journal.stale(entry):
-        say("the lease is from before the machine was booted: the driver has forgotten what was set")
+        say("the restore journal is from before the boot: the driver has forgotten what was set")
         journal.write({})
         return DONE
     left = {uuid: gpu for uuid, gpu in entry.gpus.items() if not gpu.simulated}

@@ -191,7 +191,7 @@ def routes(store: IncidentStore) -> tuple[Route, ...]:
             "/v1/incidents",
             Access.READ,
             incidents,
-            "The incidents that the flight recorder keeps.",
+            "The incidents that are kept, the oldest first.",
             IncidentsDocument,
         ),
         Route(

@@ -136,7 +136,7 @@ class ThermalWorker:
                 self._evaluator.save()
             with anyio.CancelScope(shield=True):
                 if self._governor is not None:
-                    with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the lease
+                    with anyio.move_on_after(_RESTORE_WITHIN):  # what isn't done by then stays in the journal
                         await self._governor.restore()
                 with anyio.move_on_after(_CLOSE_WITHIN):
                     await self._library.aclose()

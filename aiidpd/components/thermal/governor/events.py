@@ -119,7 +119,7 @@ class GovernorPublisher:
     def void(self, uuid: str, baseline: Baseline, why: str) -> None:
         """Publish that the journal on a GPU counts no longer."""
         self._conditions.clear(_RESTORE, uuid)
-        reason = f"the lease on GPU {baseline.index} ({baseline.name}) is void: {why}"
+        reason = f"the restore journal of GPU {baseline.index} ({baseline.name}) is void: {why}"
         self.publish("gpu.governor_lease_void", uuid, reason, {"gpu": baseline.index})
 
     def journal_unreadable(self, path: Path, error: StateUnreadable) -> None:
