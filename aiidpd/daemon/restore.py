@@ -91,7 +91,7 @@ def restore_gpus(
     if means.broken:
         _say(means.broken)
         found = (
-            "there is nothing to put back" if nothing else "what must be undone is in the restore journals"
+            "there is nothing to put back" if nothing else "what to undo is in the restore journals"
         )
         _say(f"{found} in {means.state}")
     if nothing:
@@ -176,7 +176,7 @@ async def _from(
     journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
 ) -> int:
     if journal.stale(entry):
-        say("the restore journal is from before the boot: the driver has forgotten what was set")
+        say("the machine was booted since the restore journal was written: nothing is set any more")
         journal.write({})
         return DONE
     left = {uuid: gpu for uuid, gpu in entry.gpus.items() if not gpu.simulated}
