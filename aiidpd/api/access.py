@@ -9,7 +9,7 @@ from aiidpd.platform.peercred import Peer
 
 
 class Access(StrEnum):
-    """What a request does."""
+    """The two kinds of requests."""
 
     READ = "read"
     CHANGE = "change"
@@ -29,7 +29,7 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether, and a clause that says why not and what would help."""
+    """An answer to a request for access, and a clause that says why not and what would help."""
 
     allowed: bool
     reason: str = ""

@@ -86,7 +86,7 @@ class ControlClient:
         return self._document("GET", target(path, query))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Ask for the change at ``path``; return the document that the daemon answers with."""
+        """Request the change at ``path``; return the document that the daemon answers with."""
         return self._document("POST", path, json.dumps(body or {}).encode())
 
     def stream(self, path: str, **query: Any) -> Iterator[Any]:
@@ -100,7 +100,7 @@ class ControlClient:
     def lines(self, path: str, **query: Any) -> Iterator[Any]:
         """Yield the documents of a ``path`` whose every answer is a stream; see :meth:`stream`."""
         with ControlClient(self._path, timeout=SILENCE) as own:  # a stream has its connection to itself
-            pieces = own._ask("GET", target(path, query)).pieces()
+            pieces = own._exchange("GET", target(path, query)).pieces()
             begun = b""
             while piece := own._guarded(lambda: next(pieces, b"")):
                 *lines, begun = (begun + piece).split(b"\n")
@@ -110,10 +110,10 @@ class ControlClient:
                         yield document
 
     def _document(self, method: str, target: str, body: bytes | None = None) -> Any:
-        answer = self._ask(method, target, body)
+        answer = self._exchange(method, target, body)
         return self._guarded(lambda: json.loads(answer.read()))
 
-    def _ask(self, method: str, target: str, body: bytes | None = None) -> Answer:
+    def _exchange(self, method: str, target: str, body: bytes | None = None) -> Answer:
         if method != "GET" or (self._answer is not None and not self._answer.reusable):
             self.close()  # a change is sent once: on a connection that can't have been closed while idle
         reused = self._connection is not None
@@ -151,7 +151,7 @@ class ControlClient:
         return kind(answer.status, problem if isinstance(problem, dict) else {})
 
     def _guarded(self, step: Callable[[], _T]) -> _T:
-        """Return what ``step`` does, its errors told as ours."""
+        """Return what ``step`` does, its errors raised as ours."""
         where = f"cannot reach the daemon at {self._path}"
         try:
             return step()

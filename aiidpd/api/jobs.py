@@ -18,7 +18,7 @@ _PACE = 0.1  # seconds between two updates of one job: nobody reads faster
 
 @dataclass(frozen=True, slots=True)
 class JobQuery(Request):
-    """How to look at a job."""
+    """The form of the answer."""
 
     follow: bool = False
     """Give the job again whenever it changes, one line of JSON each, to its end."""

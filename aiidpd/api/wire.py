@@ -76,7 +76,7 @@ class Answer:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request can follow on this connection: all of this answer was read, and no more."""
+        """True once another request can follow on this connection: this answer was read, and no more."""
         return self._reusable and self._read and not self._held
 
     def read(self) -> bytes:

@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def columns(self) -> int:
-        """How many characters are left for the curve."""
+        """The characters that are left for the curve."""
         return max(10, self.width - _SCALE)
 
     def column(self, at: float) -> int | None:

@@ -23,7 +23,7 @@ def add_no_wait(parser: argparse.ArgumentParser) -> None:
 
 
 def start(session: Session, path: str, body: dict[str, Any], result: Result, *, wait: bool) -> int:
-    """Ask for the work at ``path`` and see it to its end; return the exit code."""
+    """Request the work at ``path`` and follow it to its end; return the exit code."""
     job = session.client.post(path, body)
     if wait:
         return follow(session, job["id"], {job["kind"]: result})

@@ -16,7 +16,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class WorkerDocument:
-    """How one worker fares."""
+    """The state of one worker."""
 
     name: str
     state: Literal["starting", "running", "degraded", "inactive", "restarting", "wedged", "stopped"]

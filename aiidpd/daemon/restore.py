@@ -90,9 +90,7 @@ def restore_gpus(
     nothing = not to_default and not gpus.path.exists() and not pauses.path.exists()
     if means.broken:
         _say(means.broken)
-        found = (
-            "there is nothing to put back" if nothing else "what to undo is in the restore journals"
-        )
+        found = "there is nothing to put back" if nothing else "what to undo is in the restore journals"
         _say(f"{found} in {means.state}")
     if nothing:
         return DONE

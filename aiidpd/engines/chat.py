@@ -1,4 +1,4 @@
-"""The chat completion protocol: what is asked, and what a streamed piece of the answer says (pure).
+"""The chat completion protocol: the request, and the streamed pieces of the answer (pure).
 
 Source: the OpenAI API reference, "Create chat completion", with the fields that llama.cpp
 (``timings``, ``reasoning_content``) and vLLM (``reasoning``) add.
@@ -27,7 +27,7 @@ class MalformedChunkError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one chunk says; None and 0 where it says nothing. ``error`` is the server's own message."""
+    """The content of one chunk; None and 0 where it has none. ``error`` is the server's own message."""
 
     characters: int = 0
     finish: str | None = None

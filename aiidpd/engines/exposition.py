@@ -22,17 +22,17 @@ _WANTED: Final = tuple(name.encode() for names in ENGINES for name in names.want
 
 
 class MalformedPageError(ValueError):
-    """What came is no page that can be read within its bounds."""
+    """The answer is no page that can be read within its bounds."""
 
 
 class PageLines:
-    """Keeps the wanted lines of a page that arrives in pieces."""
+    """The wanted lines of a page that arrives in pieces."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._wanted: list[bytes] = []
         self._received = 0
-        self._kept = 0
+        self._size = 0
 
     def feed(self, data: bytes) -> None:
         """Take the next piece; raises :class:`MalformedPageError` beyond the bounds."""
@@ -53,8 +53,8 @@ class PageLines:
     def _keep(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             if line.startswith(_WANTED):
-                self._kept += len(line)
-                if len(line) > LONGEST_LINE or self._kept > MOST_WANTED:
+                self._size += len(line)
+                if len(line) > LONGEST_LINE or self._size > MOST_WANTED:
                     raise MalformedPageError("its lines about requests and tokens are too long or too many")
                 self._wanted.append(line)
 

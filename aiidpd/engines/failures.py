@@ -1,4 +1,4 @@
-"""Why a probe over HTTP failed, in words: to what, why, and what next."""
+"""Failures of probes over HTTP, in words: to what, why, and what next."""
 
 from __future__ import annotations
 

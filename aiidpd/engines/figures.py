@@ -1,4 +1,4 @@
-"""What an inference engine tells about itself, and under which names (pure).
+"""Figures that inference engines report, and their names for them (pure).
 
 Sources: vllm/v1/metrics/loggers.py of vLLM (the same names from 0.5 on); the page of a llama-server started
 with ``--metrics``.
@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """How one engine names its figures. Each may stand there several times, with other labels: one sums.
+    """The names of the figures of one engine. Each may occur several times, with other labels: one sums.
 
     ``longest`` is the length of the longest sequence so far, named where the engine counts the tokens of a
     request only when that ends; the others count each as it is generated.
@@ -53,7 +53,7 @@ ENGINES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EngineFigures:
-    """One look at an engine; None is what it did not tell. The tokens are counters since its start.
+    """One poll of an engine; None is what it did not report. The tokens are counters since its start.
 
     ``uncounted_tokens`` is how many more than ``generated_tokens`` the running requests may have generated.
     """
@@ -68,7 +68,7 @@ class EngineFigures:
 
 @dataclass(frozen=True, slots=True)
 class NotKnown:
-    """Why an engine's figures are not known; ``lasting`` where asking again soon would tell the same."""
+    """The reason why an engine's figures are not known; ``lasting`` where it will be the same soon after."""
 
     reason: str
     lasting: bool
@@ -78,7 +78,7 @@ class EngineSource(Protocol):
     """One endpoint's engine, as it shows itself."""
 
     async def read(self) -> EngineFigures | NotKnown:
-        """Look once. Takes no longer than its own bound; raises nothing, whatever the engine answers."""
+        """Poll once. Takes no longer than its own bound; raises nothing, whatever the engine answers."""
 
     async def aclose(self) -> None:
         """Let go of connections. Can be called twice; a read afterwards opens them again."""

@@ -21,7 +21,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 
 @dataclass(slots=True)
 class _Answer:
-    """What has arrived so far."""
+    """An answer so far."""
 
     chunks: list[Chunk] = field(default_factory=list)
     said: chat.Piece = field(default_factory=chat.Piece)

@@ -1,4 +1,4 @@
-"""Reads what an engine tells about itself from its page for Prometheus, beside ``/v1``."""
+"""Reads the figures of an engine from its page for Prometheus, beside ``/v1``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from aiidpd.engines.figures import EngineFigures, NotKnown
 from aiidpd.engines.urls import metrics_url
 from aiidpd.platform.http import Client, root, usable_key
 
-# What may pass by itself: the model is being loaded, a proxy has nobody behind it, too many ask.
+# What may pass by itself: the model is being loaded, a proxy has nobody behind it, too many requests.
 _PASSING = frozenset({429, 500, 502, 503, 504})
 
 
 class EnginePage:
     """``GET /metrics`` of the server at ``url``, which takes ``timeout`` seconds at most.
 
-    ``api_key`` is sent to that server as with a probe, since llama.cpp asks for it here too. Raises
+    ``api_key`` is sent to that server as with a probe, since llama.cpp requires it here too. Raises
     :class:`~aiidpd.kernel.errors.Misconfigured` for a url or a key that cannot be used.
     """
 

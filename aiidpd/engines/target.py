@@ -8,7 +8,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """One completion to ask for.
+    """A request for one completion.
 
     Both timeouts count from the start, in seconds: ``first_token_timeout`` bounds the time to the
     first text, ``timeout`` the whole.
@@ -33,7 +33,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class EngineTimings:
-    """What the engine says about the same request (llama.cpp's ``timings``); None where it did not say."""
+    """The engine's own times for the same request (llama.cpp's ``timings``); None where it gave none."""
 
     prompt_tokens: int | None = None
     prompt_seconds: float | None = None
@@ -50,7 +50,7 @@ class EngineTimings:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What arrived and when, in monotonic seconds; what the server counted, None where it did not say.
+    """The arrivals, in monotonic seconds, and the server's own counts, None where it gave none.
 
     ``chunks`` are those with text, in order of arrival: the chunk that only names the role is not
     among them. ``started`` is the moment before the connection is opened.
@@ -71,22 +71,22 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Its name in the configuration."""
 
     @property
     def url(self) -> str:
-        """Where it is, without credentials."""
+        """Its address, without credentials."""
 
     @property
     def model(self) -> str:
-        """Which model is asked for."""
+        """The model that is requested."""
 
     @property
     def simulated(self) -> bool:
-        """Whether its answers are made up."""
+        """True where its answers are made up."""
 
     async def probe(self, request: ProbeRequest) -> Timeline:
-        """Ask once and record the answer; raises :class:`Unavailable` where there is no whole answer.
+        """Send one request and record the answer; raises :class:`Unavailable` where there is no whole answer.
 
         The timeline of a probe that returns has at least one chunk.
         """

@@ -1,4 +1,4 @@
-"""Where at an endpoint what is found (pure)."""
+"""The addresses below an endpoint (pure)."""
 
 from __future__ import annotations
 

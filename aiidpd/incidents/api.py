@@ -17,7 +17,7 @@ from aiidpd.kernel.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class IncidentQuery(Request):
-    """How closely to look at an incident."""
+    """The part of an incident that is shown."""
 
     points: Annotated[int, bounded(ge=10, le=20_000)] = 300
     """How many readings of each GPU at most: of each stretch the hottest. Its folder has all."""
@@ -76,7 +76,7 @@ class IncidentContainer:
 
 @dataclass(frozen=True, slots=True)
 class IncidentContainers:
-    """What ran when the incident began; ``reason`` says why that is not known."""
+    """The containers that ran when the incident began; ``reason`` says why that is not known."""
 
     read_at: float | None = None
     reason: str = ""
@@ -85,7 +85,7 @@ class IncidentContainers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEndpoint:
-    """An endpoint at that time: the last look at its engine, and the last measurement before."""
+    """An endpoint at that time: the last poll of its engine, and the last measurement before."""
 
     name: str
     requests_running: int | None = None
@@ -93,7 +93,7 @@ class IncidentEndpoint:
     includes_probe: bool = False
     """A measurement of ours was among them."""
     read_at: float | None = None
-    """When the engine was asked."""
+    """When the engine was polled."""
     reason: str = ""
     """Why it is not known how many."""
     measured_at: float | None
@@ -103,7 +103,7 @@ class IncidentEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRequests:
-    """The requests that ran and waited, by the engines' own count; null and a reason where nobody told."""
+    """The requests that ran and waited, by the engines' own count; null and a reason where none is known."""
 
     running: int | None = None
     waiting: int | None = None

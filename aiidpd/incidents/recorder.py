@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class IncidentRecorder:
-    """Hears every event, and follows the rows that contributors of evidence have. Outlives every task.
+    """Records incidents, of all events and of the rows of those who contribute evidence; outlives its task.
 
     :meth:`on_event` never blocks and touches no disk; :meth:`run` writes, and may be run anew. An incident
     is on disk within moments of its beginning, and again, whole, when it ends: a daemon that is killed in

@@ -28,7 +28,7 @@ import aiidpd
 from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.copy import BLOCK, Copier
 from aiidpd.components.backup.run import BackupRun
-from aiidpd.components.backup.scan import look
+from aiidpd.components.backup.scan import entry_of
 from aiidpd.components.backup.schedule import parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store, list_snapshots
@@ -41,6 +41,7 @@ from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.tables import made
 from tests.waiting import PATIENCE
@@ -75,6 +76,7 @@ HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
 from aiidpd.components.backup.cancel import RunControl
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.components.backup.store import Store
 
 with Store(Path(sys.argv[1])).locked(RunControl()):
@@ -107,9 +109,9 @@ with open(sys.argv[1], "r+b", buffering=0) as file:
 LOCAL_TIME = """
 import sys
 from datetime import datetime
-from aiidpd.components.backup.scan import look
+from aiidpd.components.backup.scan import entry_of
 from aiidpd.components.backup.schedule import parse_schedule
-from aiidpd.components.backup.zone import LocalZone
+from aiidpd.components.backup.schedule import LocalZone
 
 print(parse_schedule(sys.argv[1]).next_after(float(sys.argv[2]), LocalZone()))
 """
@@ -293,7 +295,7 @@ async def at_work(settings: BackupSettings) -> AsyncIterator[Office]:
         settings,
         queue=office.queue,
         latest=office.latest,
-        bus=bus,
+        publish=Publisher(bus, clock, "backup"),
         conditions=Conditions(clock, bus),
         clock=clock,
         stall_after=8.0,
@@ -392,7 +394,7 @@ def test_verification_reads_the_disk_and_not_the_memory_that_was_just_written(on
         before = cached(on_disk / "model")
         assert before > 0
         os.sync()
-        copier.copy(on_disk, look(on_disk, "model"), on_disk / "copy")
+        copier.copy(on_disk, entry_of(on_disk, "model"), on_disk / "copy")
         assert cached(on_disk / "copy") == 0
         assert cached(on_disk / "model") > before / 2  # what serves may need is not thrown out
         copier.digest(on_disk / "copy", "model")

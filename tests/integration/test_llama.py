@@ -20,6 +20,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes import llama
 from tests.tables import made
@@ -156,7 +157,9 @@ async def test_the_worker_is_degraded_while_its_only_engine_is_gone_and_recovers
     latest: Latest[BenchView] = Latest(clock, max_age(SETTINGS))
     queue = JobQueue(JobBook(clock), "bench.run")
     targets = [OpenAITarget("llama", server.url, "tiny")]
-    worker = BenchWorker(targets, SETTINGS, queue=queue, latest=latest, bus=bus, clock=clock)
+    worker = BenchWorker(
+        targets, SETTINGS, queue=queue, latest=latest, publish=Publisher(bus, clock, "bench"), clock=clock
+    )
     with anyio.fail_after(4 * PATIENCE):
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, Heartbeat(clock, status, anyio.Event()))

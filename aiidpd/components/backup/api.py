@@ -18,7 +18,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class RunResultDocument:
-    """How the last backup ended; ``error`` is empty for a success."""
+    """The end of the last backup; ``error`` is empty for a success."""
 
     succeeded: bool
     ended_at: float

@@ -1,4 +1,4 @@
-"""How a run in a thread is followed and stopped from outside."""
+"""The control of a run in a thread: its progress and its cancellation, from outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from aiidpd.components.backup.view import RunProgress
 
 
 class Cancelled(BaseException):
-    """The run was told to stop. Not an :class:`Exception`: no handler of errors may take it for one."""
+    """The run was cancelled. Not an :class:`Exception`: no handler of errors may take it for one."""
 
 
 class RunControl:
@@ -29,7 +29,7 @@ class RunControl:
         self.step()
 
     def start_file(self, path: str) -> None:
-        """Say which file the thread is at, for whoever has to explain a stall."""
+        """Note the file that the thread is at, which explains a stall."""
         self._at = path
         self.step()
 
@@ -52,5 +52,5 @@ class RunControl:
 
     @property
     def progress(self) -> RunProgress:
-        """How far the present phase is."""
+        """The progress of the present phase."""
         return RunProgress(self._phase, self._files_done, self._files, self._bytes_done, self._bytes)

@@ -30,7 +30,7 @@ def build(context: Context) -> Component:
             settings(),
             queue=queue,
             latest=latest,
-            bus=context.bus,
+            publish=context.publish,
             conditions=context.conditions,
             clock=context.clock,
         )

@@ -199,7 +199,7 @@ def _created(path: Path, entry: Entry) -> Iterator[int]:
         os.fsync(descriptor)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except BaseException as error:
-        with contextlib.suppress(OSError):  # the first error is the one to tell
+        with contextlib.suppress(OSError):  # the first error is the one to raise
             path.unlink()
         if isinstance(error, OSError):
             raise target_fault(entry.path, error) from error

@@ -14,7 +14,7 @@ _MOST_LINKS = 40  # followed in a row, as Linux does
 
 
 class Kind(Enum):
-    """What an entry of the source is."""
+    """The kinds of entries in a source."""
 
     FILE = "file"
     SYMLINK = "symbolic link"
@@ -48,12 +48,12 @@ class Plan:
 
     @property
     def files(self) -> int:
-        """How many regular files the snapshot will hold."""
+        """The number of regular files that the snapshot will hold."""
         return len(self.copy) + len(self.link)
 
     @property
     def bytes_to_copy(self) -> int:
-        """How much room the run needs on the target, in bytes."""
+        """The room that the run needs on the target, in bytes."""
         return sum(entry.size for entry in self.copy)
 
 

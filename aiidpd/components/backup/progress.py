@@ -16,7 +16,7 @@ from aiidpd.platform.thread import in_daemon_thread
 
 T = TypeVar("T")
 
-LOOK = 0.25  # seconds between two looks at a run
+POLL_EVERY = 0.25  # seconds between two readings of a run's progress
 
 
 async def follow(
@@ -31,7 +31,7 @@ async def follow(
 
     ``moved`` is called with the progress whenever there was some. Raises what ``call`` raises, and
     :class:`Unavailable` after ``stall_after`` seconds without a sign of life. Then, and when this is
-    cancelled, the thread is told to stop and left alone: it ends at its next step, if it ever gets there.
+    cancelled, the thread is cancelled and left alone: it ends at its next step, if it ever gets there.
     """
     results: list[T] = []
     error: Exception | None = None
@@ -46,7 +46,7 @@ async def follow(
             elif clock.monotonic() - last > stall_after:
                 scope.cancel()
                 return
-            await clock.sleep(LOOK)
+            await clock.sleep(POLL_EVERY)
 
     try:
         async with anyio.create_task_group() as group:

@@ -16,7 +16,7 @@ from aiidpd.components.backup.faults import SourceChanged, source_fault, target_
 from aiidpd.components.backup.manifest import FILES, FileEntry, Manifest
 from aiidpd.components.backup.names import shown, size_text
 from aiidpd.components.backup.plan import Entry, Kind, Plan, make_plan
-from aiidpd.components.backup.scan import look, scan
+from aiidpd.components.backup.scan import entry_of, scan
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store, info_of, remove_tree
 from aiidpd.components.backup.view import SnapshotInfo
@@ -170,7 +170,7 @@ class BackupRun:
             digest = copier.copy(self._source, entry, destination)
         except SourceChanged:
             try:
-                entry = look(self._source, entry.path)
+                entry = entry_of(self._source, entry.path)
                 digest = copier.copy(self._source, entry, destination)
             except OSError as error:
                 raise source_fault(entry.path, error) from error

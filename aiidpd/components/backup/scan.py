@@ -13,7 +13,7 @@ from aiidpd.components.backup.plan import Entry, Kind
 def scan(source: Path, step: Callable[[], None]) -> Iterator[Entry]:
     """Yield every entry below ``source`` but plain folders; links are not followed.
 
-    ``step`` is called for each entry. What vanishes between listing and look is left out; a folder
+    ``step`` is called for each entry. What vanishes after it was listed is left out; a folder
     that can't be read is yielded as such, for the plan to excuse or not. Blocks.
     """
     folders = [""]
@@ -32,12 +32,12 @@ def scan(source: Path, step: Callable[[], None]) -> Iterator[Entry]:
                 if stat.S_ISDIR(os.lstat(source / path).st_mode):
                     folders.append(path)
                 else:
-                    yield look(source, path)
+                    yield entry_of(source, path)
             except FileNotFoundError:
                 continue
 
 
-def look(source: Path, path: str) -> Entry:
+def entry_of(source: Path, path: str) -> Entry:
     """Return the entry for ``path`` below ``source`` as it is now; raises :class:`OSError`."""
     full = source / path
     status = os.lstat(full)

@@ -41,7 +41,7 @@ _ID = re.compile(r"\d{8}T\d{6}Z")
 class Store:
     """The snapshots in the folder ``target``, which exists. All methods block.
 
-    ``patience`` is how many seconds a run waits for the lock: one that was told to stop lets go soon.
+    ``patience`` is how many seconds a run waits for the lock: one that was cancelled gives up soon.
     """
 
     def __init__(self, target: Path, patience: float = 5.0) -> None:
@@ -61,7 +61,7 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, control: RunControl) -> Iterator[None]:
-        """Keep every other run, also of another daemon, off the target; raises :class:`Conflict`."""
+        """Lock the target against every other run, also of another daemon; raises :class:`Conflict`."""
         descriptor = os.open(self.target / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             deadline = time.monotonic() + self._patience

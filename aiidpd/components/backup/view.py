@@ -47,7 +47,7 @@ def newest(snapshots: Iterable[SnapshotInfo], source: str) -> SnapshotInfo | Non
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """How far the present run is; ``phase`` is listing, copying, verifying or publishing."""
+    """The progress of the present run; ``phase`` is listing, copying, verifying or publishing."""
 
     phase: str
     files_done: int
@@ -58,7 +58,7 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How the last run ended: ``error`` is empty for a success. ``seconds`` is its duration.
+    """The end of the last run: ``error`` is empty for a success. ``seconds`` is its duration.
 
     ``ended`` is the monotonic time of ``ended_at``.
     """

@@ -13,22 +13,21 @@ from aiidpd.components.backup.conditions import update_conditions
 from aiidpd.components.backup.names import size_text
 from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
-from aiidpd.components.backup.schedule import next_run_at, parse_schedule
+from aiidpd.components.backup.schedule import LocalZone, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.store import Store
 from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo, mark, newest
-from aiidpd.components.backup.zone import LocalZone
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
-from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.thread import ThreadProbe
 
-LOOK = 30.0  # seconds between two looks at the target
+REFRESH_EVERY = 30.0  # seconds between two readings of the target
 STALL_AFTER: Final = (
     90.0  # seconds in which nothing moves; then a run is given up, before the task counts as hung
 )
@@ -36,7 +35,7 @@ _RETRY_AFTER: Final = 900.0  # seconds from a failed run to the next scheduled o
 
 
 class BackupWorker:
-    """Runs the backups that ``queue`` and the schedule ask for.
+    """Runs the backups that are due by ``queue`` and by the schedule.
 
     ``latest`` outlives the worker and carries the last run's outcome to its successor. Raises
     :class:`Misconfigured` for a schedule that is none. A run in which nothing moves for ``stall_after``
@@ -51,7 +50,7 @@ class BackupWorker:
         *,
         queue: JobQueue,
         latest: Latest[BackupView],
-        bus: EventBus,
+        publish: Publisher,
         conditions: Conditions,
         clock: Clock,
         zone: tzinfo | None = None,
@@ -61,14 +60,14 @@ class BackupWorker:
         self._stall_after = stall_after
         self._queue = queue
         self._latest = latest
-        self._bus = bus
+        self._publisher = publish
         self._conditions = conditions
         self._clock = clock
         self._zone = zone or LocalZone()
         self._schedule = parse_schedule(settings.schedule) if settings.schedule else None
         self._store = Store(settings.target) if settings.target else None
         self._hanging = False
-        self._asker = ThreadProbe(clock, stall_after)
+        self._target_probe = ThreadProbe(clock, stall_after)
         missing = " and ".join(settings.missing_keys)
         self._view = BackupView(
             configured=not missing,
@@ -90,14 +89,14 @@ class BackupWorker:
             with heartbeat.working():
                 if job is not None:
                     await self._serve(job, heartbeat)
-                await self._look(heartbeat)
+                await self._refresh(heartbeat)
             job = await self._next_job()
 
     async def _next_job(self) -> Job | None:
-        """Return the next job, after queueing a scheduled one that is due; None to look again."""
+        """Return the next job, after queueing a scheduled one that is due; None to refresh."""
         with anyio.move_on_after(0):
             return await self._queue.next()
-        wait, run_at = LOOK, self._view.next_run_at
+        wait, run_at = REFRESH_EVERY, self._view.next_run_at
         if run_at is not None:
             wait = min(wait, run_at - self._clock.time())
             if wait <= 0:
@@ -121,14 +120,14 @@ class BackupWorker:
         except Conflict:
             return  # the jobs that fill the queue are backups too: the next of them is what is due
 
-    async def _look(self, heartbeat: Heartbeat) -> None:
+    async def _refresh(self, heartbeat: Heartbeat) -> None:
         """Bring the view up to date; raises :class:`Unavailable` while backups do not work."""
         if self._store is None:
             self._put()
             update_conditions(self._conditions, "", ())
             return
         try:
-            snapshots = await self._asker.ask(self._store.all, "the backup target", self._view.target)
+            snapshots = await self._target_probe.ask(self._store.all, "the backup target", self._view.target)
         except Unavailable:
             self._put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
             raise
@@ -152,7 +151,7 @@ class BackupWorker:
             self._fail_again(last)
 
     def _fail_again(self, last: RunResult) -> NoReturn:
-        """Keep the worker degraded until a backup succeeds: a pass that only looked is no success."""
+        """Raise :class:`Unavailable`: until a backup succeeds no pass does, and the task is degraded."""
         remedy = "'aiidpctl backup run' tries again at once"
         raise Unavailable(
             "back up", self._view.source, reason=f"the last run failed: {last.error}", remedy=remedy
@@ -163,7 +162,7 @@ class BackupWorker:
             if not self._view.configured:
                 what, remedy = "the models", "set both in the table [backup], then 'aiidpctl reload'"
                 raise Misconfigured("back up", what, reason=self._view.reason, remedy=remedy)
-            self._asker.check("the backup target", self._view.target)
+            self._target_probe.check("the backup target", self._view.target)
             if self._hanging:  # another thread on the same dead disk would hang too
                 reason, remedy = (
                     "the last run was given up and hangs still",
@@ -173,7 +172,7 @@ class BackupWorker:
             await self._backup(job, heartbeat)
 
     async def _backup(self, job: Job, heartbeat: Heartbeat) -> None:
-        started, began = self._clock.time(), self._clock.monotonic()
+        began = self._clock.monotonic()
         trigger = job.arguments.get("trigger", "hand")
         user = job.arguments.get("requested_by")
         why = f"requested by {user}" if user else f"by {trigger}"
@@ -195,7 +194,7 @@ class BackupWorker:
             reason = "it was interrupted: the worker was stopped or replaced"
             self._publish("backup.failed", reason, evidence, Severity.WARNING)
             raise
-        self._succeed(job, info, self._clock.monotonic() - began, started)
+        self._succeed(job, info, self._clock.monotonic() - began)
 
     async def _run(self, job: Job, heartbeat: Heartbeat) -> SnapshotInfo:
         def moved(progress: RunProgress) -> None:
@@ -219,7 +218,7 @@ class BackupWorker:
         finally:
             self._put(running=None)
 
-    def _succeed(self, job: Job, info: SnapshotInfo, seconds: float, started: float) -> None:
+    def _succeed(self, job: Job, info: SnapshotInfo, seconds: float) -> None:
         evidence: dict[str, Scalar] = {
             "snapshot": info.id,
             "files": info.files,
@@ -256,7 +255,7 @@ class BackupWorker:
             ("copied_bytes", info.copied_bytes),
             ("snapshot_bytes", info.bytes),
         ):
-            self._bus.sample(Sample(started, "backup", series, self._view.target, float(value)))
+            self._publisher.sample(series, self._view.target, float(value))
         job.succeed(**evidence)
 
     def _put(self, **changes: Any) -> None:
@@ -266,13 +265,4 @@ class BackupWorker:
     def _publish(
         self, kind: str, reason: str, evidence: dict[str, Scalar], severity: Severity = Severity.INFO
     ) -> None:
-        event = Event(
-            time=self._clock.time(),
-            source="backup",
-            kind=kind,
-            subject=self._view.source,
-            severity=severity,
-            reason=reason,
-            evidence=evidence,
-        )
-        self._bus.publish(event)
+        self._publisher.event(kind, reason, about=self._view.source, severity=severity, **evidence)

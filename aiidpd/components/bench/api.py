@@ -23,7 +23,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest(Request):
-    """What to measure."""
+    """The endpoints to measure."""
 
     endpoint: Annotated[str | None, bounded(max_length=200)] = None
     """One endpoint's name; without it, all."""
@@ -31,17 +31,17 @@ class BenchRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class EngineDocument:
-    """What the endpoint's engine tells about itself; null where it does not, and ``reason`` says why."""
+    """The endpoint's engine by its own account; null where it gives none, and ``reason`` says why."""
 
     engine: str
-    """Such as vllm or llama.cpp; empty where it did not tell."""
+    """Such as vllm or llama.cpp; empty where it is not known."""
     requests_running: int | None
     requests_waiting: int | None
     generated_tokens: int | None
     """Since the engine's start; llama.cpp counts those of a request when that ends."""
     prompt_tokens: int | None
     generated_tokens_per_second: float | None
-    """Over the time between the last two looks."""
+    """Over the time between the last two polls."""
     includes_probe: bool
     """A measurement of ours was, or may have been, among the requests."""
     read_at: float | None
@@ -63,7 +63,7 @@ class EndpointDocument:
     probes: int
     failures: int
     engine: EngineDocument | None = None
-    """Null where engines are not asked."""
+    """Null where engines are not polled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def build(context: Context) -> Component:
             bench,
             queue=queue,
             latest=latest,
-            bus=context.bus,
+            publish=context.publish,
             clock=context.clock,
             back_offs=back_offs,
             running=running,

@@ -5,48 +5,77 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.components.bench.stats import BenchSample
-from aiidpd.components.bench.summary import figures, summary
 from aiidpd.components.bench.view import EndpointView
-from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 
-_SOURCE: Final = "bench"
-_SERIES = ("ttft_seconds", "time_per_output_token_seconds", "output_tokens_per_second", "total_seconds")
+_SERIES: Final = (
+    "ttft_seconds",
+    "time_per_output_token_seconds",
+    "output_tokens_per_second",
+    "total_seconds",
+)
+_FIGURES: Final = (
+    "ttft_seconds",
+    "time_per_output_token_seconds",
+    "output_tokens_per_second",
+    "chunk_gap_p50_seconds",
+    "chunk_gap_p95_seconds",
+    "chunk_gap_max_seconds",
+    "total_seconds",
+    "chunks",
+    "prompt_tokens",
+    "output_tokens",
+    "cached_tokens",
+    "finish",
+)
 
 
 class BenchPublisher:
-    """Tells each probe once, as it ended."""
+    """Publishes each probe once, when it ended."""
 
-    def __init__(self, bus: EventBus, clock: Clock) -> None:
-        self._bus = bus
-        self._clock = clock
+    def __init__(self, publish: Publisher) -> None:
+        self._publisher = publish
 
     def failed(self, view: EndpointView) -> None:
-        """Tell that the last probe failed."""
-        self._publish("bench.failed", view, Severity.WARNING, view.error, {"model": view.model})
+        """Publish that the last probe failed."""
+        self._of(view).event(
+            "bench.failed", view.error, about=view.name, severity=Severity.WARNING, model=view.model
+        )
 
     def measured(self, view: EndpointView, sample: BenchSample) -> None:
-        """Tell what the last probe measured."""
-        self._publish("bench.measured", view, Severity.INFO, summary(sample), figures(sample))
-        at = self._clock.time()
+        """Publish the figures of the last probe."""
+        publish = self._of(view)
+        publish.event(
+            "bench.measured", summary(sample), about=view.name, severity=Severity.INFO, **figures(sample)
+        )
         for series in _SERIES:
             value: float | None = getattr(sample, series)
             if value is not None:
-                self._bus.sample(Sample(at, _SOURCE, series, view.name, value, view.simulated))
+                publish.sample(series, view.name, value)
 
-    def _publish(
-        self, kind: str, view: EndpointView, severity: Severity, reason: str, evidence: dict[str, Scalar]
-    ) -> None:
-        self._bus.publish(
-            Event(
-                time=self._clock.time(),
-                source=_SOURCE,
-                kind=kind,
-                reason=reason,
-                subject=view.name,
-                severity=severity,
-                evidence=evidence,
-                simulated=view.simulated,
-            )
-        )
+    def _of(self, view: EndpointView) -> Publisher:
+        return self._publisher.marked(simulated=view.simulated)
+
+
+def figures(sample: BenchSample) -> dict[str, Scalar]:
+    """Return every figure that is known, the engine's own, and under ``FIGURE.withheld`` why one is not."""
+    found: dict[str, Scalar] = {name: getattr(sample, name) for name in _FIGURES}
+    if sample.engine is not None:
+        found["engine_prompt_seconds"] = sample.engine.prompt_seconds
+        found["engine_output_seconds"] = sample.engine.output_seconds
+        found["engine_time_per_output_token_seconds"] = sample.engine.time_per_output_token
+    found |= {f"{each.figure}.withheld": each.reason for each in sample.withheld}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def summary(sample: BenchSample) -> str:
+    """Return one sentence."""
+    parts = []
+    if sample.ttft_seconds is not None:
+        parts.append(f"first token after {sample.ttft_seconds * 1e3:.0f} ms")
+    if sample.time_per_output_token_seconds is not None and sample.output_tokens_per_second is not None:
+        pace = f"{sample.time_per_output_token_seconds * 1e3:.3g} ms a token"
+        parts.append(f"then {pace} ({sample.output_tokens_per_second:.3g} tokens/s)")
+    parts += [f"{each.figure} not known: {each.reason}" for each in sample.withheld]
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""When which endpoint is probed, and with what prompt (pure)."""
+"""The schedule of probes, and their prompt (pure)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def request(settings: BenchSettings, nonce: str, prompt_tokens: int = PROMPT_TOK
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When each endpoint is due, in monotonic seconds."""
+    """The time at which each endpoint is due, in monotonic seconds."""
 
     due: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -67,7 +67,7 @@ def begin(names: Iterable[str], probed: Mapping[str, float], now: float, setting
     """Return the schedule at a start.
 
     Each endpoint is probed once an interval, whether the last probe succeeded or not. An endpoint in
-    ``probed`` (when it was last asked) keeps its turn, so that a worker that is
+    ``probed`` (the time of its last probe) keeps its turn, so that a worker that is
     restarted often does not probe more often.
     """
     due: dict[str, float] = {}
@@ -85,9 +85,9 @@ def step(schedule: Schedule, now: float, settings: BenchSettings) -> tuple[Sched
     wait = schedule.due[name] - now
     if wait > 0:
         return schedule, Wait(wait)
-    return asked(schedule, name, now, settings), Probe(name)
+    return after_probe(schedule, name, now, settings), Probe(name)
 
 
-def asked(schedule: Schedule, name: str, now: float, settings: BenchSettings) -> Schedule:
+def after_probe(schedule: Schedule, name: str, now: float, settings: BenchSettings) -> Schedule:
     """Return the schedule after ``name`` was probed, in its turn or on request."""
     return Schedule(MappingProxyType({**schedule.due, name: now + settings.interval}))

@@ -12,7 +12,7 @@ from aiidpd.components.bench.stats import BenchSample
 class EndpointView:
     """One endpoint. ``*_at`` in Unix seconds, ``probed`` in monotonic seconds.
 
-    ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` tells why the last
+    ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` says why the last
     probe failed, and is empty where it succeeded: then, and only then, ``sample`` is current.
     """
 

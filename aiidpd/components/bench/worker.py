@@ -7,22 +7,21 @@ from collections.abc import Callable, Sequence
 
 import anyio
 
-from aiidpd.components.bench.events import BenchPublisher
-from aiidpd.components.bench.schedule import Probe, Schedule, Wait, asked, begin, request, step
+from aiidpd.components.bench.events import BenchPublisher, figures
+from aiidpd.components.bench.schedule import Probe, Schedule, Wait, after_probe, begin, request, step
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import measure
-from aiidpd.components.bench.summary import figures
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.contracts.backoff import BackOffs
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.engines.target import Target
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
 from aiidpd.kernel.events import Scalar
 from aiidpd.kernel.inbox import Inbox
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 
 _BEAT = 5.0  # seconds between signs of life while nothing is due
@@ -46,7 +45,7 @@ class BenchWorker:
         *,
         queue: JobQueue,
         latest: Latest[BenchView],
-        bus: EventBus,
+        publish: Publisher,
         clock: Clock,
         back_offs: Inbox[BackOffMessage] | None = None,
         running: set[str] | None = None,
@@ -60,19 +59,18 @@ class BenchWorker:
         self._settings = settings
         self._queue = queue
         self._latest = latest
-        self._bus = bus
         self._clock = clock
         self._nonce = nonce
         self._inbox = back_offs
         self._running = set() if running is None else running
-        self._told = BenchPublisher(bus, clock)
+        self._events = BenchPublisher(publish)
         self._view = BenchView()
         self._schedule = Schedule()
         self._back_offs = BackOffs()
 
     @property
     def simulated(self) -> bool:
-        """Whether any endpoint is made up."""
+        """True where any endpoint is made up."""
         return any(target.simulated for target in self._targets.values())
 
     async def run(self, heartbeat: Heartbeat) -> None:
@@ -86,7 +84,7 @@ class BenchWorker:
     async def _work(self, heartbeat: Heartbeat) -> None:
         with heartbeat.working():
             self._start()
-            self._judge()
+            self._check()
         while True:
             if self._inbox is not None:
                 self._back_offs = self._back_offs.after(self._inbox.take())
@@ -96,7 +94,7 @@ class BenchWorker:
             if isinstance(effect, Probe):
                 with heartbeat.working():
                     await self._probe(effect.name)
-                    self._judge()
+                    self._check()
                 continue
             job = await self._next_job(min(effect.seconds, _BEAT))
             heartbeat.beat()
@@ -104,7 +102,7 @@ class BenchWorker:
                 with heartbeat.working():
                     with job.running():
                         await self._serve(job, heartbeat)
-                    self._judge()
+                    self._check()
 
     def _start(self) -> None:
         """Take over what the worker before this one knew of the same endpoints."""
@@ -119,7 +117,7 @@ class BenchWorker:
         probed = {each.name: each.probed for each in endpoints if each.probed is not None}
         self._schedule = begin(self._targets, probed, self._clock.monotonic(), self._settings)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         """Raise :class:`Unavailable` where no endpoint at all can be measured."""
         reasons = self._view.all_failed()
         if reasons:
@@ -141,14 +139,14 @@ class BenchWorker:
         return job
 
     async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
-        names = self._asked_for(job)
+        names = self._endpoints_of(job)
         result: dict[str, Scalar] = {}
         failed: list[str] = []
         for done, name in enumerate(names):
             heartbeat.beat()
             job.progress(f"probing {name}", done, len(names), "endpoints")
             now = self._clock.monotonic()
-            self._schedule = asked(self._schedule, name, now, self._settings)
+            self._schedule = after_probe(self._schedule, name, now, self._settings)
             view = await self._probe(name)
             result[f"{name}.simulated"] = view.simulated
             if view.current is None:
@@ -162,7 +160,7 @@ class BenchWorker:
         else:
             job.succeed(**result)
 
-    def _asked_for(self, job: Job) -> list[str]:
+    def _endpoints_of(self, job: Job) -> list[str]:
         if not self._targets:
             raise Misconfigured(
                 "run", "the benchmark", reason="no endpoint is configured", remedy="add bench.endpoints"
@@ -178,7 +176,7 @@ class BenchWorker:
         return [str(name)]
 
     async def _probe(self, name: str) -> EndpointView:
-        """Probe one endpoint, tell everyone, and return how it stands now."""
+        """Probe one endpoint, publish the outcome, and return its new state."""
         target, view = self._targets[name], self._view.endpoint(name)
         if view is None:
             raise LookupError(name)  # the view is made from the targets
@@ -187,11 +185,11 @@ class BenchWorker:
             timeline = await target.probe(request(self._settings, self._nonce()))
         except Unavailable as error:
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
-            self._told.failed(view)
+            self._events.failed(view)
         else:
             sample = measure(timeline)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
-            self._told.measured(view, sample)
+            self._events.measured(view, sample)
         finally:
             self._running.discard(name)
         self._view = self._view.put(view)

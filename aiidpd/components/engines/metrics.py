@@ -25,7 +25,7 @@ class EnginesCollector(Collector):
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """Yield one family a figure, each with the engines that tell it."""
+        """Yield one family a figure, each with the engines that report it."""
         reading = self._latest.get()
         if reading is None:
             return

@@ -60,7 +60,7 @@ class EnginePoller:
 
     @property
     def simulated(self) -> bool:
-        """Whether any engine is made up."""
+        """True where any engine is made up."""
         return any(each.simulated for each in self._engines)
 
     async def run(self, heartbeat: Heartbeat) -> None:

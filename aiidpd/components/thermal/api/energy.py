@@ -55,7 +55,7 @@ class ContainerEnergyDocument:
 
 @dataclass(frozen=True, slots=True)
 class TokenEnergyDocument:
-    """What a generated token took, with all energy of the GPUs in that time laid on it."""
+    """The energy of a generated token, with all energy of the GPUs in that time laid on it."""
 
     source: str
     counted_by: Literal["engine", "probes"]

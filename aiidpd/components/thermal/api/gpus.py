@@ -42,7 +42,7 @@ class ReleaseRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class HoldDocument:
-    """Whether the daemon keeps off the GPUs."""
+    """The release of the driver: while it is in force, no GPU is read."""
 
     released: bool
     seconds_left: float | None

@@ -31,7 +31,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class GpuHistoryQuery(Request):
-    """Which part of the history."""
+    """The GPU, and the part of its history."""
 
     gpu: Annotated[str | None, bounded(max_length=100)] = None
     """Index, UUID or its beginning; needed where there are several GPUs."""
@@ -58,7 +58,7 @@ class GpuHistoryRow:
 
 
 class SampleHistory(Protocol):
-    """Where samples and events are; both raise :class:`~aiidpd.kernel.errors.Unavailable`."""
+    """A source of samples and events; both methods raise :class:`~aiidpd.kernel.errors.Unavailable`."""
 
     async def samples(
         self, series: str, subject: str | None = None, *, since: float, until: float, limit: int
@@ -93,12 +93,12 @@ async def _window(
         return []
     bits = _Held(await _coded(history, "clock_event_bits", uuid, since, until))
     totals = _Held(await _coded(history, "memory_total_bytes", uuid, since, until))
-    told = await minutes.until(until)
+    reported = await minutes.until(until)
     made = []
     for (time, seconds), figures in sorted(found.items()):
         total = totals.at(time, within=max(seconds, _HOLDS))
         if seconds:
-            reason = told.get(int(time // 60))
+            reason = reported.get(int(time // 60))
         else:
             standing = bits.at(time, within=_HOLDS)
             reason = None if standing is None else reasons(int(standing))
@@ -128,7 +128,7 @@ class _Held:
 
 
 class _Minutes:
-    """What throttled in each minute, from the events that told it."""
+    """The reasons for throttling in each minute, from the events of the rollup."""
 
     def __init__(self, history: SampleHistory, uuid: str, since: float) -> None:
         self._history = history

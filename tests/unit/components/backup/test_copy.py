@@ -14,7 +14,7 @@ from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.copy import BLOCK, WINDOW, Copier
 from aiidpd.components.backup.faults import SourceChanged
 from aiidpd.components.backup.plan import Entry, Kind
-from aiidpd.components.backup.scan import look, scan
+from aiidpd.components.backup.scan import entry_of, scan
 from aiidpd.kernel.errors import Unavailable
 
 
@@ -52,7 +52,7 @@ def test_the_copy_is_the_same_bytes_with_its_digest_time_and_a_read_only_mode(so
     os.utime(source / "model", ns=(1, 1_234_567_891_234_567_891))
     control = RunControl()
     with Copier(control) as copier:
-        digest = copier.copy(source, look(source, "model"), source.parent / "copy")
+        digest = copier.copy(source, entry_of(source, "model"), source.parent / "copy")
         assert copier.digest(source.parent / "copy", "model") == (digest, size)
     copied = source.parent / "copy"
     assert copied.read_bytes() == data
@@ -68,7 +68,7 @@ def test_a_file_that_is_flushed_on_the_way_is_whole(source: Path):
         file.seek(WINDOW - 5)
         file.write(b"not zero at all")
     with Copier(RunControl()) as copier:
-        copied = copier.copy(source, look(source, "model"), source.parent / "copy")
+        copied = copier.copy(source, entry_of(source, "model"), source.parent / "copy")
         assert copier.digest(source / "model", "model")[0] == copied
 
 
@@ -99,7 +99,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error_and_leaves_nothing(
 ):
     model = source / "model"
     fill(model, 3 * BLOCK)
-    entry = look(source, "model")
+    entry = entry_of(source, "model")
     with Copier(Meddling(lambda: change(model))) as copier, pytest.raises(SourceChanged):
         copier.copy(source, entry, source.parent / "copy")
     assert [path.name for path in source.parent.iterdir()] == ["source"]
@@ -111,7 +111,7 @@ def test_a_file_that_is_replaced_by_rename_is_copied_as_it_was(source: Path):
     control = Meddling(lambda: (source / "new").rename(source / "model"))
     with Copier(control) as copier:
         try:
-            copier.copy(source, look(source, "model"), source.parent / "copy")
+            copier.copy(source, entry_of(source, "model"), source.parent / "copy")
         except SourceChanged:  # its change time moved, when it lost its name
             assert not (source.parent / "copy").exists()
         else:
@@ -122,7 +122,7 @@ def test_a_file_that_is_replaced_by_rename_is_copied_as_it_was(source: Path):
 def test_what_is_not_the_file_that_was_listed_is_not_copied(source: Path, kind: str):
     model = source / "model"
     fill(model, 10)
-    entry = look(source, "model")
+    entry = entry_of(source, "model")
     if kind == "other size":
         append(model)
     elif kind == "other time":
@@ -146,7 +146,7 @@ def test_it_stops_between_two_blocks_and_leaves_nothing(source: Path):
 
     control = Meddling(cancel)
     with Copier(control) as copier, pytest.raises(Cancelled):
-        copier.copy(source, look(source, "model"), source.parent / "copy")
+        copier.copy(source, entry_of(source, "model"), source.parent / "copy")
     assert not (source.parent / "copy").exists()
     assert control.progress.bytes_done == 2 * BLOCK
 
@@ -155,13 +155,13 @@ def test_it_never_overwrites(source: Path):
     fill(source / "model", 10)
     (source.parent / "copy").write_bytes(b"precious")
     with Copier(RunControl()) as copier, pytest.raises(Unavailable, match="File exists"):
-        copier.copy(source, look(source, "model"), source.parent / "copy")
+        copier.copy(source, entry_of(source, "model"), source.parent / "copy")
     assert (source.parent / "copy").read_bytes() == b"precious"
 
 
 def test_errors_name_the_file_and_the_side(source: Path):
     fill(source / "model", 10)
-    entry = look(source, "model")
+    entry = entry_of(source, "model")
     with Copier(RunControl()) as copier:
         with pytest.raises(Unavailable, match=r"cannot use the target model: No such file .*mounted"):
             copier.copy(source, entry, source / "no" / "folder")
@@ -176,7 +176,7 @@ def test_its_threads_end_with_it(source: Path):
     fill(source / "model", 10)
     before = set(threading.enumerate())
     with Copier(RunControl()) as copier:
-        copier.copy(source, look(source, "model"), source.parent / "copy")
+        copier.copy(source, entry_of(source, "model"), source.parent / "copy")
         mine = set(threading.enumerate()) - before
         assert all(thread.daemon for thread in mine)
     for thread in mine:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.schedule import due, next_run_at, parse_schedule
-from aiidpd.components.backup.zone import LocalZone
+from aiidpd.components.backup.schedule import LocalZone, due, next_run_at, parse_schedule
 from aiidpd.kernel.errors import Misconfigured
 
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -23,6 +23,7 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
@@ -53,7 +54,7 @@ class Desk:
             settings,
             queue=self.queue,
             latest=self.latest,
-            bus=self.bus,
+            publish=Publisher(self.bus, self.clock, "backup"),
             conditions=self.conditions,
             clock=self.clock,
             zone=UTC,
@@ -358,7 +359,7 @@ def test_a_bad_schedule_is_refused_at_once(desk: Desk):
             made(BackupSettings, schedule="now and then"),
             queue=desk.queue,
             latest=desk.latest,
-            bus=desk.bus,
+            publish=Publisher(desk.bus, desk.clock, "backup"),
             conditions=desk.conditions,
             clock=desk.clock,
         )

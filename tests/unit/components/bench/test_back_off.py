@@ -13,6 +13,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
 from tests.tables import made
@@ -29,7 +30,7 @@ async def test_what_is_due_waits_and_what_somebody_asks_for_does_not(clock: Fake
         made(BenchSettings, interval=100.0),
         queue=queue,
         latest=Latest(clock, 1000.0),
-        bus=bus,
+        publish=Publisher(bus, clock, "bench"),
         clock=clock,
         back_offs=messages.inbox(BackOffMessage),
     )

@@ -12,7 +12,7 @@ from aiidpd.components.bench.schedule import (
     Probe,
     Schedule,
     Wait,
-    asked,
+    after_probe,
     begin,
     max_age,
     request,
@@ -53,7 +53,7 @@ def test_nothing_to_probe_is_nothing_to_do():
 
 
 def test_a_probe_on_request_moves_the_next_turn():
-    schedule = asked(begin("a", {}, 0.0, SETTINGS), "a", 0.0, SETTINGS)
+    schedule = after_probe(begin("a", {}, 0.0, SETTINGS), "a", 0.0, SETTINGS)
     assert step(schedule, 1.0, SETTINGS)[1] == Wait(99.0)
 
 

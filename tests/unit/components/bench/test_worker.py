@@ -20,6 +20,7 @@ from aiidpd.kernel.errors import Misconfigured, Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.jobs import JobBook, JobQueue, JobState
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
@@ -90,7 +91,7 @@ class Room:
             self.settings,
             queue=self.queue,
             latest=self.latest,
-            bus=self.bus,
+            publish=Publisher(self.bus, self.clock, "bench"),
             clock=self.clock,
             running=self.probing,
         )
