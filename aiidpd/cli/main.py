@@ -12,6 +12,7 @@ from functools import cache
 from aiidpd import __version__
 from aiidpd.api.client import DEFAULT_SOCKET, ControlClient, ControlError
 from aiidpd.cli.session import FAILED, INTERRUPTED, PIPE_CLOSED, Session, columns, paint_for
+from aiidpd.cli.text import plain
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
@@ -48,8 +49,28 @@ exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 daemon not reachable, 4 de
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that ``arguments`` (those of the process) name; return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    """Run the command that ``arguments`` (those of the process) name; return the exit code.
+
+    Raises :class:`SystemExit` where they ask for help or the version, or are no command.
+    """
+    _open_closed()
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()  # of a help text too
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _give_up(sys.stdout)  # whoever read has enough
+        return PIPE_CLOSED
+    except OSError as error:
+        _give_up(sys.stdout)
+        _complain(f"cannot write what was found: {error.strerror or error}")
+        return FAILED
+
+
+def _run(arguments: Sequence[str]) -> int:
     options = parser(arguments).parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # whatever the terminal can't show
@@ -57,23 +78,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session = Session(client, options.json, sys.stdout, sys.stderr, paint_for(sys.stdout))
         try:
             code: int = options.run(options, session)
-            sys.stdout.flush()
         except ControlError as error:
-            session.say(f"aiidpctl: {error}")
+            _complain(str(error))
             return error.exit_code
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except BrokenPipeError:
-            _give_up(sys.stdout)  # whoever read has enough
-            return PIPE_CLOSED
-        except OSError as error:
-            _give_up(sys.stdout)
-            try:
-                session.say(f"aiidpctl: cannot write what was found: {error.strerror or error}")
-            except OSError:
-                _give_up(sys.stderr)
-            return FAILED
     return code
+
+
+def _complain(words: str) -> None:
+    """Write ``words`` for the person, if that is possible: the exit code says what happened all the same."""
+    try:
+        sys.stderr.write(f"aiidpctl: {plain(words)}\n")
+        sys.stderr.flush()
+    except OSError:
+        _give_up(sys.stderr)
+
+
+def _open_closed() -> None:
+    """Lead the standard streams nowhere that were closed at the start: Python has None in their place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- loads no pathlib
 
 
 def _give_up(stream: TextIO) -> None:

@@ -112,6 +112,11 @@ def size(amount: float | None) -> str:
     return f"{amount:.{1 if power else 0}f} {_SIZES[power]}"
 
 
+def counted(count: int, thing: str) -> str:
+    """Return how many of a ``thing`` there are: ``1 snapshot``, ``3 snapshots``."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def number(value: float | None, unit: str = "", digits: int = 0) -> str:
     """Return ``value`` with ``digits`` after the point and its unit, or that it is not known."""
     if value is None:

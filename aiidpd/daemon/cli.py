@@ -28,8 +28,9 @@ def add_jobs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -
 
 
 def add_config(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its commands, each with the ``common`` options."""
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    """Give ``parser`` its commands, each with the ``common`` options; without one it shows all settings."""
+    parser.set_defaults(run=_config, origin=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     show = commands.add_parser("show", parents=[common], help="show every setting in force")
     show.add_argument("--origin", action="store_true", help="show which file and line or variable set it")
     show.set_defaults(run=_config)

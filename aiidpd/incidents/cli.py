@@ -15,8 +15,9 @@ _NARROWEST, _WIDEST = 40, 160
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Add the commands to ``parser``, each with the ``common`` options."""
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    """Add the commands to ``parser``, each with the ``common`` options; without one it lists them."""
+    parser.set_defaults(run=_list)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("list", parents=[common], help="list the incidents").set_defaults(run=_list)
     show = commands.add_parser("show", parents=[common], help="tell and draw one")
     show.add_argument("incident", metavar="ID", help='its id, the beginning of that, or "last"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiidpd.cli.text import UNKNOWN, Document, Paint, plain, since, size, table
+from aiidpd.cli.text import UNKNOWN, Document, Paint, counted, plain, since, size, table
 
 
 def backup_lines(document: Document, now: float) -> list[str]:
@@ -11,14 +11,14 @@ def backup_lines(document: Document, now: float) -> list[str]:
         return []
     lines = [f"{document['source']} to {document['target']}, {document['schedule']}"]
     good = [each for each in document["snapshots"] if not each["broken"]]
-    whole = f"last verified {since(document['last_success_at'], now)}, {len(good)} snapshots"
+    whole = f"last verified {since(document['last_success_at'], now)}, {counted(len(good), 'snapshot')}"
     if document["next_run_at"] is not None:
         whole += f", next {since(document['next_run_at'], now)}"
     lines.append(whole)
     if document["running"]:
         run = document["running"]
         done = f"{size(run['bytes_done'])} of {size(run['bytes'])}"
-        lines.append(f"now {run['phase']}: {run['files_done']} of {run['files']} files, {done}")
+        lines.append(f"now {run['phase']}: {run['files_done']} of {counted(run['files'], 'file')}, {done}")
     last = document["last_run"]
     if last and not last["succeeded"]:
         lines.append(f"the last run failed {since(last['ended_at'], now)}: {last['error']}")

@@ -47,6 +47,11 @@ def unescape(name: bytes) -> bytes:
     return b"".join(result)
 
 
+def files_text(count: int) -> str:
+    """Return ``count`` files for people: ``1 file``, ``3 files``."""
+    return f"{count} file{'' if count == 1 else 's'}"
+
+
 def size_text(count: int) -> str:
     """Return ``count`` bytes for people, in binary units."""
     amount = float(count)

@@ -10,7 +10,7 @@ import anyio
 
 from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.conditions import update_conditions
-from aiidpd.components.backup.names import size_text
+from aiidpd.components.backup.names import files_text, size_text
 from aiidpd.components.backup.progress import follow
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.schedule import LocalZone, next_run_at, parse_schedule
@@ -199,7 +199,7 @@ class BackupWorker:
     async def _run(self, job: Job, heartbeat: Heartbeat) -> SnapshotInfo:
         def moved(progress: RunProgress) -> None:
             heartbeat.beat()
-            message = f"{progress.phase} {progress.files_done} of {progress.files} files"
+            message = f"{progress.phase} {progress.files_done} of {files_text(progress.files)}"
             job.progress(message, progress.bytes_done, progress.bytes, "bytes")
             self._put(running=progress)
 
@@ -243,7 +243,7 @@ class BackupWorker:
         )
         self._put(last_run=result)
         reason = (
-            f"snapshot {info.id} holds {info.files} files, {size_text(info.bytes)}: "
+            f"snapshot {info.id} holds {files_text(info.files)}, {size_text(info.bytes)}: "
             f"{info.copied_files} copied and verified, {info.linked_files} unchanged"
         )
         if info.refused:

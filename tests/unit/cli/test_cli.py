@@ -378,13 +378,54 @@ async def test_tables_fit_the_terminal(daemon: ControlDaemon) -> None:
     assert "a name that is long " * 9 in (await ctl(daemon, "gpu", "list")).out
 
 
-@pytest.mark.parametrize("arguments", [["gpu"], ["containers"], ["jobs"]])
+@pytest.mark.parametrize("arguments", [["gpu"], ["containers"], ["jobs"], ["incidents"]])
 async def test_a_noun_alone_is_its_list(daemon: ControlDaemon, arguments: list[str]) -> None:
     daemon.queues["backup"].submit()
     daemon.views["gpus"].put(GpuSnapshot((GpuReading(0, "GPU-1", "L4", 61.0),), "550", simulated=False))
     listed = await ctl(daemon, *arguments, "list")
     assert await ctl(daemon, *arguments) == listed
     assert (await ctl(daemon, *arguments, "list", "--json")).out.startswith("{")
+
+
+async def test_config_alone_shows_all_settings(daemon: ControlDaemon) -> None:
+    assert await ctl(daemon, "config") == await ctl(daemon, "config", "show")
+
+
+async def in_shell(daemon: ControlDaemon, line: str) -> Outcome:
+    process = await asyncio.create_subprocess_shell(
+        line, env=environment(daemon), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return Outcome(process.returncode or 0, out.decode(), err.decode())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["gpu", "--help"], ["config", "show"]])
+async def test_help_goes_to_a_full_disk_or_a_closed_pipe_like_any_text(
+    daemon: ControlDaemon, arguments: list[str]
+) -> None:
+    line = " ".join(command(*arguments))
+    full = await in_shell(daemon, f"PYTHONUNBUFFERED=1 {line} >/dev/full")
+    assert full == Outcome(1, "", "aiidpctl: cannot write what was found: No space left on device\n")
+    assert await in_shell(daemon, f"{line} >/dev/full") == full
+    gone = await in_shell(daemon, f"{{ sleep 0.1; {line}; echo $? >&2; }} | true")
+    assert gone.err == "141\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+async def test_streams_that_were_closed_take_nothing_and_change_no_exit_code(
+    daemon: ControlDaemon, closed: str
+) -> None:
+    line = " ".join(command("config", "show"))
+    assert (await in_shell(daemon, f"{line} {closed}")).code == 0
+    away = " ".join(command("--socket", "/nonexistent/control.sock", "status"))
+    assert (await in_shell(daemon, f"{away} {closed}")).code == 3
+
+
+async def test_what_is_wrong_is_in_the_exit_code_also_where_no_word_of_it_can_be_written(
+    daemon: ControlDaemon,
+) -> None:
+    away = " ".join(command("--socket", "/nonexistent/control.sock", "status"))
+    assert (await in_shell(daemon, f"{away} 2>/dev/full")).code == 3
 
 
 async def test_the_version(daemon: ControlDaemon) -> None:

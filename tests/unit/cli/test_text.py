@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.cli.text import Paint, cut, number, plain, since, size, span, table
+from aiidpd.cli.text import Paint, counted, cut, number, plain, since, size, span, table
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,11 @@ def test_a_line_is_cut_by_what_is_seen_of_it(pieces: list[tuple[str, bool]], wid
     shown = re.sub("\x1b.*?m", "", result)
     assert shown == (seen if len(seen) <= width else seen[: width - 1] + "…")
     assert result.count("\x1b[0m") == line.count("\x1b[0m")  # no colour runs on
+
+
+def test_one_of_a_thing_and_several() -> None:
+    assert [counted(number, "snapshot") for number in (0, 1, 2)] == [
+        "0 snapshots",
+        "1 snapshot",
+        "2 snapshots",
+    ]

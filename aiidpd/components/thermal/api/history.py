@@ -233,7 +233,10 @@ class HistoryExport:
             if known:
                 names = ", ".join(f"{index} ({uuid})" for uuid, index in sorted(known.items()))
                 raise Invalid(
-                    "export", "GPUs", reason=f"there are {len(known)}: {names}", remedy="name one with gpu"
+                    "export",
+                    "GPUs",
+                    reason=f"there are {len(known)}: {names}",
+                    remedy="name one: gpu=N, or aiidpctl gpu export --gpu N",
                 )
         else:
             # An index can name another card after a change: the one that is there now goes first.

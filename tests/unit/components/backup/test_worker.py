@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
-from aiidpd.components.backup.worker import LOOK, BackupWorker
+from aiidpd.components.backup.worker import REFRESH_EVERY, BackupWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Misconfigured
@@ -326,20 +326,20 @@ async def test_a_broken_snapshot_is_a_condition_until_it_is_whole_or_gone(desk: 
         damaged.write_bytes(whole[:100])
         manifest.rename(manifest.with_suffix(".whole"))
         damaged.rename(manifest)
-        await desk.elapse(LOOK + 1)
+        await desk.elapse(REFRESH_EVERY + 1)
         assert found() == [("backup_snapshot_broken", snapshot.id)]
         manifest.with_suffix(".whole").rename(manifest)
-        await desk.elapse(LOOK + 1)
+        await desk.elapse(REFRESH_EVERY + 1)
         assert found() == []
         manifest.unlink()
-        await desk.elapse(LOOK + 1)
+        await desk.elapse(REFRESH_EVERY + 1)
         assert found() == [("backup_snapshot_broken", snapshot.id)]
         site.target.rename(site.target.with_suffix(".unmounted"))
-        await desk.elapse(LOOK + 1)
+        await desk.elapse(REFRESH_EVERY + 1)
         assert found() == [("backup_snapshot_broken", snapshot.id)]  # nobody can tell
         site.target.with_suffix(".unmounted").rename(site.target)
         shutil.rmtree(manifest.parent)
-        await desk.elapse(LOOK + 1)
+        await desk.elapse(REFRESH_EVERY + 1)
         assert found() == []
 
 
