@@ -25,6 +25,7 @@ _KIBI = 1024
 _GAP = "  "  # between two columns
 _NARROWEST = 4  # columns of a cell that is cut
 _MARK = len(SIMULATED)  # columns that notes without a heading have left for what they begin with
+_SOME_WORDS = 12  # columns of a cell that still says something
 _LONGEST = 2000  # characters of a name or reason: as many as the history keeps
 
 
@@ -127,16 +128,23 @@ def number(value: float | None, unit: str = "", digits: int = 0) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, *, right: str = "") -> list[str]:
     """Return lines of aligned columns, two blanks between them, no wider than ``paint`` allows.
 
-    Where they would be, the longest cells are cut, those of words before those of figures. ``right`` has an
-    ``r`` at the place of each column that is aligned on the right.
+    Where they would be, the longest cells of words are cut, as long as some words of them are left; then
+    headings that are longer than what stands below, then cells as need be, those of words before those of
+    figures. The first column, which names what the row is about, is cut after the other words.
+    ``right`` has an ``r`` at the place of each column that is aligned on the right.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(len(row[place]) for row in [list(head), *cells]) for place in range(len(head))]
+    bodies = [max((len(row[place]) for row in cells), default=0) for place in range(len(head))]
+    widths = [max(len(name), body) for name, body in zip(head, bodies, strict=True)]
     if paint.width:
         room = paint.width - len(_GAP) * (len(head) - 1)
         words = {place for place in range(len(head)) if right[place : place + 1] != "r"}
         least = [min(wide, _NARROWEST if name else _MARK) for name, wide in zip(head, widths, strict=True)]
-        widths = _narrowed(widths, least, room, words)
+        some = [min(wide, _SOME_WORDS) for wide in widths]
+        widths = _narrowed(widths, some, room, [words - {0}])
+        under = [max(pair) for pair in zip(least, map(min, bodies, widths), strict=True)]
+        widths = _narrowed(widths, under, room, [range(len(head))])
+        widths = _narrowed(widths, least, room, [words - {0}, words, range(len(head))])
 
     def line(row: Sequence[str]) -> str:
         columns = [
@@ -148,10 +156,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, *, r
     return [paint.dim(line(head)), *(line(row) for row in cells)]
 
 
-def _narrowed(widths: Sequence[int], least: Sequence[int], room: int, words: Collection[int]) -> list[int]:
-    """Return ``widths`` such that they take ``room`` together, if columns as wide as ``least`` can."""
+def _narrowed(
+    widths: Sequence[int], least: Sequence[int], room: int, order: Iterable[Collection[int]]
+) -> list[int]:
+    """Return ``widths`` such that they take ``room`` together, if columns as wide as ``least`` can.
+
+    Those of the first of ``order`` are narrowed first.
+    """
     narrow = list(widths)
-    for places in (words, range(len(narrow))):
+    for places in order:
         while sum(narrow) > room:
             wide = [place for place in places if narrow[place] > least[place]]
             if not wide:

@@ -106,3 +106,12 @@ def test_one_of_a_thing_and_several() -> None:
         "1 snapshot",
         "2 snapshots",
     ]
+
+
+def test_a_name_is_whole_where_other_words_or_headings_can_be_cut() -> None:
+    name = "a-container-with-a-name"
+    head = ("CONTAINER", "RESTARTS", "IMAGE")
+    lines = table(head, [(name, "0", "registry/" + "i" * 40)], Paint(width=50), right="lr")
+    assert lines == [f"{'CONTAINER':<23}  RESTARTS  IMAGE", f"{name}         0  registry/iiiii…"]
+    lines = table(head, [(name, "0", "registry/" + "i" * 40)], Paint(width=44), right="lr")
+    assert lines == [f"{'CONTAINER':<23}  REST…  IMAGE", f"{name}      0  registry/ii…"]
