@@ -24,7 +24,7 @@ _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _KIBI = 1024
 _GAP = "  "  # between two columns
 _NARROWEST = 4  # columns of a cell that is cut
-_MARK = len(SIMULATED)  # columns that notes without a heading have left for what they begin with
+_MARK = len(SIMULATED) + 1  # columns that notes without a heading have left for what they begin with
 _SOME_WORDS = 12  # columns of a cell that still says something
 _LONGEST = 2000  # characters of a name or reason: as many as the history keeps
 

@@ -6,7 +6,7 @@ import argparse
 import shutil
 import time
 
-from aiidpd.cli.session import DONE, Session
+from aiidpd.cli.session import DONE, FAILED, Session
 from aiidpd.incidents import cli_text
 
 _PATH = "/v1/incidents"
@@ -39,6 +39,9 @@ def _show(options: argparse.Namespace, session: Session) -> int:
     width = shutil.get_terminal_size().columns if session.out.isatty() else _WIDTH
     width = max(_NARROWEST, min(_WIDEST, width))
     identity = _identity(options.incident, session)
+    if not identity:
+        session.say("there are no incidents")
+        return FAILED
     # Two points a column are all that can be drawn; a program gets what the daemon gives of itself.
     query = {} if session.json else {"points": 4 * width}
     document = session.client.get(f"{_PATH}/{identity}", **query)
@@ -51,9 +54,12 @@ def _show(options: argparse.Namespace, session: Session) -> int:
 
 
 def _identity(wanted: str, session: Session) -> str:
-    """Return the one id that ``wanted`` means: "last" or how it begins; else ``wanted`` itself."""
+    """Return the one id that ``wanted`` means: "last" or how it begins; else ``wanted`` itself.
+
+    Empty where the last is wanted and there is none.
+    """
     known = [each["id"] for each in session.client.get(_PATH)["incidents"]]
-    if wanted == "last" and known:
-        return str(known[-1])
+    if wanted == "last":
+        return str(known[-1]) if known else ""
     meant = [identity for identity in known if identity.startswith(wanted)]
     return str(meant[0]) if len(meant) == 1 else wanted

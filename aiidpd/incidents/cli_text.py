@@ -12,6 +12,7 @@ from aiidpd.cli.text import (
     UNKNOWN,
     Document,
     Paint,
+    counted,
     moment,
     number,
     plain,
@@ -76,7 +77,8 @@ def _head(document: Document, paint: Paint) -> list[str]:
     if document["started_at"] is not None:
         lasted = (document["last_trigger_at"] or document["started_at"]) - document["started_at"]
         went = f", went on for {span(lasted)}" if lasted > 0 else ""
-        lines.append(f"began {moment(document['started_at'])}{went}; {len(document['triggers'])} triggers")
+        triggers = counted(len(document["triggers"]), "trigger")
+        lines.append(f"began {moment(document['started_at'])}{went}; {triggers}")
     lines.append(plain(f"all readings: {document['folder']}"))
     return lines
 

@@ -387,6 +387,11 @@ async def test_a_noun_alone_is_its_list(daemon: ControlDaemon, arguments: list[s
     assert (await ctl(daemon, *arguments, "list", "--json")).out.startswith("{")
 
 
+async def test_the_last_incident_where_there_is_none(daemon: ControlDaemon) -> None:
+    outcome = await ctl(daemon, "incidents", "show", "last")
+    assert outcome == Outcome(1, "", "there are no incidents\n")
+
+
 async def test_config_alone_shows_all_settings(daemon: ControlDaemon) -> None:
     assert await ctl(daemon, "config") == await ctl(daemon, "config", "show")
 

@@ -115,3 +115,8 @@ def test_a_name_is_whole_where_other_words_or_headings_can_be_cut() -> None:
     assert lines == [f"{'CONTAINER':<23}  RESTARTS  IMAGE", f"{name}         0  registry/iiiii…"]
     lines = table(head, [(name, "0", "registry/" + "i" * 40)], Paint(width=44), right="lr")
     assert lines == [f"{'CONTAINER':<23}  REST…  IMAGE", f"{name}      0  registry/ii…"]
+
+
+def test_what_is_simulated_says_so_in_full_where_the_rest_of_the_note_is_cut() -> None:
+    row = ("x" * 60, "SIMULATED  and why, at length")
+    assert table(("INCIDENT", ""), [row], Paint(width=40))[1].endswith("…  SIMULATED…")

@@ -71,7 +71,7 @@ def test_an_incident_tells_what_happened_what_ran_and_draws_the_curves() -> None
     lines = incident_lines(incident(), Paint(), width=80)
     text = "\n".join(lines)
     assert lines[0] == "20270115T080000Z-GpuLost  complete  SIMULATED"
-    assert "went on for 12 s; 1 triggers" in text
+    assert "went on for 12 s; 1 trigger\n" in f"{text}\n"
     assert "temperature °C  60 to 62, last 62  slowdown 66\n" in text
     assert "power W  200 to 200" in text
     assert "graphics clock MHz  2500 to 2500" in text
