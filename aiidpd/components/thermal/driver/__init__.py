@@ -1,1 +1,1 @@
-"""NVML, in a child process that may hang or crash without harm."""
+"""The NVML driver: a client in the daemon, and the process that calls the library."""

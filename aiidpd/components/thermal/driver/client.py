@@ -1,4 +1,4 @@
-"""The real GPU library: NVML, in a child process that may hang or crash without harm."""
+"""NVML client: the real GPU library. NVML runs in a process of its own, which may hang or crash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import anyio
 
 from aiidpd.components.thermal.commands import Command
-from aiidpd.components.thermal.driver.process import DMESG, ChildFailed, NvmlChild, OpenProcess
+from aiidpd.components.thermal.driver.process import DMESG, NvmlProcess, OpenProcess, ProcessFailed
 from aiidpd.components.thermal.driver.protocol import Malformed, decode, decode_applied
 from aiidpd.components.thermal.faults import DIED, GpuFault
 from aiidpd.components.thermal.gpu import GpuSnapshot
@@ -20,15 +20,15 @@ _T = TypeVar("_T")
 
 
 class NvmlLibrary:
-    """Reads and sets GPUs through a child process, of which there is never more than one.
+    """Reads and sets GPUs through an NVML process, of which there is never more than one.
 
-    A call that takes longer than ``call_timeout`` seconds gets the child killed; the first call of
-    a child, in which the driver may initialise every GPU, has ``start_timeout``. After any error
-    the next call starts a fresh child, which also loads the library anew; a child that goes on
+    A call that takes longer than ``call_timeout`` seconds gets the process killed; the first call of
+    a process, in which the driver may initialise every GPU, has ``start_timeout``. After any error
+    the next call starts a fresh process, which also loads the library anew; a process that goes on
     while a GPU has faults is replaced after ``renew_after``, since a GPU that was reset shows only then.
-    A killed child is waited for at most ``grace`` seconds, since one that is stuck in the driver
+    A killed process is waited for at most ``grace`` seconds, since one that is stuck in the driver
     can't even be killed. ``env`` is added to the daemon's own environment. Xid events are counted in
-    ``ledger``. ``pcie_throughput`` asks for that too, which takes 40 ms a GPU and second.
+    ``ledger``. ``pcie_throughput`` reads that too, which takes 40 ms a GPU and second.
     """
 
     simulated: Final = False
@@ -53,24 +53,24 @@ class NvmlLibrary:
         self._ledger = ledger or XidLedger()
         self._env = env or {}
         self._open_process = open_process
-        self._child: NvmlChild | None = None
-        self._stuck: NvmlChild | None = None
+        self._process: NvmlProcess | None = None
+        self._stuck: NvmlProcess | None = None
         self._one_at_a_time = anyio.Lock()
 
     @property
     def holding(self) -> bool:
-        return self._child is not None or self._stuck is not None
+        return self._process is not None or self._stuck is not None
 
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
         request = {"call": "read", "fast": fast}
         async with self._one_at_a_time:
             try:
-                snapshot = await self._ask(request, lambda line, own: decode(line, own, self._ledger))
-            except ChildFailed as error:
+                snapshot = await self._request(request, lambda line, own: decode(line, own, self._ledger))
+            except ProcessFailed as error:
                 raise Unavailable("read", "GPUs", reason=error.reason, remedy=error.remedy) from None
-            child = self._child
-            if snapshot.faults and child and anyio.current_time() - child.started > self._renew_after:
-                await self._end(child)
+            process = self._process
+            if snapshot.faults and process and anyio.current_time() - process.started > self._renew_after:
+                await self._end(process)
             return snapshot
 
     async def apply(self, command: Command) -> GpuFault | None:
@@ -78,32 +78,32 @@ class NvmlLibrary:
         request = {"call": "apply", "command": name, **asdict(command)}
         async with self._one_at_a_time:
             try:
-                return await self._ask(request, decode_applied)
-            except ChildFailed as error:
+                return await self._request(request, decode_applied)
+            except ProcessFailed as error:
                 return GpuFault(None, name, None, error.name)
-            except Unavailable:  # not even started: the next reading says why
+            except Unavailable:  # not even started: the next reading has the reason
                 return GpuFault(None, name, None, DIED)
 
     async def aclose(self) -> None:
-        for child in (self._child, self._stuck):
-            if child is not None:
-                await self._end(child)
+        for process in (self._process, self._stuck):
+            if process is not None:
+                await self._end(process)
 
-    async def _ask(self, request: Mapping[str, Any], parse: Callable[[bytes, int], _T]) -> _T:
-        child = self._child or await self._start()
+    async def _request(self, request: Mapping[str, Any], parse: Callable[[bytes, int], _T]) -> _T:
+        process = self._process or await self._start()
         try:
-            identity, line = await child.ask(
-                request, self._call_timeout if child.asked else self._start_timeout
+            identity, line = await process.request(
+                request, self._call_timeout if process.requests else self._start_timeout
             )
             return parse(line, identity)
         except Malformed as error:
-            await self._end(child)
-            raise ChildFailed.malformed(error) from error
+            await self._end(process)
+            raise ProcessFailed.malformed(error) from error
         except BaseException:  # whatever it was, and a cancellation too: an answer may still be on its way
-            await self._end(child)
+            await self._end(process)
             raise
 
-    async def _start(self) -> NvmlChild:
+    async def _start(self) -> NvmlProcess:
         if self._stuck is not None:
             await self._end(self._stuck)
         if self._stuck is not None:
@@ -113,13 +113,13 @@ class NvmlLibrary:
                 reason=f"process {self._stuck.pid} hangs in the NVIDIA driver and can't be killed",
                 remedy=f"{DMESG}; a reboot may be the only cure",
             )
-        self._child = await NvmlChild.start(
+        self._process = await NvmlProcess.start(
             *self._options, env=self._env, grace=self._grace, open_process=self._open_process
         )
-        return self._child
+        return self._process
 
-    async def _end(self, child: NvmlChild) -> None:
-        """End ``child``; remember it as stuck where that does not come about in time."""
-        self._child, self._stuck = None, child
-        if await child.end():
+    async def _end(self, process: NvmlProcess) -> None:
+        """End ``process``; where it does not end in time it counts as stuck."""
+        self._process, self._stuck = None, process
+        if await process.end():
             self._stuck = None

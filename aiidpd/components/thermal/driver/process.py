@@ -1,4 +1,4 @@
-"""One NVML child process: its start, a question and its answer, its end."""
+"""The NVML process as the daemon sees it: its start, a request and its response, its end."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _GONE = (anyio.IncompleteRead, anyio.BrokenResourceError, OSError)
 _REPORT = "this is a fault of aiidpd, or its files changed while it runs: restart it"
 
 
-class ChildFailed(Exception):
-    """No answer, or none of use, and so no child of use. ``name`` is that of a ``GpuFault``."""
+class ProcessFailed(Exception):
+    """A request without a usable response; the process must be ended. ``name`` is that of a ``GpuFault``."""
 
     def __init__(self, name: str, reason: str, remedy: str) -> None:
         self.name = name
@@ -40,27 +40,27 @@ class ChildFailed(Exception):
 
     @classmethod
     def malformed(cls, what: object) -> Self:
-        """Return the failure of a child that sent ``what`` is no answer."""
+        """Return the failure of a process that sent no answer, for the reason ``what``."""
         return cls(DIED, f"the NVML process sent what is no answer ({what})", _REPORT)
 
 
-class NvmlChild:
-    """A running child. Whoever has one ends it with :meth:`end`."""
+class NvmlProcess:
+    """A running NVML process. Its owner must end it with :meth:`end`."""
 
     def __init__(self, process: Process, stderr: StderrTail, grace: float) -> None:
         self._process = process
         self._stderr = stderr
         self._grace = grace
-        self._requests = cast("ByteSendStream", process.stdin)
-        self._answers = BufferedByteReceiveStream(cast("ByteReceiveStream", process.stdout))
-        self.asked = 0
+        self._stdin = cast("ByteSendStream", process.stdin)
+        self._stdout = BufferedByteReceiveStream(cast("ByteReceiveStream", process.stdout))
+        self.requests = 0
         self.started = anyio.current_time()
 
     @classmethod
     async def start(
         cls, *options: str, env: Mapping[str, str], grace: float, open_process: OpenProcess
     ) -> Self:
-        """Start a child with ``options``; raises :class:`~aiidpd.kernel.errors.Unavailable`."""
+        """Start a process with ``options``; raises :class:`~aiidpd.kernel.errors.Unavailable`."""
         stderr = StderrTail()
         try:
             with anyio.CancelScope(shield=True):  # it is quick, and half a start would be a leak
@@ -81,28 +81,28 @@ class NvmlChild:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
-    async def ask(self, request: Mapping[str, Any], within: float) -> tuple[int, bytes]:
-        """Send ``request``; return its identity and the line that answers it ``within`` seconds.
+    async def request(self, request: Mapping[str, Any], within: float) -> tuple[int, bytes]:
+        """Send ``request``; return its ``id`` and the line that answers it ``within`` seconds.
 
         Raises:
-            ChildFailed: there is none.
+            ProcessFailed: there is no such line.
         """
-        self.asked += 1
-        line = json.dumps({"id": self.asked, **request}).encode() + b"\n"
+        self.requests += 1
+        line = json.dumps({"id": self.requests, **request}).encode() + b"\n"
         self._stderr.drain()
         try:
             with anyio.fail_after(within):
-                await self._requests.send(line)
-                return self.asked, await self._answers.receive_until(b"\n", ANSWER_LIMIT)
+                await self._stdin.send(line)
+                return self.requests, await self._stdout.receive_until(b"\n", ANSWER_LIMIT)
         except TimeoutError:
-            failed = ChildFailed(NO_ANSWER, f"NVML did not answer within {within:g} s", DMESG)
+            failed = ProcessFailed(NO_ANSWER, f"NVML did not answer within {within:g} s", DMESG)
         except _GONE:
-            failed = ChildFailed(DIED, await self._obituary(), f"{DMESG}; see that `nvidia-smi` works")
+            failed = ProcessFailed(DIED, await self._ending(), f"{DMESG}; see that `nvidia-smi` works")
         except anyio.DelimiterNotFound:
-            failed = ChildFailed(DIED, f"the NVML process sent more than {ANSWER_LIMIT} bytes", _REPORT)
+            failed = ProcessFailed(DIED, f"the NVML process sent more than {ANSWER_LIMIT} bytes", _REPORT)
         raise failed
 
     async def end(self) -> bool:
@@ -118,8 +118,8 @@ class NvmlChild:
             self._stderr.close()
         return True
 
-    async def _obituary(self) -> str:
-        """Return how a child that closed its pipes ended."""
+    async def _ending(self) -> str:
+        """Return how a process that closed its pipes ended, in words."""
         with anyio.move_on_after(self._grace):
             await self._process.wait()
         code = self._process.returncode

@@ -1,4 +1,4 @@
-"""What the NVML child's answers mean (pure): a line becomes a snapshot or an error, never half of one."""
+"""Protocol of the NVML process (pure): a response line becomes a snapshot or an error, never half of one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def decode(line: bytes, identity: int, ledger: XidLedger) -> GpuSnapshot:
     Xid events are recorded in ``ledger``, in either case.
 
     Raises:
-        Unavailable: the child could read no GPU and says why; NotInstalled where there is no driver.
+        Unavailable: the process could read no GPU, and why; NotInstalled where there is no driver.
         Malformed: the line is not an answer, or not to this request.
     """
     with _malformed():
@@ -89,13 +89,13 @@ def _mine(line: bytes, identity: int) -> dict[str, Any]:
 
 
 def _reading(gpu: dict[str, Any], faults: list[GpuFault]) -> tuple[dict[str, Any], bool]:
-    """Return what becomes a reading, but for the Xids, and whether the card reports those."""
+    """Return the fields of a reading, but for the Xids, and whether the card reports those."""
     index = _count(gpu["index"])
     bits = gpu.get("clock_event_bits")
-    figures, lies = drop_implausible(
+    figures, dropped = drop_implausible(
         index, {figure: _number(gpu[figure]) for figure in BOUNDS if figure in gpu}
     )
-    faults += lies
+    faults += dropped
     processes = gpu.get("processes")
     known: dict[str, Any] = {
         "index": index,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.driver.nvml.ask import signed
+from aiidpd.components.thermal.driver.nvml.invoke import signed
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
 from aiidpd.components.thermal.figures import BOUNDS
 from aiidpd.components.thermal.gpu import GpuReading, Limit, clock_event_names, degrees_left

@@ -1,4 +1,4 @@
-"""The loop of the child: a request a line in, an answer a line out."""
+"""Main loop of the NVML process: reads a request a line, writes a response a line."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def private_stdout() -> BinaryIO:
-    """Return standard output for the answers alone; what a library prints goes to standard error."""
+    """Return standard output for the responses alone; what a library prints goes to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
 
 
 def main() -> None:
-    """Answer until the input ends; ``--pcie-throughput`` asks for what slows each reading."""
-    # A call that hangs never sees its input end, so the kernel is asked to end us with the daemon.
+    """Answer requests until the input ends; ``--pcie-throughput`` adds calls that take 20 ms each."""
+    # A call that hangs never sees its input end, so the kernel ends this process with the daemon.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = private_stdout()
     reader = Reader(CALLS + THROUGHPUT if "--pcie-throughput" in sys.argv else CALLS)

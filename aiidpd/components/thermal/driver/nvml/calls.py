@@ -1,4 +1,4 @@
-"""Calls of one GPU: how often each is made, and how its answer becomes figures in base units."""
+"""Calls of one GPU: how often each is made, and how its result becomes figures in base units."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import NamedTuple
 import pynvml
 
 from aiidpd.components.thermal.driver.nvml import fields
-from aiidpd.components.thermal.driver.nvml.ask import Handle, Json, signed
-from aiidpd.components.thermal.driver.nvml.fans import read_fans
-from aiidpd.components.thermal.driver.nvml.mig import read_mig
-from aiidpd.components.thermal.driver.nvml.notes import Notes
+from aiidpd.components.thermal.driver.nvml.invoke import Capabilities, Handle, Json, signed
+from aiidpd.components.thermal.driver.nvml.parts import read_fans, read_mig
 from aiidpd.components.thermal.driver.nvml.processes import read_processes
 
 
-class Rotation(Enum):
+class Frequency(Enum):
     """How often a call is made."""
 
     FAST = 1  # in each reading
@@ -26,49 +24,49 @@ class Rotation(Enum):
 
 
 class Call(NamedTuple):
-    """One NVML call for one GPU: its name in NVML, and how its answer becomes figures and faults.
+    """One NVML call for one GPU: its name in NVML, and how its result becomes figures and faults.
 
     A call ``instead`` of a figure is made only where nothing else gives that figure.
     """
 
     name: str
-    turn: Rotation
-    read: Callable[[Handle, Notes], tuple[Json, list[Json]]]
+    frequency: Frequency
+    read: Callable[[Handle, Capabilities], tuple[Json, list[Json]]]
     instead: str | None = None
 
 
 def _one(
     name: str,
-    turn: Rotation,
+    frequency: Frequency,
     function: Callable[[Handle], Json],
     instead: str | None = None,
 ) -> Call:
-    return Call(name, turn, lambda handle, _: (function(handle), []), instead)
+    return Call(name, frequency, lambda handle, _: (function(handle), []), instead)
 
 
-def _batch(turn: Rotation, numbers: tuple[fields.Field, ...]) -> Call:
-    return Call(fields.CALL, turn, lambda handle, notes: fields.read(numbers, handle, notes.lacks))
+def _batch(frequency: Frequency, numbers: tuple[fields.Field, ...]) -> Call:
+    return Call(fields.CALL, frequency, lambda handle, card: fields.read(numbers, handle, card.lacks))
 
 
 def _clock(figure: str, kind: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetClockInfo(handle, kind) * 1_000_000}
 
-    return _one("nvmlDeviceGetClockInfo", Rotation.STEADY, read)
+    return _one("nvmlDeviceGetClockInfo", Frequency.STEADY, read)
 
 
 def _top_clock(figure: str, kind: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetMaxClockInfo(handle, kind) * 1_000_000}
 
-    return _one("nvmlDeviceGetMaxClockInfo", Rotation.ONCE, read)
+    return _one("nvmlDeviceGetMaxClockInfo", Frequency.ONCE, read)
 
 
-def _threshold(figure: str, kind: int, turn: Rotation = Rotation.ONCE) -> Call:
+def _threshold(figure: str, kind: int, frequency: Frequency = Frequency.ONCE) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: signed(pynvml.nvmlDeviceGetTemperatureThreshold(handle, kind))}
 
-    return _one("nvmlDeviceGetTemperatureThreshold", turn, read)
+    return _one("nvmlDeviceGetTemperatureThreshold", frequency, read)
 
 
 def _memory(handle: Handle) -> Json:
@@ -93,11 +91,17 @@ def _throughput(figure: str, counter: int) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetPcieThroughput(handle, counter) * 1024}
 
-    return _one("nvmlDeviceGetPcieThroughput", Rotation.STEADY, read)
+    return _one("nvmlDeviceGetPcieThroughput", Frequency.STEADY, read)
 
 
 def _plain(
-    name: str, turn: Rotation, figure: str, divisor: float = 1, *, instead: bool = False, sign: bool = False
+    name: str,
+    frequency: Frequency,
+    figure: str,
+    divisor: float = 1,
+    *,
+    instead: bool = False,
+    sign: bool = False,
 ) -> Call:
     """Return a call that gives one number."""
     function = getattr(pynvml, name)
@@ -106,7 +110,7 @@ def _plain(
         value = function(handle)
         return {figure: (signed(value) if sign else value) / divisor}
 
-    return _one(name, turn, read, figure if instead else None)
+    return _one(name, frequency, read, figure if instead else None)
 
 
 def _temperature(handle: Handle) -> Json:
@@ -114,75 +118,77 @@ def _temperature(handle: Handle) -> Json:
     return {"temperature_celsius": signed(celsius)}
 
 
-def _sensor(figure: str, sensor: int, turn: Rotation, instead: str | None = None) -> Call:
+def _sensor(figure: str, sensor: int, frequency: Frequency, instead: str | None = None) -> Call:
     def read(handle: Handle) -> Json:
         return {figure: pynvml.nvmlDeviceGetTemperatureV(handle, sensor)}
 
-    return _one("nvmlDeviceGetTemperatureV", turn, read, instead)
+    return _one("nvmlDeviceGetTemperatureV", frequency, read, instead)
 
 
 CALLS = (
-    # First, because what a card lacks depends on it: a change while the rest is asked then shows next time.
-    Call("nvmlDeviceGetMigMode", Rotation.SLOW, read_mig),
+    # First, because what a card lacks depends on it: a change while the rest is read then shows next time.
+    Call("nvmlDeviceGetMigMode", Frequency.SLOW, read_mig),
     # The four of a fast reading; where the older of two names is gone, the newer takes its place.
-    _batch(Rotation.FAST, fields.FAST),
-    _one("nvmlDeviceGetTemperature", Rotation.FAST, _temperature),
-    _sensor("temperature_celsius", pynvml.NVML_TEMPERATURE_GPU, Rotation.FAST, "temperature_celsius"),
-    _plain("nvmlDeviceGetMarginTemperature", Rotation.FAST, "temperature_margin_celsius"),
+    _batch(Frequency.FAST, fields.FAST),
+    _one("nvmlDeviceGetTemperature", Frequency.FAST, _temperature),
+    _sensor("temperature_celsius", pynvml.NVML_TEMPERATURE_GPU, Frequency.FAST, "temperature_celsius"),
+    _plain("nvmlDeviceGetMarginTemperature", Frequency.FAST, "temperature_margin_celsius"),
     _one(
         "nvmlDeviceGetCurrentClocksThrottleReasons",
-        Rotation.FAST,
+        Frequency.FAST,
         lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)},
     ),
     _one(
         "nvmlDeviceGetCurrentClocksEventReasons",
-        Rotation.FAST,
+        Frequency.FAST,
         lambda handle: {"clock_event_bits": pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle)},
         "clock_event_bits",
     ),
     # Once a second.
-    _plain("nvmlDeviceGetPowerUsage", Rotation.STEADY, "power_watts", 1000, instead=True),
-    _plain("nvmlDeviceGetEnforcedPowerLimit", Rotation.STEADY, "power_limit_watts", 1000, instead=True),
-    _plain("nvmlDeviceGetPowerManagementLimit", Rotation.STEADY, "power_limit_set_watts", 1000, instead=True),
-    _one("nvmlDeviceGetUtilizationRates", Rotation.STEADY, _utilisation),
-    _one("nvmlDeviceGetMemoryInfo", Rotation.STEADY, _memory),
+    _plain("nvmlDeviceGetPowerUsage", Frequency.STEADY, "power_watts", 1000, instead=True),
+    _plain("nvmlDeviceGetEnforcedPowerLimit", Frequency.STEADY, "power_limit_watts", 1000, instead=True),
+    _plain(
+        "nvmlDeviceGetPowerManagementLimit", Frequency.STEADY, "power_limit_set_watts", 1000, instead=True
+    ),
+    _one("nvmlDeviceGetUtilizationRates", Frequency.STEADY, _utilisation),
+    _one("nvmlDeviceGetMemoryInfo", Frequency.STEADY, _memory),
     _clock("graphics_clock_hertz", pynvml.NVML_CLOCK_GRAPHICS),
     _clock("sm_clock_hertz", pynvml.NVML_CLOCK_SM),
     _clock("memory_clock_hertz", pynvml.NVML_CLOCK_MEM),
     _clock("video_clock_hertz", pynvml.NVML_CLOCK_VIDEO),
-    _sensor("hotspot_temperature_celsius", pynvml.NVML_TEMPERATURE_GPU_MAX, Rotation.STEADY),
-    Call("nvmlDeviceGetFanSpeed_v2", Rotation.STEADY, read_fans),
-    _plain("nvmlDeviceGetFanSpeed", Rotation.STEADY, "fan_ratio", 100, instead=True),
+    _sensor("hotspot_temperature_celsius", pynvml.NVML_TEMPERATURE_GPU_MAX, Frequency.STEADY),
+    Call("nvmlDeviceGetFanSpeed_v2", Frequency.STEADY, read_fans),
+    _plain("nvmlDeviceGetFanSpeed", Frequency.STEADY, "fan_ratio", 100, instead=True),
     # About every ten seconds.
-    _batch(Rotation.SLOW, fields.SLOW),
-    _one("nvmlDeviceGetPowerManagementLimitConstraints", Rotation.SLOW, _limits, "power_limit_min_watts"),
+    _batch(Frequency.SLOW, fields.SLOW),
+    _one("nvmlDeviceGetPowerManagementLimitConstraints", Frequency.SLOW, _limits, "power_limit_min_watts"),
     _plain(
         "nvmlDeviceGetPowerManagementDefaultLimit",
-        Rotation.SLOW,
+        Frequency.SLOW,
         "power_limit_default_watts",
         1000,
         instead=True,
     ),
-    _plain("nvmlDeviceGetPcieReplayCounter", Rotation.SLOW, "pcie_replay_count", instead=True),
-    _plain("nvmlDeviceGetCurrPcieLinkGeneration", Rotation.SLOW, "pcie_generation"),
-    _plain("nvmlDeviceGetCurrPcieLinkWidth", Rotation.SLOW, "pcie_width_lanes"),
-    _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Rotation.SLOW),
-    Call("nvmlDeviceGetComputeRunningProcesses", Rotation.SLOW, read_processes),
+    _plain("nvmlDeviceGetPcieReplayCounter", Frequency.SLOW, "pcie_replay_count", instead=True),
+    _plain("nvmlDeviceGetCurrPcieLinkGeneration", Frequency.SLOW, "pcie_generation"),
+    _plain("nvmlDeviceGetCurrPcieLinkWidth", Frequency.SLOW, "pcie_width_lanes"),
+    _threshold("target_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_ACOUSTIC_CURR, Frequency.SLOW),
+    Call("nvmlDeviceGetComputeRunningProcesses", Frequency.SLOW, read_processes),
     # What never changes while a GPU is there.
-    _batch(Rotation.ONCE, fields.OFFSETS),
+    _batch(Frequency.ONCE, fields.OFFSETS),
     _threshold("slowdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
     _threshold("shutdown_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN),
     _threshold("memory_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_MEM_MAX),
     _threshold("gpu_max_celsius", pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX),
     _top_clock("graphics_clock_max_hertz", pynvml.NVML_CLOCK_GRAPHICS),
     _top_clock("memory_clock_max_hertz", pynvml.NVML_CLOCK_MEM),
-    _plain("nvmlDeviceGetMemoryBusWidth", Rotation.ONCE, "memory_bus_width_bits"),
-    _plain("nvmlDeviceGetMaxPcieLinkGeneration", Rotation.ONCE, "pcie_generation_max"),
-    _plain("nvmlDeviceGetMaxPcieLinkWidth", Rotation.ONCE, "pcie_width_max_lanes"),
+    _plain("nvmlDeviceGetMemoryBusWidth", Frequency.ONCE, "memory_bus_width_bits"),
+    _plain("nvmlDeviceGetMaxPcieLinkGeneration", Frequency.ONCE, "pcie_generation_max"),
+    _plain("nvmlDeviceGetMaxPcieLinkWidth", Frequency.ONCE, "pcie_width_max_lanes"),
 )
 
 THROUGHPUT = (
     _throughput("pcie_transmit_bytes_per_second", pynvml.NVML_PCIE_UTIL_TX_BYTES),
     _throughput("pcie_receive_bytes_per_second", pynvml.NVML_PCIE_UTIL_RX_BYTES),
 )
-"""Asked only where somebody wants it: the driver measures for 20 ms in each call."""
+"""Made only where they are enabled: the driver measures for 20 ms in each call."""

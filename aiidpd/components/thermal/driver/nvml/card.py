@@ -1,34 +1,46 @@
-"""One GPU between readings: what it said last, what it lacks, what failed."""
+"""One GPU between readings: the figures of each call, the calls that it lacks, the faults that stand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from aiidpd.components.thermal.driver.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, address, ask
-from aiidpd.components.thermal.driver.nvml.calls import Call, Rotation
-from aiidpd.components.thermal.driver.nvml.notes import Notes
+from aiidpd.components.thermal.driver.nvml.calls import Call, Frequency
+from aiidpd.components.thermal.driver.nvml.invoke import (
+    ABSENT,
+    GONE,
+    LOST,
+    Capabilities,
+    Failed,
+    Handle,
+    Json,
+    address,
+    invoke,
+)
 
 SLOW_EVERY = 10
 """A slow call is made in one of so many full readings."""
 
 
-class _Asked:
-    """One call to one GPU: its turn among the slow ones, what it ``said`` last, and its faults that stand."""
+class _CallState:
+    """One call to one GPU: its place among the slow ones, and the figures and faults that it gave last.
 
-    __slots__ = ("absent", "call", "failed", "said", "slot")
+    ``figures`` is None until it gave some, and after a failure. ``absent``: the card does not have it.
+    """
+
+    __slots__ = ("absent", "call", "faults", "figures", "slot")
 
     def __init__(self, call: Call, slot: int) -> None:
         self.call = call
         self.slot = slot
-        self.said: Json | None = None
-        self.failed: list[Json] = []
+        self.figures: Json | None = None
+        self.faults: list[Json] = []
         self.absent = False
 
 
 class Card:
-    """A GPU with its ``handle`` and ``name``, asked by ``calls``; ``place`` spreads the slow ones.
+    """A GPU with its ``handle`` and ``name``, read by ``calls``; ``place`` spreads the slow ones.
 
-    ``mig`` is whether it was divided when last asked, ``reports`` whether it tells its Xids.
+    ``mig`` is whether it was divided in the last reading, ``reports`` whether it can report Xid events.
     """
 
     def __init__(self, handle: Handle, name: str, calls: Iterable[Call], place: int) -> None:
@@ -37,13 +49,13 @@ class Card:
         self.name = name
         self.mig: bool | None = None
         self.reports = False
-        self._asked = [_Asked(call, (place + at) % SLOW_EVERY) for at, call in enumerate(calls)]
-        self._givers: dict[str, int] = {}  # how many calls give a figure
-        self._notes = Notes()
+        self._calls = [_CallState(call, (place + at) % SLOW_EVERY) for at, call in enumerate(calls)]
+        self._sources: dict[str, int] = {}  # how many calls give a figure
+        self._capabilities = Capabilities()
         self._pass = 0
 
     def read(self, *, fast: bool) -> tuple[Json, list[Json]]:
-        """Return the figures and the faults that stand, after asking what is due.
+        """Make the calls that are due; return the figures and the faults that stand.
 
         Raises:
             Failed: the GPU is lost, or the library no longer fits the driver.
@@ -52,57 +64,58 @@ class Card:
         slot = self._pass % SLOW_EVERY
         figures: Json = {}
         faults: list[Json] = []
-        for asked in self._asked:
-            if asked.absent:
+        for state in self._calls:
+            if state.absent:
                 continue
-            if self._given_by_another(asked):
-                self._say(asked, None, [])
-            elif _due(asked, slot, fast=fast):
-                self._take(asked)
-        for asked in self._asked:
-            if asked.said:
-                figures.update(asked.said)
-            if asked.failed:
-                faults += map(dict, asked.failed)
+            if self._given_by_another(state):
+                self._record(state, None, [])
+            elif _due(state, slot, fast=fast):
+                self._make(state)
+        for state in self._calls:
+            if state.figures:
+                figures.update(state.figures)
+            if state.faults:
+                faults += map(dict, state.faults)
         return figures, faults
 
-    def _given_by_another(self, asked: _Asked) -> bool:
-        figure = asked.call.instead
+    def _given_by_another(self, state: _CallState) -> bool:
+        figure = state.call.instead
         if figure is None:
             return False
-        return self._givers.get(figure, 0) > (asked.said is not None and figure in asked.said)
+        return self._sources.get(figure, 0) > (state.figures is not None and figure in state.figures)
 
-    def _take(self, asked: _Asked) -> None:
-        call = asked.call
+    def _make(self, state: _CallState) -> None:
+        call = state.call
         try:
-            fields, faults = ask(call.name, call.read, self.handle, self._notes)
+            figures, faults = invoke(call.name, call.read, self.handle, self._capabilities)
         except Failed as error:
-            self._say(asked, None, [])
+            self._record(state, None, [])
             if error.code in LOST | GONE:
                 raise
             if error.code in ABSENT:
-                asked.absent = True
+                state.absent = True
             else:
-                asked.failed = [error.fault]
+                state.faults = [error.fault]
         else:
-            self._say(asked, fields, faults)
+            self._record(state, figures, faults)
 
-    def _say(self, asked: _Asked, fields: Json | None, faults: list[Json]) -> None:
-        before = asked.said or {}
-        now = fields or {}
+    def _record(self, state: _CallState, figures: Json | None, faults: list[Json]) -> None:
+        before = state.figures or {}
+        now = figures or {}
         if before.keys() != now.keys():
             for figure in before.keys() - now.keys():
-                self._givers[figure] -= 1
+                self._sources[figure] -= 1
             for figure in now.keys() - before.keys():
-                self._givers[figure] = self._givers.get(figure, 0) + 1
-        asked.said, asked.failed = fields, faults
+                self._sources[figure] = self._sources.get(figure, 0) + 1
+        state.figures, state.faults = figures, faults
 
 
-def _due(asked: _Asked, slot: int, *, fast: bool) -> bool:
-    turn = asked.call.turn
-    if turn is Rotation.FAST:
+def _due(state: _CallState, slot: int, *, fast: bool) -> bool:
+    frequency = state.call.frequency
+    if frequency is Frequency.FAST:
         return True
     if fast:
         return False
-    news = asked.said is None or bool(asked.failed)
-    return turn is Rotation.STEADY or news or (turn is Rotation.SLOW and slot == asked.slot)
+    wanted = state.figures is None or bool(state.faults)
+    slow = frequency is Frequency.SLOW and slot == state.slot
+    return frequency is Frequency.STEADY or wanted or slow

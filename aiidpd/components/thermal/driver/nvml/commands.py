@@ -6,29 +6,29 @@ from collections.abc import Callable
 
 import pynvml
 
-from aiidpd.components.thermal.driver.nvml.ask import Failed, Handle, Json, ask
+from aiidpd.components.thermal.driver.nvml.invoke import Failed, Handle, Json, invoke
 
 _MEGA = 1_000_000
 
 
 def _set_power_limit(handle: Handle, command: Json) -> None:
     milliwatts = round(command["watts"] * 1000)
-    ask("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
+    invoke("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
 
 
 def _reset_power_limit(handle: Handle, _command: Json) -> None:
     name = "nvmlDeviceGetPowerManagementDefaultLimit"
-    milliwatts = ask(name, pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
-    ask("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
+    milliwatts = invoke(name, pynvml.nvmlDeviceGetPowerManagementDefaultLimit, handle)
+    invoke("nvmlDeviceSetPowerManagementLimit", pynvml.nvmlDeviceSetPowerManagementLimit, handle, milliwatts)
 
 
 def _lock_clocks(handle: Handle, command: Json) -> None:
     low, high = round(command["min_hertz"] / _MEGA), round(command["max_hertz"] / _MEGA)
-    ask("nvmlDeviceSetGpuLockedClocks", pynvml.nvmlDeviceSetGpuLockedClocks, handle, low, high)
+    invoke("nvmlDeviceSetGpuLockedClocks", pynvml.nvmlDeviceSetGpuLockedClocks, handle, low, high)
 
 
 def _reset_clocks(handle: Handle, _command: Json) -> None:
-    ask("nvmlDeviceResetGpuLockedClocks", pynvml.nvmlDeviceResetGpuLockedClocks, handle)
+    invoke("nvmlDeviceResetGpuLockedClocks", pynvml.nvmlDeviceResetGpuLockedClocks, handle)
 
 
 _COMMANDS: dict[str, Callable[[Handle, Json], None]] = {
@@ -42,7 +42,7 @@ _COMMANDS: dict[str, Callable[[Handle, Json], None]] = {
 def apply(command: Json) -> Json | None:
     """Carry out ``command``; return the fault of a refusal."""
     try:
-        handle = ask("nvmlDeviceGetHandleByUUID", pynvml.nvmlDeviceGetHandleByUUID, command["uuid"])
+        handle = invoke("nvmlDeviceGetHandleByUUID", pynvml.nvmlDeviceGetHandleByUUID, command["uuid"])
         _COMMANDS[command["command"]](handle, command)
     except Failed as error:
         return error.fault

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pynvml
 
-from aiidpd.components.thermal.driver.nvml.ask import ABSENT, GONE, LOST, Failed, Handle, Json, ask
+from aiidpd.components.thermal.driver.nvml.invoke import ABSENT, GONE, LOST, Failed, Handle, Json, invoke
 
 CALL = "nvmlDeviceGetFieldValues"
 _MEMBERS = {
@@ -93,7 +93,7 @@ def read(fields: tuple[Field, ...], handle: Handle, lacks: set[int]) -> tuple[Js
     wanted = [field for field in fields if field.number not in lacks]
     if not wanted:
         raise Failed(CALL, pynvml.NVML_ERROR_NOT_SUPPORTED)
-    values = ask(CALL, pynvml.nvmlDeviceGetFieldValues, handle, [field.number for field in wanted])
+    values = invoke(CALL, pynvml.nvmlDeviceGetFieldValues, handle, [field.number for field in wanted])
     figures: Json = {}
     faults: list[Json] = []
     for field, value in zip(wanted, values, strict=True):
@@ -108,5 +108,5 @@ def read(fields: tuple[Field, ...], handle: Handle, lacks: set[int]) -> tuple[Js
                 raise failed
             faults.append(failed.fault)
     if not figures.get("memory_temperature_celsius", 1):
-        del figures["memory_temperature_celsius"]  # what a driver says of memory without a sensor
+        del figures["memory_temperature_celsius"]  # the value of memory without a sensor
     return figures, faults

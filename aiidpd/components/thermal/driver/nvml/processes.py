@@ -1,30 +1,34 @@
-"""Processes that use a GPU's memory."""
+"""Processes that use a GPU's memory, and the container that each runs in."""
 
 from __future__ import annotations
 
+import re
+
 import pynvml
 
-from aiidpd.components.thermal.driver.nvml.ask import ABSENT, Failed, Handle, Json, ask
-from aiidpd.components.thermal.driver.nvml.cgroup import container_id
-from aiidpd.components.thermal.driver.nvml.notes import Notes
+from aiidpd.components.thermal.driver.nvml.invoke import ABSENT, Capabilities, Failed, Handle, Json, invoke
 
 MOST = 128
-"""As many processes are told of a GPU, those that hold most memory first."""
+"""As many processes are listed of a GPU, those that hold most memory first."""
 
 _KINDS = {
     "compute": ("nvmlDeviceGetComputeRunningProcesses", pynvml.nvmlDeviceGetComputeRunningProcesses),
     "graphics": ("nvmlDeviceGetGraphicsRunningProcesses", pynvml.nvmlDeviceGetGraphicsRunningProcesses),
 }
 
+# Docker, containerd, CRI-O and Podman all name a container's group after its 64 hex digits:
+# "docker-ID.scope", "libpod-ID.scope", "cri-containerd-ID.scope", "/docker/ID", "/kubepods/.../ID".
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
-def read_processes(handle: Handle, _notes: Notes) -> tuple[Json, list[Json]]:
+
+def read_processes(handle: Handle, _capabilities: Capabilities) -> tuple[Json, list[Json]]:
     """Return the processes on the GPU, each once: with compute work it is ``compute``, else ``graphics``."""
     found: dict[int, Json] = {}
     lacking: Failed | None = None
     answered = False
     for kind, (name, function) in _KINDS.items():
         try:
-            processes = ask(name, function, handle)
+            processes = invoke(name, function, handle)
         except Failed as error:
             if error.code not in ABSENT:
                 raise
@@ -56,3 +60,17 @@ def _read(pid: int, name: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def container_id(cgroup: str) -> str | None:
+    """Return the container's id in ``cgroup``, the text of /proc/PID/cgroup; None outside of containers.
+
+    A line is ``hierarchy:controllers:path``, one a hierarchy, just one with cgroup v2. Where containers
+    are nested the innermost is meant.
+    """
+    for line in cgroup.splitlines():
+        path = line.split(":", 2)[-1]
+        found = _ID.findall(path)
+        if found:
+            return str(found[-1])
+    return None

@@ -1,4 +1,4 @@
-"""NVML, initialised when it is first asked, and the GPUs that it lists."""
+"""Reader: NVML, initialised at the first request, and the GPUs that it lists."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import pynvml
 
 from aiidpd.components.thermal.driver.nvml import commands
-from aiidpd.components.thermal.driver.nvml.ask import GONE, Failed, Json, address, ask
 from aiidpd.components.thermal.driver.nvml.calls import CALLS, Call
 from aiidpd.components.thermal.driver.nvml.card import SLOW_EVERY, Card
+from aiidpd.components.thermal.driver.nvml.invoke import GONE, Failed, Json, address, invoke
 from aiidpd.components.thermal.driver.nvml.xid_watch import XidWatch
 
 _VERSION = "nvmlSystemGetDriverVersion"
 
 
 class Reader:
-    """What one child knows. ``calls`` are made for each GPU."""
+    """Reads and sets every GPU that the driver lists. ``calls`` are made for each GPU in turn."""
 
     def __init__(self, calls: Sequence[Call] = CALLS) -> None:
         self._calls = calls
@@ -52,8 +52,8 @@ class Reader:
 
     def _initialise(self) -> None:
         if self._driver is None:
-            ask("nvmlInit", pynvml.nvmlInit)
-            self._driver = ask(_VERSION, pynvml.nvmlSystemGetDriverVersion)
+            invoke("nvmlInit", pynvml.nvmlInit)
+            self._driver = invoke(_VERSION, pynvml.nvmlSystemGetDriverVersion)
 
     def _read(self, *, fast: bool) -> Json:
         self._initialise()
@@ -74,13 +74,13 @@ class Reader:
 
     def _check_driver(self) -> None:
         if self._pass % SLOW_EVERY == 0 and self._pass:
-            version = ask(_VERSION, pynvml.nvmlSystemGetDriverVersion)
+            version = invoke(_VERSION, pynvml.nvmlSystemGetDriverVersion)
             if version != self._driver:
                 raise Failed(_VERSION, None, "DRIVER_CHANGED")
         self._pass += 1
 
     def _enumerate(self, faults: list[Json]) -> None:
-        count: int = ask("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
+        count: int = invoke("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
         if count == 0:
             raise Failed("nvmlDeviceGetCount", None, "NO_GPUS")
         self._listed, self._unlisted = [], []
@@ -93,12 +93,12 @@ class Reader:
         self._cards = {uuid: card for uuid, card in self._cards.items() if uuid in present}
 
     def _list(self, index: int, faults: list[Json]) -> None:
-        handle = ask("nvmlDeviceGetHandleByIndex", pynvml.nvmlDeviceGetHandleByIndex, index)
-        uuid: str = ask("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, handle)
+        handle = invoke("nvmlDeviceGetHandleByIndex", pynvml.nvmlDeviceGetHandleByIndex, index)
+        uuid: str = invoke("nvmlDeviceGetUUID", pynvml.nvmlDeviceGetUUID, handle)
         card = self._cards.get(uuid)
         if card is None or card.address != address(handle):
-            # A GPU that moved while it was read may have been taken for another: ask all of it again.
-            name = ask("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, handle)
+            # A GPU that moved while it was read may have been taken for another: all is read anew.
+            name = invoke("nvmlDeviceGetName", pynvml.nvmlDeviceGetName, handle)
             card = self._cards[uuid] = Card(handle, name, self._calls, index)
         self._listed.append((index, uuid))
         try:
@@ -114,12 +114,12 @@ class Reader:
         faults += ({**fault, "index": index} for fault in failed)
         if figures.get("mig_enabled") != card.mig:
             if card.mig is not None:
-                del self._cards[uuid]  # what a GPU tells changes when it is divided: ask all of it again
+                del self._cards[uuid]  # its figures are others when it is divided: all is read anew
             card.mig = figures.get("mig_enabled")
         return {"index": index, "uuid": uuid, "name": card.name, "reports_xids": card.reports, **figures}
 
     def _forget(self, index: int, uuid: str | None, error: Failed) -> None:
-        """Leave a GPU out of this reading and begin anew with it; what concerns all is raised again."""
+        """Leave a GPU out of this reading, and read it anew next time; what concerns all is raised again."""
         if error.code in GONE:
             raise error
         error.fault["index"] = index

@@ -1,10 +1,10 @@
-"""Xid events: what the driver says went wrong on a GPU, as it happens."""
+"""Xid events: faults that the driver reports, collected as they happen."""
 
 from __future__ import annotations
 
 import pynvml
 
-from aiidpd.components.thermal.driver.nvml.ask import ABSENT, LOST, Failed, Handle, Json, address, ask
+from aiidpd.components.thermal.driver.nvml.invoke import ABSENT, LOST, Failed, Handle, Json, address, invoke
 
 MOST = 256
 """As many events are taken in one reading; what is more waits for the next."""
@@ -21,7 +21,7 @@ class XidWatch:
         self._lacking: set[int] = set()
 
     def watch(self, handle: Handle, uuid: str) -> bool:
-        """Listen to this GPU too; return whether it can report. One that can't is asked once."""
+        """Listen to this GPU too; return whether it can report. A card that can't is tried once."""
         gpu = address(handle)
         if gpu in self._lacking:
             return False
@@ -29,8 +29,8 @@ class XidWatch:
             kind = pynvml.nvmlEventTypeXidCriticalError
             try:
                 if self._set is None:
-                    self._set = ask("nvmlEventSetCreate", pynvml.nvmlEventSetCreate)
-                ask("nvmlDeviceRegisterEvents", pynvml.nvmlDeviceRegisterEvents, handle, kind, self._set)
+                    self._set = invoke("nvmlEventSetCreate", pynvml.nvmlEventSetCreate)
+                invoke("nvmlDeviceRegisterEvents", pynvml.nvmlDeviceRegisterEvents, handle, kind, self._set)
             except Failed as error:
                 if error.code not in ABSENT:
                     raise
@@ -44,10 +44,10 @@ class XidWatch:
         caught: list[Json] = []
         for _ in range(MOST if self._watched else 0):
             try:
-                event = ask(_WAIT, pynvml.nvmlEventSetWait_v2, self._set, 0)
+                event = invoke(_WAIT, pynvml.nvmlEventSetWait_v2, self._set, 0)
             except Failed as error:
                 nothing = error.code == pynvml.NVML_ERROR_TIMEOUT
-                # A lost GPU says so in each of its own calls.
+                # A lost GPU shows in each of its own calls.
                 return caught, [] if nothing or error.code in LOST else [error.fault]
             uuid = self._watched.get(address(event.device))
             if uuid is not None and event.eventType == pynvml.nvmlEventTypeXidCriticalError:

@@ -1,4 +1,4 @@
-"""One NVML call, and what its error means for those that come after it."""
+"""An NVML call: its error, what that means for the calls after it, and what the card turned out to lack."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ABSENT = {
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,  # a library that knows an older form of it
     pynvml.NVML_ERROR_DEPRECATED,
 }
-"""This card or driver has no such figure: it is asked for no more."""
+"""This card or driver has no such figure: the call is not made again."""
 
 LOST = {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED}
-"""Nothing that this GPU says now is worth a thing."""
+"""The GPU is unusable: no figure that it gives now counts."""
 
 GONE = {
     pynvml.NVML_ERROR_UNINITIALIZED,
@@ -37,7 +37,7 @@ GONE = {
 
 
 class Failed(Exception):
-    """An NVML call that failed. ``fault`` is what the parent gets: the fields of ``GpuFault``."""
+    """An NVML call that failed. ``fault`` goes to the daemon: the fields of ``GpuFault``."""
 
     def __init__(self, call: str, code: int | None, name: str | None = None) -> None:
         self.code = code
@@ -46,12 +46,25 @@ class Failed(Exception):
         super().__init__(self.fault)
 
 
-def ask(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what an NVML call gives; raise :class:`Failed` where it gives an error."""
+def invoke(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return the result of the NVML call ``name``; raise :class:`Failed` where it returns an error code."""
     try:
         return function(*arguments)
     except pynvml.NVMLError as error:
         raise Failed(name, int(error.value)) from None
+
+
+class Capabilities:
+    """Facts about one card that are found out once and hold for good.
+
+    ``lacks`` has the field numbers that the card does not know, ``fan_count`` how many fans it has.
+    """
+
+    # No dataclass: that would cost the process a megabyte.
+    def __init__(self) -> None:
+        self.lacks: set[int] = set()
+        self.fan_count: int | None = None
+        self.lacks_rpm = False
 
 
 def address(handle: Handle) -> int:
