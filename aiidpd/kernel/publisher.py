@@ -11,16 +11,24 @@ from aiidpd.kernel.events import Event, Sample, Scalar, Severity
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Publishes on ``bus`` with the time, the source and the mark of simulated readings filled in."""
+    """Publishes on ``bus`` with the time, the source and the mark of simulated readings filled in.
+
+    Each event and sample is of the moment in which it is published, or of ``time`` (Unix seconds).
+    """
 
     bus: EventBus
     clock: Clock
     source: str
     simulated: bool = False
+    time: float | None = None
 
     def marked(self, *, simulated: bool) -> Publisher:
         """Return a publisher that marks what it publishes as simulated, or as real."""
         return self if simulated == self.simulated else replace(self, simulated=simulated)
+
+    def at(self, time: float) -> Publisher:
+        """Return a publisher of what happened or was read at ``time`` (Unix seconds)."""
+        return replace(self, time=time)
 
     def event(
         self,
@@ -35,7 +43,7 @@ class Publisher:
         """Publish an event about the subject ``about``; return it with the number that it was given."""
         return self.bus.publish(
             Event(
-                time=self.clock.time(),
+                time=self._now(),
                 source=self.source,
                 kind=kind,
                 reason=reason,
@@ -52,4 +60,7 @@ class Publisher:
 
     def sample(self, series: str, about: str, value: float) -> None:
         """Publish one reading of ``series``, whose name carries its unit."""
-        self.bus.sample(Sample(self.clock.time(), self.source, series, about, value, self.simulated))
+        self.bus.sample(Sample(self._now(), self.source, series, about, value, self.simulated))
+
+    def _now(self) -> float:
+        return self.clock.time() if self.time is None else self.time

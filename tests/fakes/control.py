@@ -125,7 +125,7 @@ async def control_daemon(
     hold = DriverMaintenance(clock)
     pauses: list[Any] = []
     started_at, started = clock.time(), clock.monotonic()
-    energy = EnergyMeter(folder / "energy.json", bus, clock)
+    energy = EnergyMeter(folder / "energy.json", Publisher(bus, clock, "thermal"), clock)
 
     def status() -> daemon_api.StatusDocument:
         return daemon_api.status_document(

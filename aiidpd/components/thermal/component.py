@@ -71,7 +71,7 @@ class ThermalComponent:
         context.incidents.contribute(EVIDENCE, evidence, triggers=TRIGGERS, noise=NOISE)
         self._energy = EnergyMeter(
             state / ENERGY,
-            bus,
+            context.publish,
             clock,
             names=sources.names,
             generations=sources.generations,

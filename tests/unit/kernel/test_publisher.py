@@ -31,3 +31,13 @@ def test_an_event_of_a_pure_step_has_its_own_time_and_the_source_and_mark_of_the
     made = Event(5.0, "", "a.kind", "it is so", "x", Severity.WARNING, {"figure": 1.5})
     published = Publisher(bus, clock, "here", simulated=True).effect(made)
     assert published == seen[0] == replace(made, source="here", simulated=True, id=7)
+
+
+def test_what_happened_at_another_time_says_so(clock: FakeClock) -> None:
+    bus, seen = EventBus(), list[Event | Sample]()
+    bus.attach(events=seen.append, samples=seen.append)
+    publish = Publisher(bus, clock, "here")
+    publish.at(5.0).event("a.kind", "it is so")
+    publish.at(6.0).marked(simulated=True).sample("heat_celsius", "x", 40.0)
+    publish.event("a.kind", "it is so")
+    assert [each.time for each in seen] == [5.0, 6.0, clock.time()]

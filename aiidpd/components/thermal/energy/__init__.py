@@ -1,1 +1,1 @@
-"""The energy of GPUs, and its attribution to containers and tokens."""
+"""Energy of GPUs, and its attribution to containers and tokens."""

@@ -1,4 +1,4 @@
-"""Whose the energy of a GPU was (pure): the share of each holder, and the bounds that hold for certain."""
+"""Attribution of a GPU's energy to those that held its memory (pure): estimates within bounds."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ IDLE: Final = "(nobody)"
 """The energy of a GPU while no process held it."""
 
 UNKNOWN: Final = "(unknown)"
-"""The energy of a GPU while the driver did not tell its processes."""
+"""The energy of a GPU while the driver did not list its processes."""
 
 OTHERS: Final = "(others)"
-"""Containers beyond those that are told apart."""
+"""Containers beyond those that have a share of their own."""
 
 
 class Sharing(StrEnum):
-    """How the energy of a stretch was shared out."""
+    """Rule by which the energy between two readings was shared."""
 
-    ALONE = "alone"  # one holder: all of it is his
+    ALONE = "alone"  # one holder: all of it is its own
     MEMORY = "memory"  # by the memory that each holds
-    EQUAL = "equal"  # by heads, where the memory is not known
+    EQUAL = "equal"  # in equal parts, where the memory is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """The energy of one holder in joules.
 
-    ``joules`` is the estimate. ``certain`` is of the time in which nobody else held the GPU, and
-    ``possible`` of all time in which he did: whatever the truth, it lies between them (the card's own error
-    apart). ``shared`` is how the part between was shared out last.
+    ``joules`` is the estimate. ``certain`` is of the time in which no other held the GPU, and ``possible`` of
+    all time in which this one did: whatever the truth, it lies between them (the card's own error apart).
+    ``shared`` is how the part between was shared last.
     """
 
     joules: float = 0.0
@@ -48,11 +48,11 @@ class Share:
     shared: Sharing = Sharing.ALONE
 
     def low(self) -> float:
-        """The least that it can be."""
+        """Return the least that it can be, in joules."""
         return self.certain * (1 - CARD_ACCURACY)
 
     def high(self) -> float:
-        """The most that it can be."""
+        """Return the most that it can be, in joules."""
         return self.possible * (1 + CARD_ACCURACY)
 
 
@@ -62,9 +62,9 @@ Shares = Mapping[str, Share]
 def share_out(
     shares: Shares, joules: float, processes: Sequence[GpuProcess] | None, names: Mapping[str, str]
 ) -> Shares:
-    """Return ``shares`` with the ``joules`` of a stretch shared among those who held the GPU in it.
+    """Return ``shares`` with ``joules`` more, shared among those that held the GPU meanwhile.
 
-    By the memory that each holds: the driver does not tell how much of the work was whose. Equally where
+    By the memory that each holds: the driver does not report how much of the work was whose. Equally where
     the memory of any is not known. ``names`` has the containers' names by id.
     """
     if joules <= 0:
@@ -88,7 +88,7 @@ def share_out(
 
 
 def _holders(processes: Sequence[GpuProcess] | None, names: Mapping[str, str]) -> dict[str, float]:
-    """Return the memory that each holder has, infinity where that of any of his processes is not known."""
+    """Return the memory that each holder has, infinity where that of any of its processes is not known."""
     if processes is None:
         return {UNKNOWN: 1.0}
     if not processes:
@@ -109,12 +109,12 @@ def bounded(shares: Shares, most: int) -> Shares:
     special = {HOST, IDLE, UNKNOWN, OTHERS}
     order = sorted((name for name in shares if name not in special), key=lambda name: shares[name].joules)
     small = order[: len(shares) - most + (OTHERS not in shares)]
-    kept = {name: share for name, share in shares.items() if name not in small}
+    remaining = {name: share for name, share in shares.items() if name not in small}
     sums = [shares[name] for name in small] + ([shares[OTHERS]] if OTHERS in shares else [])
-    kept[OTHERS] = Share(
+    remaining[OTHERS] = Share(
         sum(share.joules for share in sums),
         sum(share.certain for share in sums),
         sum(share.possible for share in sums),
         Sharing.MEMORY,
     )
-    return MappingProxyType(kept)
+    return MappingProxyType(remaining)

@@ -1,4 +1,4 @@
-"""How many joules a GPU took (pure): from the card's own counter, or from its power."""
+"""Energy counter of one GPU, in joules (pure): by the card's own counter, or by its power added up."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ CARD_ACCURACY: Final = 0.05
 """How far off a card's own figures may be: nvidia-smi(1) says plus or minus 5 % for power."""
 
 POWER_ACCURACY: Final = 0.10
-"""How far off energy may be that was added up from power: what happens between two readings is not seen."""
+"""How far off energy may be that was added up from power: peaks between two readings are not seen."""
+
+LONGEST_GAP: Final = 10.0
+"""Seconds between two readings beyond which power and holders of the time between are not known."""
 
 _WRAP: Final = 2**32 / 1000  # joules: a counter of millijoules in 32 bits begins anew here
 _MOST_WATTS: Final = 2500.0  # more than any card: what a counter may grow by where the card names no limit
 
 
 class Method(StrEnum):
-    """How energy is known."""
+    """Source of an energy figure."""
 
     COUNTER = "counter"  # the card counts it
     POWER = "power"  # its power, added up
@@ -31,7 +34,7 @@ class EnergyCounter:
     """The energy of one GPU in joules, since it was first read; ``at`` and ``power`` are of the last reading.
 
     ``joules`` is the sum of what the card counted and what was added up from its power. For ``unknown``
-    seconds neither was known, and they are not filled in. ``at`` is in the seconds of whoever calls.
+    seconds neither was known, and they are not filled in. ``at`` is in monotonic seconds.
     ``counter`` is the last one that was believed, at ``counter_at``; ``bridged`` is what was added up since.
     """
 
@@ -47,30 +50,28 @@ class EnergyCounter:
 
     @property
     def joules(self) -> float:
-        """All energy that is known of."""
+        """All energy that is known."""
         return self.counted + self.integrated
 
     @property
     def error(self) -> float:
-        """How many joules it may be off by."""
+        """Error bound of ``joules``, either way, in joules."""
         return self.counted * CARD_ACCURACY + self.integrated * POWER_ACCURACY
 
     @property
     def method(self) -> Method | None:
-        """How most of it is known; None before the first stretch."""
+        """Source of most of it; None before the second reading."""
         if not self.joules:
             return None
         return Method.COUNTER if self.counted >= self.integrated else Method.POWER
 
 
-def advance(
-    meter: EnergyCounter, reading: GpuReading, at: float, *, longest_gap: float = 10.0
-) -> tuple[EnergyCounter, float]:
-    """Return the meter after ``reading``, made at ``at`` (seconds), and the joules since the one before.
+def advance(meter: EnergyCounter, reading: GpuReading, at: float) -> tuple[EnergyCounter, float]:
+    """Return ``meter`` after ``reading``, made at ``at`` (monotonic seconds), and the joules since then.
 
     Where the card counts, what it counted is taken, over any gap; a counter that fell began anew with the
     driver (or after 2^32 millijoules), and one that grew by more than the card can draw is not believed.
-    Else the power is added up (trapezoids), and a gap longer than ``longest_gap`` is not bridged.
+    Else the power is added up (trapezoids), and a gap longer than :data:`LONGEST_GAP` is not bridged.
     """
     if meter.at is not None and at <= meter.at:
         return meter, 0.0
@@ -96,7 +97,7 @@ def advance(
         after = replace(after, counter=reading.energy_joules, counter_at=at, bridged=0.0)
     if first:
         return after, 0.0
-    if meter.power is None or after.power is None or elapsed > longest_gap:
+    if meter.power is None or after.power is None or elapsed > LONGEST_GAP:
         return replace(after, unknown=meter.unknown + elapsed), 0.0
     joules = elapsed * (meter.power + after.power) / 2
     bridged = 0.0 if meter.counter is None else meter.bridged + joules
@@ -104,7 +105,7 @@ def advance(
 
 
 def _grown(meter: EnergyCounter, reading: GpuReading, at: float) -> tuple[float, int] | None:
-    """Return by how much the card's counter grew and whether it began anew, None where it tells nothing."""
+    """Return by how much the card's counter grew and whether it began anew, None where it gives nothing."""
     before, now = meter.counter, reading.energy_joules
     if before is None or now is None or not _is_count(now):
         return None
@@ -116,7 +117,7 @@ def _grown(meter: EnergyCounter, reading: GpuReading, at: float) -> tuple[float,
     for since in (now + _WRAP - before, now):
         if 0 <= since <= most:
             return since, 1
-    # It began anew before we were there: what it counted since is not ours to tell.
+    # It began anew before the reading before: since when it counts is not known.
     return 0.0, 1
 
 

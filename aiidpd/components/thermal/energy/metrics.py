@@ -1,4 +1,4 @@
-"""Metrics of energy: counters that go on over restarts, as long as the GPUs are read."""
+"""Metrics of energy: counters that go on across restarts, as long as the GPUs are read."""
 
 from __future__ import annotations
 

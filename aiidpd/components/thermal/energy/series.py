@@ -1,4 +1,4 @@
-"""The sum of all GPUs' joules over the last while (pure)."""
+"""Cumulative series of joules: the sum of all GPUs over the last quarter of an hour (pure)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MOST: Final = 3600  # points: a quarter of an hour at four readings a second
 
 
 class CumulativeSeries:
-    """Remembers ``points`` as (Unix seconds, joules), and those that are added."""
+    """A growing sum at points in time, as (Unix seconds, joules); begins with ``points``."""
 
     def __init__(self, points: Iterable[tuple[float, float]] = ()) -> None:
         self._points: deque[tuple[float, float]] = deque(points, maxlen=_MOST)
@@ -22,7 +22,7 @@ class CumulativeSeries:
         return self._points[-1][0] if self._points else None
 
     def add(self, at: float, joules: float) -> bool:
-        """Count ``joules`` up to ``at``; return False where the clock was set, and it begins anew."""
+        """Add ``joules`` up to ``at``; return False where the clock was set back: the series begins anew."""
         goes_on = not self._points or at > self._points[-1][0]
         if not goes_on:
             self._points.clear()  # nothing before can be compared
@@ -36,7 +36,7 @@ class CumulativeSeries:
     def between(self, start: float, end: float) -> tuple[float, float] | None:
         """Return the joules from ``start`` to ``end`` and how far off that can be; None where it is unknown.
 
-        Between two points it is interpolated. How far off: the energy of the stretches that are cut.
+        Between two points it is interpolated. How far off: the energy between the points around each end.
         """
         if not start < end:
             return None
@@ -46,7 +46,7 @@ class CumulativeSeries:
         return last[0] - first[0], first[1] + last[1]
 
     def at(self, moment: float) -> tuple[float, float] | None:
-        """Return the sum at ``moment``, and how much of the stretch around it can lie on its other side."""
+        """Return the sum at ``moment``, and how much of the energy around it can lie on its other side."""
         for (after, above), (before, below) in pairwise(reversed(self._points)):
             if before <= moment <= after:
                 ratio = (moment - before) / (after - before)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiidpd.components.thermal.energy.engine_tokens import TokenCount
-from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, TokenCount
 from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINES, EngineState
 from aiidpd.contracts.probes import PROBES, ProbedEndpoint
@@ -24,7 +23,7 @@ class Sources:
         return {} if reading is None else {each.id: each.name for each in reading.value.containers}
 
     def token_counts(self) -> list[TokenCount]:
-        """Return the last count of each engine that counts its tokens and tells whether it works."""
+        """Return the last count of each engine that counts its tokens and reports its requests."""
         return [
             TokenCount(
                 each.name,

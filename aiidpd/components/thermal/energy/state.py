@@ -1,4 +1,4 @@
-"""The account of energy, as it is and as it outlives the daemon (pure)."""
+"""State of the energy account, in memory and in ``energy.json`` (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiidpd.components.thermal.energy.counter import EnergyCounter
 
 @dataclass(frozen=True, slots=True)
 class GpuEnergy:
-    """The account of one GPU."""
+    """Energy account of one GPU."""
 
     uuid: str
     index: int

@@ -16,6 +16,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Invalid, NotFound
 from aiidpd.kernel.events import Sample
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
 from tests.fakes.clock import FakeClock
 
@@ -97,7 +98,7 @@ def record(tmp_path: Path, clock: FakeClock, history: History, *gpus: tuple[int,
     if gpus:
         readings = tuple(GpuReading(index, uuid, "card") for index, uuid in gpus)
         latest.put(GpuSnapshot(readings, "580", simulated=False))
-    meter = EnergyMeter(tmp_path / "energy.json", EventBus(), clock)
+    meter = EnergyMeter(tmp_path / "energy.json", Publisher(EventBus(), clock, "thermal"), clock)
     return HistoryExport(history, latest, meter, clock)
 
 

@@ -26,6 +26,7 @@ from aiidpd.components.thermal.energy.series import CumulativeSeries
 from aiidpd.components.thermal.gpu import GpuProcess, GpuReading
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
@@ -140,13 +141,13 @@ holders = st.lists(
 
 @given(st.lists(st.tuples(st.floats(0.0, 1e4), st.one_of(st.none(), holders)), max_size=12))
 def test_shares_add_up_and_lie_within_their_bounds(
-    stretches: list[tuple[float, list[tuple[int, int | None, str | None]] | None]],
+    given_: list[tuple[float, list[tuple[int, int | None, str | None]] | None]],
 ) -> None:
     shares: dict[str, Share] = {}
-    for joules, held in stretches:
+    for joules, held in given_:
         processes = held and [process(pid, memory, container) for pid, memory, container in held]
         shares = dict(share_out(shares, joules, processes if held is not None else None, {A: "vllm"}))
-    assert sum(share.joules for share in shares.values()) == pytest.approx(sum(j for j, _ in stretches))
+    assert sum(share.joules for share in shares.values()) == pytest.approx(sum(j for j, _ in given_))
     for share in shares.values():
         assert share.certain <= share.joules * (1 + 1e-9) <= share.possible * (1 + 1e-6)
 
@@ -186,8 +187,8 @@ def generation(start: float, end: float, tokens: int) -> Generation:
 
 
 def test_a_token_s_energy_and_its_cost_with_honest_bounds() -> None:
-    trace = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))  # a steady 200 W
-    found = per_token(generation(2.0, 7.0, 100), trace)
+    series = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))
+    found = per_token(generation(2.0, 7.0, 100), series)
     assert found is not None
     assert found.joules == pytest.approx(10.0)
     assert found.low == pytest.approx(9.5)
@@ -224,8 +225,8 @@ def test_the_bounds_hold_whatever_happened_between_two_readings(
     ("start", "end", "tokens"), [(-1.0, 2.0, 5), (2.0, 11.0, 5), (3.0, 3.0, 5), (2.0, 3.0, 0)]
 )
 def test_what_is_not_on_record_has_no_figure(start: float, end: float, tokens: int) -> None:
-    trace = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))
-    assert per_token(generation(start, end, tokens), trace) is None
+    series = CumulativeSeries(tuple((float(second), second * 200.0) for second in range(11)))
+    assert per_token(generation(start, end, tokens), series) is None
 
 
 class Account:
@@ -237,7 +238,11 @@ class Account:
         bus = EventBus()
         bus.attach(events=self.events.append)
         self.meter = EnergyMeter(
-            path, bus, clock, names=lambda: {A: "vllm"}, generations=lambda: counted or []
+            path,
+            Publisher(bus, clock, "thermal"),
+            clock,
+            names=lambda: {A: "vllm"},
+            generations=lambda: counted or [],
         )
 
     async def run(self, seconds: int, counter: float, watts: float, *, simulated: bool = False) -> float:

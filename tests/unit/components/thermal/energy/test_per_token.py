@@ -1,4 +1,4 @@
-"""What a token took by an engine's own count: against machines of which everything is known."""
+"""Energy per token, against machines of which everything is known."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.energy.engine_tokens import KEPT, LONGEST_GAP, TokenCount, TokenWindow
 from aiidpd.components.thermal.energy.meter import EnergyMeter
-from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, TokenEnergy
-from aiidpd.components.thermal.energy.token_meter import TokenMeter
+from aiidpd.components.thermal.energy.per_token import (
+    LONGEST_GAP,
+    WINDOW,
+    CountedBy,
+    Generation,
+    TokenCount,
+    TokenEnergy,
+    TokenMeter,
+    TokenWindow,
+)
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
 from tests.fakes.clock import FakeClock
 
@@ -49,7 +57,7 @@ class Machine:
             return int(self.generated(at))
         return int(sum(TOKENS_A_SECOND * (end - begin) for begin, end in self.requests if end <= at))
 
-    def look(self, at: float) -> TokenCount:
+    def count(self, at: float) -> TokenCount:
         longest = max((TOKENS_A_SECOND * (end - begin) for begin, end in self.requests), default=0.0)
         lacks = int(longest) + 1 if self.at_end else 1
         return TokenCount("e", at, self.counted(at), lacks if self.busy(at) else 0, self.busy(at))
@@ -58,7 +66,7 @@ class Machine:
         window = TokenWindow()
         at = 0.0
         while at <= until:
-            window.take(self.look(at), self.joules(at), 0.0)
+            window.add(self.count(at), self.joules(at), 0.0)
             at += every
         return window
 
@@ -83,7 +91,7 @@ def test_what_the_energy_at_a_look_can_be_off_by_widens_the_band() -> None:
     machine, windows = Machine(((100.0, 200.0),)), (TokenWindow(), TokenWindow())
     for at in range(0, 300, 10):
         for window, cut in zip(windows, (0.0, 50.0), strict=True):
-            window.take(machine.look(at), machine.joules(at), cut)
+            window.add(machine.count(at), machine.joules(at), cut)
     sharp, blurred = (window.figure(0.0) for window in windows)
     assert sharp is not None
     assert blurred is not None
@@ -120,7 +128,7 @@ def test_without_tokens_there_is_no_figure() -> None:
     assert TokenWindow().figure(CARD) is None
 
 
-# Of each request and each pause more than two looks: in between nothing can hide from them.
+# Of each request and each pause more than two counts: in between nothing can hide from them.
 spans = st.lists(st.tuples(st.floats(11.0, 80.0), st.floats(11.0, 200.0)), min_size=1, max_size=8)
 
 
@@ -173,17 +181,17 @@ counts = st.lists(
 
 @given(counts)
 def test_whatever_an_engine_tells_no_figure_is_negative_nor_outside_its_band(
-    looks: list[tuple[float, int, int | None, bool, float, float]],
+    given_: list[tuple[float, int, int | None, bool, float, float]],
 ) -> None:
     window, at, joules = TokenWindow(), 0.0, 0.0
-    for gap, tokens, uncounted, working, spent, cut in looks:
+    for gap, tokens, uncounted, working, spent, cut in given_:
         at, joules = at + gap, joules + spent
-        window.take(TokenCount("e", at, tokens, uncounted, working), joules, cut)
+        window.add(TokenCount("e", at, tokens, uncounted, working), joules, cut)
         found = window.figure(CARD)
         if found is not None:
             assert 0 < found.low <= found.joules <= found.high
             assert found.generation.tokens > 0
-            assert 0 < found.generation.ended_at - found.generation.started_at <= KEPT
+            assert 0 < found.generation.ended_at - found.generation.started_at <= WINDOW
 
 
 def test_a_restart_or_a_long_time_out_of_sight_begins_anew() -> None:
@@ -193,14 +201,14 @@ def test_a_restart_or_a_long_time_out_of_sight_begins_anew() -> None:
     ):
         window = Machine(((-1000.0, 2000.0),)).window(600.0)
         assert window.figure(CARD) is not None
-        window.take(later, 10**6, 0.0)
+        window.add(later, 10**6, 0.0)
         assert window.figure(CARD) is None
 
 
 def test_after_a_restart_only_the_time_since_counts() -> None:
     window = TokenWindow()
     for at, tokens in enumerate([1000, 2000, 5, 5005, 10_005, 15_005]):
-        window.take(TokenCount("e", 10.0 * at, tokens, 1, working=True), 1000.0 * at, 0.0)
+        window.add(TokenCount("e", 10.0 * at, tokens, 1, working=True), 1000.0 * at, 0.0)
     found = window.figure(0.0)
     assert found is not None
     assert (found.generation.started_at, found.generation.tokens) == (20.0, 15_000)
@@ -209,10 +217,10 @@ def test_after_a_restart_only_the_time_since_counts() -> None:
 def test_an_hour_is_kept() -> None:
     window = TokenWindow()
     for at in range(0, 3 * 3600, 10):
-        window.take(TokenCount("e", float(at), at * 100, 1, working=True), at * 300.0, 0.0)
+        window.add(TokenCount("e", float(at), at * 100, 1, working=True), at * 300.0, 0.0)
     found = window.figure(CARD)
     assert found is not None
-    assert found.generation.ended_at - found.generation.started_at == KEPT
+    assert found.generation.ended_at - found.generation.started_at == WINDOW
     assert found.joules == pytest.approx(3.0)
 
 
@@ -230,10 +238,10 @@ class Metered:
     ) -> None:
         for at in range(start, end):
             if at % 5 == 0:
-                look = machine.look(at - 0.4)  # between two readings of the GPU
-                self.counts = [replace(look, at=look.at + clock_off)]
+                count = machine.count(at - 0.4)  # between two readings of the GPU
+                self.counts = [replace(count, at=count.at + clock_off)]
             spent = machine.joules(at) - machine.joules(at - 1)
-            self.meter.observe(spent, at + clock_off, float(at), accuracy=self.accuracy, simulated=simulated)
+            self.meter.add(spent, at + clock_off, float(at), accuracy=self.accuracy, simulated=simulated)
 
     @property
     def figure(self) -> TokenEnergy:
@@ -252,7 +260,7 @@ def test_the_engine_s_count_goes_before_our_probe_s_and_falls_back_to_it() -> No
     assert metered.figure.low <= 3.0 <= metered.figure.high
     metered.counts = []  # it is not read any more
     for at in range(200, 400):
-        metered.meter.observe(30.0, float(at), float(at), accuracy=CARD, simulated=False)
+        metered.meter.add(30.0, float(at), float(at), accuracy=CARD, simulated=False)
     assert metered.figure.generation.counted_by is CountedBy.PROBES
 
 
@@ -297,12 +305,13 @@ def test_what_is_made_up_says_so_whichever_part_it_is() -> None:
 
 def test_a_gpu_that_comes_or_goes_begins_the_tokens_energy_anew(tmp_path: Path, clock: FakeClock) -> None:
     machine, counts = Machine(((-100.0, 1e6),)), []
-    meter = EnergyMeter(tmp_path / "energy.json", EventBus(), clock, counts=lambda: counts)
+    publisher = Publisher(EventBus(), clock, "thermal")
+    meter = EnergyMeter(tmp_path / "energy.json", publisher, clock, counts=lambda: counts)
 
     def run(start: int, end: int, gpus: int) -> None:
         for at in range(start, end):
             if at % 5 == 0:
-                counts[:] = [machine.look(at)]
+                counts[:] = [machine.count(at)]
             cards = tuple(GpuReading(index, f"GPU-{index}", "x", power_watts=300.0) for index in range(gpus))
             meter.on_snapshot(believed(cards, float(at)))
 

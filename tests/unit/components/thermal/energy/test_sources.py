@@ -8,8 +8,7 @@ from typing import TypeVar
 import pytest
 
 from aiidpd.components.engines.state import with_answer
-from aiidpd.components.thermal.energy.engine_tokens import TokenCount
-from aiidpd.components.thermal.energy.per_token import CountedBy, Generation
+from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, TokenCount
 from aiidpd.components.thermal.energy.sources import Sources
 from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
 from aiidpd.contracts.probes import PROBES, ProbedEndpoint, ProbesView
@@ -46,7 +45,7 @@ class House:
     def endpoints(self, *endpoints: ProbedEndpoint) -> None:
         self._probed = endpoints
 
-    def told(self, **answers: EngineFigures | NotKnown) -> None:
+    def engines(self, **answers: EngineFigures | NotKnown) -> None:
         self._engines = tuple(
             with_answer(
                 EngineState(name, "m", simulated=False), answer, 1000.0, 10.0, includes_probe=name == "b"
@@ -72,8 +71,8 @@ def test_before_anything_was_read_nothing_is_known(house: House) -> None:
 def test_tokens_by_the_engine_and_by_our_probe(house: House) -> None:
     house.endpoints(MEASURED, unmeasured("b"))
     busy = EngineFigures("vllm", 0, 2, 500, 100, 0)
-    house.told(a=busy, b=replace(busy, generated_tokens=None), c=replace(busy, requests_running=None))
+    house.engines(a=busy, b=replace(busy, generated_tokens=None), c=replace(busy, requests_running=None))
     assert house.sources.token_counts() == [TokenCount("a", 1000.0, 500, 0, working=True)]
     assert house.sources.generations() == [Generation("a", 988.0, 990.0, 10, CountedBy.PROBES)]
-    house.told(a=replace(busy, requests_waiting=0))
+    house.engines(a=replace(busy, requests_waiting=0))
     assert not house.sources.token_counts()[0].working
