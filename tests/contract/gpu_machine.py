@@ -25,6 +25,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.nvml import FakeNvml
 from tests.tables import made
@@ -61,7 +62,7 @@ class GpuHouse:
         self.bus.attach(events=self.events.append)
         self.latest: Latest[GpuSnapshot] = Latest(clock, max_age=PATIENCE)
         self.ledger = XidLedger()
-        self.hold = DriverMaintenance(clock)
+        self.maintenance = DriverMaintenance(clock)
         self.status = WorkerStatus("thermal")
         self.neighbour = WorkerStatus("neighbour")
         self.longest_wait = 0.0
@@ -74,9 +75,9 @@ class GpuHouse:
             self.library,
             settings,
             self.latest,
-            self.bus,
+            Publisher(self.bus, clock, "thermal"),
             clock,
-            maintenance=self.hold,
+            maintenance=self.maintenance,
             ledger=self.ledger,
             retry_interval=0.05,
         )

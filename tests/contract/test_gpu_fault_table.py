@@ -467,15 +467,15 @@ async def test_the_worker_ends_in_time_while_a_call_hangs(noted: GpuHouse) -> No
 async def test_a_release_frees_the_driver_and_a_resume_takes_it_back(house: GpuHouse) -> None:
     async with house.watching(61):
         assert len(children()) == 1
-        house.hold.release()
-        assert await house.hold.wait_free(PATIENCE)
+        house.maintenance.release()
+        assert await house.maintenance.wait_free(PATIENCE)
         assert children() == set()
         assert house.page() == ""
         await house.until_degraded("released")
         await anyio.sleep(0.3)
         assert children() == set()  # and nothing starts another
 
-        house.hold.resume()
+        house.maintenance.resume()
         house.fake.set({"0.temperature": 75})
         await house.until_recovered(75)
         kinds = [event.kind for event in house.events if event.subject == uuid(0)]
@@ -485,10 +485,10 @@ async def test_a_release_frees_the_driver_and_a_resume_takes_it_back(house: GpuH
 async def test_a_release_comes_through_a_call_that_hangs(noted: GpuHouse) -> None:
     async with noted.watching(61):
         await hanging(noted)
-        noted.hold.release()
-        assert await noted.hold.wait_free(PATIENCE)
+        noted.maintenance.release()
+        assert await noted.maintenance.wait_free(PATIENCE)
         assert children() == set()
 
         noted.fake.set({SAMPLE: None, "0.temperature": 75})
-        noted.hold.release(0.5)
+        noted.maintenance.release(0.5)
         await noted.until_recovered(75)  # half a second later, by itself

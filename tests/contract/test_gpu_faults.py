@@ -25,6 +25,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.contract.gpu_machine import UNHURRIED, children
 from tests.fakes.nvml import FakeNvml, gpu
@@ -434,7 +435,9 @@ async def test_the_worker_shows_no_stale_value_and_comes_back(fake_nvml: FakeNvm
     hurried = {"call_timeout": HANGS_AFTER, "start_timeout": 3.0}
     library = NvmlLibrary(env=fake_nvml.env, **(UNHURRIED | hurried))
     settings = made(GpuSettings, interval=0.05)
-    worker = ThermalWorker(library, settings, latest, EventBus(), clock, retry_interval=0.05)
+    worker = ThermalWorker(
+        library, settings, latest, Publisher(EventBus(), clock, "thermal"), clock, retry_interval=0.05
+    )
 
     async def until_it_is(state: WorkerState, because: str = "") -> None:
         waited = Stopwatch()

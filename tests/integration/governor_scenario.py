@@ -38,6 +38,7 @@ from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Task
 from tests.deck import deck
@@ -104,7 +105,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
             library,
             settings,
             latest,
-            bus,
+            Publisher(bus, clock, "thermal"),
             clock,
             listeners=[flags],
             governor=governor,

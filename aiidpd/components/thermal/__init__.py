@@ -1,1 +1,1 @@
-"""The GPUs: what they read, how hot they are, and what is done about it."""
+"""GPUs: readings, temperatures, energy, alerts, and the governor that cools them."""

@@ -1,4 +1,4 @@
-"""The component thermal: the GPUs, from a reading to its metrics, alerts, energy and the governor's acts."""
+"""Component thermal: the GPUs, from a reading to metrics, alerts, energy and the governor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NAME: Final = "thermal"
 ENERGY: Final = "energy.json"
 BASELINES: Final = "gpu-baselines.json"
 SEEN: Final = "gpus-seen.json"
-# The first call of an NVML child may initialise every GPU, and a stuck one is waited for.
+# The first call of an NVML process may initialise every GPU, and a stuck one is waited for.
 _NVML_START: Final = 30.0
 _DISK: Final = 120.0  # seconds that writing may take before the task counts as hung
 
@@ -53,7 +53,7 @@ class ThermalComponent:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settings = context.settings("gpu", GpuSettings)
-        clock, bus, state = context.clock, context.bus, context.state_directory
+        clock, state = context.clock, context.state_directory
         # How long a reading is true follows the settings: each worker sets it anew.
         self._latest: Latest[GpuSnapshot] = Latest(clock, max_age=0)
         self._governance: Latest[GovernanceView] = Latest(clock, max_age=0)
@@ -80,9 +80,9 @@ class ThermalComponent:
         # In this order: what begins an incident is on record before it does.
         self._listeners: tuple[SnapshotListener, ...] = (
             evidence,
-            MinuteLog(bus),
+            MinuteLog(context.publish),
             self._energy,
-            EmergencyWatch(bus, context.messages, lambda: self._settings().emergency_stop),
+            EmergencyWatch(context.publish, context.messages, lambda: self._settings().emergency_stop),
         )
 
     def component(self) -> Component:
@@ -119,7 +119,7 @@ class ThermalComponent:
             library,
             gpu,
             self._latest,
-            context.bus,
+            context.publish,
             context.clock,
             validator=self._validator,
             listeners=self._listeners,
@@ -127,7 +127,9 @@ class ThermalComponent:
             installed=self._installed,
             ledger=self._xids,
             governor=self._governor(library),
-            evaluator=AlertEvaluator(gpu, self._alerts, alerts=client, bus=context.bus, clock=context.clock),
+            evaluator=AlertEvaluator(
+                gpu, self._alerts, alerts=client, publish=context.publish, clock=context.clock
+            ),
         )
 
     def _switched_off(self) -> InactiveWorker:

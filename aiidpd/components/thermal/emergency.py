@@ -1,4 +1,4 @@
-"""The last resort: stops the containers that the config names, where a GPU stays critically hot."""
+"""Emergency stop: where a GPU stays critically hot, the containers that the config names are stopped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from typing import Final
 from aiidpd.components.thermal.gpu import GpuReading
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
 from aiidpd.contracts.messages import EmergencyStop
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
-
-SOURCE: Final = "thermal"
-
+from aiidpd.kernel.publisher import Publisher
 
 READINGS: Final = 3  # in a row at or above the critical limit are an emergency
 # Of readings closer than so many seconds only the first counts: polling four times a second is no reason to
@@ -25,23 +22,23 @@ _SPACING: Final = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How many critical readings one GPU had in a row, the last at ``counted``, and whether it is one."""
+    """Critical readings of one GPU in a row, the last at ``counted_at``; ``active`` in an emergency."""
 
     count: int = 0
-    counted: float = 0.0
+    counted_at: float = 0.0
     active: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EmergencyState:
-    """The rows by UUID."""
+    """Rows of critical readings, by UUID."""
 
     rows: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
-    """A GPU that is critically hot for good. ``readings`` is how many in a row said so."""
+    """A GPU that stays critically hot. ``readings`` is how many in a row were critical."""
 
     reading: GpuReading
     critical_celsius: float
@@ -49,7 +46,7 @@ class Emergency:
 
 
 def step(state: EmergencyState, snapshot: CheckedSnapshot) -> tuple[EmergencyState, tuple[Emergency, ...]]:
-    """Return the state after ``snapshot``, and what began with it.
+    """Return the state after ``snapshot``, and the emergencies that began with it.
 
     A gap breaks the row of critical readings, and so does a temperature that is not believed. An emergency is
     over where an alert would be: some degrees under the limit.
@@ -73,20 +70,22 @@ def _next(row: Row, gpu: CheckedGpu) -> Row:
         return replace(row, count=0, active=row.active and not over)
     if not gpu.seconds:
         row = replace(row, count=0)
-    if row.count and gpu.now - row.counted < _SPACING:
+    if row.count and gpu.now - row.counted_at < _SPACING:
         return row
     count = row.count + 1
-    return replace(row, count=count, counted=gpu.now, active=row.active or count >= READINGS)
+    return replace(row, count=count, counted_at=gpu.now, active=row.active or count >= READINGS)
 
 
 class EmergencyWatch:
     """Publishes ``gpu.emergency`` and sends :class:`EmergencyStop`, once for as long as it holds.
 
-    ``containers`` gives the names of those to stop; where there are none, no emergency begins.
+    ``containers`` returns the names of those to stop; where there are none, no emergency begins.
     """
 
-    def __init__(self, bus: EventBus, messages: Messages, containers: Callable[[], tuple[str, ...]]) -> None:
-        self._bus = bus
+    def __init__(
+        self, publish: Publisher, messages: Messages, containers: Callable[[], tuple[str, ...]]
+    ) -> None:
+        self._publish = publish
         self._messages = messages
         self._containers = containers
         self._state = EmergencyState()
@@ -99,9 +98,8 @@ class EmergencyWatch:
             return
         self._state, began = step(self._state, snapshot)
         for emergency in began:
-            event = self._bus.publish(
-                _event(emergency, containers, snapshot.at, simulated=snapshot.simulated)
-            )
+            publish = self._publish.marked(simulated=snapshot.simulated).at(snapshot.at)
+            event = _published(publish, emergency, containers)
             self._messages.send(
                 EmergencyStop(
                     reason=event.reason,
@@ -113,26 +111,22 @@ class EmergencyWatch:
             )
 
 
-def _event(emergency: Emergency, containers: tuple[str, ...], at: float, *, simulated: bool) -> Event:
+def _published(publish: Publisher, emergency: Emergency, containers: tuple[str, ...]) -> Event:
+    """Publish ``emergency``; return the event."""
     reading = emergency.reading
     names = ", ".join(containers)
-    return Event(
-        time=at,
-        source=SOURCE,
-        kind="gpu.emergency",
-        subject=reading.uuid,
-        severity=Severity.ERROR,
-        reason=f"GPU {reading.index} ({reading.name}) is at {reading.temperature_celsius:g} °C, at or above "
+    return publish.event(
+        "gpu.emergency",
+        f"GPU {reading.index} ({reading.name}) is at {reading.temperature_celsius:g} °C, at or above "
         f"{emergency.critical_celsius:g} °C in {emergency.readings} readings in a row: "
         f"containers are stopped: {names}",
-        evidence={
-            "gpu": reading.index,
-            "temperature_celsius": reading.temperature_celsius,
-            "critical_celsius": emergency.critical_celsius,
-            "readings": emergency.readings,
-            "containers": names,
-            "remedy": "find out why it is that hot; what was stopped, and how to start it again, "
-            "is told by events container.emergency_stopped",
-        },
-        simulated=simulated,
+        about=reading.uuid,
+        severity=Severity.ERROR,
+        gpu=reading.index,
+        temperature_celsius=reading.temperature_celsius,
+        critical_celsius=emergency.critical_celsius,
+        readings=emergency.readings,
+        containers=names,
+        remedy="find out why it is that hot; what was stopped, and how to start it again, "
+        "is told by events container.emergency_stopped",
     )

@@ -1,4 +1,4 @@
-"""A driver call that failed, and what a person can do about it (pure)."""
+"""Faults: driver calls that failed, and the remedy of each (pure)."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class GpuFault:
 
     @property
     def subject(self) -> str:
-        """What could not be read."""
+        """Subject of the failure: one GPU, or all."""
         return "GPUs" if self.index is None else f"GPU {self.index}"
 
     @property
     def remedy(self) -> str:
-        """What a person can do about it, or nothing where nobody knows."""
+        """Advice to a person; empty where there is none."""
         return _REMEDIES.get(self.name, "")

@@ -1,4 +1,4 @@
-"""The table of figures (pure): a row for each field of a GPU's reading, and every list derived from it.
+"""Table of figures (pure): a row for each field of a GPU's reading, and every list derived from it.
 
 A row says under which name Prometheus sees the field, within which bounds a value can be true, and who
 stores it: incidents, curves, the line a minute. The control API shows each field under its own name.
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 Bounds: TypeAlias = tuple[float, float]
-"""The least and the greatest value that can be true."""
+"""Least and greatest value that can be true."""
 
 # Far beyond any card, short of any 2 ** 32. A temperature lies above zero: a GPU that runs is warmer than
 # that, and zero is what a sensor that is not there gives. A margin is an offset and may be negative.
@@ -39,7 +39,7 @@ _THROTTLED = "throttled_seconds"
 
 
 class Kind(StrEnum):
-    """How Prometheus reads a metric."""
+    """Type of a metric for Prometheus."""
 
     GAUGE = "gauge"
     COUNTER = "counter"
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 class Sampling(StrEnum):
-    """When a field becomes a point of the history's series of that name."""
+    """Occasion on which a field becomes a point of the history's series of that name."""
 
     EACH_READING = "each reading"  # but fast ones: a curve with a point in each interval
     ON_CHANGE = "on change"  # and once a minute: the value holds until the next sample
@@ -72,7 +72,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The row of one field.
+    """Row of one field.
 
     ``bounds`` belong to a number: a value outside of them is dropped where it is read, with a fault.
     ``recorded``: a column of an incident's readings. ``minute``: the field's place in the line a minute,
@@ -114,7 +114,7 @@ def _throttling(field: str, reason: str) -> Figure:
 
 
 def _parts(field: str, *labels: str, **metrics: str) -> Figure:
-    """Return the row of a field with parts, told apart by ``labels``; ``metrics`` has the help by name."""
+    """Return the row of a field with parts, distinguished by ``labels``; ``metrics`` has the help by name."""
     every = (*_GPU, *labels)
     return Figure(field, tuple(Metric(name, text, labels=every) for name, text in metrics.items()))
 
@@ -358,7 +358,7 @@ FIGURES: Final = (
         ),
     ),
 )
-"""The rows, in the order of the metrics page and of an incident's columns."""
+"""Rows, in the order of the metrics page and of an incident's columns."""
 
 
 def _families() -> Mapping[str, tuple[Metric, ...]]:
@@ -370,31 +370,31 @@ def _families() -> Mapping[str, tuple[Metric, ...]]:
 
 
 FAMILIES: Final = _families()
-"""The metrics by name; one that several rows fill has them all."""
+"""Metrics by name; one that several rows fill has them all."""
 
 BOUNDS: Final = MappingProxyType(
     {figure.field: figure.bounds for figure in FIGURES if figure.bounds is not None}
 )
-"""The bounds of each number; its keys are the names of a reading's numbers, each a ``float | None``."""
+"""Bounds of each number; its keys are the names of a reading's numbers, each a ``float | None``."""
 
 FLAGS: Final = tuple(figure.field for figure in FIGURES if figure.flag)
-"""The names of what is so or not so, each a ``bool | None``."""
+"""Names of the flags of a reading, each a ``bool | None``."""
 
 RECORDED: Final = tuple(figure.field for figure in FIGURES if figure.recorded)
-"""The columns of an incident's readings."""
+"""Columns of an incident's readings."""
 
 SAMPLED: Final = tuple(figure.field for figure in FIGURES if figure.sampled is Sampling.EACH_READING)
-"""The series that have a point for each full reading."""
+"""Series that have a point for each full reading."""
 
 SAMPLED_ON_CHANGE: Final = tuple(figure.field for figure in FIGURES if figure.sampled is Sampling.ON_CHANGE)
-"""The series that have a point for each change, and one a minute."""
+"""Series that have a point for each change, and one a minute."""
 
 ROLLED_UP: Final = tuple(
     field for _, field in sorted((figure.minute, figure.field) for figure in FIGURES if figure.minute)
 )
-"""The figures of which a minute has the least, the mean and the greatest; each is a series too."""
+"""Figures of which a minute has the least, the mean and the greatest; each is a series too."""
 
 THROTTLE_REASONS: Final = MappingProxyType(
     {metric.value: metric.label_values[0] for metric in FAMILIES[_THROTTLED]}
 )
-"""The driver's own clocks of throttling, and the clock event whose time each counts."""
+"""Counters of throttled seconds, and the clock event whose time each counts."""

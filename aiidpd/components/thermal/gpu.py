@@ -1,10 +1,10 @@
-"""Readings of GPUs, and the protocol that they come through (pure)."""
+"""Readings of GPUs, and the protocol of a library that gives them (pure)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import GpuFault
@@ -37,7 +37,7 @@ def clock_event_names(bits: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """One fan. What NVML tells is the intended speed, never a measured one: a blocked fan shows it too.
+    """One fan. NVML has the intended speed, never a measured one: a blocked fan shows it too.
 
     ``speed_ratio`` may pass 1: NVML allows more than 100 %. ``speed_rpm`` is in turns a minute.
     """
@@ -51,7 +51,7 @@ class Fan:
 class GpuProcess:
     """A process that holds memory of a GPU. ``container_id`` is 64 hex digits, None outside of containers.
 
-    ``used_memory_bytes`` is None where the driver does not tell it (Windows' memory model, MIG, no right).
+    ``used_memory_bytes`` is None where the driver does not report it (Windows' memory model, MIG, no right).
     ``kind`` is ``compute`` or ``graphics``. The pid is that of the host.
     """
 
@@ -75,14 +75,14 @@ class MigInstance:
 
 @dataclass(frozen=True, slots=True)
 class XidCount:
-    """How many events of one Xid ``code`` a GPU had since the daemon's start."""
+    """Count of one Xid ``code`` on a GPU since the daemon's start."""
 
     code: int
     count: int
 
 
 class Limit(StrEnum):
-    """The thermal limits that a card may name."""
+    """Thermal limits that a card may name."""
 
     GPU_MAX = "gpu_max"  # the highest temperature of normal operation
     SLOWDOWN = "slowdown"  # the driver lowers the clocks
@@ -104,10 +104,10 @@ class GpuReading:  # each field has a row in figures.py
     margin alone.
 
     Counters (``energy_joules``, ``*_throttle_seconds``, ``*_count``) grow and start anew with the driver;
-    retired pages, remapped rows and ``ecc_aggregate_*`` are kept by the card for life.
+    retired pages, remapped rows and ``ecc_aggregate_*`` are counted for the life of the card.
     ``power_watts`` is an average over about a second on Ampere and newer, the present draw before;
     ``power_limit_watts`` is what is enforced now, the lowest of all that limit;
-    ``power_limit_set_watts`` is what was asked for (by nvidia-smi, or by us), from ``min`` to ``max``.
+    ``power_limit_set_watts`` is what was requested (by nvidia-smi, or by us), from ``min`` to ``max``.
     ``fan_ratio`` is the intended speed of the fastest fan. ``hotspot_temperature_celsius`` is that of the
     hottest part of the die. ``xids`` is None where the card can't report them, else each code it had.
     ``memory_controller_utilisation_ratio`` is the share of time in which memory was read or written.
@@ -184,12 +184,12 @@ class GpuReading:  # each field has a row in figures.py
 
     @property
     def memory_bus_width_bytes(self) -> float | None:
-        """How much the memory's bus carries in one transfer."""
+        """Bytes that the memory's bus carries in one transfer."""
         return None if self.memory_bus_width_bits is None else self.memory_bus_width_bits / 8
 
     @property
     def theoretical_bandwidth_bytes_per_second(self) -> float | None:
-        """The most that the memory can carry: two transfers a cycle of its highest clock, over the bus.
+        """Peak bandwidth of the memory: two transfers a cycle of its highest clock, over the bus.
 
         NVML's memory clock is that of the data strobe, so the factor is 2 (double data rate) for GDDR and
         HBM alike: RTX 3090, 9,751 MHz x 2 x 384 bits / 8 is its 936 GB/s.
@@ -200,6 +200,17 @@ class GpuReading:  # each field has a row in figures.py
 
 
 _LIMITS = {limit: (f"{limit}_celsius", f"{limit}_margin_celsius") for limit in Limit}
+
+
+BUSY_WATTS: Final = 40.0
+"""Power that an idle card stays below, whatever its limit is."""
+
+_SMALL_CARD_WATTS: Final = 160.0
+
+
+def power_limit(reading: GpuReading) -> float:
+    """Return the power limit in watts; that of a small card where the card does not report one."""
+    return reading.power_limit_watts or _SMALL_CARD_WATTS
 
 
 def degrees_left(reading: GpuReading, limit: Limit) -> float | None:
@@ -234,20 +245,20 @@ class GpuSnapshot:
 
 
 class GpuLibrary(Protocol):
-    """Where readings come from and settings go to. One caller at a time."""
+    """Library that reads and sets GPUs: the driver's, or a simulated one. One caller at a time."""
 
     @property
     def simulated(self) -> bool:
-        """Whether the readings are made up."""
+        """True where the readings are simulated."""
 
     @property
     def holding(self) -> bool:
-        """Whether a process of ours has the driver open."""
+        """True while a process of ours has the driver open."""
 
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
-        """Return what the GPUs say now, at least one of them; bounded in time.
+        """Return a reading of the GPUs, of at least one; bounded in time.
 
-        A ``fast`` reading asks each GPU at most four things (temperature, margin, power and its limits,
+        A ``fast`` reading makes at most four calls a GPU (temperature, margin, power and its limits,
         throttling) and repeats the rest from the last full one.
 
         Raises:
@@ -262,4 +273,4 @@ class GpuLibrary(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Let go of the GPUs; bounded in time. Reading again takes hold of them again."""
+        """Close the driver; bounded in time. The next reading opens it again."""

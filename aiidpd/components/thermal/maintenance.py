@@ -1,4 +1,4 @@
-"""Maintenance of the driver: the daemon keeps off the GPUs while people ask for it. Outlives the worker."""
+"""Driver maintenance: the GPUs are left alone while an administrator has the driver. Outlives the worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiidpd.kernel.clock import Clock, wait_for
 
 
 class DriverMaintenance:
-    """Takes the driver away from the daemon, for an upgrade, and gives it back.
+    """Releases the driver, for an upgrade, and resumes its use.
 
     :meth:`release` and :meth:`resume` are called by the control API. The worker reads :attr:`active` before
     each pass, calls :meth:`mark_free` once it no longer holds the driver, and waits in :meth:`sleep`.
@@ -22,7 +22,7 @@ class DriverMaintenance:
 
     @property
     def active(self) -> bool:
-        """Whether the daemon must keep off the GPUs now."""
+        """True while the GPUs must be left alone."""
         return self._until is not None and self._clock.monotonic() < self._until
 
     @property
@@ -53,7 +53,7 @@ class DriverMaintenance:
         self._free.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep ``seconds``, less where people release or resume meanwhile (called by the worker)."""
+        """Sleep ``seconds``, less after :meth:`release` or :meth:`resume` (called by the worker)."""
         if await wait_for(self._clock, self._changed, seconds):
             self._changed = anyio.Event()
 

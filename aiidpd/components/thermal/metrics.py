@@ -1,4 +1,4 @@
-"""Metrics of the GPUs: the last reading, as long as it is true."""
+"""Metrics of the GPUs: the last reading, as long as it is current."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiidpd.telemetry.family import CounterFamily, Family, GaugeFamily, InfoFami
 
 _XIDS: Final = "xid_events"
 Sample: TypeAlias = tuple[tuple[str, ...], float | None]
-"""The values of the labels behind gpu and uuid, and that of the series; None makes no series."""
+"""Values of the labels behind gpu and uuid, and that of the series; None makes no series."""
 
 
 class ThermalCollector(Collector):
@@ -119,7 +119,7 @@ _PARTS: Final[Mapping[str, Callable[[GpuReading], Iterator[Sample]]]] = {
     "mig_memory_used_bytes": _mig_used,
     "mig_memory_total_bytes": _mig_total,
 }
-"""The metrics whose series are parts of a field, by name."""
+"""Metrics whose series are parts of a field, by name."""
 
 
 def _xids(metric: Metric, ledger: xid.XidLedger) -> Family:

@@ -1,4 +1,4 @@
-"""The rate at which the GPUs are read (pure): higher while one of them is close to a limit."""
+"""Polling rate of the GPUs (pure): higher while one of them is close to a limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HYSTERESIS_CELSIUS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PollRate:
-    """What one reading leaves to the next: the seconds until it starts, and whether it is a fast one.
+    """Rate after a reading: the seconds until the next one starts, and whether that is a fast one.
 
     ``near`` has the GPUs (UUIDs) that are near a limit, ``since_full`` how many fast readings were made since
     the last full one.
@@ -48,7 +48,7 @@ def distances(gpu: CheckedGpu) -> Iterator[float]:
 def _is_near(gpu: CheckedGpu, *, before: bool) -> bool:
     left = min(distances(gpu), default=None)
     if gpu.distrusted and (left is None or before):
-        return before  # what the memory says can bring it near, and not away
+        return before  # the memory's margin can bring it near, and not away
     within = _NEAR_CELSIUS + (_HYSTERESIS_CELSIUS if before else 0.0)
     return before if left is None else left <= within
 

@@ -1,4 +1,4 @@
-"""A GPU as one heat capacity behind one thermal resistance (pure): what heats where no GPU is."""
+"""RC model of a GPU (pure): one heat capacity behind one thermal resistance, for simulated cards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The constants of a card; the defaults are near a 300 W desktop card with three fans.
+    """Constants of a card; the defaults are near a 300 W desktop card with three fans.
 
     Power in watts, heat capacity in joules per kelvin, conductance (one over the thermal
     resistance) in watts per kelvin: ``conductance_still`` without fans, ``conductance_fan`` more at
@@ -56,7 +56,7 @@ class CardState:
 
 
 def fan_ratio(card: Card, temperature: float) -> float:
-    """Return the fan speed that the card's curve asks for at ``temperature``, at most ``fan_limit``."""
+    """Return the fan speed of the card's curve at ``temperature``, at most ``fan_limit``."""
     points = card.fan_curve
     ratio = points[0][1] if temperature <= points[0][0] else points[-1][1]
     for (low, slow), (high, fast) in pairwise(points):
@@ -69,7 +69,7 @@ def advance(card: Card, state: CardState, load: float, seconds: float) -> CardSt
     """Return the state after ``seconds`` at a constant ``load`` (0 to 1).
 
     The step is exact for a constant fan speed, so it is stable however long it is; a second or
-    less at a time keeps the fan honest too.
+    less at a time follows the fan curve too.
     """
     recovers_at = card.slowdown_celsius - card.slowdown_recovery
     throttled = state.temperature_celsius >= (recovers_at if state.throttled else card.slowdown_celsius)

@@ -1,4 +1,4 @@
-"""One line a GPU and minute: what the log and the history keep of it for long."""
+"""Minute rollup: one line a GPU and minute, for the log and the long history."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Final
 from aiidpd.components.thermal.figures import ROLLED_UP, SAMPLED_ON_CHANGE, THROTTLE_REASONS
 from aiidpd.components.thermal.gpu import GpuReading, clock_event_names
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
-from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.events import Event, Sample, Scalar
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.words import lasting
 
-SOURCE: Final = "thermal"
 KIND: Final = "gpu.minute"
 
 _IDLE = frozenset({"gpu_idle", "applications_clocks_setting", "display_clock_setting"})
@@ -24,7 +23,7 @@ _MINUTE = 60
 
 @dataclass(slots=True)
 class MinMeanMax:
-    """The least, the mean and the greatest of a figure."""
+    """Least, mean and greatest value of a figure."""
 
     low: float = math.inf
     high: float = -math.inf
@@ -32,14 +31,14 @@ class MinMeanMax:
     count: int = 0
 
     def add(self, value: float) -> None:
-        """Take one value."""
+        """Add one value."""
         self.low, self.high = min(self.low, value), max(self.high, value)
         self.total += value
         self.count += 1
 
     @property
     def mean(self) -> float:
-        """The mean, held between the least and the greatest against rounding."""
+        """Mean, clamped between the least and the greatest against rounding."""
         return min(max(self.total / self.count, self.low), self.high)
 
 
@@ -54,7 +53,7 @@ class MinuteRollup:
     readings: int = 0
 
     def add(self, gpu: CheckedGpu, throttled: Mapping[str, float]) -> None:
-        """Take one reading, and for how long each reason held since the one before."""
+        """Add one reading, and the seconds that each reason held the clocks down since the one before."""
         self.reading = gpu.reading
         self.readings += 1
         for figure in ROLLED_UP:
@@ -69,7 +68,7 @@ class MinuteRollup:
 
     @property
     def reason(self) -> str:
-        """The reasons that throttled it in this minute, most seconds first, joined by ``|``."""
+        """Reasons that throttled it in this minute, most seconds first, joined by ``|``."""
         order = sorted(self.throttled, key=lambda reason: (-self.throttled[reason], reason))
         return "|".join(reason for reason in order if round(self.throttled[reason], 3) > 0)
 
@@ -109,7 +108,7 @@ class MinuteRollup:
 
 
 def throttled(before: GpuReading | None, reading: GpuReading, elapsed: float) -> dict[str, float]:
-    """Return for how many of the ``elapsed`` seconds since ``before`` each reason held the clocks down.
+    """Return the seconds that each reason held the clocks down, of the ``elapsed`` ones since ``before``.
 
     The driver's own clocks count it where the card has them; else a reason that is active now is taken to
     have been so since the reading before, unless that is long ago.
@@ -143,8 +142,8 @@ class _Gpu:
 class MinuteLog:
     """Publishes ``gpu.minute`` when a minute of UTC has passed, and the series that are sampled on change."""
 
-    def __init__(self, bus: EventBus) -> None:
-        self._bus = bus
+    def __init__(self, publish: Publisher) -> None:
+        self._publish = publish
         self._gpus: dict[str, _Gpu] = {}
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
@@ -153,7 +152,7 @@ class MinuteLog:
         minute = int(at // _MINUTE)
         for uuid, gone in list(self._gpus.items()):
             if gone.minute.minute != minute:
-                self._publish(uuid, gone.minute, snapshot, at)
+                self._publish_minute(uuid, gone.minute, snapshot, at)
                 if now - gone.now > _MINUTE:
                     del self._gpus[uuid]
                 else:
@@ -169,34 +168,25 @@ class MinuteLog:
                 since = throttled(known.reading, reading, now - known.now)
             known.minute.add(gpu, since)
             known.reading, known.now = reading, now
-            self._sample(known, snapshot, at)
+            self._sample(known, snapshot)
 
-    def _publish(self, uuid: str, minute: MinuteRollup, snapshot: CheckedSnapshot, at: float) -> None:
+    def _publish_minute(self, uuid: str, minute: MinuteRollup, snapshot: CheckedSnapshot, at: float) -> None:
         if not minute.readings:
             return
         # Published at its own last second, so that it lies in the minute that it is about.
         end = min(at, (minute.minute + 1) * _MINUTE - 0.001)
-        self._bus.publish(
-            Event(
-                time=end,
-                source=SOURCE,
-                kind=KIND,
-                subject=uuid,
-                reason=minute.sentence(),
-                evidence=minute.evidence(),
-                simulated=snapshot.simulated,
-            )
-        )
+        publish = self._publish.marked(simulated=snapshot.simulated).at(end)
+        publish.event(KIND, minute.sentence(), about=uuid, severity=Severity.INFO, **minute.evidence())
 
-    def _sample(self, known: _Gpu, snapshot: CheckedSnapshot, at: float) -> None:
+    def _sample(self, known: _Gpu, snapshot: CheckedSnapshot) -> None:
         for series in SAMPLED_ON_CHANGE:
             value = getattr(known.reading, series)
             if value is not None and known.sampled.get(series) != value:
                 known.sampled[series] = value
-                uuid = known.reading.uuid
-                self._bus.sample(Sample(at, SOURCE, series, uuid, float(value), snapshot.simulated))
+                publish = self._publish.marked(simulated=snapshot.simulated).at(snapshot.at)
+                publish.sample(series, known.reading.uuid, float(value))
 
 
 def reasons(bits: int) -> str:
-    """Return what in ``bits`` holds the clocks down against the load, joined by ``|``; idling does not."""
+    """Return the reasons in ``bits`` that hold the clocks down under load, joined by ``|``."""
     return "|".join(reason for reason in clock_event_names(bits) if reason not in _IDLE)

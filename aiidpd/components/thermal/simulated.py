@@ -1,4 +1,4 @@
-"""GPUs that are made up: they heat, throttle, obey and idle like real ones, and their names say SIMULATED."""
+"""Simulated GPUs: they heat, throttle, obey and idle like real ones; their names contain SIMULATED."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NOTHING_WRONG: Final[dict[str, Any]] = {
 
 @dataclass(slots=True)
 class _Gpu:
-    """One simulated GPU and the work that keeps it busy: phases of steady load, of random length."""
+    """One simulated GPU and its load: phases of steady load, of random length."""
 
     index: int
     card: Card

@@ -1,4 +1,4 @@
-"""The thermal worker: reads the GPUs, and gives each validated snapshot to whatever goes by it."""
+"""Thermal worker: reads the GPUs at their rate, and hands each validated snapshot to alerts and governor."""
 
 from __future__ import annotations
 
@@ -27,21 +27,19 @@ from aiidpd.components.thermal.polling import RETRY_INTERVAL, PollRate, next_rat
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
-from aiidpd.kernel.events import Event, Sample, Scalar, Severity
+from aiidpd.kernel.events import Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.kernel.words import lasting
 from aiidpd.platform.installed import Installed
 
-SOURCE: Final = "thermal"
-
-_CLOSE_WITHIN = 3.0
-_RESTORE_WITHIN = 2.0
-_UNTIL_INSTALLED = 20.0  # seconds between looks for a driver: each starts a process
-_XID_SEVERITY = {
+_CLOSE_WITHIN: Final = 3.0  # seconds
+_RESTORE_WITHIN: Final = 2.0
+_UNTIL_INSTALLED: Final = 20.0  # between two searches for a driver: each starts a process
+_XID_SEVERITY: Final = {
     xid.XidClass.APPLICATION: Severity.WARNING,
     xid.XidClass.DRIVER: Severity.WARNING,
     xid.XidClass.HARDWARE: Severity.ERROR,
@@ -50,7 +48,7 @@ _XID_SEVERITY = {
 
 
 class SnapshotListener(Protocol):
-    """Gets every validated snapshot once, in order. Outlives the worker; must neither block nor wait."""
+    """Receiver of every validated snapshot, once, in order. Outlives the worker; must not block."""
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """Take ``snapshot``, read just now."""
@@ -62,9 +60,9 @@ class ThermalWorker:
     While ``maintenance`` is active the driver is left alone and nothing is known of any GPU. ``ledger`` is
     the one in which the library counts Xid events.
     The ``validator`` outlives the worker, and so do the ``listeners``, each of which gets every snapshot
-    once, validated by ``settings``. After them the ``evaluator`` raises alerts, and the ``governor``
-    acts, which restores the GPUs before they are released. Without a driver the task is inactive where
-    ``installed`` says that there never was one.
+    once, validated by ``settings``. After them the ``evaluator`` updates the alerts, and the
+    ``governor`` acts, which restores the GPUs before they are released. Without a driver the task is inactive
+    where ``installed`` never saw one.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class ThermalWorker:
         library: GpuLibrary,
         settings: GpuSettings,
         latest: Latest[GpuSnapshot],
-        bus: EventBus,
+        publish: Publisher,
         clock: Clock,
         *,
         validator: SnapshotValidator | None = None,
@@ -87,7 +85,7 @@ class ThermalWorker:
         self._library = library
         self._settings = settings
         self._latest = latest
-        self._bus = bus
+        self._publish = publish
         self._clock = clock
         self._validator = validator or SnapshotValidator()
         self._listeners = tuple(listeners)
@@ -124,7 +122,7 @@ class ThermalWorker:
                     for listener in self._listeners:
                         listener.on_snapshot(snapshot)
                     known, changed = changes(known, snapshot)
-                    self._publish(snapshot, changed, curves=not before.fast)
+                    self._publish_snapshot(snapshot, changed, curves=not before.fast)
                     if self._evaluator is not None:
                         self._evaluator.on_snapshot(snapshot)
                     if self._governor is not None:
@@ -168,12 +166,12 @@ class ThermalWorker:
         return self._installed.explain(error)
 
     def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
-        """Return ``snapshot``, read just now, validated: nobody sees it otherwise but through ``latest``."""
+        """Return ``snapshot``, read just now, validated: only ``latest`` has it as it was read."""
         at, now = self._clock.time(), self._clock.monotonic()
         return self._validator.check(snapshot, at, now, self._settings)
 
     async def _release(self) -> NoReturn:
-        """Leave the driver alone; raises :class:`Unavailable`, which says so."""
+        """Close the driver for maintenance; always raises :class:`Unavailable`, as no GPU is read."""
         self._latest.clear()
         if self._evaluator is not None:
             self._evaluator.on_release()
@@ -197,59 +195,42 @@ class ThermalWorker:
             remedy="`aiidpctl gpu resume`",
         )
 
-    def _publish(self, snapshot: CheckedSnapshot, changed: Iterable[PresenceChange], *, curves: bool) -> None:
+    def _publish_snapshot(
+        self, snapshot: CheckedSnapshot, changed: Iterable[PresenceChange], *, curves: bool
+    ) -> None:
+        publish = self._publish.marked(simulated=snapshot.simulated).at(snapshot.at)
         for gpu in snapshot.gpus if curves else ():
             for series in SAMPLED:
                 value = gpu.figure(series)
                 if value is not None:
-                    uuid = gpu.reading.uuid
-                    self._bus.sample(Sample(snapshot.at, SOURCE, series, uuid, value, snapshot.simulated))
+                    publish.sample(series, gpu.reading.uuid, value)
         for change in changed:
-            self._bus.publish(_event(change, snapshot.at, simulated=snapshot.simulated))
+            match change:
+                case GpuAppeared():
+                    kind, severity = "gpu.appeared", Severity.INFO
+                case GpuDisappeared():
+                    kind, severity = "gpu.disappeared", Severity.ERROR
+            publish.event(kind, change.reason, about=change.uuid, severity=severity, gpu=change.index)
         self._publish_xids(snapshot.xids)
 
     def _publish_xids(self, events: Iterable[xid.XidEvent]) -> None:
+        publish = self._publish.marked(simulated=self.simulated)
         for event in events:
-            self._bus.publish(_xid_event(event, self._clock.time(), simulated=self.simulated))
+            meaning = xid.meaning(event.code)
+            publish.event(
+                "gpu.xid",
+                f"Xid {event.code}: {meaning.text}",
+                about=event.uuid,
+                severity=_XID_SEVERITY[meaning.kind],
+                xid=event.code,
+                **{"class": meaning.kind.value},
+            )
 
 
 def _raise_fault(snapshot: CheckedSnapshot) -> None:
-    """Make the pass a degraded one where a call failed: what could be read was published all the same."""
+    """Raise :class:`Unavailable` where a call failed: the pass is degraded, though the rest was published."""
     if snapshot.faults:
         first = snapshot.faults[0]
         more = len(snapshot.faults) - 1
         reason = f"{first} and {more} more" if more else str(first)
         raise Unavailable("read all of", first.subject, reason=reason, remedy=first.remedy)
-
-
-def _event(change: PresenceChange, now: float, *, simulated: bool) -> Event:
-    evidence: dict[str, Scalar] = {"gpu": change.index}
-    match change:
-        case GpuAppeared():
-            kind, severity = "gpu.appeared", Severity.INFO
-        case GpuDisappeared():
-            kind, severity = "gpu.disappeared", Severity.ERROR
-    return Event(
-        time=now,
-        source=SOURCE,
-        kind=kind,
-        subject=change.uuid,
-        severity=severity,
-        reason=change.reason,
-        evidence=evidence,
-        simulated=simulated,
-    )
-
-
-def _xid_event(event: xid.XidEvent, now: float, *, simulated: bool) -> Event:
-    meaning = xid.meaning(event.code)
-    return Event(
-        time=now,
-        source=SOURCE,
-        kind="gpu.xid",
-        subject=event.uuid,
-        severity=_XID_SEVERITY[meaning.kind],
-        reason=f"Xid {event.code}: {meaning.text}",
-        evidence={"xid": event.code, "class": meaning.kind.value},
-        simulated=simulated,
-    )

@@ -1,9 +1,9 @@
-"""What the codes of NVIDIA's Xid events mean, and whose fault each most often is (pure).
+"""Xid events: the meaning of NVIDIA's codes, the most likely cause of each, and a count of them (pure).
 
 The facts are those of NVIDIA's "Xid Errors" catalogue and its table of causes, put in own words. A code may
-have several causes; the class names the one to look into first: ``application`` (the program that used the
+have several causes; the class names the most likely one: ``application`` (the program that used the
 GPU), ``driver`` (NVIDIA's driver or firmware), ``hardware`` (the card, its memory, its power, its slot).
-A code that is not listed here is told as unknown, and no class is made up for it.
+A code that is not listed here is unknown, and no class is made up for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 
 class XidClass(StrEnum):
-    """What to look into first."""
+    """Most likely cause of an Xid: the place to search first."""
 
     APPLICATION = "application"
     DRIVER = "driver"
@@ -24,7 +24,7 @@ class XidClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What one code says: ``text`` is a phrase without a full stop."""
+    """Meaning of one code: ``text`` is a phrase without a full stop."""
 
     kind: XidClass
     text: str
@@ -132,7 +132,7 @@ _UNKNOWN = Meaning(XidClass.UNKNOWN, "a code that is not known here; NVIDIA's Xi
 
 
 def meaning(code: int) -> Meaning:
-    """Return what ``code`` says."""
+    """Return the meaning of ``code``."""
     return MEANINGS.get(code, _UNKNOWN)
 
 
@@ -145,17 +145,17 @@ class XidEvent:
 
 
 class XidLedger:
-    """Every Xid since the daemon's start, a GPU; outlives the worker, and a GPU that fell off the bus too."""
+    """Counts of Xid events since the daemon's start, by GPU. Outlives the worker, and a GPU that is lost."""
 
     def __init__(self) -> None:
         self._counts: dict[str, dict[int, int]] = {}
-        self._news: list[XidEvent] = []
+        self._fresh: list[XidEvent] = []
 
     def record(self, event: XidEvent) -> None:
         """Count ``event``."""
         counts = self._counts.setdefault(event.uuid, {})
         counts[event.code] = counts.get(event.code, 0) + 1
-        self._news.append(event)
+        self._fresh.append(event)
 
     def counts(self, uuid: str) -> tuple[tuple[int, int], ...]:
         """Return each code that the GPU had and how often, by code."""
@@ -166,6 +166,6 @@ class XidLedger:
         return tuple(self._counts)
 
     def take(self) -> tuple[XidEvent, ...]:
-        """Return what was counted since the last call."""
-        news, self._news = tuple(self._news), []
-        return news
+        """Return the events that were recorded since the last call."""
+        fresh, self._fresh = tuple(self._fresh), []
+        return fresh

@@ -1,1 +1,1 @@
-"""Alerts about GPUs, one file a group; :mod:`.evaluate` puts them together."""
+"""Alerts about GPUs, one module a group; :mod:`.evaluate` puts them together."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aiidpd.alerts.state import Observation, Status, above
 from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.forecast.forecast import Forecast, GpuCourse
+from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastState
 from aiidpd.components.thermal.settings import AlertSettings
 from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu
@@ -16,31 +16,31 @@ _NOT_HEATING = 0.2  # of the rate that is too much
 
 
 def cooling(
-    course: GpuCourse, ahead: Forecast | None, gpu: CheckedGpu, settings: AlertSettings
+    state: ForecastState, forecast: Forecast, gpu: CheckedGpu, settings: AlertSettings
 ) -> Iterator[Observation]:
-    """Yield the status of the alerts about fans and resistance; nothing where the figures aren't known."""
-    yield from _fan(course, gpu)
-    if ahead is not None and ahead.drift_ratio is not None:
-        # What a warmer room than the assumed one would explain is no dust.
+    """Yield the status of the alerts about fans and thermal resistance, where the figures are known."""
+    yield from _fan(state, gpu)
+    if forecast.drift_ratio is not None:
+        # A rise that a warmer room than the assumed one would explain is no dust.
         drift = settings.resistance_drift_percent / 100
-        sure = 1 + drift + ahead.drift_error
+        limit = 1 + drift + forecast.drift_error
         yield gpu.observation(
             rules.RESISTANCE_DRIFT,
-            above(ahead.drift_ratio, sure, 1 + drift / 2),
-            resistance=ahead.resistance,
-            baseline=ahead.baseline,
-            drift_ratio=round(ahead.drift_ratio, 4),
+            above(forecast.drift_ratio, limit, 1 + drift / 2),
+            resistance=forecast.resistance,
+            baseline=forecast.baseline,
+            drift_ratio=round(forecast.drift_ratio, 4),
         )
 
 
-def _fan(course: GpuCourse, gpu: CheckedGpu) -> Iterator[Observation]:
+def _fan(state: ForecastState, gpu: CheckedGpu) -> Iterator[Observation]:
     fan = gpu.reading.fan_ratio
-    buckets = course.steps.last(thresholds.FAN_STEADY)
+    buckets = state.operations.last(thresholds.FAN_STEADY)
     if fan is None or gpu.temperature is None or gpu.reading.power_watts is None or not buckets:
         return
     powers = [figures[1] for _, figures in buckets]
     steady = spread(powers) <= thresholds.STEADY_POWER_RATIO * max(powers)
-    rate = course.heat.slope()
+    rate = state.temperatures.slope()
     if rate is None:
         return
     condition = Status.BETWEEN

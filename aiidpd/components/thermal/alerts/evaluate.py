@@ -1,4 +1,4 @@
-"""Evaluation of all alert rules on a snapshot, and the forecast of each GPU (pure)."""
+"""Evaluation of all alert rules on a snapshot, with the forecast of each GPU (pure)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aiidpd.components.thermal.forecast.forecast import (
     USUAL_FORECAST,
     Forecast,
     ForecastPolicy,
-    GpuCourse,
-    forecast,
+    ForecastState,
+    predict,
 )
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot
@@ -33,12 +33,12 @@ class GpuMemory:
 
     heat: TemperatureMemory = field(default_factory=TemperatureMemory)
     throttle: ThrottleMemory = field(default_factory=ThrottleMemory)
-    course: GpuCourse = field(default_factory=GpuCourse)
+    forecast: ForecastState = field(default_factory=ForecastState)
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """State that one snapshot leaves to the next. ``baselines`` is what must survive a restart too."""
+    """State that one snapshot leaves to the next. Only ``baselines`` must survive a restart too."""
 
     presence: PresenceMemory = field(default_factory=PresenceMemory)
     xids: xid.XidMemory = field(default_factory=xid.XidMemory)
@@ -55,7 +55,7 @@ def evaluate(
 ) -> tuple[Memory, tuple[Observation, ...], tuple[Forecast, ...]]:
     """Return the state after ``snapshot``, the status of every alert's condition, and the forecasts.
 
-    GPUs that are made up and real ones have nothing to do with each other: a change between them begins
+    Simulated GPUs and real ones have nothing to do with each other: a change between them begins
     a new memory, and only the baselines stay.
     """
     if memory.simulated not in (None, snapshot.simulated):
@@ -70,10 +70,10 @@ def evaluate(
     for gpu in snapshot.gpus:
         uuid = gpu.reading.uuid
         before = gpus.get(uuid) or GpuMemory()
-        known = baselines.get(uuid) or MappingProxyType({})
-        gpus[uuid], baselines[uuid], about, ahead = _evaluate_gpu(before, known, gpu, settings, policy)
+        bands = baselines.get(uuid) or MappingProxyType({})
+        gpus[uuid], baselines[uuid], about, forecast = _evaluate_gpu(before, bands, gpu, settings, policy)
         observed += about
-        forecasts.append(ahead)
+        forecasts.append(forecast)
     after = Memory(
         presence, last_xids, MappingProxyType(gpus), MappingProxyType(baselines), snapshot.simulated
     )
@@ -83,19 +83,19 @@ def evaluate(
 def miss(
     memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float
 ) -> tuple[Memory, tuple[Observation, ...]]:
-    """Return the state after a try that read nothing, and which alerts are known all the same."""
+    """Return the state after a pass that read nothing, and what is known of the alerts all the same."""
     last_xids = xid.after(memory.xids, events, now)
     about = xid.about(last_xids, (), memory.presence.gpus, now)
     return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
 
 
 def _evaluate_gpu(
-    before: GpuMemory, known: Bands, gpu: CheckedGpu, settings: GpuSettings, policy: ForecastPolicy
+    before: GpuMemory, bands: Bands, gpu: CheckedGpu, settings: GpuSettings, policy: ForecastPolicy
 ) -> tuple[GpuMemory, Bands, list[Observation], Forecast]:
     about_sensor = sensor(gpu)
     warm, about_heat = heat(before.heat, gpu, settings.alerts)
     throttled, about_throttling = throttle(before.throttle, gpu, settings.alerts)
-    course, known, ahead = forecast(before.course, known, gpu, settings.ambient_celsius, policy)
-    about_cooling = cooling(course, ahead, gpu, settings.alerts)
-    after = GpuMemory(warm, throttled, course)
-    return after, known, [*about_sensor, *about_heat, *about_throttling, *about_cooling], ahead
+    state, bands, forecast = predict(before.forecast, bands, gpu, settings.ambient_celsius, policy)
+    about_cooling = cooling(state, forecast, gpu, settings.alerts)
+    after = GpuMemory(warm, throttled, state)
+    return after, bands, [*about_sensor, *about_heat, *about_throttling, *about_cooling], forecast

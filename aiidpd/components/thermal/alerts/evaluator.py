@@ -1,4 +1,4 @@
-"""The thermal worker's alerts and forecasts: evaluates each reading, and saves the baselines."""
+"""Alert evaluator: evaluates the rules on each snapshot, publishes forecasts, and saves the baselines."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field, replace
 
 from aiidpd.alerts.manager import AlertClient
 from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, miss
-from aiidpd.components.thermal.alerts.restored import remembered, vanished
+from aiidpd.components.thermal.alerts.restored import vanished, with_restored
 from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.xid import XidEvent
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.events import Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.statefile import StateFile
 
-_SAVE_EVERY = 600.0  # seconds: as much may be lost of what is learnt over days
+_SAVE_EVERY = 600.0  # seconds: baselines are learnt over days, and may lose so much
 
 
 @dataclass(slots=True)
 class EvaluatorMemory:
-    """The memory that outlives the worker: made once, handed to each evaluator in turn.
+    """Memory that outlives the worker: made once, handed to each evaluator in turn.
 
     ``unread`` is why the baselines of ``file`` could not be read, until it is written anew; ``reported`` is
     the problem that was published last.
@@ -41,12 +41,12 @@ class EvaluatorMemory:
 
     @property
     def problem(self) -> str:
-        """The last failure of the file, as a sentence; empty where there was none."""
+        """Last failure of the file, as a sentence; empty where there was none."""
         failed = self.file.problem
         return f"{failed}; what was learnt ends with the daemon" if failed else self.unread
 
     def load(self) -> None:
-        """Take over the baselines that the last daemon left. Blocks."""
+        """Restore the baselines that the last daemon saved. Blocks."""
         self.loaded = True
         found, unread = self.file.load_or_set_aside()
         self.unread = f"{unread}; baselines are learnt anew" if unread else ""
@@ -55,7 +55,7 @@ class EvaluatorMemory:
 
 
 class AlertEvaluator:
-    """Evaluates the alert rules on each snapshot. One per run of the worker."""
+    """Evaluates the alert rules on each snapshot. One per run of the worker; loads baselines first."""
 
     def __init__(
         self,
@@ -63,58 +63,51 @@ class AlertEvaluator:
         memory: EvaluatorMemory,
         *,
         alerts: AlertClient,
-        bus: EventBus,
+        publish: Publisher,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._memory = memory
         self._alerts = alerts
-        self._bus = bus
+        self._publish = publish
         self._clock = clock
         restored = alerts.restored
         if restored:
-            memory.memory = remembered(memory.memory, restored)
+            memory.memory = with_restored(memory.memory, restored)
 
     def on_snapshot(self, snapshot: CheckedSnapshot) -> None:
         """Evaluate the rules on ``snapshot``, and publish what changed."""
-        mine, now = self._memory, snapshot.now
-        if not mine.loaded:
-            mine.saved_at = now
-            mine.load()
-        mine.memory, observed, forecasts = evaluate(mine.memory, snapshot, self._settings)
-        mine.forecasts.put(forecasts)
+        memory, now = self._memory, snapshot.now
+        if not memory.loaded:
+            memory.saved_at = now
+            memory.load()
+        memory.memory, observed, forecasts = evaluate(memory.memory, snapshot, self._settings)
+        memory.forecasts.put(forecasts)
         self._alerts.observe(observed, simulated=snapshot.simulated)
-        gone = vanished(self._alerts.restored, snapshot, mine.memory)
+        gone = vanished(self._alerts.restored, snapshot, memory.memory)
         if gone:
             self._alerts.withdraw(gone, "the driver no longer lists that GPU")
-        if now - mine.saved_at >= _SAVE_EVERY:
+        if now - memory.saved_at >= _SAVE_EVERY:
             self.save()
-        if mine.problem != mine.reported:
-            mine.reported = mine.problem
-            if mine.reported:
-                event = Event(
-                    self._clock.time(),
-                    "thermal",
-                    "gpu.baselines_failed",
-                    mine.reported,
-                    severity=Severity.WARNING,
-                )
-                self._bus.publish(event)
+        if memory.problem != memory.reported:
+            memory.reported = memory.problem
+            if memory.reported:
+                self._publish.event("gpu.baselines_failed", memory.reported, severity=Severity.WARNING)
 
     def on_failure(self, error: Unavailable, xids: Iterable[XidEvent], *, simulated: bool) -> None:
-        """Take that nothing could be read, and the Xid events that were caught all the same."""
-        mine = self._memory
-        mine.forecasts.clear()
-        mine.memory, observed = miss(mine.memory, error, xids, self._clock.monotonic())
+        """Handle a pass that read nothing but ``xids``: some alerts are known all the same."""
+        memory = self._memory
+        memory.forecasts.clear()
+        memory.memory, observed = miss(memory.memory, error, xids, self._clock.monotonic())
         self._alerts.observe(observed, simulated=simulated)
 
     def on_release(self) -> None:
-        """Take that nothing is read now, on purpose: nothing is known of any alert."""
+        """Handle a pass in which the driver is released: nothing is known of any alert."""
         self._memory.forecasts.clear()
         self._alerts.observe(())
 
     def save(self) -> None:
-        """Have what was learnt written, in the background."""
+        """Save the baselines, in the background; those of simulated GPUs are not saved."""
         self._memory.saved_at = self._clock.monotonic()
         if self._memory.loaded and self._memory.memory.simulated is False:
             self._memory.unread = ""

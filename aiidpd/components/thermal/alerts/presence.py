@@ -1,4 +1,4 @@
-"""GPUs that come, go or are missing (pure): the events, and the alerts about them."""
+"""Presence of GPUs (pure): events when one appears or disappears, alerts while one is missing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class PresenceMemory:
-    """The GPUs that were ever read, by UUID; those that never were, by index; how many were there first."""
+    """GPUs that were ever read, by UUID; those that never were, by index; the first count of all."""
 
     gpus: Mapping[str, Known] = field(default_factory=lambda: MappingProxyType({}))
     nameless: frozenset[int] = frozenset()
@@ -83,7 +83,7 @@ def _disappeared(uuid: str, gone: Known, snapshot: CheckedSnapshot) -> GpuDisapp
 def present(
     memory: PresenceMemory, snapshot: CheckedSnapshot, settings: AlertSettings
 ) -> tuple[PresenceMemory, tuple[Observation, ...]]:
-    """Return the state after a snapshot of at least one GPU, and which GPUs are missing."""
+    """Return the state after a snapshot of at least one GPU, and the status of the alerts about presence."""
     read = {gpu.uuid: Known(gpu.index, gpu.name) for gpu in snapshot.readings}
     indexes = {known.index for known in read.values()}
     faults = {each.index: str(each) for each in snapshot.faults if each.index not in (None, *indexes)}
@@ -114,7 +114,7 @@ def present(
 
 
 def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...]:
-    """Return which GPUs are missing after a try that read nothing: one by its fault, or all by the driver's.
+    """Return the status of the alerts after a pass that read nothing: for one fault all GPUs, or the driver.
 
     Where the error is about one GPU, none of the others could be read either.
     """
@@ -125,7 +125,7 @@ def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...
 
 
 def index_of(subject: str) -> int | None:
-    """Return the index of the GPU that never said its UUID and is called ``subject``; None for any other."""
+    """Return the index in ``subject``, the name of a GPU whose UUID was never read; None for any other."""
     index = subject.removeprefix(_NAMELESS)
     return int(index) if index != subject and index.isdecimal() else None
 

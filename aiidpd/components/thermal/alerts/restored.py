@@ -1,4 +1,4 @@
-"""Alerts from before a restart: what they say of the GPUs that were there then (pure)."""
+"""Alerts restored after a restart: the GPUs that were missing then are missing still (pure)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from aiidpd.components.thermal.alerts.presence import DRIVER, Known, index_of
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 
 
-def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
-    """Return ``memory`` with what the alerts about presence say of the time before.
+def with_restored(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
+    """Return ``memory`` with the GPUs that the restored alerts about presence name.
 
-    A GPU that was lost is still missed, and so is the right number of GPUs: otherwise the daemon's restart
-    would call off what it did not mend. A restart of the machine does: a card can only be taken out then.
+    A GPU that was lost is still missing, and as many GPUs are expected as before: otherwise a restart of the
+    daemon would resolve an alert that it did not mend. A restart of the machine does: only then can a card be
+    taken out.
     """
     presence = memory.presence
     for (name, subject), alert in restored.items():
@@ -39,7 +40,7 @@ def remembered(memory: Memory, restored: Mapping[Key, Alert]) -> Memory:
 def vanished(restored: Mapping[Key, Alert], snapshot: CheckedSnapshot, memory: Memory) -> set[Key]:
     """Return the restored alerts whose GPU is not there any more, now that ``snapshot`` was read.
 
-    Where a GPU is listed that can't be read nobody knows which it is.
+    None where a GPU is listed that can't be read: it may be the one.
     """
     read = {gpu.index for gpu in snapshot.readings}
     if any(fault.index is not None and fault.index not in read for fault in snapshot.faults):

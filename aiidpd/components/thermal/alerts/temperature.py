@@ -1,4 +1,4 @@
-"""Alerts about temperatures, next to our limits and the card's own (pure)."""
+"""Alerts about temperatures, by the configured limits and the card's own (pure)."""
 
 from __future__ import annotations
 

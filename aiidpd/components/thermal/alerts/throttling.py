@@ -25,7 +25,7 @@ class _Brake(NamedTuple):
 
     @property
     def event(self) -> str:
-        """The clock event that is taken for it on a card without the counter."""
+        """Clock event that replaces the counter on a card without it."""
         return THROTTLE_REASONS[self.counter]
 
 
@@ -51,7 +51,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleMemory:
-    """The counters by name."""
+    """Counters by name."""
 
     counts: Mapping[str, Count] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -1,4 +1,4 @@
-"""Alerts about Xid events of the last while, by whose fault they are (pure)."""
+"""Alerts about recent Xid events, by their cause: application, driver, hardware (pure)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ALERTS = {
     XidClass.HARDWARE: rules.XID_HARDWARE,
     XidClass.UNKNOWN: rules.XID_UNKNOWN,
 }
-_STRANGER = Known(-1, "never read")
+_NEVER_READ = Known(-1, "never read")
 
 
 @dataclass(frozen=True, slots=True)
 class LastXid:
-    """The last event of one class on one GPU, and how many there were since they began to be watched."""
+    """Last event of one class on one GPU, and how many there were since the daemon began to count."""
 
     at: float
     code: int
@@ -33,7 +33,7 @@ class LastXid:
 
 @dataclass(frozen=True, slots=True)
 class XidMemory:
-    """The last event by GPU (UUID) and class."""
+    """Last event by GPU (UUID) and class."""
 
     last: Mapping[tuple[str, XidClass], LastXid] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -53,11 +53,11 @@ def about(
 ) -> Iterator[Observation]:
     """Yield the status of the alerts about Xid events for ``gpus`` (UUIDs) and for every GPU that had one.
 
-    ``names`` has every GPU that was ever read: one that fell off the bus says so by an Xid, and can't be
+    ``names`` has every GPU that was ever read: one that fell off the bus reports an Xid and can't be
     read any more. An event counts for an hour.
     """
     for uuid in sorted({uuid for uuid, _ in memory.last} | {*gpus}):
-        known = names.get(uuid, _STRANGER)
+        known = names.get(uuid, _NEVER_READ)
         for kind, alert in _ALERTS.items():
             seen = memory.last.get((uuid, kind))
             lately = seen is not None and now - seen.at < thresholds.XID_WINDOW

@@ -1,1 +1,1 @@
-"""The NVML driver: a client in the daemon, and the process that calls the library."""
+"""NVML driver: a client in the daemon, and the process that calls the library."""

@@ -1,4 +1,4 @@
-"""The NVML process as the daemon sees it: its start, a request and its response, its end."""
+"""NVML process as the daemon sees it: its start, a request and its response, its end."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class NvmlProcess:
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """Process id."""
         return self._process.pid
 
     async def request(self, request: Mapping[str, Any], within: float) -> tuple[int, bytes]:

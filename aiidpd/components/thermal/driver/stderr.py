@@ -1,4 +1,4 @@
-"""The end of a process's standard error, in a bounded buffer, read without a task of its own."""
+"""Tail of a process's standard error, in a bounded buffer, read without a task of its own."""
 
 from __future__ import annotations
 

@@ -13,16 +13,16 @@ from aiidpd.components.thermal.energy.counter import CARD_ACCURACY
 from aiidpd.components.thermal.gpu import GpuProcess
 
 HOST: Final = "(host)"
-"""The share of processes outside of containers."""
+"""Holder: processes outside of containers."""
 
 IDLE: Final = "(nobody)"
-"""The energy of a GPU while no process held it."""
+"""Holder of the energy of a GPU while no process held it."""
 
 UNKNOWN: Final = "(unknown)"
-"""The energy of a GPU while the driver did not list its processes."""
+"""Holder of the energy of a GPU while the driver did not list its processes."""
 
 OTHERS: Final = "(others)"
-"""Containers beyond those that have a share of their own."""
+"""Holder: containers beyond those that have a share of their own."""
 
 
 class Sharing(StrEnum):
@@ -35,7 +35,7 @@ class Sharing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """The energy of one holder in joules.
+    """Energy of one holder in joules.
 
     ``joules`` is the estimate. ``certain`` is of the time in which no other held the GPU, and ``possible`` of
     all time in which this one did: whatever the truth, it lies between them (the card's own error apart).

@@ -10,10 +10,10 @@ from typing import Final
 from aiidpd.components.thermal.gpu import GpuReading
 
 CARD_ACCURACY: Final = 0.05
-"""How far off a card's own figures may be: nvidia-smi(1) says plus or minus 5 % for power."""
+"""Error bound of a card's own figures: nvidia-smi(1) has plus or minus 5 % for power."""
 
 POWER_ACCURACY: Final = 0.10
-"""How far off energy may be that was added up from power: peaks between two readings are not seen."""
+"""Error bound of energy that was added up from power: peaks between two readings are not seen."""
 
 LONGEST_GAP: Final = 10.0
 """Seconds between two readings beyond which power and holders of the time between are not known."""
@@ -31,7 +31,7 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EnergyCounter:
-    """The energy of one GPU in joules, since it was first read; ``at`` and ``power`` are of the last reading.
+    """Energy of one GPU in joules, since it was first read; ``at`` and ``power`` are of the last reading.
 
     ``joules`` is the sum of what the card counted and what was added up from its power. For ``unknown``
     seconds neither was known, and they are not filled in. ``at`` is in monotonic seconds.

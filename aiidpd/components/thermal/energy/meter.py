@@ -39,7 +39,7 @@ _MOST_GPUS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class EnergyView:
-    """The whole account as it now is; ``since`` is when it began, in Unix seconds."""
+    """Energy account as it now is; ``since`` is when it began, in Unix seconds."""
 
     since: float
     gpus: tuple[GpuEnergy, ...]

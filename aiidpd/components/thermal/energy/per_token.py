@@ -22,7 +22,7 @@ LONGEST_GAP: Final = 150.0
 """Seconds between two counts over which nothing is concluded."""
 
 WINDOW: Final = 3600.0
-"""How far a figure reaches back, in seconds."""
+"""Seconds that a figure reaches back."""
 
 _JOULES_PER_KWH: Final = 3.6e6
 _MOST_COUNTS: Final = 721  # an hour of one each 5 s
@@ -31,7 +31,7 @@ _MOST_SOURCES: Final = 64
 
 
 class CountedBy(StrEnum):
-    """The counter of the tokens."""
+    """Counter of the tokens: the engine, or a probe."""
 
     ENGINE = "engine"  # the engine's own counter: all that it generated
     PROBES = "probes"  # a probe of ours: its own response alone
@@ -54,7 +54,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class TokenEnergy:
-    """The joules of one generated token, with the least and the most that they can have been.
+    """Joules of one generated token, with the least and the most that they can have been.
 
     ``joules`` is laid on the tokens of the time in which the engine worked; all energy of the machine's GPUs
     in that time, so other work makes it too high. ``with_idle`` is with the energy of the time in between
@@ -126,14 +126,14 @@ class _Point:
 
 
 class TokenWindow:
-    """The counts of one engine in the last hour; after a restart of it, or a long gap, it begins anew."""
+    """Counts of one engine in the last hour; after a restart of it, or a long gap, it begins anew."""
 
     def __init__(self) -> None:
         self._points: deque[_Point] = deque(maxlen=_MOST_COUNTS)
 
     @property
     def newest(self) -> float | None:
-        """The time of the newest count, None where there is none."""
+        """Time of the newest count, None where there is none."""
         return self._points[-1].count.at if self._points else None
 
     def add(self, count: TokenCount, joules: float, cut: float) -> None:

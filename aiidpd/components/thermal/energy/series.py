@@ -18,7 +18,7 @@ class CumulativeSeries:
 
     @property
     def newest(self) -> float | None:
-        """The time of the newest point, None where there is none."""
+        """Time of the newest point, None where there is none."""
         return self._points[-1][0] if self._points else None
 
     def add(self, at: float, joules: float) -> bool:

@@ -50,7 +50,7 @@ class GpuEnergyRecord(GpuEnergy):
 
 @dataclass(frozen=True, slots=True)
 class EnergyState:
-    """The whole account, which began at ``since`` and was saved at ``saved_at``, both in Unix seconds."""
+    """Energy account, which began at ``since`` and was saved at ``saved_at``, both in Unix seconds."""
 
     version: Literal[1] = field(metadata={"key": "format"})
     since: float

@@ -1,1 +1,1 @@
-"""Forecasts of temperature, and of the cooling's state."""
+"""Forecasts of temperature, and of the state of the cooling."""

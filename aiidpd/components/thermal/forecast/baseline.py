@@ -1,4 +1,4 @@
-"""The usual behaviour of a GPU, learnt while it was new to us (pure)."""
+"""Baselines: the usual thermal resistance of a GPU, learnt in its first day under load (pure)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiidpd.components.thermal.forecast.resistance import Baseline, Operation, e
 
 _BANDS = 20  # of fan speed: 5 % each
 _ROUNDING = 1e-9  # 0.15 * 20 is a little less than 3
-_ODD = 1.2  # times what is expected: not worth learning even by a card that is new to us
+_ODD = 1.2  # times what is expected: not learnt, even of a card in its first day
 _BETTER = 0.95  # of what is expected: the card was cleaned; nearer is within the error
 _COOLING = "cooling"
 _COOLING_BANDS = 5  # of fan speed: a card is soon through them
@@ -21,12 +21,12 @@ _MOST: Final = 1e12  # of anything that is measured
 
 @dataclass(frozen=True, slots=True)
 class LearningPolicy:
-    """When a baseline is learnt, and how it follows. Times in seconds.
+    """Times, in seconds, that a baseline is learnt in and then follows in.
 
     A band of fan speed counts once it was learnt for ``learn`` seconds of settled time, and goes on to learn
     until ``learnt``. In the first ``young`` seconds of all that each band learns its own; bands that are
-    first used later begin with what the others lead one to expect. How it cools counts in bands in which it
-    did for ``cooled`` seconds. Then the baseline follows a rising
+    first used later begin with what is expected by the others. Its cooling counts in bands in which it
+    cooled for ``cooled`` seconds. Then the baseline follows a rising
     resistance with the time constant ``rises``, long compared to how dust gathers, and a falling one with
     ``falls``, since a card that was cleaned is the better reference.
     """
@@ -40,21 +40,21 @@ class LearningPolicy:
 
 
 Bands: TypeAlias = Mapping[str, Baseline]
-"""The baselines of one GPU, by the names of their bands of fan speed."""
+"""Baselines of one GPU, by the names of their bands of fan speed."""
 
 Figures: TypeAlias = tuple[float, float, float, float, float, float, float]
-"""A baseline as it is written down: an operation, field by field, and its seconds."""
+"""A baseline in the state file: an operation, field by field, and its seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baselines:
-    """The baselines of all GPUs, by UUID and band, as they outlive the daemon."""
+    """State file of baselines: those of all GPUs, by UUID and band."""
 
     version: Literal[2]
     gpus: Mapping[str, Mapping[str, Figures]]
 
     def validate(self) -> None:
-        """Raise ValueError where no card can have been like this."""
+        """Raise ValueError where no card can have such a baseline."""
         for bands in self.gpus.values():
             for figures in bands.values():
                 rise, power, fan, reference_power, reference_fan, _, seconds = figures
@@ -64,11 +64,11 @@ class Baselines:
 
 
 def to_baselines(gpus: Mapping[str, Bands]) -> Baselines:
-    """Return ``gpus`` as they are written down."""
+    """Return the baselines of ``gpus``, by UUID, as the state file has them."""
     return Baselines(
         2,
         {
-            uuid: {name: (*_figures(base.usual), base.seconds) for name, base in bands.items()}
+            uuid: {name: (*_figures(band.usual), band.seconds) for name, band in bands.items()}
             for uuid, bands in gpus.items()
             if bands
         },
@@ -76,7 +76,7 @@ def to_baselines(gpus: Mapping[str, Bands]) -> Baselines:
 
 
 def from_baselines(baselines: Baselines) -> Mapping[str, Bands]:
-    """Return the bands of each GPU that ``baselines`` has written down."""
+    """Return the bands of each GPU in ``baselines``, by UUID."""
     return {
         uuid: {name: Baseline(Operation(*figures[:-1]), figures[-1]) for name, figures in bands.items()}
         for uuid, bands in baselines.gpus.items()
@@ -94,83 +94,83 @@ def _figures(usual: Operation) -> tuple[float, float, float, float, float, float
     )
 
 
-def band(source: str, fan: float) -> str:
+def band_name(source: str, fan: float) -> str:
     """Return the name of the band of the fan speed ``fan`` for references from ``source``."""
     return f"{source}/{int(fan * _BANDS + _ROUNDING):02d}"
 
 
-def learnt(known: Bands, source: str, policy: LearningPolicy) -> tuple[Baseline, ...]:
-    """Return the baselines that count among those for references from ``source``."""
+def learnt(bands: Bands, source: str, policy: LearningPolicy) -> tuple[Baseline, ...]:
+    """Return those baselines for references from ``source`` that were learnt for long enough to count."""
     prefix = f"{source}/"
     return tuple(
-        base for name, base in known.items() if base.seconds >= policy.learn and name.startswith(prefix)
+        base for name, base in bands.items() if base.seconds >= policy.learn and name.startswith(prefix)
     )
 
 
 def learn(
-    known: Bands, source: str, seen: Operation, elapsed: float, policy: LearningPolicy
+    bands: Bands, source: str, operation: Operation, elapsed: float, policy: LearningPolicy
 ) -> tuple[Bands, float | None]:
-    """Return the baselines after ``elapsed`` seconds in ``seen``, and the rise that was expected before."""
-    expected = expect(learnt(known, source, policy), seen, cools(known, policy))
+    """Return the baselines after ``elapsed`` seconds in ``operation``, and the rise that was expected."""
+    expected = expect(learnt(bands, source, policy), operation, cooling_bands(bands, policy))
     if not elapsed:
-        return known, expected
-    ratio = 1.0 if expected is None else seen.rise / expected
-    name = band(source, seen.fan)
-    own = known.get(name)
+        return bands, expected
+    ratio = 1.0 if expected is None else operation.rise / expected
+    name = band_name(source, operation.fan)
+    own = bands.get(name)
     if expected is None or (
-        is_young(known, policy) and ratio < _ODD and (own is None or own.seconds < policy.learnt)
+        is_young(bands, policy) and ratio < _ODD and (own is None or own.seconds < policy.learnt)
     ):
-        return MappingProxyType({**known, name: _with(own, seen, elapsed)}), expected
+        return MappingProxyType({**bands, name: _with(own, operation, elapsed)}), expected
     if _BETTER <= ratio < 1:
-        return known, expected
+        return bands, expected
     share = min(1.0, elapsed / (policy.rises if ratio > 1 else policy.falls))
-    return _moved(known, source, 1 + (ratio - 1) * share), expected
+    return _moved(bands, source, 1 + (ratio - 1) * share), expected
 
 
-def learn_cooling(known: Bands, seen: Operation, elapsed: float, policy: LearningPolicy) -> Bands:
-    """Return the baselines after the card cooled for ``elapsed`` seconds as ``seen``."""
-    name = f"{_COOLING}/{int(seen.fan * _COOLING_BANDS):02d}"
-    own = known.get(name)
-    if not is_young(known, policy) or (own is not None and own.seconds >= policy.learnt):
-        return known
-    return MappingProxyType({**known, name: _with(own, seen, elapsed)})
+def learn_cooling(bands: Bands, operation: Operation, elapsed: float, policy: LearningPolicy) -> Bands:
+    """Return the baselines after the card cooled for ``elapsed`` seconds as ``operation``."""
+    name = f"{_COOLING}/{int(operation.fan * _COOLING_BANDS):02d}"
+    own = bands.get(name)
+    if not is_young(bands, policy) or (own is not None and own.seconds >= policy.learnt):
+        return bands
+    return MappingProxyType({**bands, name: _with(own, operation, elapsed)})
 
 
-def cools(known: Bands, policy: LearningPolicy) -> tuple[Baseline, ...]:
-    """Return how the card cools, by bands of fan speed: those that were seen often enough."""
+def cooling_bands(bands: Bands, policy: LearningPolicy) -> tuple[Baseline, ...]:
+    """Return the bands of fan speed in which the card was seen to cool for long enough."""
     return tuple(
         base
-        for name, base in known.items()
+        for name, base in bands.items()
         if name.startswith(f"{_COOLING}/") and base.seconds >= policy.cooled and base.usual.rate >= _COOLS
     )
 
 
-def is_young(known: Bands, policy: LearningPolicy) -> bool:
-    """Return whether the card is new to us."""
-    settled = (base.seconds for name, base in known.items() if not name.startswith(f"{_COOLING}/"))
+def is_young(bands: Bands, policy: LearningPolicy) -> bool:
+    """Return whether the card is still in its first day of settled time."""
+    settled = (base.seconds for name, base in bands.items() if not name.startswith(f"{_COOLING}/"))
     return sum(settled) < policy.young
 
 
-def _with(own: Baseline | None, seen: Operation, elapsed: float) -> Baseline:
-    """Return the mean of what ``own`` learnt and ``seen``."""
+def _with(own: Baseline | None, operation: Operation, elapsed: float) -> Baseline:
+    """Return the mean of what ``own`` learnt and ``operation``."""
     if own is None:
-        return Baseline(seen, elapsed)
+        return Baseline(operation, elapsed)
     share, before = elapsed / (own.seconds + elapsed), own.usual
     usual = Operation(
-        before.rise + (seen.rise - before.rise) * share,
-        before.power + (seen.power - before.power) * share,
-        before.fan + (seen.fan - before.fan) * share,
-        before.reference_power + (seen.reference_power - before.reference_power) * share,
-        before.reference_fan + (seen.reference_fan - before.reference_fan) * share,
-        before.rate + (seen.rate - before.rate) * share,
+        before.rise + (operation.rise - before.rise) * share,
+        before.power + (operation.power - before.power) * share,
+        before.fan + (operation.fan - before.fan) * share,
+        before.reference_power + (operation.reference_power - before.reference_power) * share,
+        before.reference_fan + (operation.reference_fan - before.reference_fan) * share,
+        before.rate + (operation.rate - before.rate) * share,
     )
     return Baseline(usual, own.seconds + elapsed)
 
 
-def _moved(known: Bands, source: str, factor: float) -> Bands:
-    """Return ``known`` with all that is usual of ``source`` changed by ``factor``."""
+def _moved(bands: Bands, source: str, factor: float) -> Bands:
+    """Return ``bands`` with the rises for references from ``source`` multiplied by ``factor``."""
     moved = {}
-    for name, base in known.items():
+    for name, base in bands.items():
         usual = base.usual
         if name.startswith(f"{source}/"):
             usual = replace(usual, rise=usual.rise * factor)

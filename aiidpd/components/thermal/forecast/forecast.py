@@ -1,7 +1,7 @@
-"""Where a GPU's temperature is heading, and how well it gets rid of heat compared to how it did (pure).
+"""Forecast of a GPU's temperature, and of how well it gets rid of heat compared to how it did (pure).
 
-:mod:`.foresight_heading` tells the time to the next threshold, :mod:`.foresight_settling` when a GPU can be
-measured, :mod:`.foresight_baseline` what is usual, and :mod:`.foresight_conductance` what is to be expected.
+:mod:`.time_to_threshold` predicts when the next threshold is met, :mod:`.steady_state` finds when a GPU can
+be measured, :mod:`.baseline` learns its usual thermal resistance, and :mod:`.resistance` compares with that.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from aiidpd.components.thermal.forecast.baseline import (
     learnt,
 )
 from aiidpd.components.thermal.forecast.steady_state import (
-    STRETCH,
-    STRETCHES,
+    BUCKET_SECONDS,
+    BUCKETS,
     Reference,
     SteadyStatePolicy,
     cooling,
     idle,
     loaded,
 )
-from aiidpd.components.thermal.forecast.time_to_threshold import TimeToThresholdPolicy, ahead
+from aiidpd.components.thermal.forecast.time_to_threshold import TimeToThresholdPolicy, time_to_threshold
 from aiidpd.components.thermal.signals.checked import CheckedGpu
 from aiidpd.components.thermal.signals.rolling import BucketedMeans
 
 _IDLE = "idle"
 _ASSUMED = "assumed"
-_NO_HEAT = BucketedMeans(2.0, 15)
-_NO_STEPS = BucketedMeans(STRETCH, STRETCHES)
+_NO_TEMPERATURES = BucketedMeans(2.0, 15)
+_NO_OPERATIONS = BucketedMeans(BUCKET_SECONDS, BUCKETS)
 
 
 @dataclass(frozen=True, slots=True)
 class ForecastPolicy:
-    """How foresight judges."""
+    """Constants of the forecast, which tests shorten."""
 
-    heading: TimeToThresholdPolicy = field(default_factory=TimeToThresholdPolicy)
-    settling: SteadyStatePolicy = field(default_factory=SteadyStatePolicy)
+    time_to_threshold: TimeToThresholdPolicy = field(default_factory=TimeToThresholdPolicy)
+    steady_state: SteadyStatePolicy = field(default_factory=SteadyStatePolicy)
     learning: LearningPolicy = field(default_factory=LearningPolicy)
 
 
@@ -48,22 +48,22 @@ USUAL_FORECAST: Final = ForecastPolicy()
 
 
 @dataclass(frozen=True, slots=True)
-class GpuCourse:
-    """What is remembered of one GPU lately.
+class ForecastState:
+    """State of one GPU that one reading leaves to the next.
 
-    ``heat`` has temperatures in stretches of 2 s, ``steps`` (temperature, power, fan) in stretches of 10 s.
-    Both begin anew after a gap of three stretches: readings 6 s apart or more tell no rate, 30 s apart or
-    more no resistance. ``idle`` is when the GPU last idled, and how warm it was.
+    ``temperatures`` has buckets of 2 s, ``operations`` (temperature, power, fan) buckets of 10 s. Both begin
+    anew after a gap of three buckets: readings 6 s apart or more give no rate, 30 s apart or more no
+    resistance. ``idle`` is the last time at which the GPU idled, and how warm it was.
     """
 
-    heat: BucketedMeans = _NO_HEAT
-    steps: BucketedMeans = _NO_STEPS
+    temperatures: BucketedMeans = _NO_TEMPERATURES
+    operations: BucketedMeans = _NO_OPERATIONS
     idle: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is foreseen for one GPU; None is "not known" or, for the time to a threshold, "not heating".
+    """Forecast for one GPU; None is "not known" or, for the time to a threshold, "not heating".
 
     ``threshold`` names the one that is next. Resistance and baseline are in Celsius per watt. ``drift_error``
     is by how much the drift can be wrong because the room's temperature was assumed, 0 where it was not.
@@ -80,63 +80,73 @@ class Forecast:
     drift_error: float = 0.0
 
 
-def forecast(
-    course: GpuCourse,
-    known: Bands,
-    look: CheckedGpu,
+def predict(
+    state: ForecastState,
+    bands: Bands,
+    gpu: CheckedGpu,
     ambient_celsius: float,
     policy: ForecastPolicy = USUAL_FORECAST,
-) -> tuple[GpuCourse, Bands, Forecast]:
-    """Return what is remembered after ``look``, what is known for good, and what is foreseen.
+) -> tuple[ForecastState, Bands, Forecast]:
+    """Return the state after ``gpu`` was read, the baselines learnt so far, and the forecast.
 
     For a GPU that never idles the room is taken to have ``ambient_celsius``.
     """
-    reading, temperature = look.reading, look.temperature
+    reading, temperature = gpu.reading, gpu.temperature
     if temperature is None:
-        return course, known, Forecast(reading.index, reading.uuid)
-    heat = course.heat.add(look.now, temperature)
-    seconds, name = ahead(heat, course.steps, look, temperature, policy.heading)
-    foresight = Forecast(reading.index, reading.uuid, seconds, name, heat.slope())
+        return state, bands, Forecast(reading.index, reading.uuid)
+    temperatures = state.temperatures.add(gpu.now, temperature)
+    seconds, name = time_to_threshold(
+        temperatures, state.operations, gpu, temperature, policy.time_to_threshold
+    )
+    forecast = Forecast(reading.index, reading.uuid, seconds, name, temperatures.slope())
     if reading.power_watts is None:
-        return replace(course, heat=heat), known, foresight
+        return replace(state, temperatures=temperatures), bands, forecast
     # A card without fans has one band; its air comes from elsewhere.
     fan = 0.0 if reading.fan_ratio is None else reading.fan_ratio
-    steps = course.steps.add(look.now, temperature, reading.power_watts, fan)
-    fresh = steps.done is not course.steps.done
-    idled = idle(steps, reading, look.now, policy.settling) if fresh else None
-    course = GpuCourse(heat, steps, idled or course.idle)
-    return _measure(course, known, look, foresight, policy, ambient_celsius=ambient_celsius, fresh=fresh)
+    operations = state.operations.add(gpu.now, temperature, reading.power_watts, fan)
+    fresh = operations.done is not state.operations.done
+    idled = idle(operations, reading, gpu.now, policy.steady_state) if fresh else None
+    state = ForecastState(temperatures, operations, idled or state.idle)
+    bands, forecast = _with_resistance(
+        state, bands, gpu, forecast, policy, ambient_celsius=ambient_celsius, fresh=fresh
+    )
+    return state, bands, forecast
 
 
-def _measure(
-    course: GpuCourse,
-    known: Bands,
-    look: CheckedGpu,
-    foresight: Forecast,
+def _with_resistance(
+    state: ForecastState,
+    bands: Bands,
+    gpu: CheckedGpu,
+    forecast: Forecast,
     policy: ForecastPolicy,
     *,
     ambient_celsius: float,
     fresh: bool,
-) -> tuple[GpuCourse, Bands, Forecast]:
-    settling, learning = policy.settling, policy.learning
-    reference, source, error = course.idle, _IDLE, 0.0
-    if reference is None or look.now - reference.at > settling.reference_age:
-        if reference is not None or learnt(known, _IDLE, learning):
-            return course, known, foresight  # a GPU that idles is not measured against a guess
-        reference, source = Reference(look.now, ambient_celsius), _ASSUMED
-        error = settling.ambient_error
-    elif fresh and (cools := cooling(course.steps, look.reading, reference, settling)) is not None:
-        return course, learn_cooling(known, cools, course.steps.newest, learning), foresight
-    seen = loaded(course.steps, look.reading, reference, settling)
-    if seen is None:
-        return course, known, foresight
-    known, expected = learn(known, source, seen, course.steps.newest if fresh else 0.0, learning)
-    foresight = replace(foresight, resistance=seen.rise / seen.power)
+) -> tuple[Bands, Forecast]:
+    """Return the baselines after ``state``, and ``forecast`` with the resistance where it can be measured.
+
+    ``fresh``: a bucket became full with this reading; only then is anything learnt.
+    """
+    steady_state, learning = policy.steady_state, policy.learning
+    reference, source, error = state.idle, _IDLE, 0.0
+    if reference is None or gpu.now - reference.at > steady_state.reference_age:
+        if reference is not None or learnt(bands, _IDLE, learning):
+            return bands, forecast  # a GPU that idles is not measured against a guess
+        reference, source = Reference(gpu.now, ambient_celsius), _ASSUMED
+        error = steady_state.ambient_error
+    elif fresh and (cools := cooling(state.operations, gpu.reading, reference, steady_state)) is not None:
+        return learn_cooling(bands, cools, state.operations.newest, learning), forecast
+    operation = loaded(state.operations, gpu.reading, reference, steady_state)
+    if operation is None:
+        return bands, forecast
+    elapsed = state.operations.newest if fresh else 0.0
+    bands, expected = learn(bands, source, operation, elapsed, learning)
+    forecast = replace(forecast, resistance=operation.rise / operation.power)
     if expected is not None:
-        foresight = replace(
-            foresight,
-            baseline=expected / seen.power,
-            drift_ratio=seen.rise / expected,
+        forecast = replace(
+            forecast,
+            baseline=expected / operation.power,
+            drift_ratio=operation.rise / expected,
             drift_error=error / expected,
         )
-    return course, known, foresight
+    return bands, forecast

@@ -1,4 +1,4 @@
-"""How far a GPU ought to be above its idle temperature, by what is known of it (pure).
+"""Thermal resistance: how far a GPU ought to be above its idle temperature, by what was learnt (pure).
 
 Of a settled GPU two things are measured against each other: how far it is above a reference, and how far a
 clean card would be. The reference is the GPU itself, idle, a while ago: the room's temperature is in both,
@@ -7,9 +7,9 @@ and falls out. What is left is heat over conductance, of the load less of the id
     rise = c * (power / (fan + s) - reference power / (reference fan + s)),
 
 where the conductance grows in a line with the fan speed and ``s`` is what the heatsink is worth without fan.
-``s`` is what tells dust from air: a card that gathers dust turns its fans up, to speeds that it never used
-while it was clean, and is judged there by what the others lead one to expect. It is fitted to what was learnt
-in several bands of fan speed, and to how fast the card cooled at each speed when its load ended.
+``s`` distinguishes dust from air: a card that gathers dust turns its fans up, to speeds that it never used
+while it was clean, and is compared there with what the other speeds lead to expect. It is fitted to what was
+learnt in several bands of fan speed, and to how fast the card cooled at each speed when its load ended.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from math import inf, log
 
 _STILLS = tuple(0.05 * 1.08**step for step in range(48))  # to 1.9
 _LIKELY = 0.3  # what ``s`` is where a card was seen at one fan speed only
-_BELIEF = 5e-4  # how dear it is to differ from that: a misfit of 2 % in all bands
-_NEAR = 0.05  # of fan speed: within it bands speak for each other
+_PRIOR = 5e-4  # weight of differing from that: a misfit of 2 % in all bands
+_NEAR = 0.05  # of fan speed: within it bands count for each other
 _LOOSE = 0.2  # what a misfit in how a card cools is worth next to one in how warm it is
-_FULL = 3600.0  # seconds: who was learnt for longer weighs no more
+_FULL = 3600.0  # seconds: what was learnt for longer weighs no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,34 +52,36 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is usual in one band of fan speed: the mean of the operations over ``seconds``."""
+    """Baseline of one band of fan speed: the mean of the operations over ``seconds``."""
 
     usual: Operation
     seconds: float
 
 
-def expect(bands: tuple[Baseline, ...], seen: Operation, cooling: tuple[Baseline, ...] = ()) -> float | None:
-    """Return by how many degrees ``seen`` would lie above its reference on the card that ``bands`` describe.
+def expect(
+    bands: tuple[Baseline, ...], operation: Operation, cooling: tuple[Baseline, ...] = ()
+) -> float | None:
+    """Return the rise, in degrees, that ``operation`` would have on the card that ``bands`` describe.
 
-    ``cooling`` is how that card cools. None where nothing is known.
+    ``cooling`` has the bands in which that card cooled. None where nothing is known.
     """
     if not bands:
         return None
     still = fit(bands, cooling)
-    path = seen.path(still)
+    path = operation.path(still)
     if path <= 0:
         return None
     total = weights = 0.0
     for base in bands:
         usual = base.usual.path(still)
         if usual > 0:
-            weight = min(base.seconds, _FULL) / ((base.usual.fan - seen.fan) ** 2 + _NEAR**2)
+            weight = min(base.seconds, _FULL) / ((base.usual.fan - operation.fan) ** 2 + _NEAR**2)
             total += weight * base.usual.rise / usual
             weights += weight
     return path * total / weights if weights else None
 
 
-@lru_cache(maxsize=64)  # the bands change by a little with each stretch that is learnt, and then no more
+@lru_cache(maxsize=64)  # the bands change a little with each bucket that is learnt, and later no more
 def fit(bands: tuple[Baseline, ...], cooling: tuple[Baseline, ...] = ()) -> float:
     """Return what a heatsink without fan is worth in fan speed: what fits ``bands`` and ``cooling`` best."""
     return min(_STILLS, key=lambda still: _misfit(bands, cooling, still))
@@ -89,11 +91,11 @@ def _misfit(bands: tuple[Baseline, ...], cooling: tuple[Baseline, ...], still: f
     slope, error = _line([(base.usual.path(still) / base.usual.rise, base.seconds) for base in bands])
     if slope <= 0:
         return inf
-    belief = _BELIEF * log(still / _LIKELY) ** 2
+    prior = _PRIOR * log(still / _LIKELY) ** 2
     if not cooling:
-        return error + belief
+        return error + prior
     speed, off = _line([(base.usual.loss(still, slope) / base.usual.rate, base.seconds) for base in cooling])
-    return error + belief + _LOOSE * off if speed > 0 else inf
+    return error + prior + _LOOSE * off if speed > 0 else inf
 
 
 def _line(shares: list[tuple[float, float]]) -> tuple[float, float]:

@@ -1,27 +1,25 @@
-"""When a GPU has settled under load or idles, and what it says then (pure)."""
+"""Steady state: finds when a GPU has settled under load, idles or cools, and how warm it is then (pure)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from aiidpd.components.thermal.forecast.resistance import Operation
-from aiidpd.components.thermal.gpu import GpuReading
+from aiidpd.components.thermal.gpu import BUSY_WATTS, GpuReading, power_limit
 from aiidpd.components.thermal.signals.rolling import BucketedMeans, spread
 
-STRETCH = 10.0  # seconds
-STRETCHES = 30
-_LEAST_WATTS = 40.0
-_UNLIMITED = 160.0  # watts, for a card that does not tell its limit
+BUCKET_SECONDS = 10.0
+BUCKETS = 30
 _FAN_SPREAD = 0.05
 _IDLE_SPREAD = 1.0  # degrees within which an idle GPU has settled
-_COOLING_STRETCHES = 3
-_WARM = 4.0  # degrees above idle: nearer it cools too slowly to tell how fast
-_NEWEST = 6  # stretches: of an idle GPU that still cools the end counts
+_COOLING_BUCKETS = 3
+_WARM = 4.0  # degrees above idle: nearer it cools too slowly to measure how fast
+_NEWEST = 6  # buckets: of an idle GPU that still cools the end counts
 
 
 @dataclass(frozen=True, slots=True)
 class SteadyStatePolicy:
-    """When a GPU has settled. Temperatures in Celsius, times in seconds.
+    """Bounds within which a GPU has settled. Temperatures in Celsius, times in seconds.
 
     Under load where for ``settle`` its temperature stayed within ``settled_celsius``, its power within
     ``settled_power_ratio`` and its fan within 5 %, at ``loaded_ratio`` of the power limit or more. It idles
@@ -42,7 +40,7 @@ class SteadyStatePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a rise is counted from: a temperature at a power and a fan speed, known at monotonic ``at``."""
+    """A temperature that a rise is counted from, at a power and a fan speed; known at ``at`` (monotonic)."""
 
     at: float
     temperature: float
@@ -51,29 +49,31 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class SteadyState:
-    """The stretches in which a GPU may have settled, figure by figure."""
+class Operations:
+    """Buckets in which a GPU may have settled, figure by figure."""
 
     temperatures: tuple[float, ...]
     powers: tuple[float, ...]
     fans: tuple[float, ...]
 
     @classmethod
-    def of(cls, steps: BucketedMeans, seconds: float) -> SteadyState | None:
+    def last(cls, operations: BucketedMeans, seconds: float) -> Operations | None:
         """Return those of the last ``seconds``, None where they are not all there."""
-        stretches = steps.last(seconds)
-        return cls(*zip(*(figures for _, figures in stretches), strict=True)) if stretches else None
+        buckets = operations.last(seconds)
+        return cls(*zip(*(figures for _, figures in buckets), strict=True)) if buckets else None
 
 
 def idle(
-    steps: BucketedMeans, reading: GpuReading, now: float, policy: SteadyStatePolicy
+    operations: BucketedMeans, reading: GpuReading, now: float, policy: SteadyStatePolicy
 ) -> Reference | None:
-    """Return what a GPU that idles is a reference for, None where it does not or has not settled."""
-    means = SteadyState.of(steps, policy.idle)
+    """Return the reference that an idle GPU is; None where it does not idle or has not settled."""
+    means = Operations.last(operations, policy.idle)
     if means is None:
         return None
-    limit = reading.power_limit_watts or _UNLIMITED
-    if max(means.powers) > policy.idle_ratio * limit or spread(list(means.temperatures)) > _IDLE_SPREAD:
+    if (
+        max(means.powers) > policy.idle_ratio * power_limit(reading)
+        or spread(means.temperatures) > _IDLE_SPREAD
+    ):
         return None
     temperature, power, fan = (
         _mean(each[-_NEWEST:]) for each in (means.temperatures, means.powers, means.fans)
@@ -82,18 +82,18 @@ def idle(
 
 
 def loaded(
-    steps: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
+    operations: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
 ) -> Operation | None:
-    """Return at what a GPU works that has settled; None where it has not, or is as cold as ``reference``."""
-    means = SteadyState.of(steps, policy.settle)
+    """Return the operation of a settled GPU; None where it is not, or is as cold as ``reference``."""
+    means = Operations.last(operations, policy.settle)
     if means is None:
         return None
     power = _mean(means.powers)
     settled = (
-        power >= max(_LEAST_WATTS, policy.loaded_ratio * (reading.power_limit_watts or _UNLIMITED))
-        and spread(list(means.powers)) <= policy.settled_power_ratio * power
-        and spread(list(means.temperatures)) <= policy.settled_celsius
-        and spread(list(means.fans)) <= _FAN_SPREAD
+        power >= max(BUSY_WATTS, policy.loaded_ratio * power_limit(reading))
+        and spread(means.powers) <= policy.settled_power_ratio * power
+        and spread(means.temperatures) <= policy.settled_celsius
+        and spread(means.fans) <= _FAN_SPREAD
     )
     rise = _mean(means.temperatures) - reference.temperature
     if not settled or rise <= 0:
@@ -102,15 +102,15 @@ def loaded(
 
 
 def cooling(
-    steps: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
+    operations: BucketedMeans, reading: GpuReading, reference: Reference, policy: SteadyStatePolicy
 ) -> Operation | None:
-    """Return how a GPU cools whose load has ended, None where it does not, or is nearly at ``reference``.
+    """Return how a GPU cools whose load has ended; None where it does not, or is nearly at ``reference``.
 
-    The first stretch is left out, in which the chip itself cools and not yet its heatsink.
+    The first bucket is left out, in which the chip itself cools and not yet its heatsink.
     """
-    last = steps.done[-_COOLING_STRETCHES:]
-    limit = policy.idle_ratio * (reading.power_limit_watts or _UNLIMITED)
-    if len(last) < _COOLING_STRETCHES or max(figures[1] for _, figures in last) > limit:
+    last = operations.done[-_COOLING_BUCKETS:]
+    limit = policy.idle_ratio * power_limit(reading)
+    if len(last) < _COOLING_BUCKETS or max(figures[1] for _, figures in last) > limit:
         return None
     (began, (first, *_)), (_, (temperature, power, fan)), (ended, (end, *_)) = last[-3:]
     rise = temperature - reference.temperature

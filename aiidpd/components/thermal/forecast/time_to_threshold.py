@@ -1,6 +1,6 @@
-"""Where a GPU's temperature is heading (pure).
+"""Time until a GPU meets its next threshold (pure).
 
-*Time to the threshold* is the distance to the next one over the heating rate. A GPU heats ever slower towards
+It is the distance to the next threshold over the heating rate. A GPU heats ever slower towards
 where it settles, so this is the earliest that it can be at a steady power, and it may settle short of it.
 """
 
@@ -15,35 +15,35 @@ from aiidpd.components.thermal.signals.rolling import BucketedMeans
 
 @dataclass(frozen=True, slots=True)
 class TimeToThresholdPolicy:
-    """When a GPU heats. Temperatures in Celsius, times in seconds.
+    """Rates from which a GPU heats. Temperatures in Celsius, times in seconds.
 
-    ``windows`` has (seconds, degrees): a GPU heats where it gained so much in that time; the first that says
-    so counts. A threshold further away than ``horizon`` is not told.
+    ``windows`` has (seconds, degrees): a GPU heats where it gained so much in that time; the first that is
+    met counts. A threshold further away than ``horizon`` is left out.
     """
 
     windows: tuple[tuple[float, float], ...] = ((12.0, 3.0), (30.0, 1.5), (300.0, 2.0))
     horizon: float = 3600.0
 
 
-def ahead(
-    heat: BucketedMeans,
-    steps: BucketedMeans,
-    look: CheckedGpu,
+def time_to_threshold(
+    temperatures: BucketedMeans,
+    operations: BucketedMeans,
+    gpu: CheckedGpu,
     temperature: float,
     policy: TimeToThresholdPolicy,
 ) -> tuple[float | None, str]:
-    """Return in how many seconds the next threshold can be reached, and its name; None where not foreseen.
+    """Return in how many seconds the next threshold can be met, and its name; None where it does not heat.
 
-    ``heat`` and ``steps`` have the temperature first, in short stretches and in long ones.
+    ``temperatures`` and ``operations`` have the temperature first, in short buckets and in long ones.
     """
-    rate = _rate(heat, steps, policy)
+    rate = _rate(temperatures, operations, policy)
     if rate is None:
         return None, ""
     left = {
-        "warning": look.limits.warning_celsius - temperature,
-        "critical": look.limits.critical_celsius - temperature,
+        "warning": gpu.limits.warning_celsius - temperature,
+        "critical": gpu.limits.critical_celsius - temperature,
     }
-    own = look.degrees_left(Limit.SLOWDOWN)
+    own = gpu.degrees_left(Limit.SLOWDOWN)
     if own is not None:
         left["slowdown"] = own
     further = {name: degrees for name, degrees in left.items() if degrees > 0}
@@ -54,10 +54,12 @@ def ahead(
     return (seconds, name) if seconds <= policy.horizon else (None, "")
 
 
-def _rate(heat: BucketedMeans, steps: BucketedMeans, policy: TimeToThresholdPolicy) -> float | None:
-    """Return by how much a GPU heats a second, None where not: by the shortest window that is sure."""
+def _rate(
+    temperatures: BucketedMeans, operations: BucketedMeans, policy: TimeToThresholdPolicy
+) -> float | None:
+    """Return the heating rate by the shortest window that is met, in Celsius a second; None without one."""
     for seconds, rise in policy.windows:
-        means = heat if seconds <= heat.width * heat.most else steps
+        means = temperatures if seconds <= temperatures.width * temperatures.most else operations
         rate = means.slope(round(seconds / means.width))
         if rate is not None and rate * seconds >= rise:
             return rate

@@ -1,4 +1,4 @@
-"""Values that can't be true, dropped (pure): a sensor or a driver that lies must not be believed."""
+"""Bounds of figures (pure): drops values that can't be true, which a faulty sensor or driver gives."""
 
 from __future__ import annotations
 

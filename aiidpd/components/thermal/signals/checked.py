@@ -1,4 +1,4 @@
-"""A validated snapshot: the one that everything sees but the metrics page and the API (pure)."""
+"""Checked snapshot: a validated one, which all use but the metrics page and the API (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiidpd.kernel.events import Scalar
 
 
 class Trust(StrEnum):
-    """How a GPU's temperature counts; all but the first two are a sensor that is not believed."""
+    """Result of the validation of a temperature; all but the first two mean a sensor that is not believed."""
 
     BELIEVED = "it is believed"
     UNKNOWN = "it can't be read"
@@ -28,7 +28,7 @@ class CheckedGpu:
     """One GPU in one snapshot, read at ``now`` (monotonic seconds).
 
     ``reading`` has what the driver gave; ``temperature`` is its core temperature where that is believed, None
-    otherwise, and ``trust`` says why not. The reading stands for the last ``seconds``: 0 where it is the
+    otherwise, and ``trust`` why not. The reading covers the last ``seconds``: 0 where it is the
     first, or the one before is too old. ``implausible_count`` is how many temperatures were refused or
     doubted lately; the value that was read has been the same for ``unchanged_seconds``, and is ``frozen``
     where the GPU's power or load changed a lot meanwhile.
@@ -46,7 +46,7 @@ class CheckedGpu:
 
     @property
     def distrusted(self) -> bool:
-        """Whether the sensor gave a temperature, and it is not believed."""
+        """True where the sensor gave a temperature, and it is not believed."""
         return self.trust not in (Trust.BELIEVED, Trust.UNKNOWN)
 
     def degrees_left(self, limit: Limit) -> float | None:
@@ -90,5 +90,5 @@ class CheckedSnapshot:
 
     @property
     def readings(self) -> tuple[GpuReading, ...]:
-        """What the driver gave, GPU by GPU: for evidence, and for all but the temperature."""
+        """Readings as the driver gave them, by GPU: for evidence, and for all but the temperature."""
         return tuple(gpu.reading for gpu in self.gpus)

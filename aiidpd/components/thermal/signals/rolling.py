@@ -1,8 +1,9 @@
-"""Sums and means over the last while, in few numbers (pure)."""
+"""Rolling sums and means over a sliding window, in few numbers (pure)."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -30,13 +31,13 @@ class RollingSum:
 
     @property
     def total(self) -> float:
-        """The sum."""
+        """Sum over the window, as of the last :meth:`add`."""
         return sum(amount for _, amount in self.buckets)
 
 
 @dataclass(frozen=True, slots=True)
 class BucketedMeans:
-    """The means of some figures over the last ``most`` buckets of ``width`` seconds each.
+    """Means of some figures over the last ``most`` buckets of ``width`` seconds each.
 
     ``done`` has (middle of the bucket, its means); what is not a full bucket yet is in ``sums``.
     ``slopes`` remembers what :meth:`slope` found in ``done``, which stays for several readings.
@@ -62,7 +63,7 @@ class BucketedMeans:
             means = tuple(total / self.count for total in self.sums)
             done = (*done[-self.most + 1 :], (self.start + self.width / 2, means))
             if now - self.start > 3 * self.width:
-                done = ()  # nobody knows what was in between
+                done = ()  # what was in between is not known
         return BucketedMeans(self.width, self.most, done, now, 1, figures)
 
     def last(self, seconds: float) -> tuple[tuple[float, tuple[float, ...]], ...]:
@@ -93,6 +94,6 @@ def slope(points: tuple[tuple[float, tuple[float, ...]], ...]) -> float:
     return statistics.median((b[0] - a[0]) / (later - at) for (at, a), (later, b) in pairs)
 
 
-def spread(values: list[float]) -> float:
-    """Return the distance between the least and the largest of ``values``."""
+def spread(values: Sequence[float]) -> float:
+    """Return the distance between the least and the greatest of ``values``."""
     return max(values) - min(values)

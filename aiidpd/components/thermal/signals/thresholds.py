@@ -1,6 +1,6 @@
-"""Thresholds: the limits of each GPU, and what counts as too much, too long or implausible (pure).
+"""Thresholds: the limits of each GPU, and constants for too much, too long and implausible (pure).
 
-What a user sets is in the settings; the constants here are what nobody sets. Seconds, unless a name says
+Limits come from the settings; the constants are not configurable. Seconds, unless a name says
 otherwise.
 """
 
@@ -53,7 +53,7 @@ _LEAST_GAP: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class GpuLimits:
-    """The limits of one GPU, in degrees Celsius.
+    """Limits of one GPU, in degrees Celsius.
 
     Each alert is entered at its limit and left ``hysteresis_celsius`` short of it, so that noise does not
     flap. ``slowdown_margin_celsius`` is how near to the card's own slowdown point is too near. Memory is
@@ -83,7 +83,7 @@ def gpu_limits(settings: GpuSettings, index: int, uuid: str) -> GpuLimits:
 
 
 def longest_gap(settings: GpuSettings) -> float:
-    """Return how far apart two readings may lie (seconds) and still say something of the time between."""
+    """Return how far apart two readings may lie (seconds) with the time between still known."""
     return max(_LEAST_GAP, _GAP_READINGS * settings.interval)
 
 

@@ -1,7 +1,7 @@
-"""Validation of a snapshot: which temperatures are believed (pure).
+"""Validation of a snapshot: decides whether each temperature is believed (pure).
 
-A sensor that lies must neither raise the critical alert nor keep it quiet, and must move nothing that is set:
-a temperature that is not believed counts as not known, and an alert of its own says so. That is decided here,
+A faulty sensor must neither raise the critical alert nor hold it back, and must move nothing that is set:
+a temperature that is not believed counts as not known, and has an alert of its own. That is decided here,
 once for each reading.
 
 A jump may be true: a pump that stops lets a core rise by ten degrees a second. Heat needs watts, rises no
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
-from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
+from aiidpd.components.thermal.gpu import BUSY_WATTS, GpuReading, GpuSnapshot, power_limit
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
@@ -28,19 +28,17 @@ _SAME_LEVEL = 10.0  # degrees within which candidates confirm each other
 _SAME_SOON = 5.0  # and where they are to confirm each other soon
 _FASTEST = 10.0  # degrees a second: what a core without any cooling rises by
 _BUSY_RATIO = 0.2  # of the power limit: an idle GPU burns less
-_LEAST_WATTS = 40.0
-_UNLIMITED = 160.0  # watts, for a card that does not report its limit
-_NO_EFFORT = BucketedMeans(15.0, 1)  # averaged over 15 s: shorter peaks don't move a heatsink
-_TEMPERATURE = "temperature_celsius "  # how a fault begins that is about it
+_NO_EFFORT = BucketedMeans(15.0, 1)  # means over 15 s: shorter peaks don't move a heatsink
+_TEMPERATURE = "temperature_celsius "  # the beginning of a fault that is about it
 
 
 @dataclass(frozen=True, slots=True)
 class SensorMemory:
-    """State of one sensor: the last believed value, a candidate to follow it, and how long it stands still.
+    """State of one sensor: the last believed value, a candidate to follow it, and since when it is unchanged.
 
     ``read_at`` is when the GPU was last read, ``valued_at`` when that gave a temperature, believed or not;
     ``agreed`` is how many candidates in a row, from ``agreed_since`` on, are such as heat would give.
-    ``effort`` is what the GPU did since the value last changed.
+    ``effort`` is the power or load of the GPU since the value last changed.
     """
 
     read_at: float
@@ -51,8 +49,8 @@ class SensorMemory:
     agreed: int = 0
     valued_at: float = 0.0
     implausible: RollingSum = field(default_factory=RollingSum)
-    still: float | None = None
-    still_since: float = 0.0
+    last_value: float | None = None
+    unchanged_since: float = 0.0
     effort: BucketedMeans = _NO_EFFORT
     effort_low: float | None = None
     effort_high: float | None = None
@@ -68,7 +66,7 @@ class Sensors:
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """One reading, and what it is validated by."""
+    """One reading, and the limits and settings that it is validated by."""
 
     reading: GpuReading
     now: float
@@ -81,8 +79,8 @@ def validate(
 ) -> tuple[Sensors, CheckedSnapshot]:
     """Return the state after ``snapshot`` and the snapshot with the temperatures that are believed.
 
-    It was read at ``at`` (Unix seconds) and ``now`` (monotonic seconds). GPUs that are made up and real ones
-    have nothing to do with each other: a change between them begins anew.
+    It was read at ``at`` (Unix seconds) and ``now`` (monotonic seconds). Simulated GPUs and real ones have
+    nothing to do with each other: a change between them begins anew.
     """
     known = {} if sensors.simulated not in (None, snapshot.simulated) else dict(sensors.gpus)
     refused = {
@@ -112,7 +110,7 @@ def validate(
 
 
 class SnapshotValidator:
-    """Validates one snapshot after the other. Outlives the worker: a new one goes on with what is known."""
+    """Validates one snapshot after the other. Outlives the worker: a new one goes on from there."""
 
     def __init__(self) -> None:
         self._sensors = Sensors()
@@ -135,9 +133,9 @@ def _validated(memory: SensorMemory, seen: _Pass, *, refused: bool) -> tuple[Sen
     if implausible is not memory.implausible:
         memory = replace(memory, implausible=implausible)
     if value is not None:
-        memory = _still(memory, value, seen)
+        memory = _unchanged(memory, value, seen)
         frozen = _frozen(memory, seen)
-        unchanged = now - memory.still_since
+        unchanged = now - memory.unchanged_since
     if value is None:
         trust = Trust.REFUSED if refused else Trust.UNKNOWN
     elif good:
@@ -203,18 +201,18 @@ def _is_heat(memory: SensorMemory, value: float, seen: _Pass) -> bool:
 
 
 def _busy(reading: GpuReading) -> bool:
-    """Return whether the GPU burns more than an idle one does; what does not report its power may be idle."""
-    least = max(_LEAST_WATTS, _BUSY_RATIO * (reading.power_limit_watts or _UNLIMITED))
+    """Return whether the GPU draws more than an idle one; one that does not report its power may be idle."""
+    least = max(BUSY_WATTS, _BUSY_RATIO * power_limit(reading))
     return reading.power_watts is not None and reading.power_watts >= least
 
 
-def _still(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
-    """Return the memory with for how long the value is ``value``, and what the GPU did meanwhile."""
-    if memory.still is None or value != memory.still or not seen.seconds:
+def _unchanged(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
+    """Return the memory with the time since when the value is ``value``, and the GPU's effort meanwhile."""
+    if memory.last_value is None or value != memory.last_value or not seen.seconds:
         return replace(
             memory,
-            still=value,
-            still_since=seen.now,
+            last_value=value,
+            unchanged_since=seen.now,
             effort=_NO_EFFORT,
             effort_low=None,
             effort_high=None,
@@ -232,7 +230,7 @@ def _still(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
 
 
 def _effort(reading: GpuReading) -> float | None:
-    """Return what heats the GPU: its power, or its load where the power is not known."""
+    """Return the GPU's power, or its load where the power is not known: what heats it."""
     return reading.utilisation_ratio if reading.power_watts is None else reading.power_watts
 
 
@@ -243,10 +241,8 @@ def _frozen(memory: SensorMemory, seen: _Pass) -> bool:
     if seen.reading.power_watts is None:
         much = thresholds.FROZEN_LOAD_RATIO
     else:
-        much = max(
-            _LEAST_WATTS, thresholds.FROZEN_POWER_RATIO * (seen.reading.power_limit_watts or _UNLIMITED)
-        )
+        much = max(BUSY_WATTS, thresholds.FROZEN_POWER_RATIO * power_limit(seen.reading))
     return (
-        seen.now - memory.still_since >= thresholds.FROZEN_AFTER
+        seen.now - memory.unchanged_since >= thresholds.FROZEN_AFTER
         and memory.effort_high - memory.effort_low >= much
     )

@@ -3,7 +3,7 @@
 The short forms take an hour or two in which the most happens.
 
 Near a limit that is four times a second: 345,600 readings a day. Alerts: what decides about heat, and the
-state machine, take the day at that pace; the whole look, which costs ten times as much, takes it once a
+state machine, take the day at that pace; the whole evaluation, which costs ten times as much, takes it once a
 second. The governor takes it whole. Short runs try other seeds.
 """
 
@@ -40,8 +40,8 @@ SETTINGS = GpuSettings()
 WHOLE = (-3, -2, -1, 0, 1, 2, 3)
 
 
-def tells(middle: float) -> dict[float, float]:
-    """Return what a sensor of whole degrees says at ``middle``, and how often; each error is as likely."""
+def sensor_values(middle: float) -> dict[float, float]:
+    """Return the values of a sensor of whole degrees at ``middle``, and their shares."""
     found = {}
     for each in WHOLE:
         degrees = float(round(middle) + each)
@@ -87,8 +87,8 @@ class Hover:
         """Yield monotonic seconds and readings, ``pace`` seconds apart or, where None, as the worker's."""
         chances = {
             self.gpu(core, memory): often * also
-            for core, often in tells(self.core).items()
-            for memory, also in tells(self.memory).items()
+            for core, often in sensor_values(self.core).items()
+            for memory, also in sensor_values(self.memory).items()
         }
         gpus, weights = list(chances), list(chances.values())
         wait = pause(gpus) if pace is None else pace
@@ -142,7 +142,7 @@ HOVERS = (
     ),
     Hover(
         "hot for 10 minutes of an hour, more or less",
-        core=84.5 - NOISE + 4 / 6,  # a sixth of what the sensor then tells is 85 °C
+        core=84.5 - NOISE + 4 / 6,  # a sixth of the values is then 85 °C
         memory=80.0,
         first=(86.0, 80.0),
         settings=made(GpuSettings, hysteresis_celsius=5),  # only the time above is to hover
@@ -152,21 +152,21 @@ HOVERS = (
 ABOUT_HEAT = {name for hover in HOVERS for name in hover.expected}
 
 
-def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, ...]]:
-    """Return what the alerts about heat did, in order."""
+def evaluated(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, ...]]:
+    """Return the changes of each alert about heat, in order."""
     settings, count = hover.settings, 0
     known = {name: rule for name, rule in by_name(rules.rules(settings.alerts)).items() if name in ABOUT_HEAT}
     alerts: Mapping[Key, Alert] = {}
-    memory, before, told = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
+    memory, before, changes = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
     for now, gpu in hover.readings(seed, None, seconds):
-        look = believed_gpu(gpu, now, seconds=now - before, settings=settings)
-        memory, observed = heat(memory, look, settings.alerts)
+        checked = believed_gpu(gpu, now, seconds=now - before, settings=settings)
+        memory, observed = heat(memory, checked, settings.alerts)
         alerts, transitions = step(alerts, observed, now, known)
         for each in transitions:
-            told[each.rule.name] = (*told.get(each.rule.name, ()), each.change)
+            changes[each.rule.name] = (*changes.get(each.rule.name, ()), each.change)
         before, count = now, count + 1
     assert count >= 4 * seconds, "so near to a limit it is read four times a second"
-    return told
+    return changes
 
 
 @short_and_long("seconds", 2 * HOUR, DAY)
@@ -174,14 +174,14 @@ def judged(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change, .
 def test_an_alert_makes_no_second_transition_in_a_day_around_its_threshold(
     hover: Hover, seconds: float
 ) -> None:
-    assert judged(hover, 3, seconds) == hover.expected
+    assert evaluated(hover, 3, seconds) == hover.expected
 
 
 @examples(20)
 @given(st.sampled_from(HOVERS[:3]), st.integers(0, 2**32))
 def test_nor_does_it_with_another_seed(hover: Hover, seed: int) -> None:
     expected = {name: went for name, went in hover.expected.items() if name != rules.HOT_TOO_LONG}
-    assert judged(hover, seed, 300) == expected
+    assert evaluated(hover, seed, 300) == expected
 
 
 @short_and_long("seconds", 2 * HOUR, DAY)
@@ -199,21 +199,21 @@ def test_the_whole_look_makes_no_second_transition_in_a_day_either(seconds: floa
 def moves(below: float, seed: int, seconds: float, *, held: int = 0) -> list[tuple[int, int]]:
     """Return the steps, from level to level, while the card stays ``below`` its target whatever is set.
 
-    First the card is hot until it stands at ``held`` rungs or more.
+    First the card is hot until it is at level ``held`` or further down.
     """
     settings = ON.model_copy(update={"mode": GovernorMode.DRY_RUN})  # what it sets has no effect here
-    state, now, told = GovernorState(), 0.0, list[tuple[int, int]]()
+    state, now, found = GovernorState(), 0.0, list[tuple[int, int]]()
     while held and (not state.gpus or next(iter(state.gpus.values())).level < held):
         now += 1.0
         state, _ = decide.step(state, snapshot(reading(TARGET + 1), now=now), settings)
-    chances = tells(TARGET - below)
+    chances = sensor_values(TARGET - below)
     gpus = [reading(degrees) for degrees in chances]
     wait = pause(gpus)
     for gpu in random.Random(seed).choices(gpus, list(chances.values()), k=round(seconds / wait)):
         now += wait
         state, effects = decide.step(state, snapshot(gpu, now=now), settings)
-        told += [(effect.before, effect.after) for effect in effects if isinstance(effect, Move)]
-    return told
+        found += [(effect.before, effect.after) for effect in effects if isinstance(effect, Move)]
+    return found
 
 
 EDGES = [
@@ -230,9 +230,9 @@ EDGES = [
 def test_the_governor_never_turns_back_in_a_day_around_an_edge(
     below: float, held: int, seconds: float
 ) -> None:
-    told = moves(below, 5, seconds, held=held)
+    found = moves(below, 5, seconds, held=held)
 
-    down = [after > before for before, after in told]
+    down = [after > before for before, after in found]
     assert len(set(down)) <= 1
     assert any(down) == (below == 0), "it goes down at the target and nowhere below"
 

@@ -14,6 +14,7 @@ from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import USUAL, believed
 from tests.fakes.clock import FakeClock
 from tests.tables import made
@@ -124,9 +125,9 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     bus = EventBus()
     bus.attach(events=events.append)
     containers = CONTAINERS
-    watch = EmergencyWatch(bus, messages, lambda: containers)
+    listener = EmergencyWatch(Publisher(bus, clock, "thermal"), messages, lambda: containers)
     for second in range(5):
-        watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
+        listener.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     (event,) = events
     assert (event.kind, event.severity, event.subject) == ("gpu.emergency", Severity.ERROR, "GPU-0")
     assert event.evidence["containers"] == "vllm, llama"
@@ -136,5 +137,5 @@ def test_the_event_names_what_to_stop_and_a_reload_switches_it_off(clock: FakeCl
     assert (order.gpu, order.containers, order.event_id) == ("GPU-0", ("vllm", "llama"), event.id)
     containers = ()
     for second in range(5, 10):
-        watch.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
+        listener.on_snapshot(believed(snapshot(92.0).gpus, float(second), at=100.0 + second))
     assert len(events) == 1

@@ -1,4 +1,4 @@
-"""A sensor that lies moves nothing: alerts, governor, polling and emergency go by one validated reading."""
+"""One validated reading for alerts, governor, polling and emergency: a faulty sensor moves none of them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class House:
         self.governor, effects = decide.step(self.governor, checked, self.policy)
         self.effects += ((now, effect) for effect in effects)
 
-    def watch(self, temperatures: Iterable[float | None], **figures: float) -> House:
+    def read(self, temperatures: Iterable[float | None], **figures: float) -> House:
         for temperature in temperatures:
             self.see(reading(temperature, shutdown_celsius=100.0, **figures), OTHER)
         return self
@@ -78,7 +78,7 @@ class House:
 def test_a_frozen_sensor_makes_the_governor_blind_when_the_alert_fires() -> None:
     house = House()
     for swing in range(6):
-        house.watch([70.0] * 60, power_watts=40.0 if swing % 2 else 280.0)
+        house.read([70.0] * 60, power_watts=40.0 if swing % 2 else 280.0)
     fired = house.bench.fired_at(rules.SENSOR_FROZEN)
     ((went, reason),) = house.blind
     assert went == fired == pytest.approx(120, abs=20)
@@ -86,21 +86,21 @@ def test_a_frozen_sensor_makes_the_governor_blind_when_the_alert_fires() -> None
     assert house.moves == []
 
     now = house.bench.now
-    house.watch([71.0])
+    house.read([71.0])
     assert house.blind[1:] == [(now, "")]
     assert rules.SENSOR_FROZEN not in house.bench.firing
 
 
 def test_a_gpu_whose_sensor_froze_stays_where_the_governor_had_it_and_is_read_as_often() -> None:
-    house = House().watch([86.0, 88.0, 90.0])
+    house = House().read([86.0, 88.0, 90.0])
     moved = house.moves
     for swing in range(6):
-        house.watch([91.0] * 60, power_watts=40.0 if swing % 2 else 280.0)
+        house.read([91.0] * 60, power_watts=40.0 if swing % 2 else 280.0)
     level = house.governor.gpus["GPU-0"].level
     assert house.blind
     assert moved
     assert level > 0
-    house.watch([91.0] * 600)
+    house.read([91.0] * 600)
     assert house.governor.gpus["GPU-0"].level == level
     assert {rate.interval for rate in house.rates[-600:]} == {0.25}
 
@@ -112,12 +112,14 @@ WILD = [0.0, -5.0, 126.0, 111.0, 20.0, REFUSED, None]
     ("usual", "wild"), [*((60.0, wild) for wild in (*WILD, 91.0, 99.0)), *((84.0, wild) for wild in WILD)]
 )
 def test_one_wild_reading_moves_nothing(usual: float, wild: float | None) -> None:
-    quiet = House().watch([usual] * 60)
-    house = House().watch([usual] * 30)
-    house.watch([wild]).watch([usual] * 29)
+    quiet = House().read([usual] * 60)
+    house = House().read([usual] * 30)
+    house.read([wild]).read([usual] * 29)
 
-    told = [each.change for _, each in house.bench.told if each.change is not Change.PENDING]
-    assert told == [each.change for _, each in quiet.bench.told if each.change is not Change.PENDING]
+    changes = [each.change for _, each in house.bench.transitions if each.change is not Change.PENDING]
+    assert changes == [
+        each.change for _, each in quiet.bench.transitions if each.change is not Change.PENDING
+    ]
     assert [rate.interval for rate in house.rates] == [rate.interval for rate in quiet.rates]
     assert house.emergencies == []
     assert [move.after for move in house.moves] == [move.after for move in quiet.moves]
@@ -126,28 +128,28 @@ def test_one_wild_reading_moves_nothing(usual: float, wild: float | None) -> Non
 
 
 def test_a_wild_reading_of_a_gpu_that_is_near_a_limit_does_not_slow_the_polling_for_a_cool_one() -> None:
-    house = House().watch([84.0] * 5)
+    house = House().read([84.0] * 5)
     for wild in (20.0, REFUSED, 5.0):
-        house.watch([wild])
+        house.read([wild])
         assert house.rate.interval == 0.25
-    house.watch([84.0, 70.0])
+    house.read([84.0, 70.0])
     assert house.rate.interval == 1.0
 
 
 @pytest.mark.parametrize("wild", [99.0, 111.0, 20.0, REFUSED, None])
 def test_a_row_of_wild_readings_is_no_emergency_and_no_step_of_the_governor(wild: float | None) -> None:
-    house = House().watch([60.0] * 30)
+    house = House().read([60.0] * 30)
     for _ in range(5):
-        house.watch([wild, 60.0])
-    house.watch([60.0] * 5)
+        house.read([wild, 60.0])
+    house.read([60.0] * 5)
     assert house.emergencies == []
     assert house.moves == []
     assert rules.TEMPERATURE_CRITICAL not in house.bench.changes_fired()
 
 
 def test_a_sensor_that_never_agrees_with_itself_makes_the_governor_blind_soon() -> None:
-    house = House().watch([60.0] * 10)
-    house.watch([0.0, 126.0] * 20)
+    house = House().read([60.0] * 10)
+    house.read([0.0, 126.0] * 20)
     ((went, reason),) = house.blind
     assert 10 + 10 <= went <= 10 + 20
     assert "not believed" in reason
@@ -156,9 +158,9 @@ def test_a_sensor_that_never_agrees_with_itself_makes_the_governor_blind_soon() 
 
 @pytest.mark.parametrize("usual", [45.0, 60.0])
 def test_a_jump_that_is_true_moves_all_of_them_in_time(usual: float) -> None:
-    house = House().watch([usual] * 30)
+    house = House().read([usual] * 30)
     jumped = house.bench.now
-    house.watch([95.0] * 14)
+    house.read([95.0] * 14)
     first = next(now for now, effect in house.effects if isinstance(effect, Move))
     assert first - jumped <= 11.0, "no later than without validation: its own filter is what takes so long"
     assert house.blind == []
@@ -178,9 +180,9 @@ def test_the_governor_goes_on_after_a_wild_reading_as_if_it_had_not_been_made(
     place = data.draw(st.integers(1, len(temperatures) - 1))
     # Nothing is set: a limit that is read as another than was set is true whatever the temperature is.
     house, without = House(policy=DRY_RUN), House(policy=DRY_RUN)
-    house.watch([*temperatures[:place], wild, *temperatures[place:]])
-    without.watch(temperatures[:place])
+    house.read([*temperatures[:place], wild, *temperatures[place:]])
+    without.read(temperatures[:place])
     without.see(OTHER)
-    without.watch(temperatures[place:])
+    without.read(temperatures[place:])
     assert house.governor == without.governor
     assert house.moves == without.moves

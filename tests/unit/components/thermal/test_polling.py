@@ -19,30 +19,30 @@ def snapshot(*readings: dict[str, float | None], settings: GpuSettings = USUAL) 
     return believed(gpus, settings=settings)
 
 
-def paces(
+def rates(
     *temperatures: float | None, polling: GpuSettings = POLLING, settings: GpuSettings = USUAL
 ) -> list[PollRate]:
-    pace = PollRate(polling.interval)
-    told = []
+    rate = PollRate(polling.interval)
+    found = []
     for temperature in temperatures:
-        pace = next_rate(pace, snapshot({"temperature_celsius": temperature}, settings=settings), polling)
-        told.append(pace)
-    return told
+        rate = next_rate(rate, snapshot({"temperature_celsius": temperature}, settings=settings), polling)
+        found.append(rate)
+    return found
 
 
 def test_far_from_any_limit_it_is_once_a_second_and_all_is_read() -> None:
-    assert {(pace.interval, pace.fast) for pace in paces(*range(30, 80))} == {(1.0, False)}
+    assert {(rate.interval, rate.fast) for rate in rates(*range(30, 80))} == {(1.0, False)}
 
 
 def test_near_a_limit_it_is_four_times_a_second_and_one_reading_in_four_is_full() -> None:
-    told = paces(*[80.0] * 9)
+    found = rates(*[80.0] * 9)
 
-    assert {pace.interval for pace in told} == {0.25}
-    assert [pace.fast for pace in told] == [True, True, True, False] * 2 + [True]
+    assert {rate.interval for rate in found} == {0.25}
+    assert [rate.fast for rate in found] == [True, True, True, False] * 2 + [True]
 
 
 def test_it_slows_down_only_two_degrees_further_away() -> None:
-    assert [pace.interval for pace in paces(79.9, 80.0, 78.0, 77.9, 78.5, 79.9)] == [1, 0.25, 0.25, 1, 1, 1]
+    assert [rate.interval for rate in rates(79.9, 80.0, 78.0, 77.9, 78.5, 79.9)] == [1, 0.25, 0.25, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_gpu_whose_own_limit_is_higher_is_not_near_the_common_one() -> None:
     override = GpuOverride(gpu="0", warning_celsius=95, critical_celsius=100)
     own = made(GpuSettings, overrides=(override,))
 
-    assert not any(pace.near for pace in paces(82.0, 89.0, settings=own))
-    assert paces(90.0, settings=own)[0].near
+    assert not any(rate.near for rate in rates(82.0, 89.0, settings=own))
+    assert rates(90.0, settings=own)[0].near
 
 
 def test_an_offset_is_no_ceiling() -> None:
@@ -99,7 +99,7 @@ def test_an_offset_is_no_ceiling() -> None:
 
 
 def test_a_temperature_that_is_not_known_changes_nothing() -> None:
-    assert [bool(pace.near) for pace in paces(None, 84.0, None, 40.0, None)] == [
+    assert [bool(rate.near) for rate in rates(None, 84.0, None, 40.0, None)] == [
         False,
         True,
         True,
@@ -109,9 +109,9 @@ def test_a_temperature_that_is_not_known_changes_nothing() -> None:
 
 
 def test_an_interval_that_is_shorter_than_the_fast_one_is_left_alone() -> None:
-    told = paces(84.0, 84.0, polling=made(GpuSettings, interval=0.2))
+    found = rates(84.0, 84.0, polling=made(GpuSettings, interval=0.2))
 
-    assert [(pace.interval, pace.fast) for pace in told] == [(0.2, False)] * 2
+    assert [(rate.interval, rate.fast) for rate in found] == [(0.2, False)] * 2
 
 
 @given(st.lists(st.floats(20, 120), max_size=40), st.floats(0.1, 10))
@@ -120,6 +120,6 @@ def test_a_full_reading_is_never_further_away_than_the_interval(
 ) -> None:
     polling = made(GpuSettings, interval=interval)
     since_full = 0.0
-    for pace in paces(*temperatures, polling=polling):
-        since_full = since_full + pace.interval if pace.fast else 0.0
+    for rate in rates(*temperatures, polling=polling):
+        since_full = since_full + rate.interval if rate.fast else 0.0
         assert since_full < interval

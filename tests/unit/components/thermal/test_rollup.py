@@ -11,7 +11,9 @@ from aiidpd.components.thermal.rollup import MinuteLog, reasons, throttled
 from aiidpd.components.thermal.signals.checked import Trust
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
+from tests.fakes.clock import FakeClock
 
 BEGIN = 1_800_000_000.0  # a whole minute
 CAPPED, HOT, IDLE = 0x4, 0x20, 0x1
@@ -28,7 +30,7 @@ class Log:
         self.samples: list[Sample] = []
         bus = EventBus()
         bus.attach(events=self.events.append, samples=self.samples.append)
-        self.log = MinuteLog(bus)
+        self.log = MinuteLog(Publisher(bus, FakeClock(), "thermal"))
 
     def see(self, second: float, *gpus: GpuReading) -> None:
         self.log.on_snapshot(believed(gpus, second, at=BEGIN + second, simulated=True))
@@ -122,10 +124,10 @@ def test_series_that_hold_are_sampled_when_they_change_and_once_a_minute() -> No
     log = Log()
     for second in range(120):
         log.see(second, reading(clock_event_bits=CAPPED if second >= 30 else 0))
-    told = [
+    found = [
         (sample.time - BEGIN, sample.value) for sample in log.samples if sample.series == "clock_event_bits"
     ]
-    assert told == [(0.0, 0.0), (30.0, 4.0), (60.0, 4.0)]
+    assert found == [(0.0, 0.0), (30.0, 4.0), (60.0, 4.0)]
     assert sum(sample.series == "memory_total_bytes" for sample in log.samples) == 2
 
 

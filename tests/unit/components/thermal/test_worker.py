@@ -19,6 +19,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 
@@ -33,16 +34,16 @@ class ScriptedLibrary:
 
     def __init__(self) -> None:
         self.now: GpuSnapshot | Exception = readings(60.0)
-        self.asked: list[bool] = []
+        self.requests: list[bool] = []
         self.closed = False
         self.holding = False
 
     @property
     def reads(self) -> int:
-        return len(self.asked)
+        return len(self.requests)
 
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
-        self.asked.append(fast)
+        self.requests.append(fast)
         if isinstance(self.now, Exception):
             raise self.now
         return self.now
@@ -72,9 +73,14 @@ class House:
         self.samples: list[Sample] = []
         bus = EventBus()
         bus.attach(events=self.events.append, samples=self.samples.append)
-        self.hold = DriverMaintenance(clock)
+        self.maintenance = DriverMaintenance(clock)
         self.worker = ThermalWorker(
-            self.library, GpuSettings(), self.latest, bus, clock, maintenance=self.hold
+            self.library,
+            GpuSettings(),
+            self.latest,
+            Publisher(bus, clock, "thermal"),
+            clock,
+            maintenance=self.maintenance,
         )
 
     @asynccontextmanager
@@ -97,8 +103,8 @@ async def test_a_reading_goes_into_the_cell_and_its_figures_onto_the_bus(house: 
 
     assert reading is not None
     assert reading.value == readings(60.0)
-    told = {(sample.series, sample.subject, sample.value) for sample in house.samples}
-    assert told == {("temperature_celsius", "GPU-0", 60.0), ("power_watts", "GPU-0", 120.0)}
+    drawn = {(sample.series, sample.subject, sample.value) for sample in house.samples}
+    assert drawn == {("temperature_celsius", "GPU-0", 60.0), ("power_watts", "GPU-0", 120.0)}
     assert house.library.closed
 
 
@@ -158,14 +164,14 @@ async def test_near_a_limit_it_reads_four_times_a_second_and_keeps_one_curve_poi
     house.library.now = readings(81.0)
     async with house.running():
         await clock.advance(3.9)
-        assert house.library.asked == [False, True, True, True] * 4
+        assert house.library.requests == [False, True, True, True] * 4
         assert len([sample for sample in house.samples if sample.series == "power_watts"]) == 4
 
         house.library.now = GONE
         await clock.advance(0.2)
         house.library.now = readings(81.0)
         await clock.advance(2.0)
-        assert house.library.asked[16:] == [False, False]  # after a failure all is read anew
+        assert house.library.requests[16:] == [False, False]  # after a failure all is read anew
 
 
 async def test_a_temperature_that_is_not_believed_is_shown_as_it_was_read_and_drawn_nowhere(
@@ -197,7 +203,7 @@ async def test_every_listener_gets_the_same_validated_snapshot_once_also_after_t
             house.library,
             GpuSettings(),
             house.latest,
-            EventBus(),
+            Publisher(EventBus(), clock, "thermal"),
             clock,
             validator=validator,
             listeners=[Listener(), Listener()],
@@ -220,16 +226,16 @@ async def test_a_release_closes_the_library_and_reads_nothing_until_resumed(
     house: House, clock: FakeClock
 ) -> None:
     async with house.running():
-        house.hold.release()
+        house.maintenance.release()
         await settle()
         assert house.library.closed
         assert house.latest.get() is None
-        assert await house.hold.wait_free(0.0)
+        assert await house.maintenance.wait_free(0.0)
         assert "released: the driver is let go of until resumed" in house.status.reason
         await clock.advance(3600.0)
         assert house.library.reads == 1
 
-        house.hold.resume()
+        house.maintenance.resume()
         await settle()
         assert house.library.reads == 2
         assert house.status.state is WorkerState.RUNNING
@@ -237,7 +243,7 @@ async def test_a_release_closes_the_library_and_reads_nothing_until_resumed(
 
 async def test_a_release_for_a_while_says_how_long_it_still_is(house: House, clock: FakeClock) -> None:
     async with house.running():
-        house.hold.release(60.0)
+        house.maintenance.release(60.0)
         await clock.advance(20.0)
         assert "for 40 s more" in house.status.reason
         await clock.advance(42.0)
@@ -247,14 +253,14 @@ async def test_a_release_for_a_while_says_how_long_it_still_is(house: House, clo
 async def test_a_driver_that_is_still_held_is_not_called_free(house: House) -> None:
     house.library.holding = True
     async with house.running():
-        house.hold.release()
+        house.maintenance.release()
         await settle()
         assert "cannot release GPUs: a call hangs in the NVIDIA driver" in house.status.reason
 
         house.library.holding = False
-        house.hold.release()
+        house.maintenance.release()
         await settle()
-        assert await house.hold.wait_free(0.0)
+        assert await house.maintenance.wait_free(0.0)
 
 
 async def test_an_xid_is_told_with_its_meaning(house: House, clock: FakeClock) -> None:

@@ -1,4 +1,4 @@
-"""The NVML process: a program of its own, and the only package that imports pynvml.
+"""NVML process: a program of its own, and the only package that imports pynvml.
 
 NVML can hang inside the kernel or crash, so it never runs in the daemon: :mod:`..process` starts this
 package as a program. It imports the standard library and pynvml alone, so it stays small and quick to start.

@@ -15,7 +15,7 @@ from aiidpd.components.thermal.driver.nvml.processes import read_processes
 
 
 class Frequency(Enum):
-    """How often a call is made."""
+    """Frequency of a call."""
 
     FAST = 1  # in each reading
     STEADY = 2  # in each reading that is not a fast one

@@ -26,14 +26,14 @@ ABSENT = {
 """This card or driver has no such figure: the call is not made again."""
 
 LOST = {pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED}
-"""The GPU is unusable: no figure that it gives now counts."""
+"""A GPU that is unusable: no figure that it gives now counts."""
 
 GONE = {
     pynvml.NVML_ERROR_UNINITIALIZED,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
 }
-"""The library no longer fits the driver: only a fresh process helps."""
+"""A library that no longer fits the driver: only a fresh process helps."""
 
 
 class Failed(Exception):

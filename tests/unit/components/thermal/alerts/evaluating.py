@@ -36,7 +36,7 @@ COOL = GpuReading(
 
 
 class Bench:
-    """What the watch makes of readings that lie ``period`` seconds apart."""
+    """The evaluation of readings that lie ``period`` seconds apart."""
 
     def __init__(
         self,
@@ -52,8 +52,8 @@ class Bench:
         self.sensors = Sensors()
         self.memory = Memory()
         self.alerts: Mapping[Key, Alert] = {}
-        self.told: list[tuple[float, Transition]] = []
-        self.foreseen: tuple[Forecast, ...] = ()
+        self.transitions: list[tuple[float, Transition]] = []
+        self.forecasts: tuple[Forecast, ...] = ()
 
     def see(self, *gpus: GpuReading, faults: Iterable[GpuFault] = (), xids: Iterable[XidEvent] = ()) -> None:
         """Take one reading of ``gpus``."""
@@ -64,26 +64,28 @@ class Bench:
         """Take one snapshot; return it validated."""
         now = self.now
         self.sensors, checked = validate(self.sensors, snapshot, now, now, self.settings)
-        self.memory, observed, self.foreseen = evaluate(self.memory, checked, self.settings, self.forecasting)
+        self.memory, observed, self.forecasts = evaluate(
+            self.memory, checked, self.settings, self.forecasting
+        )
         self._step(observed)
         return checked
 
     def miss(self, error: Unavailable, *xids: XidEvent) -> None:
-        """Take that nothing could be read."""
+        """Take a pass that could read nothing."""
         self.memory, observed = miss(self.memory, error, xids, self.now)
         self._step(observed)
 
-    def watch(self, seconds: float, **figures: Any) -> None:
+    def run(self, seconds: float, **figures: Any) -> None:
         """See one GPU with ``figures`` for ``seconds``."""
         until = self.now + seconds
         while self.now < until:
             self.see(replace(COOL, **figures))
 
     def _step(self, observed: Any) -> None:
-        self.alerts, told = step(self.alerts, observed, self.now, self.rules)
-        for each in told:
+        self.alerts, transitions = step(self.alerts, observed, self.now, self.rules)
+        for each in transitions:
             assert each.reason  # that every summary finds its evidence
-            self.told.append((self.now, each))
+            self.transitions.append((self.now, each))
         self.now += self.period
 
     @property
@@ -92,16 +94,18 @@ class Bench:
 
     def changes(self, alert: str) -> list[Change]:
         """Return what became of ``alert``, in order."""
-        return [each.change for _, each in self.told if each.rule.name == alert]
+        return [each.change for _, each in self.transitions if each.rule.name == alert]
 
     def changes_fired(self) -> set[str]:
         """Return every alert that ever fired."""
-        return {each.rule.name for _, each in self.told if each.change is Change.FIRING}
+        return {each.rule.name for _, each in self.transitions if each.change is Change.FIRING}
 
     def fired_at(self, alert: str) -> float:
         """Return when ``alert`` first fired."""
-        return next(at for at, each in self.told if each.rule.name == alert and each.change is Change.FIRING)
+        return next(
+            at for at, each in self.transitions if each.rule.name == alert and each.change is Change.FIRING
+        )
 
     def reason(self, alert: str) -> str:
-        """Return what was said last about ``alert``."""
-        return next(each.reason for _, each in reversed(self.told) if each.rule.name == alert)
+        """Return the last reason that was given for ``alert``."""
+        return next(each.reason for _, each in reversed(self.transitions) if each.rule.name == alert)

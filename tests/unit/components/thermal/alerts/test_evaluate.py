@@ -25,8 +25,8 @@ HANGS = Unavailable("read", "GPUs", reason="NVML did not answer within 2 s")
 
 def test_a_cool_gpu_is_quiet():
     bench = Bench()
-    bench.watch(4000)
-    assert bench.told == []
+    bench.run(4000)
+    assert bench.transitions == []
     assert len(bench.alerts) > 8
 
 
@@ -42,28 +42,28 @@ def test_a_cool_gpu_is_quiet():
 )
 def test_a_limit_fires_after_its_dwell_and_no_sooner(figures: dict[str, float], alert: str, seconds: float):
     bench = Bench()
-    bench.watch(5)
-    bench.watch(seconds, **figures)
+    bench.run(5)
+    bench.run(seconds, **figures)
     assert alert not in bench.firing
-    bench.watch(1, **figures)
+    bench.run(1, **figures)
     assert bench.firing == {alert}
-    bench.watch(1, memory_temperature_celsius=80.0)
+    bench.run(1, memory_temperature_celsius=80.0)
     assert bench.firing == set()
     assert bench.changes(alert) == [Change.PENDING, Change.FIRING, Change.RESOLVED]
 
 
 def test_one_degree_less_is_not_enough():
     bench = Bench()
-    bench.watch(100, temperature_celsius=84.9, memory_temperature_celsius=99.9)
-    assert bench.told == []
+    bench.run(100, temperature_celsius=84.9, memory_temperature_celsius=99.9)
+    assert bench.transitions == []
 
 
 def test_a_margin_of_the_cards_own_is_never_taken_for_a_temperature():
     bench = Bench()
     figures = {"slowdown_celsius": None, "temperature_margin_celsius": 20.0, "slowdown_margin_celsius": -2.0}
-    bench.watch(10, **figures)
-    assert bench.told == []
-    bench.watch(10, **(figures | {"temperature_margin_celsius": 3.0}))
+    bench.run(10, **figures)
+    assert bench.transitions == []
+    bench.run(10, **(figures | {"temperature_margin_celsius": 3.0}))
     assert bench.firing == {rules.NEAR_SLOWDOWN}
     assert (
         bench.reason(rules.NEAR_SLOWDOWN) == "GPU 0 (card) is 5 °C below the point where it slows itself down"
@@ -77,19 +77,21 @@ def test_the_limits_of_one_gpu_can_be_its_own():
     third = replace(COOL, index=2, uuid="GPU-c", temperature_celsius=71.0)
     for _ in range(12):
         bench.see(COOL, second, third)
-    fired = {subject for _, each in bench.told if each.change is Change.FIRING for subject in [each.subject]}
+    fired = {
+        subject for _, each in bench.transitions if each.change is Change.FIRING for subject in [each.subject]
+    }
     assert fired == {UUID, "GPU-bb"}
 
 
 def test_hot_too_long_counts_the_seconds_of_an_hour():
     bench = Bench()
-    bench.watch(100)
+    bench.run(100)
     for _ in range(7):
-        bench.watch(100, temperature_celsius=86.0)
-        bench.watch(100)
+        bench.run(100, temperature_celsius=86.0)
+        bench.run(100)
     assert bench.fired_at(rules.HOT_TOO_LONG) == pytest.approx(1200, abs=2)
     assert "was at 85 °C or hotter for 600 s of the last 3600 s" in bench.reason(rules.HOT_TOO_LONG)
-    bench.watch(3600)
+    bench.run(3600)
     assert rules.HOT_TOO_LONG not in bench.firing
 
 
@@ -128,23 +130,23 @@ def test_whatever_a_counter_says_its_growth_can_be(values: list[float], elapsed:
 )
 def test_throttling_is_counted_by_the_cards_counter(counter: str, alert: str, limit: int):
     bench = Bench()
-    bench.watch(20, **{counter: 1000.0})  # what was before us is not ours
+    bench.run(20, **{counter: 1000.0})  # what was before us is not ours
     for second in range(limit - 1):
-        bench.watch(1, **{counter: 1001.0 + second})
-    bench.watch(5, **{counter: 1000.0 + limit - 1})
+        bench.run(1, **{counter: 1001.0 + second})
+    bench.run(5, **{counter: 1000.0 + limit - 1})
     assert alert not in bench.firing
-    bench.watch(1, **{counter: 1000.0 + limit})
+    bench.run(1, **{counter: 1000.0 + limit})
     assert bench.firing == {alert}
-    bench.watch(5, **{counter: 0.0})  # a new driver
+    bench.run(5, **{counter: 0.0})  # a new driver
     assert bench.firing == {alert}
-    bench.watch(610, **{counter: 0.0})
+    bench.run(610, **{counter: 0.0})
     assert bench.changes(alert) == [Change.FIRING, Change.RESOLVED]
 
 
 def test_a_card_without_counters_is_judged_by_its_clock_events():
     bench = Bench()
-    bench.watch(5, clock_events=())
-    bench.watch(5, clock_events=("hw_slowdown", "hw_thermal_slowdown"))
+    bench.run(5, clock_events=())
+    bench.run(5, clock_events=("hw_slowdown", "hw_thermal_slowdown"))
     assert bench.firing == {rules.HARDWARE_THROTTLING}
 
 
@@ -166,9 +168,9 @@ def test_an_xid_fires_at_once_and_stands_for_an_hour(code: int, alert: str):
     bench.see(COOL, xids=[XidEvent(UUID, code)])
     assert bench.firing == {alert}
     assert f"GPU 0 (card) reported Xid {code}" in bench.reason(alert)
-    bench.watch(3500)
+    bench.run(3500)
     assert bench.firing == {alert}
-    bench.watch(200)
+    bench.run(200)
     assert bench.changes(alert) == [Change.FIRING, Change.RESOLVED]
 
 
@@ -180,14 +182,14 @@ def test_the_xid_of_a_gpu_that_is_gone_is_told_all_the_same():
     assert bench.firing == {rules.LOST, rules.XID_HARDWARE}
 
 
-# Sensors that lie
+# Faulty sensors
 
 
 @pytest.mark.parametrize("value", [0.0, -5.0, 126.0, 4294967295.0, 111.0])
 def test_an_impossible_temperature_raises_its_own_alert_and_no_other(value: float):
     bench = Bench()
-    bench.watch(30)
-    bench.watch(30, temperature_celsius=value)
+    bench.run(30)
+    bench.run(30, temperature_celsius=value)
     assert bench.firing == {rules.IMPLAUSIBLE}
     while rules.IMPLAUSIBLE in bench.firing:
         ((_, alert),) = [
@@ -196,7 +198,7 @@ def test_an_impossible_temperature_raises_its_own_alert_and_no_other(value: floa
         said = bench.rules[rules.IMPLAUSIBLE].say(alert.evidence)
         assert "gave 0 impossible" not in said
         assert bench.now < 200
-        bench.watch(1)
+        bench.run(1)
     assert bench.reason(rules.IMPLAUSIBLE).endswith("GPU 0 (card) gave no impossible temperature in 60 s")
     assert bench.firing == set()
     assert bench.changes(rules.TEMPERATURE_CRITICAL) == []
@@ -205,7 +207,7 @@ def test_an_impossible_temperature_raises_its_own_alert_and_no_other(value: floa
 def test_what_was_refused_where_it_was_read_counts_as_implausible():
     bench = Bench()
     fault = GpuFault(0, "temperature_celsius of 4294967295", None, IMPLAUSIBLE)
-    bench.watch(5)
+    bench.run(5)
     for _ in range(5):
         bench.see(replace(COOL, temperature_celsius=None), faults=[fault])
     assert bench.firing == {rules.IMPLAUSIBLE}
@@ -214,9 +216,9 @@ def test_what_was_refused_where_it_was_read_counts_as_implausible():
 def test_single_glitches_are_not_believed_and_not_told():
     bench = Bench()
     for _ in range(20):
-        bench.watch(50)
-        bench.watch(1, temperature_celsius=97.0)
-    assert bench.told == []
+        bench.run(50)
+        bench.run(1, temperature_celsius=97.0)
+    assert bench.transitions == []
 
 
 @pytest.mark.parametrize("period", [0.25, 1.0])
@@ -227,9 +229,9 @@ def test_a_jump_that_lasts_is_believed_sooner_where_the_gpu_burns_enough_for_it(
     period: float, watts: float | None, believed_after: float
 ):
     bench = Bench(period=period)
-    bench.watch(30, temperature_celsius=45.0, power_watts=watts)
+    bench.run(30, temperature_celsius=45.0, power_watts=watts)
     jumped = bench.now
-    bench.watch(20, temperature_celsius=93.0, power_watts=watts)
+    bench.run(20, temperature_celsius=93.0, power_watts=watts)
     dwell = bench.rules[rules.TEMPERATURE_CRITICAL].dwell
     assert bench.fired_at(rules.TEMPERATURE_CRITICAL) - jumped == believed_after + dwell
 
@@ -239,11 +241,11 @@ def test_a_jump_that_lasts_is_believed_sooner_where_the_gpu_burns_enough_for_it(
 def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float, rate: float):
     """Three readings were missed while the pump stopped; it then goes on to heat."""
     bench = Bench(period=period)
-    bench.watch(10, temperature_celsius=45.0)
+    bench.run(10, temperature_celsius=45.0)
     bench.now += 3.0
     jumped = bench.now
     while bench.now < jumped + 7:
-        bench.watch(period, temperature_celsius=float(round(min(80 + rate * (bench.now - jumped), 109))))
+        bench.run(period, temperature_celsius=float(round(min(80 + rate * (bench.now - jumped), 109))))
     believed = bench.sensors.gpus[UUID].believed
     assert believed is not None
     assert believed >= 80.0
@@ -253,7 +255,7 @@ def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float
 
 @pytest.mark.parametrize("period", [0.25, 1.0])
 @pytest.mark.parametrize(
-    "lies",
+    "values",
     [
         [92.0, 99.0],  # goes up and down by more than heat does
         [99.0, 99.0, 60.0],  # comes and goes
@@ -262,12 +264,12 @@ def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float
     ],
 )
 def test_a_sensor_that_does_not_agree_with_itself_is_not_believed_under_load(
-    period: float, lies: list[float]
+    period: float, values: list[float]
 ):
     bench = Bench(period=period)
-    bench.watch(5)
-    for value in lies * 12:
-        bench.watch(period, temperature_celsius=value)
+    bench.run(5)
+    for value in values * 12:
+        bench.run(period, temperature_celsius=value)
         if bench.now >= 14:
             break
     assert bench.changes(rules.TEMPERATURE_CRITICAL) == []
@@ -276,10 +278,10 @@ def test_a_sensor_that_does_not_agree_with_itself_is_not_believed_under_load(
 
 def test_a_jump_downwards_does_not_call_off_an_alarm_before_it_lasted():
     bench = Bench()
-    bench.watch(20, temperature_celsius=93.0)
-    bench.watch(10, temperature_celsius=50.0)
+    bench.run(20, temperature_celsius=93.0)
+    bench.run(10, temperature_celsius=50.0)
     assert rules.TEMPERATURE_CRITICAL in bench.firing
-    bench.watch(1, temperature_celsius=50.0)
+    bench.run(1, temperature_celsius=50.0)
     assert rules.TEMPERATURE_CRITICAL not in bench.firing
 
 
@@ -293,42 +295,42 @@ def test_whatever_the_noise_a_hot_core_under_load_is_told_in_time(
     cool: float, hot: float, period: float, noise: list[float]
 ):
     bench = Bench(period=period)
-    bench.watch(5, temperature_celsius=cool)
+    bench.run(5, temperature_celsius=cool)
     jumped = bench.now
     for each in noise:
-        bench.watch(period, temperature_celsius=round(hot + 1.6 + each, 1))
+        bench.run(period, temperature_celsius=round(hot + 1.6 + each, 1))
     assert bench.fired_at(rules.TEMPERATURE_CRITICAL) - jumped <= 6
 
 
 @given(st.lists(st.sampled_from([60.0, 61.0, 0.0, 255.0, 1e9, 99.0, -1.0]), min_size=5, max_size=80))
 def test_a_sensor_that_jumps_about_never_raises_the_critical_alert(values: list[float]):
     bench = Bench()
-    bench.watch(5)
+    bench.run(5)
     for value in values:
-        bench.watch(1, temperature_celsius=value)
-        bench.watch(1, temperature_celsius=60.0)
+        bench.run(1, temperature_celsius=value)
+        bench.run(1, temperature_celsius=60.0)
     assert bench.changes(rules.TEMPERATURE_CRITICAL) == []
 
 
 def test_a_frozen_temperature_is_found_while_the_power_changes():
     bench = Bench()
-    bench.watch(60, power_watts=280.0)
+    bench.run(60, power_watts=280.0)
     for _ in range(3):
-        bench.watch(60, power_watts=40.0)
-        bench.watch(60, power_watts=280.0)
+        bench.run(60, power_watts=40.0)
+        bench.run(60, power_watts=280.0)
     assert bench.firing == {rules.SENSOR_FROZEN}
     assert bench.fired_at(rules.SENSOR_FROZEN) == pytest.approx(120, abs=20)
-    bench.watch(5, temperature_celsius=61.0)
+    bench.run(5, temperature_celsius=61.0)
     assert bench.firing == set()
 
 
 def test_a_frozen_temperature_neither_calms_nor_alarms():
     bench = Bench()
-    bench.watch(20, temperature_celsius=89.0)
+    bench.run(20, temperature_celsius=89.0)
     assert rules.TEMPERATURE_WARNING in bench.firing
     for _ in range(2):
-        bench.watch(60, temperature_celsius=89.0, power_watts=40.0)
-        bench.watch(60, temperature_celsius=89.0, power_watts=280.0)
+        bench.run(60, temperature_celsius=89.0, power_watts=40.0)
+        bench.run(60, temperature_celsius=89.0, power_watts=280.0)
     observed = bench.alerts[rules.TEMPERATURE_WARNING, UUID]
     assert observed.condition.value == "unknown"
     assert rules.SENSOR_FROZEN in bench.firing
@@ -338,9 +340,9 @@ def test_a_frozen_temperature_neither_calms_nor_alarms():
 def test_a_temperature_that_stands_still_under_a_steady_mean_is_not_frozen(period: int):
     bench = Bench()
     for _ in range(100):
-        bench.watch(period / 2, power_watts=290.0)
-        bench.watch(period / 2, power_watts=110.0)
-    assert bench.told == []
+        bench.run(period / 2, power_watts=290.0)
+        bench.run(period / 2, power_watts=110.0)
+    assert bench.transitions == []
 
 
 # Presence
@@ -389,7 +391,7 @@ def test_a_gpu_with_a_fault_in_one_figure_is_not_lost():
     bench = Bench()
     for _ in range(5):
         bench.see(COOL, faults=[GpuFault(0, "nvmlDeviceGetFanSpeed", 999, "UNKNOWN")])
-    assert bench.told == []
+    assert bench.transitions == []
 
 
 def test_another_number_of_gpus_than_at_first_is_told_until_it_is_right_again():
@@ -420,7 +422,7 @@ def test_how_many_there_must_be_can_be_said():
 
 def test_while_the_driver_is_gone_nothing_is_known_of_the_rest():
     bench = Bench()
-    bench.watch(20, temperature_celsius=87.0)
+    bench.run(20, temperature_celsius=87.0)
     for _ in range(250):
         bench.miss(HANGS)
     assert rules.TEMPERATURE_WARNING in bench.firing

@@ -1,4 +1,4 @@
-"""The watch in the worker: what it tells the board, what outlives it, what is served of what is foreseen."""
+"""The evaluator in a worker: alerts that it raises, memory that outlives it, forecasts that are served."""
 
 from __future__ import annotations
 
@@ -71,9 +71,10 @@ class House:
     def worker(self) -> ThermalWorker:
         """Build a worker as the supervisor has it built."""
         settings = GpuSettings()
+        publish = Publisher(self.bus, self.clock, "thermal")
         client = self.manager.client("thermal", rules(settings.alerts))
-        watch = AlertEvaluator(settings, self.memory, alerts=client, bus=self.bus, clock=self.clock)
-        return ThermalWorker(self.library, settings, self.latest, self.bus, self.clock, evaluator=watch)
+        evaluator = AlertEvaluator(settings, self.memory, alerts=client, publish=publish, clock=self.clock)
+        return ThermalWorker(self.library, settings, self.latest, publish, self.clock, evaluator=evaluator)
 
     async def run(self, seconds: float) -> None:
         """Let a new worker live for ``seconds``."""
@@ -88,7 +89,7 @@ class House:
     def firing(self) -> set[str]:
         return {alert.name for alert in self.manager.active() if alert.stage == "firing"}
 
-    def told(self, kind: str) -> list[str]:
+    def published(self, kind: str) -> list[str]:
         return [str(event.evidence["alert"]) for event in self.events if event.kind == kind]
 
 
@@ -102,10 +103,10 @@ async def test_what_fires_outlives_its_worker_and_is_not_fired_again(house: Hous
     await house.run(20)
     assert house.firing == {"GpuTemperatureWarning"}
     await house.run(20)
-    assert house.told("alert.firing") == ["GpuTemperatureWarning"]
+    assert house.published("alert.firing") == ["GpuTemperatureWarning"]
     house.library.now = COOL
     await house.run(2)
-    assert house.told("alert.resolved") == ["GpuTemperatureWarning"]
+    assert house.published("alert.resolved") == ["GpuTemperatureWarning"]
 
 
 SECOND = replace(COOL, index=1, uuid="GPU-1", temperature_celsius=86.0)
@@ -122,10 +123,14 @@ async def test_a_gpu_that_was_lost_is_missed_by_the_next_daemon_too(house: House
     again = House(house.clock, tmp_path)
     await again.run(5)
     assert again.firing == {"GpuTemperatureWarning", "GpuLost", "GpuCountChanged"}
-    assert again.told("alert.firing") == []
+    assert again.published("alert.firing") == []
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
-    assert sorted(again.told("alert.resolved")) == ["GpuCountChanged", "GpuLost", "GpuTemperatureWarning"]
+    assert sorted(again.published("alert.resolved")) == [
+        "GpuCountChanged",
+        "GpuLost",
+        "GpuTemperatureWarning",
+    ]
     again.manager.close(PATIENCE)
     house.file.wait(PATIENCE)
     again.file.wait(PATIENCE)
@@ -163,7 +168,7 @@ async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
     again = House(house.clock, tmp_path)
     again.library.also = (replace(SECOND, temperature_celsius=50.0),)
     await again.run(12)
-    assert again.told("alert.resolved") == ["GpuLost"]
+    assert again.published("alert.resolved") == ["GpuLost"]
     again.manager.close(PATIENCE)
     house.file.wait(PATIENCE)
     again.file.wait(PATIENCE)
@@ -215,7 +220,7 @@ async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) ->
     house.memory.memory = replace(house.memory.memory, baselines=known)
     house.memory.loaded = True
     await house.run(200)
-    registry = build_registry({"foresight": ForecastCollector(house.memory.forecasts)})
+    registry = build_registry({"forecast": ForecastCollector(house.memory.forecasts)})
 
     def served() -> dict[str, float]:
         return {

@@ -16,7 +16,7 @@ from tests.believed import believed
 
 
 def snapshot(*temperatures: float | None, faults: tuple[GpuFault, ...] = ()) -> CheckedSnapshot:
-    """One GPU a temperature; its name tells its index."""
+    """One GPU a temperature; its name has its index."""
     gpus = tuple(
         GpuReading(index, f"GPU-{index}", f"card {index}", temperature_celsius=temperature)
         for index, temperature in enumerate(temperatures)

@@ -42,7 +42,7 @@ async def live(history: History, clock: FakeClock, seconds: int) -> None:
     """Let one GPU run, throttled in every third minute."""
     bus = EventBus(history.last_event_id)
     bus.attach(events=history.record_event, samples=history.record_sample)
-    log = MinuteLog(bus)
+    log = MinuteLog(Publisher(bus, clock, "thermal"))
     for second in range(seconds):
         if second % 600 == 0:
             await history.flush()  # hours go by faster here than a slow disk takes rows, and few may wait

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from aiidpd.components.thermal.forecast.baseline import Baselines, LearningPolicy
-from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, GpuCourse, forecast
+from aiidpd.components.thermal.forecast.baseline import Bands, LearningPolicy
+from aiidpd.components.thermal.forecast.forecast import Forecast, ForecastPolicy, ForecastState, predict
 from aiidpd.components.thermal.rc_model import Card, CardState, advance
 from tests.believed import believed_gpu
 from tests.unit.components.thermal.alerts.evaluating import COOL
@@ -32,8 +32,8 @@ class Room:
         self.season = 0.0
         self.state = CardState(40.0)
         self.load, self.left = 0.0, 0.0
-        self.course = GpuCourse()
-        self.known: Baselines = {}
+        self.forecasting = ForecastState()
+        self.bands: Bands = {}
         self.shown: list[float] = []
 
     def gather(self, factor: float) -> None:
@@ -46,14 +46,14 @@ class Room:
         self.card = replace(self.card, fan_curve=tuple(curve))
 
     def live(self, days: int, hours: float = 6.0) -> None:
-        """Look at some hours of each of ``days``, at another time of each day."""
+        """Read some hours of each of ``days``, at another time of each day."""
         for _ in range(days):
             until = self.now + hours * HOUR
             while self.now < until:
-                self._look()
+                self._read()
             self.now += self.rng.uniform(0.7, 1.0) * (DAY - hours * HOUR) + 2 * HOUR
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         if self.left <= 0:
             idle = self.rng.random() < 0.35
             self.load = 0.0 if idle else self.rng.uniform(0.4, 1.0)
@@ -64,17 +64,19 @@ class Room:
         for _ in range(_PARTS):
             self.state = advance(card, self.state, self.load, _STEP / _PARTS)
         self.now += _STEP
-        foresight = self._foresee(float(round(self.state.temperature_celsius + self.rng.gauss(0, 0.3))))
-        if foresight.drift_ratio is not None:
-            self.shown.append(foresight.drift_ratio)
+        forecast = self._predict(float(round(self.state.temperature_celsius + self.rng.gauss(0, 0.3))))
+        if forecast.drift_ratio is not None:
+            self.shown.append(forecast.drift_ratio)
 
-    def _foresee(self, temperature: float) -> Forecast:
+    def _predict(self, temperature: float) -> Forecast:
         reading = replace(
             COOL,
             temperature_celsius=temperature,
             power_watts=self.state.power_watts + self.rng.uniform(-3, 3),
             fan_ratio=round(self.state.fan_ratio, 2),
         )
-        look = believed_gpu(reading, self.now, seconds=_STEP)
-        self.course, self.known, foresight = forecast(self.course, self.known, look, AMBIENT, self.policy)
-        return foresight
+        gpu = believed_gpu(reading, self.now, seconds=_STEP)
+        self.forecasting, self.bands, forecast = predict(
+            self.forecasting, self.bands, gpu, AMBIENT, self.policy
+        )
+        return forecast

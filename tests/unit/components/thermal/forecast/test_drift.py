@@ -1,4 +1,4 @@
-"""How much of the dust that a card gathers is shown, and that nothing else is shown as dust.
+"""Dust: as much is shown as a card gathers, and nothing else is shown as dust.
 
 Some CPU seconds each: hours and hours of many days are simulated. The short forms take the most dust, and
 an hour of each day, on the card that is harder to read.

@@ -1,4 +1,4 @@
-"""What is foreseen, on a card that follows physics (the RC model)."""
+"""Forecasts of a card that follows physics (the RC model)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY = 24 * HOUR
 
 
 class Rig:
-    """A card of the RC model before the watch, with readings in whole degrees and noise on the power."""
+    """A card of the RC model before the evaluation, with readings in whole degrees and noise on the power."""
 
     def __init__(self, card: Card | None = None, *, bench: Bench | None = None, start: float = 45.0) -> None:
         self.card = card or Card()
@@ -34,8 +34,8 @@ class Rig:
         self.rng = random.Random(11)
 
     @property
-    def foreseen(self) -> Forecast:
-        return self.bench.foreseen[0]
+    def forecast(self) -> Forecast:
+        return self.bench.forecasts[0]
 
     def reading(self, load: float) -> GpuReading:
         return replace(
@@ -65,7 +65,7 @@ class Rig:
 
 
 def dead_fan(card: Card) -> Card:
-    """The fan stands still, and the driver goes on to tell the speed that it asks for."""
+    """The fan stands still, and the driver goes on to report the speed that it asks for."""
     return replace(card, conductance_fan=0.0)
 
 
@@ -77,8 +77,8 @@ def test_a_gpu_that_heats_tells_when_it_will_be_too_hot():
     rig.run(600, load=0.9)
     rig.card = dead_fan(rig.card)
     rig.run(12, load=0.9)
-    assert rig.foreseen.threshold == "warning"
-    predicted = rig.foreseen.seconds_to_threshold
+    assert rig.forecast.threshold == "warning"
+    predicted = rig.forecast.seconds_to_threshold
     assert predicted is not None
     began = rig.bench.now
     while rig.state.temperature_celsius < 85:
@@ -91,10 +91,10 @@ def test_on_a_straight_line_the_prediction_is_right(slope: float):
     bench = Bench()
     for second in range(40):
         bench.see(replace(COOL, temperature_celsius=40.0 + slope * second))
-    [foreseen] = bench.foreseen
+    [forecast] = bench.forecasts
     left = 85.0 - (40.0 + slope * 39)
-    assert foreseen.seconds_to_threshold == pytest.approx(left / slope, rel=0.01)
-    assert foreseen.heating_celsius_per_second == pytest.approx(slope, rel=0.01)
+    assert forecast.seconds_to_threshold == pytest.approx(left / slope, rel=0.01)
+    assert forecast.heating_celsius_per_second == pytest.approx(slope, rel=0.01)
 
 
 def test_what_does_not_heat_has_no_prediction():
@@ -102,10 +102,10 @@ def test_what_does_not_heat_has_no_prediction():
     rng = random.Random(5)
     for _ in range(3000):
         bench.see(replace(COOL, temperature_celsius=float(round(70 + rng.gauss(0, 0.4)))))
-        assert bench.foreseen[0].seconds_to_threshold is None
+        assert bench.forecasts[0].seconds_to_threshold is None
     for second in range(60):
         bench.see(replace(COOL, temperature_celsius=70.0 - 0.3 * second))
-    assert bench.foreseen[0].seconds_to_threshold is None
+    assert bench.forecasts[0].seconds_to_threshold is None
 
 
 def test_wild_readings_do_not_move_the_rate():
@@ -113,7 +113,7 @@ def test_wild_readings_do_not_move_the_rate():
     for second in range(60):
         wild = 20.0 if second % 8 == 3 else 0.0
         bench.see(replace(COOL, temperature_celsius=50.0 + 0.2 * second + wild))
-    rate = bench.foreseen[0].heating_celsius_per_second
+    rate = bench.forecasts[0].heating_celsius_per_second
     assert rate == pytest.approx(0.2, abs=0.1)
 
 
@@ -121,7 +121,7 @@ def test_the_next_threshold_is_the_nearest_that_lies_ahead():
     bench = Bench()
     for second in range(40):
         bench.see(replace(COOL, temperature_celsius=75.0 + 0.3 * second, slowdown_celsius=89.0))
-    assert bench.foreseen[0].threshold == "slowdown"
+    assert bench.forecasts[0].threshold == "slowdown"
 
 
 # Thermal resistance
@@ -130,13 +130,13 @@ def test_the_next_threshold_is_the_nearest_that_lies_ahead():
 def test_the_resistance_is_that_of_the_card():
     rig = Rig()
     rig.run(300, load=0.9)
-    resistance = rig.foreseen.resistance
+    resistance = rig.forecast.resistance
     assert resistance is not None
     conductance = rig.card.conductance_still + rig.card.conductance_fan * rig.state.fan_ratio
     assert resistance == pytest.approx(1 / conductance, rel=0.05)
-    assert rig.foreseen.baseline is None  # not learnt yet
+    assert rig.forecast.baseline is None  # not learnt yet
     rig.run(1900, load=0.9)
-    assert rig.foreseen.drift_ratio == pytest.approx(1.0, abs=0.03)
+    assert rig.forecast.drift_ratio == pytest.approx(1.0, abs=0.03)
 
 
 def test_while_the_load_changes_there_is_none():
@@ -144,21 +144,21 @@ def test_while_the_load_changes_there_is_none():
     for _ in range(20):
         rig.run(30, load=0.9)
         rig.run(30, load=0.4)
-        assert rig.foreseen.resistance is None
+        assert rig.forecast.resistance is None
 
 
 def test_an_idle_gpu_tells_the_ambient():
     rig = Rig()
     rig.run(HOUR, load=0.0)
     rig.run(600, load=0.9)
-    resistance, idle = rig.foreseen.resistance, rig.card.ambient_celsius + 15 / 1.5
+    resistance, idle = rig.forecast.resistance, rig.card.ambient_celsius + 15 / 1.5
     assert resistance == pytest.approx(
         (rig.state.temperature_celsius - idle) / rig.state.power_watts, rel=0.05
     )
 
 
 def days(rig: Rig, course: Iterable[Callable[[Card], Card]]) -> float | None:
-    """Let the card idle and work on each of some days, five apart; return the day on which drift is told."""
+    """Let the card idle and work on each of some days, five apart; return the day on which drift fires."""
     for number, change in enumerate(course):
         rig.card = change(rig.card)
         rig.run(0.3 * HOUR, load=0.0)
@@ -237,7 +237,7 @@ def test_a_load_that_comes_and_goes_is_no_dead_fan():
         rig.run(400, load=0.0)
         rig.run(700, load=1.0)
         rig.run(300, load=0.4)
-    assert rules.FAN_INEFFECTIVE not in {each.rule.name for _, each in rig.bench.told}
+    assert rules.FAN_INEFFECTIVE not in {each.rule.name for _, each in rig.bench.transitions}
 
 
 def test_a_dead_fan_at_a_load_that_it_can_bear_shows_as_drift():
@@ -322,11 +322,11 @@ def test_baselines_of_another_ambient_tell_nothing(source: str):
     bench.memory = replace(
         bench.memory, baselines={UUID: {f"{source}/12": Baseline(Operation(40.0, 200.0, 0.6), 1e6)}}
     )
-    bench.watch(140, fan_ratio=0.6, temperature_celsius=65.0)
-    [foreseen] = bench.foreseen
+    bench.run(140, fan_ratio=0.6, temperature_celsius=65.0)
+    [forecast] = bench.forecasts
     # A GPU that is known to idle is not measured against a guess.
-    assert foreseen.resistance == (pytest.approx(0.2) if source == "assumed" else None)
-    assert foreseen.drift_ratio == (pytest.approx(1.0) if source == "assumed" else None)
+    assert forecast.resistance == (pytest.approx(0.2) if source == "assumed" else None)
+    assert forecast.drift_ratio == (pytest.approx(1.0) if source == "assumed" else None)
 
 
 def test_what_was_learnt_is_there_after_a_restart():
@@ -344,7 +344,7 @@ def test_a_baseline_follows_dust_over_years_and_a_cleaning_over_days(factor: flo
     bench = Bench(period=9.9)
     known = Baseline(Operation(35.0 / factor, 200.0, 0.5), 1e6)
     bench.memory = replace(bench.memory, baselines={UUID: {"assumed/10": known}})
-    bench.watch(0.1 * DAY)
+    bench.run(0.1 * DAY)
     after = bench.memory.baselines[UUID]["assumed/10"].usual.rise
     assert after / known.usual.rise - 1 == pytest.approx(0.1 * expected, rel=0.1)
 
@@ -353,12 +353,12 @@ def test_what_a_warmer_room_would_explain_is_no_dust_where_the_room_is_assumed()
     bench = Bench()
     known = Baseline(Operation(35.0, 200.0, 0.5), 1e6)
     bench.memory = replace(bench.memory, baselines={UUID: {"assumed/10": known}})
-    bench.watch(1.5 * HOUR, temperature_celsius=60.0 + 8.0)
-    assert bench.foreseen[0].drift_ratio == pytest.approx(1.23, abs=0.01)
+    bench.run(1.5 * HOUR, temperature_celsius=60.0 + 8.0)
+    assert bench.forecasts[0].drift_ratio == pytest.approx(1.23, abs=0.01)
     assert bench.changes(rules.RESISTANCE_DRIFT) == []
-    bench.watch(HOUR, temperature_celsius=60.0 + 14.0)
+    bench.run(HOUR, temperature_celsius=60.0 + 14.0)
     assert rules.RESISTANCE_DRIFT in bench.firing
-    bench.watch(HOUR)
+    bench.run(HOUR)
     assert rules.RESISTANCE_DRIFT not in bench.firing
 
 
@@ -366,6 +366,6 @@ def test_a_reference_that_is_an_hour_old_is_none():
     rig = Rig()
     rig.run(900, load=0.0)
     rig.run(0.9 * HOUR, load=0.9)
-    assert rig.foreseen.resistance is not None
+    assert rig.forecast.resistance is not None
     rig.run(0.2 * HOUR, load=0.9)
-    assert rig.foreseen.resistance is None
+    assert rig.forecast.resistance is None

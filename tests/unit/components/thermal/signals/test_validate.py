@@ -1,4 +1,4 @@
-"""One truth per reading: which temperature is believed, for how long it stands, and what follows from it."""
+"""Validation of readings: temperatures that are believed, and the seconds that each covers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = GpuFault(0, "temperature_celsius of 4294967295", None, IMPLAUSIBLE)
 def course(
     *temperatures: float | None, period: float = 1.0, settings: GpuSettings = SETTINGS, **figures: float
 ) -> list[CheckedGpu]:
-    """Return each reading of one GPU validated; one in which 2^32 stands for what was refused."""
+    """Return each reading of one GPU validated; 2^32 is a temperature that was refused."""
     sensors, found = Sensors(), []
     for number, temperature in enumerate(temperatures):
         refused = temperature == 2.0**32
