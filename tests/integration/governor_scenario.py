@@ -26,7 +26,7 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.components.thermal.governor import tuning
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME, RestoreJournal
-from aiidpd.components.thermal.governor.view import Tally
+from aiidpd.components.thermal.governor.state import Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings, GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
@@ -85,6 +85,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
     clock, bus, flags, tally = SystemClock(), EventBus(), Flags(), Tally()
     flags.mode = mode
     conditions = Conditions(clock, bus)
+    publish = Publisher(bus, clock, "thermal")
 
     def build() -> ThermalWorker:
         library = NvmlLibrary(call_timeout=CALL_TIMEOUT)
@@ -94,7 +95,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
             RestoreJournal(folder / NAME),
             latest=Latest(clock, 1.0),
             tally=tally,
-            bus=bus,
+            publish=publish,
             messages=Messages(clock),
             conditions=conditions,
             clock=clock,
@@ -105,7 +106,7 @@ async def daemon(folder: Path, mode: GovernorMode) -> None:
             library,
             settings,
             latest,
-            Publisher(bus, clock, "thermal"),
+            publish,
             clock,
             listeners=[flags],
             governor=governor,

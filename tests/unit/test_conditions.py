@@ -33,8 +33,7 @@ from aiidpd.components.thermal.governor.journal import Baseline
 from aiidpd.components.thermal.governor.ladder import Actuator, Step
 from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import Outcome
-from aiidpd.components.thermal.governor.state import Blind, Move, Refused
-from aiidpd.components.thermal.governor.view import Tally
+from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Tally
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.history.conditions import update_conditions
 from aiidpd.kernel.bus import EventBus
@@ -245,7 +244,7 @@ async def the_journal_of_pauses(house: House) -> None:
 
 
 def _governor(house: House) -> GovernorPublisher:
-    return GovernorPublisher(Tally(), house.bus, house.conditions, house.clock, simulated=False)
+    return GovernorPublisher(Tally(), house.publisher("thermal"), house.conditions)
 
 
 async def a_governor_without_rights(house: House) -> None:

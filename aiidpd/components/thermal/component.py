@@ -24,7 +24,7 @@ from aiidpd.components.thermal.governor.events import CONDITIONS as GOVERNOR_CON
 from aiidpd.components.thermal.governor.journal import NAME as JOURNAL
 from aiidpd.components.thermal.governor.journal import RestoreJournal
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
-from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.governor.state import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary, GpuSnapshot
 from aiidpd.components.thermal.maintenance import DriverMaintenance
 from aiidpd.components.thermal.metrics import ThermalCollector
@@ -149,7 +149,7 @@ class ThermalComponent:
             RestoreJournal(context.state_directory / JOURNAL, call_timeout=gpu.call_timeout),
             latest=self._governance,
             tally=self._tally,
-            bus=context.bus,
+            publish=context.publish,
             messages=context.messages,
             conditions=context.conditions,
             clock=context.clock,

@@ -1,1 +1,1 @@
-"""Cools a GPU before its driver throttles it, and always puts it back: see docs/operations.md."""
+"""Governor: takes power from a hot GPU before its driver throttles it, and always gives it back."""

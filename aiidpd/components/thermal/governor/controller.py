@@ -1,4 +1,4 @@
-"""The governor at work: carries out what it decides, and never sets anything that it could not restore."""
+"""Governor controller: applies the decisions, and sets nothing that could not be restored."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ import anyio.to_thread
 from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import NO_ANSWER, GpuFault
 from aiidpd.components.thermal.governor import tuning
-from aiidpd.components.thermal.governor.asking import BackOffRequester
 from aiidpd.components.thermal.governor.decide import step
-from aiidpd.components.thermal.governor.events import GovernorPublisher
+from aiidpd.components.thermal.governor.events import BackOffRequester, GovernorPublisher
 from aiidpd.components.thermal.governor.journal import Baseline, RestoreJournal
-from aiidpd.components.thermal.governor.refusals import NO_LEASE, refused
+from aiidpd.components.thermal.governor.refusals import NO_JOURNAL, refused
 from aiidpd.components.thermal.governor.restore import restore
 from aiidpd.components.thermal.governor.state import (
     BackOff,
     Blind,
     Effect,
+    GovernanceView,
     GovernorState,
+    GpuGovernance,
     Move,
-    Settled,
+    Restored,
+    Tally,
     Yielded,
 )
-from aiidpd.components.thermal.governor.view import GovernanceView, GpuGovernance, Tally
 from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.statefile import StateUnreadable
 
 _APPLY_WITHIN = 2.0
@@ -43,25 +44,26 @@ _NOTHING: Mapping[str, Baseline] = MappingProxyType({})
 
 
 class JournalWriter:
-    """The restore journal of one run, in memory as on the disk.
+    """Restore journal of one run, in memory as on the disk.
 
-    ``gpus`` is what ``file`` names, or may name where a write was cut short.
+    ``gpus`` has the entries of ``file``, and those that it may have where a write was cut short; ``loaded``
+    is true once they were read.
     """
 
     def __init__(self, file: RestoreJournal, publisher: GovernorPublisher) -> None:
         self._file = file
         self._publisher = publisher
-        self.known = False
+        self.loaded = False
         self.gpus: Mapping[str, Baseline] = _NOTHING
 
     async def read(self) -> bool:
-        """Read what an earlier run left, but for what ended without us; return whether that is known now."""
+        """Read the entries of an earlier run and drop void ones; return whether they are known now."""
         try:
             found = await anyio.to_thread.run_sync(self._file.read, abandon_on_cancel=True)
         except StateUnreadable as error:
             self._publisher.journal_unreadable(self._file.path, error)
             return False
-        self.gpus, self.known = dict(found.gpus), True
+        self.gpus, self.loaded = dict(found.gpus), True
         if found.gpus and self._file.stale(found):
             why = "the machine was booted since, and the driver has forgotten what was set"
             await self._forget(frozenset(found.gpus), why)
@@ -72,22 +74,22 @@ class JournalWriter:
 
     async def _forget(self, uuids: frozenset[str], why: str) -> None:
         before = self.gpus
-        if await self.drop(uuids):
+        if await self.remove(uuids):
             for uuid in sorted(uuids):
                 self._publisher.void(uuid, before[uuid], why)
 
-    async def take(self, uuid: str, baseline: Baseline) -> bool:
-        """Have the journal name ``uuid`` with ``baseline``; return whether it does, and publish if not."""
+    async def add(self, uuid: str, baseline: Baseline) -> bool:
+        """Add ``uuid`` with ``baseline``; return whether that is on the disk, and report where it is not."""
         if self.gpus.get(uuid) == baseline:
             return True
         return await self._write({**self.gpus, uuid: baseline})
 
-    async def drop(self, uuids: frozenset[str]) -> bool:
-        """Have the journal name none of ``uuids``; return whether that is so, and publish where it is not."""
+    async def remove(self, uuids: frozenset[str]) -> bool:
+        """Remove ``uuids``; return whether that is on the disk, and report where it is not."""
         return await self._write({uuid: gpu for uuid, gpu in self.gpus.items() if uuid not in uuids})
 
     async def rebase(self, uuid: str, watts: float) -> None:
-        """Make ``watts`` the baseline of a GPU that the journal names."""
+        """Make ``watts`` the baseline of a GPU that the journal has."""
         named = self.gpus.get(uuid)
         if named is not None:
             await self._write({**self.gpus, uuid: replace(named, power_limit_watts=watts)})
@@ -103,7 +105,7 @@ class JournalWriter:
             self._publisher.cannot_write(self._file.path, error)
             return False
         finally:
-            # Where nobody waited for the end it may be either.
+            # Where the wait for its end was cancelled it may be either.
             self.gpus = gpus if written else {**before, **gpus}
         self._publisher.journal_works(self._file.path)
         return True
@@ -124,7 +126,7 @@ class GovernorController:
         *,
         latest: Latest[GovernanceView],
         tally: Tally,
-        bus: EventBus,
+        publish: Publisher,
         messages: Messages,
         conditions: Conditions,
         clock: Clock,
@@ -133,25 +135,26 @@ class GovernorController:
         self._settings = settings
         self._latest = latest
         self._clock = clock
-        self._publisher = GovernorPublisher(tally, bus, conditions, clock, simulated=library.simulated)
-        self._requester = BackOffRequester(self._publisher, messages, clock, settings.back_off_containers)
+        publish = publish.marked(simulated=library.simulated)
+        self._publisher = GovernorPublisher(tally, publish, conditions)
+        self._requester = BackOffRequester(publish, messages, clock, settings.back_off_containers)
         self._journal = JournalWriter(journal, self._publisher)
         self._state = GovernorState()
-        self._left: frozenset[str] = frozenset()  # in the journal from before this run, not restored yet
+        self._leftover: frozenset[str] = frozenset()  # in the journal from before this run, not restored yet
         self._retry_at = 0.0
         self._acting = False
 
     async def act(self, snapshot: CheckedSnapshot) -> None:
-        """Decide on ``snapshot``, read just now, and set what follows; bounded in time."""
+        """Decide on ``snapshot``, read just now, and apply the effects; bounded in time."""
         self._acting = True
         if not await self._reconciled():
             return
-        ours = tuple(gpu for gpu in snapshot.gpus if gpu.reading.uuid not in self._left)
+        ours = tuple(gpu for gpu in snapshot.gpus if gpu.reading.uuid not in self._leftover)
         self._state, effects = step(self._state, replace(snapshot, gpus=ours), self._settings)
         for effect in effects:
-            await self._do(effect)
-        self._ask_again(ours_are=frozenset(gpu.reading.uuid for gpu in ours), now=self._clock.monotonic())
-        self._show()
+            await self._apply(effect)
+        self._renew_requests(frozenset(gpu.reading.uuid for gpu in ours))
+        self._put_view()
 
     async def restore(self) -> None:
         """Restore every GPU; what can't be restored stays in the journal. Bounded by the library's bounds.
@@ -166,51 +169,50 @@ class GovernorController:
         if self._journal.gpus:
             await self._restore(self._journal.gpus, "the governor stops")
         self._state = GovernorState(permitted=self._state.permitted)
-        self._left = frozenset(self._journal.gpus)
+        self._leftover = frozenset(self._journal.gpus)
         self._latest.clear()
 
     async def _reconciled(self) -> bool:
         """Restore what an earlier run left; return whether GPUs may be governed in this pass."""
         now = self._clock.monotonic()
-        if self._journal.known and (not self._left or now < self._retry_at):
+        if self._journal.loaded and (not self._leftover or now < self._retry_at):
             return True
-        if not self._journal.known and now < self._retry_at:
+        if not self._journal.loaded and now < self._retry_at:
             return False
         self._retry_at = now + tuning.RETRY
-        if not self._journal.known:
+        if not self._journal.loaded:
             self._publisher.begin()
             if not await self._journal.read():
                 return False
-            self._left = frozenset(self._journal.gpus)
-        if self._left:
-            leftover = {uuid: gpu for uuid, gpu in self._journal.gpus.items() if uuid in self._left}
+            self._leftover = frozenset(self._journal.gpus)
+        if self._leftover:
+            leftover = {uuid: gpu for uuid, gpu in self._journal.gpus.items() if uuid in self._leftover}
             await self._restore(leftover, "an earlier run of the daemon left it changed")
-            self._left &= frozenset(self._journal.gpus)
-            return False  # this pass's snapshot is older than that: no baseline may come from it
+            self._leftover &= frozenset(self._journal.gpus)
+            return False  # the snapshot of this pass is older than that: no baseline may come from it
         return True
 
     async def _restore(self, gpus: Mapping[str, Baseline], why: str) -> None:
         outcomes = await restore(self._library, gpus)
-        await self._journal.drop(frozenset(outcome.uuid for outcome in outcomes if outcome.restored))
+        await self._journal.remove(frozenset(outcome.uuid for outcome in outcomes if outcome.restored))
         for outcome in outcomes:
             if outcome.restored:
                 self._publisher.restored(outcome.uuid, outcome.baseline, why)
             else:
                 self._publisher.not_restored(outcome)
 
-    async def _do(self, effect: Effect) -> None:
+    async def _apply(self, effect: Effect) -> None:
         match effect:
             case Move():
                 await self._move(effect)
-            case BackOff(asked=True) if not effect.dry_run:
+            case BackOff(requested=True) if not effect.dry_run:
                 # Not where the step that it belongs to was refused.
-                held = self._state.gpus[effect.uuid]
-                if held.rung.back_off:
+                if self._state.gpus[effect.uuid].step.back_off:
                     self._requester.request(effect.index, effect.uuid, effect.reason)
-            case BackOff(asked=False) if effect.uuid in self._requester.active:
+            case BackOff(requested=False) if effect.uuid in self._requester.active:
                 self._requester.end(effect.uuid, effect.reason)
-            case Settled():
-                await self._settled(effect)
+            case Restored():
+                await self._restored(effect)
             case Yielded():
                 await self._journal.rebase(effect.uuid, effect.watts)
                 self._publisher.yielded(effect)
@@ -218,25 +220,25 @@ class GovernorController:
                 self._publisher.blind(effect)
 
     async def _move(self, move: Move) -> None:
-        done = await self._write_down(move)
+        done = await self._add_baseline(move)
         for command in move.commands:
-            fault = await self._apply(command) if done else GpuFault(move.index, "lease", None, NO_LEASE)
+            fault = await self._set(command) if done else GpuFault(move.index, "journal", None, NO_JOURNAL)
             if fault is not None:
                 await self._refused(move, command, fault)
                 return
         self._publisher.moved(move)
 
-    async def _write_down(self, move: Move) -> bool:
-        """Have the GPU's baseline on the disk before it is changed; return whether it is."""
+    async def _add_baseline(self, move: Move) -> bool:
+        """Save the GPU's baseline before it is changed; return whether it is on the disk."""
         if not move.commands:
             return True
         simulated = self._library.simulated
         baseline = Baseline(move.index, move.name, move.baseline_watts, move.clocks_touched, simulated)
-        return await self._journal.take(move.uuid, baseline)
+        return await self._journal.add(move.uuid, baseline)
 
-    async def _apply(self, command: Command) -> GpuFault | None:
-        # A cancellation waits for the driver's answer: half a call would cost the child, and the restoring
-        # that follows would have to start another.
+    async def _set(self, command: Command) -> GpuFault | None:
+        # A cancellation waits for the driver: half a call would cost the NVML process, and the restoring that
+        # follows would have to start another.
         with anyio.move_on_after(_APPLY_WITHIN, shield=True):
             return await self._library.apply(command)
         return GpuFault(None, type(command).__name__, None, NO_ANSWER)
@@ -244,30 +246,28 @@ class GovernorController:
     async def _refused(self, move: Move, command: Command, fault: GpuFault) -> None:
         retry_at = self._clock.monotonic() + tuning.RETRY
         self._state, refusal = refused(self._state, move, command, fault, retry_at=retry_at)
-        if fault.name == NO_LEASE:
-            return  # a condition says it already
+        if fault.name == NO_JOURNAL:
+            return  # it is a condition already
         self._publisher.refused(move, refusal, self._journal.gpus.get(move.uuid))
         if not self._state.gpus[move.uuid].touched and move.uuid in self._journal.gpus:
-            await self._journal.drop(frozenset({move.uuid}))
+            await self._journal.remove(frozenset({move.uuid}))
 
-    async def _settled(self, settled: Settled) -> None:
-        baseline = self._journal.gpus.get(settled.uuid)
+    async def _restored(self, effect: Restored) -> None:
+        baseline = self._journal.gpus.get(effect.uuid)
         # Where it stays in the journal, it is with the limit that it has: to restore it again does no harm.
-        if baseline is not None and await self._journal.drop(frozenset({settled.uuid})):
-            self._publisher.restored(settled.uuid, baseline, "it is cool again")
+        if baseline is not None and await self._journal.remove(frozenset({effect.uuid})):
+            self._publisher.restored(effect.uuid, baseline, "it is cool again")
 
-    def _ask_again(self, *, ours_are: frozenset[str], now: float) -> None:
-        for uuid in self._requester.due(now):
-            if uuid in ours_are:
-                held = self._state.gpus[uuid]
-                self._requester.request(
-                    held.number, uuid, f"GPU {held.number} ({held.name}) is still too hot"
-                )
+    def _renew_requests(self, present: frozenset[str]) -> None:
+        for uuid in self._requester.due(self._clock.monotonic()):
+            if uuid in present:
+                gpu = self._state.gpus[uuid]
+                self._requester.request(gpu.number, uuid, f"GPU {gpu.number} ({gpu.name}) is still too hot")
 
-    def _show(self) -> None:
+    def _put_view(self) -> None:
         mode = self._settings.mode if self._state.permitted else GovernorMode.DRY_RUN
         gpus = tuple(
-            GpuGovernance(held.number, uuid, held.level, max(0, len(held.ladder) - 1), held.rung)
-            for uuid, held in self._state.gpus.items()
+            GpuGovernance(gpu.number, uuid, gpu.level, max(0, len(gpu.ladder) - 1), gpu.step)
+            for uuid, gpu in self._state.gpus.items()
         )
         self._latest.put(GovernanceView(mode, gpus, len(self._journal.gpus)))

@@ -1,34 +1,69 @@
-"""When a GPU is given less to burn, and when it gets it back (pure).
+"""Decisions of the governor: when a GPU has to draw less, and when it gets its power back (pure).
 
-A GPU stands on a level of its :mod:`.ladder`: 0 is the baseline, as it was found. It goes down the ladder
+A GPU is on a level of its :mod:`.ladder`: 0 is the baseline, as it was found. It goes down the ladder
 when its temperature will reach the target within the horizon, before the driver throttles; and up again
-one rung at a time when it has been cool for a while, each time later where the last try made it hot again.
+one level at a time when it has been cool for a while, each time later where the last try made it hot again.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from aiidpd.components.thermal.governor import tuning
-from aiidpd.components.thermal.governor.levels import level_above, level_below, may_rise, must_fall
+from aiidpd.components.thermal.governor.ladder import Facts, Step, build, commands
+from aiidpd.components.thermal.governor.levels import (
+    level_above,
+    level_below,
+    may_rise,
+    must_fall,
+    power_saved,
+)
 from aiidpd.components.thermal.governor.state import (
+    BackOff,
     Blind,
     Effect,
     GovernorState,
     GpuState,
+    Move,
+    Restored,
+    Yielded,
 )
 from aiidpd.components.thermal.governor.trend import TrendForecast
-from aiidpd.components.thermal.governor.turn import Decision, laddered, to, watched
 from aiidpd.components.thermal.gpu import GpuReading, Limit
 from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.components.thermal.signals.checked import CheckedGpu, CheckedSnapshot, Trust
 from aiidpd.kernel.words import apart
 
 THROTTLING = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown"})
-"""The clock events that say that the driver lowers the clocks because of heat (or might)."""
+"""Clock events with which the driver lowers the clocks because of heat (or may)."""
 
 _PATIENCE = 15.0  # seconds: a true jump is believed sooner (thresholds.JUMP_SETTLES)
 _CLOSEST = 1.0  # degrees below the card's own limit: an absolute target may not lie above that
+_MISMATCHES = 3  # readings in a row of a setting that is not the one that was set
+_UNSURE = 2.0  # times the change of a body of HEAT_CAPACITY: a lighter one changes faster
+
+
+@dataclass(slots=True)
+class Decision:
+    """One GPU's part of one pass: what is decided about it, and all that the decision needs."""
+
+    gpu: CheckedGpu
+    settings: GovernorSettings
+    dry: bool
+    effects: list[Effect] = field(default_factory=list)
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> GpuReading:
+        """Reading as the driver gave it; its temperature may not be believed: see ``gpu``."""
+        return self.gpu.reading
+
+    @property
+    def now(self) -> float:
+        """Time of the reading, in monotonic seconds."""
+        return self.gpu.now
 
 
 def over_target(gpu: CheckedGpu, settings: GovernorSettings) -> float | None:
@@ -46,90 +81,90 @@ def over_target(gpu: CheckedGpu, settings: GovernorSettings) -> float | None:
 def step(
     state: GovernorState, snapshot: CheckedSnapshot, settings: GovernorSettings
 ) -> tuple[GovernorState, tuple[Effect, ...]]:
-    """Return the state after ``snapshot``, and what is to be done.
+    """Return the state after ``snapshot``, and the effects to apply.
 
-    A GPU that is not in the snapshot stays as it is; turned off, every GPU goes to its baseline. What the
-    driver did not take is told by :func:`.refusing.refused`, before the next step.
+    A GPU that is not in the snapshot stays as it is; turned off, every GPU goes to its baseline. After a
+    setting that the driver did not take, :func:`.refusals.refused` gives the state for the next step.
     """
     effects: list[Effect] = []
     dry = settings.mode is GovernorMode.DRY_RUN or not state.permitted
     gpus = {}
     for gpu in snapshot.gpus:
         reading = gpu.reading
-        held = state.gpus.get(reading.uuid) or GpuState(reading.index, reading.name)
-        if (held.number, held.name) != (reading.index, reading.name):
-            held = held._replace(number=reading.index, name=reading.name)
-        gpus[reading.uuid] = _step(held, Decision(gpu, settings, dry, effects))
-    return state.having(gpus), tuple(effects)
+        before = state.gpus.get(reading.uuid) or GpuState(reading.index, reading.name)
+        if (before.number, before.name) != (reading.index, reading.name):
+            before = before._replace(number=reading.index, name=reading.name)
+        gpus[reading.uuid] = _step(before, Decision(gpu, settings, dry, effects))
+    return state.updated(gpus), tuple(effects)
 
 
-def _step(held: GpuState, turn: Decision) -> GpuState:
-    if held.touched:
-        held = watched(held, turn)
+def _step(state: GpuState, decision: Decision) -> GpuState:
+    if state.touched:
+        state = _verified(state, decision)
     else:
-        facts = held.facts.learn(turn.reading)
-        held = held if facts is held.facts else held._replace(facts=facts)
-    if turn.now < held.retry_at:
-        return held
-    if turn.settings.mode is GovernorMode.OFF:
-        return to(held, 0, "the governor is off", turn)
-    over = over_target(turn.gpu, turn.settings)
-    held = _sighted(held, over, turn)
-    return held if over is None else _governed(held, over, turn)
+        facts = state.facts.learn(decision.reading)
+        state = state if facts is state.facts else state._replace(facts=facts)
+    if decision.now < state.retry_at:
+        return state
+    if decision.settings.mode is GovernorMode.OFF:
+        return _move_to(state, 0, "the governor is off", decision)
+    over = over_target(decision.gpu, decision.settings)
+    state = _with_visibility(state, over, decision)
+    return state if over is None else _governed(state, over, decision)
 
 
-def _governed(held: GpuState, over: float, turn: Decision) -> GpuState:
-    reading, now, settings = turn.reading, turn.now, turn.settings
-    held = held._replace(
-        trend=held.trend.add(now, over),
-        near_at=now if over >= -tuning.HYSTERESIS else held.near_at,
-        warm_at=now if over >= -tuning.IDLE else held.warm_at,
+def _governed(state: GpuState, over: float, decision: Decision) -> GpuState:
+    reading, now, settings = decision.reading, decision.now, decision.settings
+    state = state._replace(
+        trend=state.trend.add(now, over),
+        near_at=now if over >= -tuning.HYSTERESIS else state.near_at,
+        warm_at=now if over >= -tuning.IDLE else state.warm_at,
     )
-    forecast = held.trend.forecast(tuning.HORIZON)
+    forecast = state.trend.forecast(tuning.HORIZON)
     throttling = THROTTLING.intersection(reading.clock_events) if reading.clock_events else ()
-    if must_fall(held, forecast, now, throttled=bool(throttling)):
-        held = laddered(held, settings)
-        level = level_below(held, forecast, reading.power_watts)
-        if level > held.level:
-            turn.evidence = _evidence(reading, over, forecast)
-            held = _lapsed(held, now)
-            return to(held, level, _why_down(over, forecast, sorted(throttling)), turn)
-    elif may_rise(held, forecast, now, settings):
-        turn.evidence = _evidence(reading, over, forecast)
-        lapses = 0 if held.level == 1 and over < -tuning.IDLE else held.lapses
-        held = held._replace(raised=now, lapses=lapses)
+    if must_fall(state, forecast, now, throttled=bool(throttling)):
+        state = _with_ladder(state, settings)
+        level = level_below(state, forecast, reading.power_watts)
+        if level > state.level:
+            decision.evidence = _evidence(reading, over, forecast)
+            state = _with_relapse(state, now)
+            return _move_to(state, level, _why_down(over, forecast, sorted(throttling)), decision)
+    elif may_rise(state, forecast, now, settings):
+        decision.evidence = _evidence(reading, over, forecast)
+        relapses = 0 if state.level == 1 and over < -tuning.IDLE else state.relapses
+        state = state._replace(raised=now, relapses=relapses)
         why = f"no reading came within {tuning.HYSTERESIS:g} °C of the target for a while"
-        return to(held, level_above(held, forecast, turn.gpu), why, turn)
-    if held.applied is None and not turn.dry:
-        turn.evidence = _evidence(reading, over, forecast)
-        return to(held, held.level, "its settings may have been lost", turn)
-    return held
+        return _move_to(state, level_above(state, forecast, decision.gpu), why, decision)
+    if state.applied is None and not decision.dry:
+        decision.evidence = _evidence(reading, over, forecast)
+        return _move_to(state, state.level, "its settings may have been lost", decision)
+    return state
 
 
-def _lapsed(held: GpuState, now: float) -> GpuState:
-    """Count a relapse: it went up, and that made it hot again."""
-    if now - held.raised < tuning.RELAPSE:
-        return held._replace(lapses=held.lapses + 1, raised=-math.inf)
-    return held
+def _with_relapse(state: GpuState, now: float) -> GpuState:
+    """Return ``state`` with one relapse more where it is hot again soon after it went up."""
+    if now - state.raised < tuning.RELAPSE:
+        return state._replace(relapses=state.relapses + 1, raised=-math.inf)
+    return state
 
 
-def _sighted(held: GpuState, over: float | None, turn: Decision) -> GpuState:
-    """Tell once that a GPU can't be governed, and once that it can again."""
-    reading, reason = turn.reading, ""
+def _with_visibility(state: GpuState, over: float | None, decision: Decision) -> GpuState:
+    """Return ``state``, and add an effect once when the GPU can't be governed, and once when it can again."""
+    reading, reason = decision.reading, ""
     if over is not None:
-        held = held._replace(sighted=turn.now)
-    elif turn.gpu.distrusted:
-        if turn.gpu.trust is not Trust.FROZEN and turn.now - held.sighted < _PATIENCE:
-            return held  # a glitch, or a jump that is about to be believed
-        reason = f"its temperature is not believed: {turn.gpu.trust.value}"
+        state = state._replace(governed_at=decision.now)
+    elif decision.gpu.distrusted:
+        if decision.gpu.trust is not Trust.FROZEN and decision.now - state.governed_at < _PATIENCE:
+            return state  # a glitch, or a jump that is about to be believed
+        reason = f"its temperature is not believed: {decision.gpu.trust.value}"
     elif reading.temperature_celsius is None and reading.temperature_margin_celsius is None:
         reason = "its temperature can't be read"
     else:
         reason = "the card names no limit of its own: set gpu.governor.target_celsius"
-    if reason == held.blind:
-        return held
-    turn.effects.append(Blind(held.number, reading.uuid, reason))
-    return held._replace(blind=reason)
+    if reason == state.blind:
+        return state
+    decision.effects.append(Blind(state.number, reading.uuid, reason))
+    return state._replace(blind=reason)
 
 
 def _why_down(over: float, forecast: TrendForecast, throttling: list[str]) -> str:
@@ -159,3 +194,96 @@ def _evidence(reading: GpuReading, over: float, forecast: TrendForecast) -> dict
         if value is not None:
             evidence[name] = value
     return evidence
+
+
+def _with_ladder(state: GpuState, settings: GovernorSettings) -> GpuState:
+    """Return ``state`` with a ladder; at an untouched baseline it is made anew, from the facts of now."""
+    if state.level > 0 or state.touched:
+        return state
+    ladder = build(state.facts, settings, state.without)
+    return state._replace(ladder=ladder, applied=ladder[0])
+
+
+def _move_to(state: GpuState, level: int, reason: str, decision: Decision) -> GpuState:
+    """Return ``state`` on ``level``, and add the move there to the decision's effects."""
+    if not state.ladder or (level == state.level and state.applied == state.step):
+        return state
+    target, before, uuid = state.ladder[level], state.step, decision.reading.uuid
+    locks = state.clocks_touched or target.clock_hertz is not None
+    todo = () if decision.dry else commands(uuid, state.applied, target, clocks_touched=locks)
+    move = Move(
+        index=state.number,
+        uuid=uuid,
+        name=state.name,
+        before=state.level,
+        after=level,
+        step=target,
+        baseline_watts=state.ladder[0].power_watts,
+        touched_before=state.touched,
+        clocks_touched=locks,
+        commands=todo,
+        reason=f"GPU {state.number} ({state.name}): {reason}",
+        evidence=decision.evidence,
+        dry_run=decision.dry,
+    )
+    if level != state.level or todo:
+        decision.effects.append(move)
+    if target.back_off != before.back_off:
+        decision.effects.append(BackOff(state.number, uuid, target.back_off, move.reason, decision.dry))
+    if decision.dry:
+        return state._replace(level=level, changed=decision.now, mismatches=0)
+    rate = power_saved(state, level, decision.reading.power_watts) / tuning.HEAT_CAPACITY
+    return state._replace(
+        level=level,
+        changed=decision.now,
+        trend=state.trend.turned(-rate, _UNSURE * rate),
+        mismatches=0,
+        applied=target,
+        touched=state.touched or bool(todo),
+        clocks_touched=locks,
+    )
+
+
+def _verified(state: GpuState, decision: Decision) -> GpuState:
+    """Return ``state`` after the reading was compared with the setting: it holds, or is lost, or not ours."""
+    wanted, found = state.step.power_watts, decision.reading.power_limit_set_watts
+    if state.applied is None or decision.now <= state.changed or (wanted is not None and found is None):
+        return state
+    if wanted is None or found is None or abs(found - wanted) <= tuning.TOLERANCE_WATTS:
+        if state.level == 0:
+            return _restored(state, decision)
+        return state._replace(mismatches=0) if state.mismatches else state
+    if decision.now - state.changed < tuning.SETTLE or state.mismatches + 1 < _MISMATCHES:
+        return state._replace(mismatches=state.mismatches + 1)
+    limits = (step.power_watts for step in state.ladder)
+    if any(limit is not None and abs(found - limit) <= tuning.TOLERANCE_WATTS for limit in limits):
+        return state._replace(applied=None, mismatches=0)  # ours came late, or was lost: set it again
+    return _yielded(state, wanted, found, decision)
+
+
+def _yielded(state: GpuState, wanted: float, found: float, decision: Decision) -> GpuState:
+    why = f"its power limit is {found:g} W where {wanted:g} W was set: somebody else set it"
+    reason = f"GPU {state.number} ({state.name}): {why}"
+    decision.effects.append(Yielded(state.number, decision.reading.uuid, reason, found))
+    if state.step.back_off:
+        decision.effects.append(
+            BackOff(state.number, decision.reading.uuid, requested=False, reason=reason, dry_run=False)
+        )
+    # Their limit is the baseline from now on; clocks that we locked stay ours to unlock.
+    return state._replace(
+        ladder=(Step(found),), level=0, applied=None, mismatches=0, facts=Facts().learn(decision.reading)
+    )
+
+
+def _restored(state: GpuState, decision: Decision) -> GpuState:
+    """Return ``state`` as one that was never touched."""
+    watts = state.step.power_watts
+    decision.effects.append(Restored(state.number, decision.reading.uuid, state.name, watts))
+    return state._replace(
+        facts=Facts().learn(decision.reading),
+        ladder=(),
+        applied=Step(),
+        touched=False,
+        clocks_touched=False,
+        mismatches=0,
+    )

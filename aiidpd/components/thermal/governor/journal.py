@@ -1,7 +1,7 @@
-"""The restore journal of GPUs: what each was like before we changed it, on disk, so that it can be restored.
+"""Restore journal of GPUs: the settings of each before we changed it, on disk, so that it can be restored.
 
-It is written, durably, before the first change of a GPU, and loses that GPU when a reading has shown that it
-is back at its baseline. So a file that is there says that a GPU may not be as we found it.
+It is written, durably, before the first change of a GPU, and loses that GPU when a reading has shown its
+baseline again. So where the file exists a GPU may not be as we found it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _MOST_WATTS = 100_000.0
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The settings of one GPU before us. ``power_limit_watts`` is None where its limit was never changed.
+    """Settings of one GPU before us. ``power_limit_watts`` is None where its limit was never changed.
 
-    ``clocks`` is whether its clocks were locked, or may have been. What is left of a ``simulated`` GPU
-    ended with the process that simulated it.
+    ``clocks``: its clocks were locked, or may have been. A ``simulated`` GPU ended with the process that
+    simulated it.
     """
 
     index: int
@@ -41,13 +41,13 @@ class Baseline:
     simulated: bool = False
 
     def validate(self) -> None:
-        """Raise ValueError where no GPU can have been like this."""
+        """Raise ValueError where no GPU can have such a limit."""
         watts = self.power_limit_watts
         if watts is not None and not 0 < watts < _MOST_WATTS:
             raise ValueError(f"a power limit of {watts!r} W can't be")
 
     def commands(self, uuid: str) -> tuple[Command, ...]:
-        """Return what restores the GPU."""
+        """Return the commands that restore the GPU."""
         todo: list[Command] = []
         if self.power_limit_watts is not None:
             todo.append(SetPowerLimit(uuid, self.power_limit_watts))
@@ -58,10 +58,10 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """The GPUs, by UUID, that may not be at their baseline; from which boot, by whom, since when (Unix).
+    """Content of the file: GPUs, by UUID, that may not be at their baseline; its boot, process and Unix time.
 
     ``call_timeout`` is how many seconds a call to the driver may take: what restoring needs of the
-    configuration. None where the journal does not say, as those of earlier versions.
+    configuration. None where the journal lacks it, as those of earlier versions do.
     """
 
     version: Literal[1]
@@ -73,9 +73,9 @@ class JournalEntry:
 
 
 class RestoreJournal:
-    """The journal at ``path``. :meth:`read` and :meth:`write` block on the disk.
+    """Journal at ``path``. :meth:`read` and :meth:`write` block on the disk.
 
-    ``call_timeout`` is written down with it.
+    ``call_timeout`` is saved with it.
     """
 
     def __init__(self, path: Path, boot_id: str | None = None, call_timeout: float | None = None) -> None:
@@ -86,7 +86,7 @@ class RestoreJournal:
         self._file = StateFile(path, JournalEntry, remedy=REMEDY, indent=1, mode=0o644)
 
     def read(self) -> JournalEntry:
-        """Return what the journal says, of no GPU where there is no file.
+        """Return the content of the journal; it names no GPU where there is no file.
 
         Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
         """
@@ -96,7 +96,7 @@ class RestoreJournal:
         return replace(entry, call_timeout=call_seconds(entry.call_timeout))
 
     def stale(self, entry: JournalEntry) -> bool:
-        """Return whether ``entry`` is from another boot: the driver has forgotten what was set then."""
+        """Return whether ``entry`` is from another boot: the driver has lost what was set then."""
         return entry.boot_id != self.boot_id
 
     def write(self, gpus: Mapping[str, Baseline]) -> None:

@@ -1,4 +1,4 @@
-"""The ladder of a GPU: what can be taken from it, least harmful first: power, clocks, its work (pure)."""
+"""Ladder of a GPU: steps that take ever more from it: power, then clocks, then its work (pure)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_STEP = 1.0  # watts
 
 
 class Actuator(StrEnum):
-    """What a card lets us turn."""
+    """A setting of a card that takes power from it."""
 
     POWER = "power limit"
     CLOCKS = "locked clocks"
@@ -25,7 +25,7 @@ class Actuator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a ladder is made from, in watts and hertz; None is not known (yet)."""
+    """Facts that a ladder is made from, in watts and hertz; None is not known (yet)."""
 
     limit: float | None = None
     default: float | None = None
@@ -50,7 +50,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The settings of one level; None is "as we found it". ``back_off`` asks others to leave the GPU be."""
+    """Settings of one level; None is "as we found it". ``back_off`` requests others to leave it alone."""
 
     power_watts: float | None = None
     clock_hertz: float | None = None
@@ -68,18 +68,18 @@ class Step:
 
 
 Ladder: TypeAlias = tuple[Step, ...]
-"""Level 0 is the baseline; each level takes at least as much as the one before it, of every lever."""
+"""Level 0 is the baseline; each level takes at least as much as the one before it, by every actuator."""
 
 
 def build(facts: Facts, settings: GovernorSettings, without: frozenset[Actuator] = frozenset()) -> Ladder:
-    """Return the ladder of a card; a lever that it does not have, or that is in ``without``, is left out."""
+    """Return the ladder of a card; an actuator that it lacks, or that is in ``without``, is left out."""
     powers = [] if Actuator.POWER in without else _powers(facts, settings)
     clocks = [] if Actuator.CLOCKS in without or not settings.lock_clocks else _clocks(facts, settings)
-    rungs = [Step(facts.limit if powers else None)]
-    rungs += [Step(watts) for watts in powers]
-    rungs += [replace(rungs[-1], clock_hertz=hertz) for hertz in clocks]
-    rungs.append(replace(rungs[-1], back_off=True))
-    return tuple(rungs)
+    steps = [Step(facts.limit if powers else None)]
+    steps += [Step(watts) for watts in powers]
+    steps += [replace(steps[-1], clock_hertz=hertz) for hertz in clocks]
+    steps.append(replace(steps[-1], back_off=True))
+    return tuple(steps)
 
 
 def _powers(facts: Facts, settings: GovernorSettings) -> list[float]:
@@ -89,13 +89,13 @@ def _powers(facts: Facts, settings: GovernorSettings) -> list[float]:
     default = facts.default if facts.default is not None else facts.limit
     # Whole watts, rounded into the range: a driver refuses half a watt outside of it.
     lowest = min(max(facts.lowest, settings.power_floor_percent / 100 * default), facts.highest)
-    floor, step = float(math.ceil(lowest)), max(_LEAST_STEP, tuning.POWER_STEP_RATIO * default)
+    floor, stride = float(math.ceil(lowest)), max(_LEAST_STEP, tuning.POWER_STEP_RATIO * default)
     if floor > facts.highest:
         return []
     powers: list[float] = []
     watts = min(facts.limit, facts.highest)
     while watts - floor >= _LEAST_STEP:
-        watts = max(floor, float(math.floor(watts - step)))
+        watts = max(floor, float(math.floor(watts - stride)))
         powers.append(watts)
     return powers
 
@@ -114,10 +114,10 @@ def _clocks(facts: Facts, settings: GovernorSettings) -> list[float]:
 
 
 def commands(uuid: str, before: Step | None, after: Step, *, clocks_touched: bool) -> tuple[Command, ...]:
-    """Return what leads from ``before`` (None: nobody knows) to ``after``, the gentler lever first.
+    """Return what leads from ``before`` (None: not known) to ``after``, the gentler actuator first.
 
     Clocks that were never locked by us are never unlocked by us either: somebody else may have locked
-    them, and the driver can't tell.
+    them, and the driver does not report it.
     """
     todo: list[Command] = []
     if after.power_watts is not None and (before is None or before.power_watts != after.power_watts):

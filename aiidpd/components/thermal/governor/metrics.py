@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.governor.state import GovernanceView, Tally
 from aiidpd.components.thermal.settings import GovernorMode
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import CounterFamily, GaugeFamily
@@ -17,7 +17,7 @@ _PREFIX = "aiidpd_gpu_governor"
 
 
 class GovernorCollector(Collector):
-    """Builds the ``aiidpd_gpu_governor_`` families; the gauges as long as the governor's view is true."""
+    """Builds the ``aiidpd_gpu_governor_`` families; the gauges as long as the governor's view is current."""
 
     def __init__(self, latest: Latest[GovernanceView], tally: Tally) -> None:
         self._latest = latest
@@ -59,15 +59,15 @@ def _view(view: GovernanceView) -> Iterator[Metric]:
     level = GaugeFamily(f"{_PREFIX}_level", "Rungs below the baseline; 0 is the baseline.", labels=_GPU)
     power = GaugeFamily(f"{_PREFIX}_power_limit_watts", "Power limit that is asked for.", labels=_GPU)
     clock = GaugeFamily(f"{_PREFIX}_clock_limit_hertz", "Graphics clock that is locked.", labels=_GPU)
-    asked = GaugeFamily(
+    back_off = GaugeFamily(
         f"{_PREFIX}_back_off", "Whether others are asked to leave the GPU alone.", labels=_GPU
     )
     for gpu in view.gpus:
         labels = (str(gpu.index), gpu.uuid)
         level.add_metric(labels, gpu.level)
-        asked.add_metric(labels, float(gpu.rung.back_off))
-        if gpu.level and gpu.rung.power_watts is not None:
-            power.add_metric(labels, gpu.rung.power_watts)
-        if gpu.rung.clock_hertz is not None:
-            clock.add_metric(labels, gpu.rung.clock_hertz)
-    yield from (family for family in (level, power, clock, asked) if family.points)
+        back_off.add_metric(labels, float(gpu.step.back_off))
+        if gpu.level and gpu.step.power_watts is not None:
+            power.add_metric(labels, gpu.step.power_watts)
+        if gpu.step.clock_hertz is not None:
+            clock.add_metric(labels, gpu.step.clock_hertz)
+    yield from (family for family in (level, power, clock, back_off) if family.points)

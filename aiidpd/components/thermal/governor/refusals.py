@@ -1,4 +1,4 @@
-"""Refusals: what it means that the driver did not take a setting (pure)."""
+"""Refusals: settings that the driver did not take, and the state after one (pure)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aiidpd.components.thermal.governor.ladder import Actuator, Ladder, Step
 from aiidpd.components.thermal.governor.state import GovernorState, Move, Refused
 
 NO_PERMISSION = "NO_PERMISSION"
-NO_LEASE = "NO_LEASE"
+NO_JOURNAL = "NO_JOURNAL"
 """Our own name for a fault: the baseline could not be written down, so nothing was set."""
 
 ABSENT = frozenset({"NOT_SUPPORTED", "FUNCTION_NOT_FOUND", "INVALID_ARGUMENT", "DEPRECATED"})
-"""What NVML says of a setting that the card does not have."""
+"""Errors of NVML for a setting that the card does not have."""
 
 _REFUSALS = ABSENT | {
     NO_PERMISSION,
-    NO_LEASE,
+    NO_JOURNAL,
     "NOT_FOUND",
 }  # answers after which nothing has changed for certain
 
@@ -29,31 +29,31 @@ def refused(
 ) -> tuple[GovernorState, Refused]:
     """Return the state after the driver refused ``command`` of ``move`` with ``fault``.
 
-    Without the right to set anything the governor goes on as a dry run. A lever that the card does not have
-    is left out from then on. Anything else (a hang, a lost GPU) leaves open what holds: it is set again at
-    ``retry_at``. Commands after the refused one count as not sent.
+    Without the right to set anything the governor goes on as a dry run. An actuator that the card does not
+    have is left out from then on. Anything else (a hang, a lost GPU) leaves open what holds: it is set again
+    at ``retry_at``. Commands after the refused one count as not sent.
     """
-    held = state.gpus[move.uuid]
-    lever = Actuator.POWER if isinstance(command, SetPowerLimit) else Actuator.CLOCKS
-    # What NVML answered is certain; a child that hung or died may have set it all the same.
+    gpu = state.gpus[move.uuid]
+    actuator = Actuator.POWER if isinstance(command, SetPowerLimit) else Actuator.CLOCKS
+    # What NVML answered is certain; a process that hung or died may have set it all the same.
     untouched = fault.name in _REFUSALS and not move.touched_before and command is move.commands[0]
-    absent = fault.name in ABSENT and (untouched or lever is Actuator.CLOCKS)
-    without = held.without | {lever} if absent else held.without
-    # Up: the gentler level is still what is wanted. Down: the GPU stands where it stood.
-    held = held._replace(without=without, level=min(move.before, move.after), retry_at=retry_at)
+    absent = fault.name in ABSENT and (untouched or actuator is Actuator.CLOCKS)
+    without = gpu.without | {actuator} if absent else gpu.without
+    # Up: the gentler level is still wanted. Down: the GPU is where it was.
+    gpu = gpu._replace(without=without, level=min(move.before, move.after), retry_at=retry_at)
     if untouched:
-        held = held._replace(ladder=(), level=0, applied=Step(), touched=False, clocks_touched=False)
+        gpu = gpu._replace(ladder=(), level=0, applied=Step(), touched=False, clocks_touched=False)
     else:
-        ladder = _without_clocks(held.ladder) if absent else held.ladder
-        held = held._replace(ladder=ladder, level=min(held.level, len(ladder) - 1), applied=None)
+        ladder = _without_clocks(gpu.ladder) if absent else gpu.ladder
+        gpu = gpu._replace(ladder=ladder, level=min(gpu.level, len(ladder) - 1), applied=None)
     if absent:
-        # The other lever need not wait; and clocks that can't be locked need no unlocking.
-        held = held._replace(retry_at=-math.inf, clocks_touched=False)
+        # The other actuator need not wait; and clocks that can't be locked need no unlocking.
+        gpu = gpu._replace(retry_at=-math.inf, clocks_touched=False)
     denied = fault.name == NO_PERMISSION
     state = replace(state, permitted=state.permitted and not denied)
-    return state.put(move.uuid, held), Refused(held.number, move.uuid, lever, fault, absent or denied)
+    return state.updated({move.uuid: gpu}), Refused(gpu.number, move.uuid, actuator, fault, absent or denied)
 
 
 def _without_clocks(ladder: Ladder) -> Ladder:
-    rungs = (replace(rung, clock_hertz=None) for rung in ladder)
-    return tuple(dict.fromkeys(rungs))
+    steps = (replace(step, clock_hertz=None) for step in ladder)
+    return tuple(dict.fromkeys(steps))

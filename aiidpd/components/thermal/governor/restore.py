@@ -1,4 +1,4 @@
-"""Restores GPUs to their baselines, and believes it only when a reading shows it."""
+"""Restores GPUs to their baselines; one counts as restored only when a reading shows it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RIGHTS = (
     "the driver wants the capability CAP_SYS_ADMIN: install the drop-in governor.conf of the package "
     "(see docs/operations.md), or run `aiidpd restore-gpus` as root"
 )
-"""What to do where the driver refuses to set anything."""
+"""Remedy where the driver refuses to set anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the restoring of one GPU ended: well where ``problem`` is empty."""
+    """Outcome of restoring one GPU: done where ``problem`` is empty."""
 
     uuid: str
     baseline: Baseline
@@ -33,7 +33,7 @@ class Outcome:
 
     @property
     def restored(self) -> bool:
-        """Whether the GPU is as it was."""
+        """True where the GPU is at its baseline."""
         return not self.problem
 
 

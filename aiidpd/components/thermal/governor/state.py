@@ -1,4 +1,4 @@
-"""State, settings and effects of the governor (pure); :mod:`.decide` decides."""
+"""State, effects and view of the governor (pure); :mod:`.decide` decides."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from aiidpd.components.thermal.commands import Command
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.ladder import Actuator, Facts, Ladder, Step
 from aiidpd.components.thermal.governor.trend import Trend
+from aiidpd.components.thermal.settings import GovernorMode
 
 
 class GpuState(NamedTuple):
-    """What is remembered of one GPU; a tuple, since each reading makes a new one. ``number`` is its index.
+    """State of one GPU; a tuple, since each reading makes a new one. ``number`` is its index.
 
-    ``applied`` is the rung that the card has, None where a failure leaves that open. ``touched`` is whether
-    anything was set since the baseline was last seen restored, and ``clocks_touched`` whether clocks were.
+    ``applied`` is the step that the card has, None where a failure leaves that open. ``touched``: something
+    was set since a reading last showed the baseline; ``clocks_touched``: clocks were.
     ``ladder`` is empty until a first step is needed. ``changed`` and ``raised`` are monotonic seconds;
     so are those of the last reading within the hysteresis, ``near_at``, and above idle, ``warm_at``, and
-    of the last that it could be governed by, ``sighted``.
+    of the last that it could be governed by, ``governed_at``. ``relapses`` counts steps up that made it hot
+    again, ``mismatches`` readings in a row of another setting than ours.
     """
 
     number: int
@@ -36,33 +38,29 @@ class GpuState(NamedTuple):
     without: frozenset[Actuator] = frozenset()
     changed: float = -math.inf
     raised: float = -math.inf
-    lapses: int = 0
+    relapses: int = 0
     retry_at: float = -math.inf
     near_at: float = -math.inf
     warm_at: float = -math.inf
-    strange: int = 0
-    sighted: float = -math.inf
+    mismatches: int = 0
+    governed_at: float = -math.inf
     blind: str = ""
 
     @property
-    def rung(self) -> Step:
-        """Where the GPU is meant to stand."""
+    def step(self) -> Step:
+        """Settings that the GPU is meant to have."""
         return self.ladder[self.level] if self.ladder else Step()
 
 
 @dataclass(frozen=True, slots=True)
 class GovernorState:
-    """What one pass leaves to the next: the GPUs by UUID, and whether the driver lets us set anything."""
+    """State that one pass leaves to the next: the GPUs by UUID; ``permitted``: the driver may be set."""
 
     gpus: Mapping[str, GpuState] = field(default_factory=lambda: MappingProxyType({}))
     permitted: bool = True
 
-    def put(self, uuid: str, held: GpuState) -> GovernorState:
-        """Return the state with ``held`` for ``uuid``."""
-        return self.having({uuid: held})
-
-    def having(self, gpus: Mapping[str, GpuState]) -> GovernorState:
-        """Return the state with ``gpus`` for those that it had of them."""
+    def updated(self, gpus: Mapping[str, GpuState]) -> GovernorState:
+        """Return the state with ``gpus`` in place of theirs, or added."""
         return GovernorState(MappingProxyType({**self.gpus, **gpus}), self.permitted)
 
 
@@ -70,8 +68,8 @@ class GovernorState:
 class Move:
     """Go from one level to another by ``commands``; before the first of them the baseline must be safe.
 
-    ``dry_run``: tell it, set nothing. ``evidence`` is what the decision rests on. A move with equal levels
-    sets again what may have been lost.
+    ``dry_run``: publish it, set nothing. ``evidence`` has the figures of the decision. A move with equal
+    levels sets again what may have been lost.
     """
 
     index: int
@@ -79,7 +77,7 @@ class Move:
     name: str
     before: int
     after: int
-    rung: Step
+    step: Step
     baseline_watts: float | None
     touched_before: bool
     clocks_touched: bool
@@ -91,18 +89,18 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
-    """Others shall leave the GPU alone (``asked``), or need not any longer."""
+    """Begin or end the request to others to leave the GPU alone."""
 
     index: int
     uuid: str
-    asked: bool
+    requested: bool
     reason: str
     dry_run: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """The baseline was set and a reading shows it: nothing of ours is left on the GPU."""
+class Restored:
+    """A reading shows the baseline: nothing of ours is left on the GPU."""
 
     index: int
     uuid: str
@@ -112,7 +110,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Yielded:
-    """Somebody else set the limit while we held it: what they set is the baseline now."""
+    """Somebody else set the limit meanwhile: theirs is the baseline from now on."""
 
     index: int
     uuid: str
@@ -122,7 +120,7 @@ class Yielded:
 
 @dataclass(frozen=True, slots=True)
 class Blind:
-    """A GPU can't be governed, for ``reason``; an empty one says that it can be again."""
+    """A GPU can't be governed, for ``reason``; where that is empty it can be again."""
 
     index: int
     uuid: str
@@ -131,13 +129,48 @@ class Blind:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The driver did not take a setting. ``final`` is whether it will not be tried again."""
+    """A setting that the driver did not take. ``final``: it will not be tried again."""
 
     index: int
     uuid: str
-    lever: Actuator
+    actuator: Actuator
     fault: GpuFault
     final: bool
 
 
-Effect: TypeAlias = Move | BackOff | Settled | Yielded | Blind | Refused
+Effect: TypeAlias = Move | BackOff | Restored | Yielded | Blind | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class GpuGovernance:
+    """View of one GPU now; ``levels`` is how far down its ladder goes."""
+
+    index: int
+    uuid: str
+    level: int
+    levels: int
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceView:
+    """View of the governor now. ``mode`` is ``dry-run`` too where the driver lets it set nothing."""
+
+    mode: GovernorMode
+    gpus: tuple[GpuGovernance, ...] = ()
+    unrestored: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of what the governor did over all its runs, by (index, uuid); outlives the worker."""
+
+    lowered: dict[tuple[int, str], int] = field(default_factory=dict)
+    raised: dict[tuple[int, str], int] = field(default_factory=dict)
+    restored: dict[tuple[int, str], int] = field(default_factory=dict)
+    refused: dict[tuple[int, str], int] = field(default_factory=dict)
+
+
+def count(tally: dict[tuple[int, str], int], index: int, uuid: str) -> None:
+    """Count one more for the GPU."""
+    tally[index, uuid] = tally.get((index, uuid), 0) + 1

@@ -1,4 +1,4 @@
-"""Where a noisy, rounded temperature is heading, and how sure that is (pure)."""
+"""Trend of a noisy, rounded temperature: a Kalman filter, its forecast and the error of that (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 _ROUNDED = 0.3  # the least variance that is believed: whole degrees have 1/12, but all of it in jumps
 _MEMORY = 60  # samples over which the noise is learned
 _FIRST_GUESS = 3  # samples that the first guess of the noise weighs as much as
-_STRANGER = 0.25  # the variance of a rate of which nothing is known yet
+_UNKNOWN_RATE = 0.25  # the variance of a rate before the second sample
 _WANDER = 0.0015  # by how much the variance of the rate grows a second: what a fan or a load may do to it
 
 
@@ -25,7 +25,7 @@ class TrendForecast(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """A value and its rate of change as a Kalman filter sees them: each sample moves both a little.
+    """State of a Kalman filter for a value and its rate of change: each sample moves both a little.
 
     The less noise, the more a sample counts: rounded whole degrees are followed within 2 s, noise of
     2 degrees within about 5. ``at`` is the monotonic second of the last sample, and ``value``, ``rate`` hold
@@ -38,7 +38,7 @@ class Trend(NamedTuple):
     value: float = 0.0
     rate: float = 0.0
     value_variance: float = 0.0
-    rate_variance: float = _STRANGER
+    rate_variance: float = _UNKNOWN_RATE
     covariance: float = 0.0
     noise: float = _ROUNDED
     learned: int = 0

@@ -1,4 +1,4 @@
-"""A GPU on the RC model that obeys the governor: what the governor is tried on."""
+"""A governed GPU on the RC model: it takes each setting, and heats and cools by it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SETTINGS = GpuSettings()
 
 
 def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
-    """Return what a desktop card of 300 W (100 to 350) says whose driver throttles from 92 °C."""
+    """Return a reading of a desktop card of 300 W (100 to 350) whose driver throttles from 92 °C."""
     known = GpuReading(
         0,
         UUID,
@@ -45,8 +45,8 @@ def reading(temperature: float | None = 60.0, **figures: object) -> GpuReading:
 
 
 @lru_cache(maxsize=4096)
-def told(celsius: float, watts: float, limit: float, slowdown: float, throttled: bool) -> GpuSnapshot:
-    """Return what the card says in whole degrees and watts; made once, since a day has 345,600 readings."""
+def raw_snapshot(celsius: float, watts: float, limit: float, slowdown: float, throttled: bool) -> GpuSnapshot:
+    """Return a reading in whole degrees and watts; made once, since a day has 345,600 readings."""
     gpu = reading(
         celsius,
         slowdown_celsius=slowdown,
@@ -66,8 +66,8 @@ def snapshot(*gpus: GpuReading, now: float = 0.0) -> CheckedSnapshot:
 class Rig:
     """One card, its load, and the governor.
 
-    It is looked at every ``seconds``; where that is 0 as often as the thermal worker looks: once a second,
-    and four times near a limit. ``noise`` is the largest error of the sensor, which tells whole degrees.
+    It is read every ``seconds``; where that is 0 as often as the thermal worker reads: once a second, and
+    four times near a limit. ``noise`` is the largest error of the sensor, which has whole degrees.
     A setting takes effect ``delay`` seconds after it was made.
     """
 
@@ -92,14 +92,14 @@ class Rig:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
         self._at = CardState(self.temperature)
-        self._pace = PollRate(self.seconds or _SETTINGS.interval)
+        self._rate = PollRate(self.seconds or _SETTINGS.interval)
         self._set = self.card, 0.0, 0.0, self.card
         self._coming: list[tuple[float, Command]] = []
 
     def run(self, seconds: float, load: Callable[[float], float] = lambda _: 1.0) -> Rig:
         until = self.now + seconds
         while self.now < until:
-            pause = self._pace.interval
+            pause = self._rate.interval
             self.now += pause
             while self._coming and self._coming[0][0] < self.now:
                 self._take(self._coming.pop(0)[1])
@@ -119,10 +119,10 @@ class Rig:
     def _govern(self) -> None:
         at, noise = self._at, self._random.uniform(-self.noise, self.noise)
         celsius, watts = float(round(at.temperature_celsius + noise)), float(round(at.power_watts))
-        raw = told(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
+        raw = raw_snapshot(celsius, watts, self.limit, self.card.slowdown_celsius, at.throttled)
         self.sensors, seen = validate(self.sensors, raw, self.now, self.now, _SETTINGS)
         if not self.seconds:
-            self._pace = next_rate(self._pace, seen, _SETTINGS)
+            self._rate = next_rate(self._rate, seen, _SETTINGS)
         self.state, effects = step(self.state, seen, self.settings)
         self.effects += effects
         for effect in effects:
@@ -154,7 +154,7 @@ class Rig:
 
     @property
     def reversals(self) -> int:
-        """How often it went up after it went down, or down after up."""
+        """Count of moves up after one down, or down after one up."""
         ways = [move.after > move.before for move in self.moves]
         return sum(one != other for one, other in pairwise(ways))
 

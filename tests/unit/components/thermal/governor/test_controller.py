@@ -1,4 +1,4 @@
-"""The governor's hands: nothing is set that could not be put back, nothing believed that was not read."""
+"""Controller: nothing is set that could not be restored, nothing believed that was not read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiidpd.components.thermal.faults import DIED, NO_ANSWER, GpuFault
 from aiidpd.components.thermal.governor.controller import GovernorController
 from aiidpd.components.thermal.governor.journal import NAME, Baseline, RestoreJournal
 from aiidpd.components.thermal.governor.metrics import GovernorCollector
-from aiidpd.components.thermal.governor.view import GovernanceView, Tally
+from aiidpd.components.thermal.governor.state import GovernanceView, Tally
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.settings import GovernorMode, GovernorSettings
 from aiidpd.kernel.bus import EventBus
@@ -24,6 +24,7 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
 from tests.fakes.clock import FakeClock
 from tests.unit.components.thermal.governor.governed import ON, UUID, reading
@@ -33,7 +34,7 @@ CARD = Baseline(0, "card", 280.0, clocks=True)
 
 
 class ObedientGpus:
-    """Two cards that take what they are told, but for what ``faults`` says of a kind of command."""
+    """Two cards that take each command but those in ``faults``, by type."""
 
     simulated = False
     holding = False
@@ -93,7 +94,7 @@ class House:
             RestoreJournal(self.path, boot_id="this boot"),
             latest=self.latest,
             tally=self.tally,
-            bus=self.bus,
+            publish=Publisher(self.bus, self.clock, "thermal"),
             messages=Messages(self.clock),
             conditions=self.conditions,
             clock=self.clock,
@@ -197,10 +198,10 @@ async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house:
     assert (condition.type, condition.severity) == ("gpu_governor_denied", Severity.WARNING)
     assert "CAP_SYS_ADMIN" in condition.remedy
     assert house.kinds().count("finding.raised") == 1
-    told = [event for event in house.events if event.kind == "gpu.governor_acted"]
-    assert told
-    assert all(event.evidence["dry_run"] and event.severity is Severity.INFO for event in told)
-    assert "gpu.back_off" not in house.kinds(), "a dry run asks nobody for anything"
+    acted = [event for event in house.events if event.kind == "gpu.governor_acted"]
+    assert acted
+    assert all(event.evidence["dry_run"] and event.severity is Severity.INFO for event in acted)
+    assert "gpu.back_off" not in house.kinds(), "a dry run requests nothing of others"
     view = house.latest.get()
     assert view is not None
     assert view.value.mode is GovernorMode.DRY_RUN
@@ -408,11 +409,11 @@ async def test_a_second_end_does_not_touch_the_driver(house: House) -> None:
 
 async def test_others_are_asked_again_while_it_is_hot_and_let_off_at_the_end(house: House) -> None:
     await house.passes(400, 95.0)
-    asked = [event for event in house.events if event.kind == "gpu.back_off"]
-    assert len(asked) == 2
-    assert asked[0].subject == UUID
-    assert asked[0].evidence == {"gpu": 0, "hold_seconds": 600.0, "containers": "vllm, comfy"}
-    assert asked[1].time - asked[0].time == 300
+    requests = [event for event in house.events if event.kind == "gpu.back_off"]
+    assert len(requests) == 2
+    assert requests[0].subject == UUID
+    assert requests[0].evidence == {"gpu": 0, "hold_seconds": 600.0, "containers": "vllm, comfy"}
+    assert requests[1].time - requests[0].time == 300
     await house.governor.restore()
 
     assert house.kinds().count("gpu.back_off_ended") == 1

@@ -1,4 +1,4 @@
-"""The governor's decisions: on the RC model, on noise, and on whatever hypothesis thinks of."""
+"""Decisions of the governor: on the RC model, on noise, and on examples of hypothesis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiidpd.components.thermal.governor.state import (
     Effect,
     GovernorState,
     Move,
-    Settled,
+    Restored,
     Yielded,
 )
 from aiidpd.components.thermal.gpu import GpuReading
@@ -43,7 +43,7 @@ def test_with_a_blocked_fan_the_driver_never_throttles_where_it_did_without_the_
     assert ungoverned.throttled > 600
     assert governed.throttled == 0
     assert governed.hottest <= TARGET + 1
-    assert any(move.rung.clock_hertz for move in governed.moves), "the power limit alone would not have done"
+    assert any(move.step.clock_hertz for move in governed.moves), "the power limit alone would not have done"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -140,7 +140,7 @@ def test_no_more_power_is_taken_than_the_target_asks_for(fan: float, noise: floa
     assert 0.92 * most < (rig.joules - before) / 3600 < 1.01 * most
 
 
-def test_where_the_clocks_must_do_it_the_power_is_within_two_of_their_rungs() -> None:
+def test_where_the_clocks_must_do_it_the_power_is_within_two_of_their_steps() -> None:
     most = BLOCKED.conductance_still * (TARGET - BLOCKED.ambient_celsius)
     rig = Rig(BLOCKED, seconds=0).run(3600)
     before = rig.joules
@@ -176,29 +176,29 @@ def test_a_weak_fan_is_lived_with_and_not_tried_out_every_minute(hours: int) -> 
 def test_it_goes_down_in_order_and_up_in_reverse() -> None:
     rig = Rig(BLOCKED).run(900)
     hot = rig.moves[:]
-    down = [move.rung for move in hot if move.after > move.before]
-    powers = [rung.power_watts for rung in down if rung.clock_hertz is None]
+    down = [move.step for move in hot if move.after > move.before]
+    powers = [each.power_watts for each in down if each.clock_hertz is None]
     assert powers == sorted(powers, reverse=True)
-    assert all(rung.power_watts == 150 for rung in down if rung.clock_hertz is not None)
+    assert all(each.power_watts == 150 for each in down if each.clock_hertz is not None)
 
     rig.run(3600, lambda _: 0.0)
     up = rig.moves[len(hot) :]
     assert [move.after for move in up] == sorted({move.after for move in up}, reverse=True)
     assert up[-1].after == 0
     assert (rig.limit, rig.clock) == (300.0, 2.6e9)
-    assert isinstance(rig.effects[-1], Settled)
+    assert isinstance(rig.effects[-1], Restored)
     assert not rig.state.gpus[UUID].touched
 
 
 def test_others_are_asked_last_and_let_off_first() -> None:
     rig = Rig(BLOCKED, ON.model_copy(update={"clock_floor_percent": 90})).run(300)
-    asks = [effect for effect in rig.effects if isinstance(effect, BackOff)]
-    assert [ask.asked for ask in asks] == [True]
+    requests = [effect for effect in rig.effects if isinstance(effect, BackOff)]
+    assert [request.requested for request in requests] == [True]
     assert rig.level == len(rig.state.gpus[UUID].ladder) - 1
 
     rig.run(3600, lambda _: 0.0)
-    asks = [effect for effect in rig.effects if isinstance(effect, BackOff)]
-    assert [ask.asked for ask in asks] == [True, False]
+    requests = [effect for effect in rig.effects if isinstance(effect, BackOff)]
+    assert [request.requested for request in requests] == [True, False]
 
 
 def test_turned_off_it_goes_to_the_baseline_at_once() -> None:
@@ -208,7 +208,7 @@ def test_turned_off_it_goes_to_the_baseline_at_once() -> None:
     rig.run(2)
 
     assert (rig.level, rig.limit, rig.clock) == (0, 300.0, 2.6e9)
-    assert isinstance(rig.effects[-1], Settled)
+    assert isinstance(rig.effects[-1], Restored)
 
 
 def test_a_dry_run_tells_what_it_would_do_and_does_nothing() -> None:
@@ -250,8 +250,8 @@ def test_a_setting_that_was_lost_is_set_again() -> None:
 
 
 def test_throttling_is_answered_even_where_the_temperature_looks_fine() -> None:
-    told = reading(60.0, clock_events=("hw_thermal_slowdown",))
-    _, effects = step(GovernorState(), snapshot(told), ON)
+    gpu = reading(60.0, clock_events=("hw_thermal_slowdown",))
+    _, effects = step(GovernorState(), snapshot(gpu), ON)
 
     (move,) = effects
     assert isinstance(move, Move)
@@ -259,9 +259,9 @@ def test_throttling_is_answered_even_where_the_temperature_looks_fine() -> None:
 
 
 def test_a_power_cap_is_no_throttling() -> None:
-    told = reading(60.0, clock_events=("sw_power_cap",))
+    gpu = reading(60.0, clock_events=("sw_power_cap",))
 
-    assert step(GovernorState(), snapshot(told), ON)[1] == ()
+    assert step(GovernorState(), snapshot(gpu), ON)[1] == ()
 
 
 def test_the_nearer_of_the_cards_own_limits_counts_in_either_family() -> None:
@@ -308,8 +308,8 @@ def test_without_a_temperature_a_gpu_stays_where_it_is() -> None:
 
 
 def test_a_card_without_a_power_limit_is_governed_by_its_clocks() -> None:
-    told = reading(95.0, power_limit_set_watts=None, power_limit_min_watts=None)
-    _, effects = step(GovernorState(), snapshot(told), ON)
+    gpu = reading(95.0, power_limit_set_watts=None, power_limit_min_watts=None)
+    _, effects = step(GovernorState(), snapshot(gpu), ON)
 
     (move,) = effects
     assert isinstance(move, Move)
@@ -318,8 +318,8 @@ def test_a_card_without_a_power_limit_is_governed_by_its_clocks() -> None:
 
 
 def test_a_card_with_no_lever_at_all_can_only_ask() -> None:
-    told = reading(95.0, power_limit_set_watts=None, graphics_clock_max_hertz=None)
-    _, effects = step(GovernorState(), snapshot(told), ON)
+    gpu = reading(95.0, power_limit_set_watts=None, graphics_clock_max_hertz=None)
+    _, effects = step(GovernorState(), snapshot(gpu), ON)
 
     assert [type(effect) for effect in effects] == [Move, BackOff]
 
@@ -358,7 +358,7 @@ def test_without_the_right_it_goes_on_as_a_dry_run_and_nothing_counts_as_touched
 def test_a_lever_that_the_card_does_not_have_is_left_out_at_once() -> None:
     state, move = hot_move()
     state, refusal = refused(state, move, move.commands[0], fault("NOT_SUPPORTED", 3), retry_at=10.0)
-    assert refusal.lever is Actuator.POWER
+    assert refusal.actuator is Actuator.POWER
     state, move = hot_move(state, 5.0)
 
     assert [type(command) for command in move.commands] == [LockClocks]
@@ -389,17 +389,17 @@ def test_after_a_hang_or_a_crash_nobody_knows_so_all_is_set_again(name: str) -> 
 def test_a_restore_that_is_refused_is_tried_until_it_is_read_back() -> None:
     rig = Rig(BLOCKED).run(60)
     off = GovernorSettings(mode=GovernorMode.OFF)
-    told = reading(60.0, power_limit_set_watts=rig.limit)
+    gpu = reading(60.0, power_limit_set_watts=rig.limit)
     for second in range(0, 100, 20):
         now = rig.now + 1 + second
-        rig.state, (move,) = step(rig.state, snapshot(told, now=now), off)
+        rig.state, (move,) = step(rig.state, snapshot(gpu, now=now), off)
         assert isinstance(move, Move)
         assert move.after == 0
         assert SetPowerLimit(UUID, 300.0) in move.commands
         rig.state, _ = refused(rig.state, move, move.commands[0], fault("UNKNOWN", 999), retry_at=now + 10)
-    rig.state, _ = step(rig.state, snapshot(told, now=rig.now + 200), off)
+    rig.state, _ = step(rig.state, snapshot(gpu, now=rig.now + 200), off)
     rig.state, effects = step(rig.state, snapshot(reading(60.0), now=rig.now + 201), off)
-    assert [type(effect) for effect in effects] == [Settled]
+    assert [type(effect) for effect in effects] == [Restored]
 
 
 def test_a_gpu_that_is_gone_for_a_while_is_held_as_it_was() -> None:
@@ -423,19 +423,19 @@ def test_whatever_a_card_says_no_setting_leaves_its_range_and_the_baseline_comes
     passes: list[tuple[float | None, int, bool, bool]],
     figures: tuple[float | None, float | None, float | None, float | None, float | None],
 ) -> None:
-    held = _Card(*figures)
+    card = _Card(*figures)
     state, now = GovernorState(), 0.0
     for temperature, seconds, throttled, fails in passes:
         now += seconds
-        state, effects = step(state, snapshot(held.reading(temperature, throttled), now=now), ON)
-        state = held.obey(state, effects, now, fails=fails)
+        state, effects = step(state, snapshot(card.reading(temperature, throttled), now=now), ON)
+        state = card.obey(state, effects, now, fails=fails)
     off = GovernorSettings(mode=GovernorMode.OFF)
     for _ in range(4):
         now += 20
-        state, effects = step(state, snapshot(held.reading(60.0, throttled=False), now=now), off)
-        state = held.obey(state, effects, now, fails=False)
+        state, effects = step(state, snapshot(card.reading(60.0, throttled=False), now=now), off)
+        state = card.obey(state, effects, now, fails=False)
 
-    assert (held.limit, held.clock) == (figures[0], figures[4])
+    assert (card.limit, card.clock) == (figures[0], figures[4])
     assert not state.gpus[UUID].touched
 
 
@@ -443,23 +443,23 @@ def test_whatever_a_card_says_no_setting_leaves_its_range_and_the_baseline_comes
 def test_cool_for_long_enough_it_is_always_back_at_its_baseline(
     passes: list[tuple[float | None, int, bool]],
 ) -> None:
-    held = _Card(300.0, 300.0, 100.0, 350.0, 2.6e9)
+    card = _Card(300.0, 300.0, 100.0, 350.0, 2.6e9)
     state, now = GovernorState(), 0.0
     for temperature, seconds, fails in passes:
         now += seconds
-        state, effects = step(state, snapshot(held.reading(temperature, throttled=False), now=now), ON)
-        state = held.obey(state, effects, now, fails=fails)
+        state, effects = step(state, snapshot(card.reading(temperature, throttled=False), now=now), ON)
+        state = card.obey(state, effects, now, fails=fails)
     for _ in range(200):
         now += 5.0
-        state, effects = step(state, snapshot(held.reading(40.0, throttled=False), now=now), ON)
-        state = held.obey(state, effects, now, fails=False)
+        state, effects = step(state, snapshot(card.reading(40.0, throttled=False), now=now), ON)
+        state = card.obey(state, effects, now, fails=False)
 
-    assert (held.limit, held.clock) == (300.0, 2.6e9)
+    assert (card.limit, card.clock) == (300.0, 2.6e9)
     assert not state.gpus[UUID].touched
 
 
 class _Card:
-    """A card that takes what it is told, or fails to answer: and then it may have taken it or not."""
+    """A card that takes each setting, or fails to answer: and then it may have taken it or not."""
 
     def __init__(
         self,
@@ -473,7 +473,7 @@ class _Card:
         self._first = limit
         self._default, self._lowest, self._highest, self._top = default, lowest, highest, top
         self._random = random.Random(1)
-        self._rungs: list[tuple[float, float]] = []
+        self._steps: list[tuple[float, float]] = []
 
     def reading(self, temperature: float | None, throttled: bool) -> GpuReading:
         return reading(
@@ -513,7 +513,7 @@ class _Card:
                 self.clock = self._top
 
     def _in_order(self, state: GovernorState, move: Move) -> None:
-        """Every rung takes at least as much of each lever as the one before it."""
+        """Every step takes at least as much by each actuator as the one before it."""
         ladder = state.gpus[UUID].ladder
         for before, after in pairwise(ladder):
             assert (after.power_watts or 1e9) <= (before.power_watts or 1e9)

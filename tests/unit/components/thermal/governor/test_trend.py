@@ -1,4 +1,4 @@
-"""The filter that tells where a noisy, rounded temperature is heading."""
+"""Trend of a noisy, rounded temperature."""
 
 from __future__ import annotations
 
