@@ -32,7 +32,7 @@ class LockClocks:
 
 @dataclass(frozen=True, slots=True)
 class ResetClocks:
-    """Undo :class:`LockClocks`. The driver can't tell whether clocks are locked; safe to repeat."""
+    """Undo :class:`LockClocks`. The driver does not report locked clocks; safe to repeat."""
 
     uuid: str
 

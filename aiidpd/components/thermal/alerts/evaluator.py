@@ -25,7 +25,7 @@ _SAVE_EVERY = 600.0  # seconds: baselines are learnt over days, and may lose so 
 
 @dataclass(slots=True)
 class EvaluatorMemory:
-    """Memory that outlives the worker: made once, handed to each evaluator in turn.
+    """Memory that outlives the worker: made once, handed to each evaluator.
 
     ``unread`` is why the baselines of ``file`` could not be read, until it is written anew; ``reported`` is
     the problem that was published last.

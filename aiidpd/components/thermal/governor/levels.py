@@ -18,7 +18,7 @@ _IDLE_STRIDE = 0.05  # of the power at the baseline: how much comes back at once
 def must_fall(state: GpuState, forecast: TrendForecast, now: float, *, throttled: bool) -> bool:
     """Return whether the GPU must draw less from now on.
 
-    Far below the target only what is sure counts; close to it what is likely: there is no time for more,
+    Far below the target only a certain forecast counts; close to it a likely one: there is no time for more,
     and a step too many costs less than one too late.
     """
     reached = forecast.now >= 0

@@ -1,4 +1,4 @@
-"""Tuning of the governor: constants that are not configurable (pure). Seconds and degrees Celsius else.
+"""Tuning of the governor: constants that are not configurable (pure). Seconds and degrees Celsius.
 
 Down: when the forecast for the end of the HORIZON, less CONFIDENCE standard errors (within the HYSTERESIS
 NEAR_CONFIDENCE), lies above the target; or when the target is reached and the temperature does not fall

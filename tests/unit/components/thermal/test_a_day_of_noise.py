@@ -3,7 +3,7 @@
 The short forms take an hour or two in which the most happens.
 
 Near a limit that is four times a second: 345,600 readings a day. Alerts: what decides about heat, and the
-state machine, take the day at that pace; the whole evaluation, which costs ten times as much, takes it once a
+state machine, take the day at that rate; the whole evaluation, which costs ten times as much, takes it once a
 second. The governor takes it whole. Short runs try other seeds.
 """
 
@@ -83,15 +83,17 @@ class Hover:
             shutdown_celsius=self.slowdown + 8,
         )
 
-    def readings(self, seed: int, pace: float | None, seconds: float) -> Iterator[tuple[float, GpuReading]]:
-        """Yield monotonic seconds and readings, ``pace`` seconds apart or, where None, as the worker's."""
+    def readings(
+        self, seed: int, interval: float | None, seconds: float
+    ) -> Iterator[tuple[float, GpuReading]]:
+        """Yield monotonic seconds and readings, ``interval`` seconds apart; None: as the worker reads."""
         chances = {
             self.gpu(core, memory): often * also
             for core, often in sensor_values(self.core).items()
             for memory, also in sensor_values(self.memory).items()
         }
         gpus, weights = list(chances), list(chances.values())
-        wait = pause(gpus) if pace is None else pace
+        wait = pause(gpus) if interval is None else interval
         now, hot = 0.0, self.gpu(*self.first)
         while now < 60:
             yield now, hot
@@ -185,7 +187,7 @@ def test_nor_does_it_with_another_seed(hover: Hover, seed: int) -> None:
 
 
 @short_and_long("seconds", 2 * HOUR, DAY)
-def test_the_whole_look_makes_no_second_transition_in_a_day_either(seconds: float) -> None:
+def test_the_whole_evaluation_makes_no_second_transition_in_a_day_either(seconds: float) -> None:
     hover = HOVERS[0]
     bench = Bench(hover.settings)
     for _, gpu in hover.readings(4, 1.0, seconds):

@@ -51,7 +51,7 @@ def test_the_rows_of_one_metric_agree_on_all_but_their_labels_values() -> None:
             assert not metric.value or len(metric.label_values) == len(metric.labels) - 2
 
 
-def test_a_counter_is_told_from_a_gauge_by_what_grows() -> None:
+def test_a_counter_differs_from_a_gauge_in_that_it_grows() -> None:
     counters = {name for name, (metric, *_) in FAMILIES.items() if metric.kind is Kind.COUNTER}
     assert counters == {
         "card_energy_joules",

@@ -77,7 +77,7 @@ def test_the_bandwidth_is_two_transfers_a_cycle_over_the_bus() -> None:
         ("pcie_generation_max", float(2**32 - 1)),
     ],
 )
-def test_what_can_not_be_true_is_left_out_and_told(figure: str, value: float) -> None:
+def test_what_can_not_be_true_is_left_out_with_a_fault(figure: str, value: float) -> None:
     true, (fault,) = drop_implausible(3, {figure: value, "sm_clock_hertz": 2.6e9})
 
     assert true == {"sm_clock_hertz": 2.6e9}

@@ -111,7 +111,7 @@ def test_a_counter_that_fell_or_leapt_and_a_long_gap_tell_nothing() -> None:
     assert throttled(reading(), reading(clock_event_bits=IDLE), 1.0) == {}
 
 
-def test_a_minute_without_readings_is_not_told_and_a_gpu_that_is_gone_is_forgotten() -> None:
+def test_a_minute_without_readings_is_not_published_and_a_gpu_that_is_gone_is_forgotten() -> None:
     log = Log()
     log.see(0, reading(), replace(reading(), index=1, uuid="GPU-1"))
     for minute in range(1, 6):

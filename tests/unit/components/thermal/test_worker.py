@@ -97,7 +97,7 @@ def house(clock: FakeClock) -> House:
     return House(clock)
 
 
-async def test_a_reading_goes_into_the_cell_and_its_figures_onto_the_bus(house: House) -> None:
+async def test_a_reading_goes_into_latest_and_its_figures_onto_the_bus(house: House) -> None:
     async with house.running():
         reading = house.latest.get()
 
@@ -263,7 +263,7 @@ async def test_a_driver_that_is_still_held_is_not_called_free(house: House) -> N
         assert await house.maintenance.wait_free(0.0)
 
 
-async def test_an_xid_is_told_with_its_meaning(house: House, clock: FakeClock) -> None:
+async def test_an_xid_is_published_with_its_meaning(house: House, clock: FakeClock) -> None:
     async with house.running():
         house.library.now = replace(readings(60.0), xids=(XidEvent("GPU-0", 31),))
         await clock.advance(1.0)

@@ -16,7 +16,7 @@ _VERSION = "nvmlSystemGetDriverVersion"
 
 
 class Reader:
-    """Reads and sets every GPU that the driver lists. ``calls`` are made for each GPU in turn."""
+    """Reads and sets every GPU that the driver lists. ``calls`` are made for each GPU."""
 
     def __init__(self, calls: Sequence[Call] = CALLS) -> None:
         self._calls = calls
@@ -102,7 +102,7 @@ class Reader:
             card = self._cards[uuid] = Card(handle, name, self._calls, index)
         self._listed.append((index, uuid))
         try:
-            card.reports = self._watch.watch(handle, uuid)
+            card.reports = self._watch.register(handle, uuid)
         except Failed as error:
             card.reports = False
             error.fault["index"] = index

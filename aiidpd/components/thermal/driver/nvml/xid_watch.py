@@ -20,8 +20,8 @@ class XidWatch:
         self._watched: dict[int, str] = {}
         self._lacking: set[int] = set()
 
-    def watch(self, handle: Handle, uuid: str) -> bool:
-        """Listen to this GPU too; return whether it can report. A card that can't is tried once."""
+    def register(self, handle: Handle, uuid: str) -> bool:
+        """Add this GPU to the event set; return whether it can report. A card that can't is tried once."""
         gpu = address(handle)
         if gpu in self._lacking:
             return False

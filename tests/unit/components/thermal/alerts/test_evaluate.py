@@ -143,7 +143,7 @@ def test_throttling_is_counted_by_the_cards_counter(counter: str, alert: str, li
     assert bench.changes(alert) == [Change.FIRING, Change.RESOLVED]
 
 
-def test_a_card_without_counters_is_judged_by_its_clock_events():
+def test_a_card_without_counters_goes_by_its_clock_events():
     bench = Bench()
     bench.run(5, clock_events=())
     bench.run(5, clock_events=("hw_slowdown", "hw_thermal_slowdown"))
@@ -162,7 +162,7 @@ def test_a_card_without_counters_is_judged_by_its_clock_events():
         (9999, rules.XID_UNKNOWN),
     ],
 )
-def test_an_xid_fires_at_once_and_stands_for_an_hour(code: int, alert: str):
+def test_an_xid_fires_at_once_and_for_an_hour(code: int, alert: str):
     bench = Bench(period=5.0)
     bench.see(replace(COOL, xids=()))
     bench.see(COOL, xids=[XidEvent(UUID, code)])
@@ -174,7 +174,7 @@ def test_an_xid_fires_at_once_and_stands_for_an_hour(code: int, alert: str):
     assert bench.changes(alert) == [Change.FIRING, Change.RESOLVED]
 
 
-def test_the_xid_of_a_gpu_that_is_gone_is_told_all_the_same():
+def test_the_xid_of_a_gpu_that_is_gone_fires_all_the_same():
     bench = Bench()
     bench.see(COOL)
     gone = Unavailable("read", "GPU 0", reason=str(LOST))
@@ -213,7 +213,7 @@ def test_what_was_refused_where_it_was_read_counts_as_implausible():
     assert bench.firing == {rules.IMPLAUSIBLE}
 
 
-def test_single_glitches_are_not_believed_and_not_told():
+def test_single_glitches_are_not_believed_and_fire_nothing():
     bench = Bench()
     for _ in range(20):
         bench.run(50)
@@ -238,7 +238,7 @@ def test_a_jump_that_lasts_is_believed_sooner_where_the_gpu_burns_enough_for_it(
 
 @pytest.mark.parametrize("period", [0.25, 1.0])
 @pytest.mark.parametrize("rate", [0.0, 2.0, 5.0, 9.0])
-def test_a_core_without_cooling_is_told_before_it_turns_itself_off(period: float, rate: float):
+def test_a_core_without_cooling_fires_before_it_turns_itself_off(period: float, rate: float):
     """Three readings were missed while the pump stopped; it then goes on to heat."""
     bench = Bench(period=period)
     bench.run(10, temperature_celsius=45.0)
@@ -291,7 +291,7 @@ def test_a_jump_downwards_does_not_call_off_an_alarm_before_it_lasted():
     st.sampled_from([0.25, 0.5, 1.0]),
     st.lists(st.floats(-1.5, 1.5), min_size=40, max_size=40),
 )
-def test_whatever_the_noise_a_hot_core_under_load_is_told_in_time(
+def test_whatever_the_noise_a_hot_core_under_load_fires_in_time(
     cool: float, hot: float, period: float, noise: list[float]
 ):
     bench = Bench(period=period)
@@ -337,7 +337,7 @@ def test_a_frozen_temperature_neither_calms_nor_alarms():
 
 
 @pytest.mark.parametrize("period", [2, 10])
-def test_a_temperature_that_stands_still_under_a_steady_mean_is_not_frozen(period: int):
+def test_a_temperature_that_is_unchanged_under_a_steady_mean_is_not_frozen(period: int):
     bench = Bench()
     for _ in range(100):
         bench.run(period / 2, power_watts=290.0)
@@ -348,7 +348,7 @@ def test_a_temperature_that_stands_still_under_a_steady_mean_is_not_frozen(perio
 # Presence
 
 
-def test_a_lost_gpu_is_told_at_once_and_forgiven_after_ten_good_seconds():
+def test_a_lost_gpu_fires_at_once_and_resolves_after_ten_good_seconds():
     bench = Bench()
     second = replace(COOL, index=1, uuid="GPU-1")
     bench.see(COOL, second)
@@ -376,7 +376,7 @@ def test_the_only_gpu_lost_is_a_lost_gpu_and_a_hung_driver_is_not():
     assert bench.reason(rules.DRIVER_UNAVAILABLE) == "no GPU can be read: NVML did not answer within 2 s"
 
 
-def test_a_gpu_that_was_never_read_is_told_by_its_index():
+def test_a_gpu_that_was_never_read_fires_by_its_index():
     bench = Bench()
     second = replace(COOL, index=1, uuid="GPU-1")
     bench.see(second, faults=[LOST])
@@ -394,7 +394,7 @@ def test_a_gpu_with_a_fault_in_one_figure_is_not_lost():
     assert bench.transitions == []
 
 
-def test_another_number_of_gpus_than_at_first_is_told_until_it_is_right_again():
+def test_another_number_of_gpus_than_at_first_fires_until_it_is_right_again():
     bench = Bench()
     second = replace(COOL, index=1, uuid="GPU-1")
     bench.see(COOL, second)

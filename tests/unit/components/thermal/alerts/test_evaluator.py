@@ -174,7 +174,7 @@ async def test_a_gpu_that_never_said_its_name_is_forgiven_after_a_restart(
     again.file.wait(PATIENCE)
 
 
-async def test_a_driver_that_hangs_is_told_by_the_pass_that_finds_it(house: House) -> None:
+async def test_a_driver_that_hangs_fires_in_the_pass_that_finds_it(house: House) -> None:
     await house.run(5)
     house.library.now = HANGS
     await house.run(0)
@@ -208,14 +208,14 @@ async def test_baselines_are_written_every_ten_minutes(house: House) -> None:
     house.file.wait(PATIENCE)
 
 
-async def test_a_damaged_file_is_told_once(house: House, tmp_path: Path) -> None:
+async def test_a_damaged_file_is_published_once(house: House, tmp_path: Path) -> None:
     (tmp_path / "baselines.json").write_text("{")
     await house.run(30)
     house.file.wait(PATIENCE)
     assert [event.kind for event in house.events].count("gpu.baselines_failed") == 1
 
 
-async def test_what_is_foreseen_is_served_as_long_as_it_is_true(house: House) -> None:
+async def test_a_forecast_is_served_as_long_as_it_is_current(house: House) -> None:
     known = {UUID: {"assumed/10": Baseline(Operation(35.0, 200.0, 0.5), 1e6)}}
     house.memory.memory = replace(house.memory.memory, baselines=known)
     house.memory.loaded = True

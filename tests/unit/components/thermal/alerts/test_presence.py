@@ -41,7 +41,7 @@ def test_the_first_reading_of_a_gpu_tells_that_it_is_there() -> None:
     assert [type(change) for change in found] == [GpuAppeared, GpuAppeared]
 
 
-def test_a_gpu_that_goes_is_told_once_with_the_reason_that_is_known() -> None:
+def test_a_gpu_that_goes_is_published_once_with_the_reason_that_is_known() -> None:
     lost = GpuFault(1, "nvmlDeviceGetUUID", 15, "GPU_IS_LOST")
     without = snapshot(50.0, faults=(lost,))
     found = changes_in([snapshot(50.0, 50.0), without, without, snapshot(50.0, 50.0), snapshot(50.0)])

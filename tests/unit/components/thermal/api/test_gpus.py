@@ -45,7 +45,7 @@ async def test_a_time_that_can_not_be_is_refused(
     assert not daemon.hold.active
 
 
-async def test_a_driver_that_is_not_free_in_time_is_told(clock: FakeClock) -> None:
+async def test_a_driver_that_is_not_free_in_time_is_an_error(clock: FakeClock) -> None:
     class Impatient(DriverMaintenance):
         """A hold whose driver some process keeps."""
 

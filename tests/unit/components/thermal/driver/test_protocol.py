@@ -58,7 +58,7 @@ def test_a_zero_is_a_zero_and_not_absent() -> None:
         ),
     ],
 )
-def test_an_error_is_told_with_what_to_do(fault: dict[str, Any], said: str) -> None:
+def test_an_error_has_its_remedy(fault: dict[str, Any], said: str) -> None:
     with pytest.raises(Unavailable) as caught:
         decode(json.dumps({"id": 3, "error": fault, "xids": []}).encode(), 3)
     assert str(caught.value).startswith(said)

@@ -25,7 +25,7 @@ def test_the_last_line_is_the_last_that_is_not_empty(tail: StderrTail) -> None:
     assert tail.last_line() == "two"
 
 
-def test_of_much_only_the_end_is_kept(tail: StderrTail) -> None:
+def test_of_much_only_the_end_is_stored(tail: StderrTail) -> None:
     for _ in range(3):
         os.write(tail.writer, b"x" * 60_000)
         tail.drain()

@@ -303,7 +303,9 @@ async def test_a_reboot_meanwhile_is_an_honest_reset(tmp_path: Path, clock: Fake
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 9}', "null", '{"format": 1, "gpus": [1]}'])
-async def test_a_damaged_account_begins_anew_and_is_told(tmp_path: Path, clock: FakeClock, text: str) -> None:
+async def test_a_damaged_account_begins_anew_and_is_published(
+    tmp_path: Path, clock: FakeClock, text: str
+) -> None:
     (tmp_path / "energy.json").write_text(text)
     account = Account(tmp_path / "energy.json", clock)
     assert account.meter.view().gpus == ()
@@ -313,7 +315,7 @@ async def test_a_damaged_account_begins_anew_and_is_told(tmp_path: Path, clock: 
     assert json.loads((tmp_path / "energy.json").read_text())["gpus"][0]["meter"]["counted"] == 200.0
 
 
-async def test_a_disk_that_refuses_is_told_once_and_costs_nothing_else(
+async def test_a_disk_that_refuses_is_published_once_and_costs_nothing_else(
     tmp_path: Path, clock: FakeClock
 ) -> None:
     account = Account(tmp_path / "no" / "energy.json", clock)

@@ -87,7 +87,7 @@ def test_steady_work_has_its_figure_and_a_narrow_band() -> None:
     assert found.with_idle == pytest.approx((WORK_WATTS * 600 + IDLE_WATTS * 300) / 60_000)
 
 
-def test_what_the_energy_at_a_look_can_be_off_by_widens_the_band() -> None:
+def test_what_the_energy_at_a_count_can_be_off_by_widens_the_band() -> None:
     machine, windows = Machine(((100.0, 200.0),)), (TokenWindow(), TokenWindow())
     for at in range(0, 300, 10):
         for window, cut in zip(windows, (0.0, 50.0), strict=True):
@@ -109,7 +109,7 @@ def test_an_engine_that_is_never_idle_is_known_by_what_grew() -> None:
     assert figure(Machine(((-1000.0, 2000.0),), at_end=True), 600.0) is None
 
 
-def test_an_engine_that_counts_at_the_end_is_judged_where_it_was_idle() -> None:
+def test_an_engine_that_counts_at_the_end_is_measured_where_it_was_idle() -> None:
     machine = Machine(((100.0, 250.0), (300.0, 480.0), (550.0, 2000.0)), at_end=True)
     found = figure(machine, 600.0)  # in the middle of the last, of which nothing is counted
     assert found is not None
@@ -154,7 +154,7 @@ def test_the_band_holds_the_truth(lengths: list[tuple[float, float]], at_end: bo
     st.lists(st.tuples(st.floats(0.5, 40.0), st.floats(0.5, 40.0)), min_size=1, max_size=30),
     st.booleans(),
 )
-def test_work_that_no_look_saw_is_paid_for_all_the_same(
+def test_work_between_two_counts_is_paid_for_all_the_same(
     lengths: list[tuple[float, float]], at_end: bool
 ) -> None:
     requests, at = [], 0.0
@@ -180,7 +180,7 @@ counts = st.lists(
 
 
 @given(counts)
-def test_whatever_an_engine_tells_no_figure_is_negative_nor_outside_its_band(
+def test_whatever_an_engine_counts_no_figure_is_negative_nor_outside_its_band(
     given_: list[tuple[float, int, int | None, bool, float, float]],
 ) -> None:
     window, at, joules = TokenWindow(), 0.0, 0.0
@@ -214,7 +214,7 @@ def test_after_a_restart_only_the_time_since_counts() -> None:
     assert (found.generation.started_at, found.generation.tokens) == (20.0, 15_000)
 
 
-def test_an_hour_is_kept() -> None:
+def test_a_window_is_an_hour() -> None:
     window = TokenWindow()
     for at in range(0, 3 * 3600, 10):
         window.add(TokenCount("e", float(at), at * 100, 1, working=True), at * 300.0, 0.0)

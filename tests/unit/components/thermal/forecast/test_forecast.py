@@ -72,7 +72,7 @@ def dead_fan(card: Card) -> Card:
 # Time to the threshold
 
 
-def test_a_gpu_that_heats_tells_when_it_will_be_too_hot():
+def test_a_gpu_that_heats_has_a_time_at_which_it_will_be_too_hot():
     rig = Rig()
     rig.run(600, load=0.9)
     rig.card = dead_fan(rig.card)
@@ -260,7 +260,7 @@ def bands(*fans: float, still: float = 0.3, slope: float = 0.12) -> tuple[Baseli
 
 
 @pytest.mark.parametrize("still", [0.1, 0.2, 0.3, 0.5, 1.0])
-def test_a_fan_speed_never_used_is_judged_by_what_the_others_lead_one_to_expect(still: float):
+def test_a_fan_speed_never_used_is_compared_with_what_the_others_lead_to_expect(still: float):
     known = bands(0.35, 0.45, 0.6, still=still)
     cools = tuple(
         Baseline(replace(base.usual, rise=rise, power=15.0, fan=fan, rate=1.0), 600.0)

@@ -39,13 +39,13 @@ class ObedientGpus:
     simulated = False
     holding = False
 
-    def __init__(self, lease: Path) -> None:
+    def __init__(self, journal: Path) -> None:
         self.cards = {UUID: reading(60.0), OTHER: reading(60.0, uuid=OTHER, index=1)}
         self.faults: dict[type, GpuFault] = {}
         self.deaf = False
-        self.lease = lease
+        self.journal = journal
         self.applied: list[Command] = []
-        self.leased: list[Mapping[str, Any]] = []
+        self.journaled: list[Mapping[str, Any]] = []
         self.gone: Exception | None = None
 
     async def read(self, *, fast: bool = False) -> GpuSnapshot:
@@ -56,7 +56,7 @@ class ObedientGpus:
 
     async def apply(self, command: Command) -> GpuFault | None:
         self.applied.append(command)
-        self.leased.append(json.loads(self.lease.read_text())["gpus"])
+        self.journaled.append(json.loads(self.journal.read_text())["gpus"])
         if command.uuid not in self.cards:
             return GpuFault(None, "nvmlDeviceGetHandleByUUID", 6, "NOT_FOUND")
         if type(command) in self.faults:
@@ -117,7 +117,7 @@ class House:
     def limit(self, uuid: str = UUID) -> float | None:
         return self.gpus.cards[uuid].power_limit_set_watts
 
-    def lease(self) -> Mapping[str, Any]:
+    def journal(self) -> Mapping[str, Any]:
         return dict(json.loads(self.path.read_text())["gpus"]) if self.path.exists() else {}
 
     def leave(self, boot: str = "this boot", **gpus: Baseline) -> None:
@@ -133,7 +133,7 @@ async def test_the_baseline_is_on_the_disk_before_the_first_setting(house: House
     await house.passes(1, 95.0)
 
     assert house.limit() == 180.0
-    assert [lease[UUID]["power_limit_watts"] for lease in house.gpus.leased] == [300.0]
+    assert [journal[UUID]["power_limit_watts"] for journal in house.gpus.journaled] == [300.0]
     assert house.kinds() == ["gpu.governor_acted"]
     (acted,) = house.events
     assert acted.severity is Severity.WARNING
@@ -146,24 +146,24 @@ async def test_that_clocks_may_be_locked_is_on_the_disk_before_the_first_locking
     await house.passes(10, 95.0)
 
     locked = [
-        lease[UUID]["clocks"]
-        for command, lease in zip(house.gpus.applied, house.gpus.leased, strict=True)
+        journal[UUID]["clocks"]
+        for command, journal in zip(house.gpus.applied, house.gpus.journaled, strict=True)
         if isinstance(command, LockClocks)
     ]
     assert locked
     assert all(locked)
-    assert house.gpus.leased[0][UUID]["clocks"] is False
+    assert house.gpus.journaled[0][UUID]["clocks"] is False
 
 
-async def test_the_lease_goes_when_a_reading_shows_the_baseline_and_not_before(house: House) -> None:
+async def test_the_journal_goes_when_a_reading_shows_the_baseline_and_not_before(house: House) -> None:
     await house.passes(2, 95.0)
     house.gpus.set(UUID, temperature_celsius=40.0)
     while house.limit() != 300.0:
         await house.passes()
-        assert house.lease()
+        assert house.journal()
     house.gpus.set(UUID, power_limit_set_watts=None)  # for a moment it can't be read
     await house.passes(3)
-    assert house.lease()
+    assert house.journal()
     house.gpus.set(UUID, power_limit_set_watts=300.0)
     await house.passes()
 
@@ -217,7 +217,7 @@ async def test_without_the_right_it_says_so_once_and_goes_on_as_a_dry_run(house:
 async def test_a_setter_that_fails_is_tried_again_and_put_back_all_the_same(house: House, name: str) -> None:
     house.gpus.faults[SetPowerLimit] = GpuFault(0, "SetPowerLimit", None, name)
     await house.passes(25, 95.0)
-    assert house.lease()[UUID]["power_limit_watts"] == 300.0
+    assert house.journal()[UUID]["power_limit_watts"] == 300.0
     assert 2 <= len(house.gpus.applied) <= 6
 
     house.gpus.faults.clear()
@@ -233,7 +233,7 @@ async def test_a_card_that_takes_a_limit_and_keeps_its_own_is_not_called_restore
     house.gpus.deaf = True
     await house.governor.restore()
 
-    assert house.lease()
+    assert house.journal()
     (condition,) = house.found()
     assert condition.type == "gpu_governor_restore"
     assert condition.severity is Severity.ERROR
@@ -241,11 +241,11 @@ async def test_a_card_that_takes_a_limit_and_keeps_its_own_is_not_called_restore
     assert f"nvidia-smi -i {UUID} -pl 300" in condition.remedy
 
 
-async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_next_run(house: House) -> None:
+async def test_a_restore_that_is_refused_is_reported_and_tried_again_by_the_next_run(house: House) -> None:
     await house.passes(2, 95.0)
     house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 999, "UNKNOWN")
     await house.governor.restore()
-    assert house.lease()
+    assert house.journal()
     house.governor = house.made(GovernorSettings(mode=GovernorMode.OFF))
     await house.passes(15)
     assert [condition.type for condition in house.found()] == ["gpu_governor_restore"]
@@ -258,7 +258,7 @@ async def test_a_restore_that_is_refused_is_told_kept_and_tried_again_by_the_nex
     assert house.found() == []
 
 
-async def test_a_restore_on_the_way_up_that_is_refused_is_told_and_tried_again(house: House) -> None:
+async def test_a_restore_on_the_way_up_that_is_refused_is_published_and_tried_again(house: House) -> None:
     await house.passes(1, 88.0)
     house.gpus.faults[SetPowerLimit] = GpuFault(0, "nvmlDeviceSetPowerManagementLimit", 999, "UNKNOWN")
     await house.passes(120, 40.0)
@@ -272,7 +272,7 @@ async def test_a_restore_on_the_way_up_that_is_refused_is_told_and_tried_again(h
     assert house.found() == []
 
 
-async def test_a_crashed_child_costs_the_restore_one_more_try_and_no_more(house: House) -> None:
+async def test_a_crashed_process_costs_the_restore_one_more_try_and_no_more(house: House) -> None:
     await house.passes(2, 95.0)
     faults, died = house.gpus.faults, GpuFault(None, "SetPowerLimit", None, DIED)
     apply = house.gpus.apply
@@ -300,7 +300,7 @@ async def test_what_an_earlier_run_left_is_restored_before_anything_is_governed(
     restored = next(event for event in house.events if event.kind == "gpu.governor_restored")
     assert "an earlier run of the daemon left it changed" in restored.reason
     await house.passes()
-    assert house.lease()[UUID]["power_limit_watts"] == 280.0, "the baseline that governing begins from"
+    assert house.journal()[UUID]["power_limit_watts"] == 280.0, "the baseline that governing begins from"
 
 
 async def test_it_is_restored_where_the_governor_is_off_too(house: House) -> None:
@@ -313,11 +313,11 @@ async def test_it_is_restored_where_the_governor_is_off_too(house: House) -> Non
     assert not house.path.exists()
 
 
-async def test_a_gpu_that_is_not_there_keeps_its_lease_and_its_peers_are_governed(house: House) -> None:
+async def test_a_gpu_that_is_not_there_stays_in_the_journal_and_its_peers_are_governed(house: House) -> None:
     house.leave(**{"GPU-9": replace(CARD, index=9)})
     await house.passes(3, 95.0)
 
-    assert set(house.lease()) == {"GPU-9", UUID}
+    assert set(house.journal()) == {"GPU-9", UUID}
     (condition,) = house.found()
     assert condition.subject == "GPU-9"
     assert "the driver does not list it now" in condition.reason
@@ -326,10 +326,10 @@ async def test_a_gpu_that_is_not_there_keeps_its_lease_and_its_peers_are_governe
     house.gpus.cards["GPU-9"] = reading(60.0, uuid="GPU-9", index=9, power_limit_set_watts=150.0)
     await house.passes(11)
     assert house.limit("GPU-9") == 280.0
-    assert set(house.lease()) == {UUID}
+    assert set(house.journal()) == {UUID}
 
 
-async def test_a_lease_from_another_boot_is_void_and_nothing_is_set(house: House) -> None:
+async def test_a_journal_from_another_boot_is_void_and_nothing_is_set(house: House) -> None:
     house.leave("an earlier boot", **{UUID: CARD})
     await house.passes(2, 60.0)
 
@@ -338,7 +338,7 @@ async def test_a_lease_from_another_boot_is_void_and_nothing_is_set(house: House
     assert house.kinds() == ["gpu.governor_lease_void"]
 
 
-async def test_a_lease_on_a_simulated_gpu_ended_with_its_process(house: House) -> None:
+async def test_the_journal_of_a_simulated_gpu_ended_with_its_process(house: House) -> None:
     house.leave(**{UUID: replace(CARD, simulated=True)})
     await house.passes(2, 60.0)
 
@@ -363,7 +363,7 @@ async def test_a_lease_on_a_simulated_gpu_ended_with_its_process(house: House) -
         "\udcff\udcfe",
     ],
 )
-async def test_a_lease_that_makes_no_sense_stops_all_governing_and_is_kept(
+async def test_a_journal_that_makes_no_sense_stops_all_governing_and_stays(
     house: House, content: str
 ) -> None:
     house.path.write_bytes(content.encode(errors="surrogateescape"))
@@ -377,7 +377,7 @@ async def test_a_lease_that_makes_no_sense_stops_all_governing_and_is_kept(
     assert "aiidpd restore-gpus --to-default" in condition.remedy
 
 
-async def test_once_a_damaged_lease_was_dealt_with_it_governs(house: House) -> None:
+async def test_once_a_damaged_journal_was_dealt_with_it_governs(house: House) -> None:
     house.path.write_text("{")
     await house.passes(2, 95.0)
     house.path.unlink()
@@ -387,12 +387,12 @@ async def test_once_a_damaged_lease_was_dealt_with_it_governs(house: House) -> N
     assert house.found() == []
 
 
-async def test_without_gpus_the_end_leaves_the_lease_for_whoever_comes_next(house: House) -> None:
+async def test_without_gpus_the_end_leaves_the_journal_for_whoever_comes_next(house: House) -> None:
     await house.passes(2, 95.0)
     house.gpus.gone = Unavailable("read", "GPUs", reason="the driver is gone", remedy="bring it back")
     await house.governor.restore()
 
-    assert house.lease()
+    assert house.journal()
     (condition,) = house.found()
     assert "the driver is gone" in condition.reason
     assert "bring it back" in condition.remedy
@@ -407,7 +407,7 @@ async def test_a_second_end_does_not_touch_the_driver(house: House) -> None:
     assert len(house.gpus.applied) == count
 
 
-async def test_others_are_asked_again_while_it_is_hot_and_let_off_at_the_end(house: House) -> None:
+async def test_the_back_off_request_is_renewed_while_it_is_hot_and_ends_at_the_end(house: House) -> None:
     await house.passes(400, 95.0)
     requests = [event for event in house.events if event.kind == "gpu.back_off"]
     assert len(requests) == 2
@@ -419,7 +419,7 @@ async def test_others_are_asked_again_while_it_is_hot_and_let_off_at_the_end(hou
     assert house.kinds().count("gpu.back_off_ended") == 1
 
 
-async def test_a_limit_that_somebody_else_sets_is_in_the_lease(house: House) -> None:
+async def test_a_limit_that_somebody_else_sets_is_in_the_journal(house: House) -> None:
     await house.passes(2, 95.0)
     house.gpus.set(UUID, power_limit_set_watts=137.0)
     await house.passes(5, 60.0)
@@ -461,7 +461,7 @@ async def test_prometheus_sees_level_limit_and_counts(house: House) -> None:
     assert names == {"aiidpd_gpu_governor_moves_total", "aiidpd_gpu_governor_restores_total"}
 
 
-def test_a_write_that_was_overtaken_does_not_bring_a_lease_back(tmp_path: Path) -> None:
+def test_a_write_that_was_overtaken_does_not_bring_an_entry_back(tmp_path: Path) -> None:
     file = RestoreJournal(tmp_path / NAME)
     late = file.writing({UUID: CARD})
     file.write({})
@@ -471,7 +471,7 @@ def test_a_write_that_was_overtaken_does_not_bring_a_lease_back(tmp_path: Path) 
     assert not file.path.exists()
 
 
-def test_a_lease_reads_as_it_was_written(tmp_path: Path) -> None:
+def test_a_journal_reads_as_it_was_written(tmp_path: Path) -> None:
     file = RestoreJournal(tmp_path / NAME)
     gpus = {UUID: CARD, OTHER: Baseline(1, "Karte „zwei“", None)}
     file.write(gpus)
@@ -482,16 +482,16 @@ def test_a_lease_reads_as_it_was_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [file.path]
 
 
-def test_a_lease_says_how_long_a_call_may_take_and_an_old_one_reads_as_ever(tmp_path: Path) -> None:
+def test_a_journal_has_how_long_a_call_may_take_and_an_old_one_reads_as_ever(tmp_path: Path) -> None:
     file = RestoreJournal(tmp_path / NAME, call_timeout=2.5)
     file.write({UUID: CARD})
     assert RestoreJournal(tmp_path / NAME).read().call_timeout == 2.5
 
-    lease = json.loads(file.path.read_text())
+    journal = json.loads(file.path.read_text())
     for old in ({}, {"call_timeout": "soon"}, {"call_timeout": True}, {"call_timeout": -1}):
-        del lease["call_timeout"]
-        lease |= old
-        file.path.write_text(json.dumps(lease))
+        del journal["call_timeout"]
+        journal |= old
+        file.path.write_text(json.dumps(journal))
         assert file.read().gpus == {UUID: CARD}
         assert file.read().call_timeout is None
-        lease.setdefault("call_timeout", None)
+        journal.setdefault("call_timeout", None)

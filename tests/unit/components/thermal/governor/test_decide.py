@@ -190,7 +190,7 @@ def test_it_goes_down_in_order_and_up_in_reverse() -> None:
     assert not rig.state.gpus[UUID].touched
 
 
-def test_others_are_asked_last_and_let_off_first() -> None:
+def test_back_off_is_requested_last_and_ends_first() -> None:
     rig = Rig(BLOCKED, ON.model_copy(update={"clock_floor_percent": 90})).run(300)
     requests = [effect for effect in rig.effects if isinstance(effect, BackOff)]
     assert [request.requested for request in requests] == [True]
@@ -211,7 +211,7 @@ def test_turned_off_it_goes_to_the_baseline_at_once() -> None:
     assert isinstance(rig.effects[-1], Restored)
 
 
-def test_a_dry_run_tells_what_it_would_do_and_does_nothing() -> None:
+def test_a_dry_run_publishes_what_it_would_do_and_does_nothing() -> None:
     rig = Rig(BLOCKED, ON.model_copy(update={"mode": GovernorMode.DRY_RUN})).run(600)
 
     assert rig.moves
@@ -249,7 +249,7 @@ def test_a_setting_that_was_lost_is_set_again() -> None:
     assert not any(isinstance(effect, Yielded) for effect in rig.effects)
 
 
-def test_throttling_is_answered_even_where_the_temperature_looks_fine() -> None:
+def test_throttling_is_answered_even_where_the_temperature_is_fine() -> None:
     gpu = reading(60.0, clock_events=("hw_thermal_slowdown",))
     _, effects = step(GovernorState(), snapshot(gpu), ON)
 
@@ -287,7 +287,7 @@ def test_an_absolute_target_counts_and_never_lies_above_the_cards_own_limit() ->
     )
 
 
-def test_a_card_that_names_no_limit_is_told_once_and_not_touched() -> None:
+def test_a_card_that_names_no_limit_is_reported_once_and_not_touched() -> None:
     mute = reading(99.0, slowdown_celsius=None)
     state, effects = step(GovernorState(), snapshot(mute), ON)
     assert [type(effect) for effect in effects] == [Blind]
@@ -317,7 +317,7 @@ def test_a_card_without_a_power_limit_is_governed_by_its_clocks() -> None:
     assert move.baseline_watts is None
 
 
-def test_a_card_with_no_lever_at_all_can_only_ask() -> None:
+def test_a_card_with_no_actuator_at_all_leaves_only_the_request() -> None:
     gpu = reading(95.0, power_limit_set_watts=None, graphics_clock_max_hertz=None)
     _, effects = step(GovernorState(), snapshot(gpu), ON)
 
@@ -355,7 +355,7 @@ def test_without_the_right_it_goes_on_as_a_dry_run_and_nothing_counts_as_touched
     assert again.commands == ()
 
 
-def test_a_lever_that_the_card_does_not_have_is_left_out_at_once() -> None:
+def test_an_actuator_that_the_card_does_not_have_is_left_out_at_once() -> None:
     state, move = hot_move()
     state, refusal = refused(state, move, move.commands[0], fault("NOT_SUPPORTED", 3), retry_at=10.0)
     assert refusal.actuator is Actuator.POWER

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from aiidpd.components.thermal.governor.trend import Trend
 
 
-def followed(rate: float, noise: float, seconds: float, *, pace: float = 0.25, start: float = -20.0) -> Trend:
+def followed(
+    rate: float, noise: float, seconds: float, *, interval: float = 0.25, start: float = -20.0
+) -> Trend:
     trend, rng = Trend(), random.Random(1)
-    for count in range(round(seconds / pace)):
-        at = count * pace
+    for count in range(round(seconds / interval)):
+        at = count * interval
         trend = trend.add(at, float(round(start + rate * at + rng.uniform(-noise, noise))))
     return trend
 
@@ -44,11 +46,11 @@ def test_after_a_turn_it_expects_the_new_rate_and_soon_believes_another() -> Non
     assert turned.rate == trend.rate - 0.5
     assert turned.value == trend.value
     assert turned.forecast(20).error > 3 * trend.forecast(20).error
-    for kept in (trend, turned):
-        after = kept
+    for filtered in (trend, turned):
+        after = filtered
         for count in range(8):  # it falls now, by a degree a second
             after = after.add(20 + count * 0.25, -0.25 - count * 0.25)
-        assert (after.rate < 0) == (kept is turned)
+        assert (after.rate < 0) == (filtered is turned)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(-300, 300)), min_size=1, max_size=50))

@@ -73,7 +73,7 @@ def test_a_figure_is_that_of_the_reading_but_for_a_temperature_that_is_not_belie
     assert bad.reading.temperature_celsius == 99.0
 
 
-def test_a_reading_stands_for_the_time_since_the_one_before_unless_that_is_long_ago() -> None:
+def test_a_reading_covers_the_time_since_the_one_before_unless_that_is_long_ago() -> None:
     assert [gpu.seconds for gpu in course(60.0, 60.0, 60.0, period=2.5)] == [0.0, 2.5, 2.5]
     assert [gpu.seconds for gpu in course(60.0, 60.0, period=10.5)] == [0.0, 0.0]
 
