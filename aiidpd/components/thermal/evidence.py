@@ -42,8 +42,6 @@ COLUMNS: Final[tuple[Column, ...]] = (
     *(Number(figure, _DIGITS[figure.rpartition("_")[2]]) for figure in RECORDED),
     Flags("clock_events", clock_event_names),
 )
-ROW_BYTES: Final = 8 + 4 * len(RECORDED) + 8
-"""Bytes that a reading takes: its time, each figure in single precision, the bits of the clock events."""
 
 _NO_INDEX: Final = 1 << 16  # behind every card that has one
 

@@ -15,7 +15,7 @@ from aiidpd.components.thermal.signals.rolling import spread
 _NOT_HEATING = 0.2  # of the rate that is too much
 
 
-def cooling(
+def evaluate(
     state: ForecastState, forecast: Forecast, gpu: CheckedGpu, settings: AlertSettings
 ) -> Iterator[Observation]:
     """Yield the status of the alerts about fans and thermal resistance, where the figures are known."""

@@ -7,12 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aiidpd.alerts.state import Observation
-from aiidpd.components.thermal.alerts import xid
-from aiidpd.components.thermal.alerts.cooling import cooling
-from aiidpd.components.thermal.alerts.presence import PresenceMemory, absent, present
-from aiidpd.components.thermal.alerts.sensor import sensor
-from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
-from aiidpd.components.thermal.alerts.throttling import ThrottleMemory, throttle
+from aiidpd.components.thermal.alerts import cooling, presence, sensor, temperature, throttling, xid
 from aiidpd.components.thermal.forecast.baseline import Bands
 from aiidpd.components.thermal.forecast.forecast import (
     USUAL_FORECAST,
@@ -31,8 +26,8 @@ from aiidpd.kernel.errors import Unavailable
 class GpuMemory:
     """State of one GPU, by group."""
 
-    heat: TemperatureMemory = field(default_factory=TemperatureMemory)
-    throttle: ThrottleMemory = field(default_factory=ThrottleMemory)
+    temperature: temperature.TemperatureMemory = field(default_factory=temperature.TemperatureMemory)
+    throttling: throttling.ThrottleMemory = field(default_factory=throttling.ThrottleMemory)
     forecast: ForecastState = field(default_factory=ForecastState)
 
 
@@ -40,7 +35,7 @@ class GpuMemory:
 class Memory:
     """State that one snapshot leaves to the next. Only ``baselines`` must survive a restart too."""
 
-    presence: PresenceMemory = field(default_factory=PresenceMemory)
+    presence: presence.PresenceMemory = field(default_factory=presence.PresenceMemory)
     xids: xid.XidMemory = field(default_factory=xid.XidMemory)
     gpus: Mapping[str, GpuMemory] = field(default_factory=lambda: MappingProxyType({}))
     baselines: Mapping[str, Bands] = field(default_factory=lambda: MappingProxyType({}))
@@ -61,11 +56,10 @@ def evaluate(
     if memory.simulated not in (None, snapshot.simulated):
         memory = Memory(baselines=memory.baselines)
     now = snapshot.now
-    presence, observed_presence = present(memory.presence, snapshot, settings.alerts)
-    last_xids = xid.after(memory.xids, snapshot.xids, now)
+    known, about_presence = presence.evaluate(memory.presence, snapshot, settings.alerts)
+    xids = xid.update(memory.xids, snapshot.xids, now)
     reporting = (reading.uuid for reading in snapshot.readings if reading.xids is not None)
-    about_xids = xid.about(last_xids, reporting, presence.gpus, now)
-    observed = [*observed_presence, *about_xids]
+    observed = [*about_presence, *xid.evaluate(xids, reporting, known.gpus, now)]
     gpus, baselines, forecasts = dict(memory.gpus), dict(memory.baselines), []
     for gpu in snapshot.gpus:
         uuid = gpu.reading.uuid
@@ -74,28 +68,32 @@ def evaluate(
         gpus[uuid], baselines[uuid], about, forecast = _evaluate_gpu(before, bands, gpu, settings, policy)
         observed += about
         forecasts.append(forecast)
-    after = Memory(
-        presence, last_xids, MappingProxyType(gpus), MappingProxyType(baselines), snapshot.simulated
-    )
+    after = Memory(known, xids, MappingProxyType(gpus), MappingProxyType(baselines), snapshot.simulated)
     return after, tuple(observed), tuple(forecasts)
 
 
-def miss(
+def evaluate_failure(
     memory: Memory, error: Unavailable, events: Iterable[XidEvent], now: float
 ) -> tuple[Memory, tuple[Observation, ...]]:
     """Return the state after a pass that read nothing, and what is known of the alerts all the same."""
-    last_xids = xid.after(memory.xids, events, now)
-    about = xid.about(last_xids, (), memory.presence.gpus, now)
-    return replace(memory, xids=last_xids), (*absent(memory.presence, error), *about)
+    xids = xid.update(memory.xids, events, now)
+    about_presence = presence.evaluate_failure(memory.presence, error)
+    return replace(memory, xids=xids), (
+        *about_presence,
+        *xid.evaluate(xids, (), memory.presence.gpus, now),
+    )
 
 
 def _evaluate_gpu(
     before: GpuMemory, bands: Bands, gpu: CheckedGpu, settings: GpuSettings, policy: ForecastPolicy
 ) -> tuple[GpuMemory, Bands, list[Observation], Forecast]:
-    about_sensor = sensor(gpu)
-    warm, about_heat = heat(before.heat, gpu, settings.alerts)
-    throttled, about_throttling = throttle(before.throttle, gpu, settings.alerts)
+    hot, about_temperature = temperature.evaluate(before.temperature, gpu, settings.alerts)
+    throttled, about_throttling = throttling.evaluate(before.throttling, gpu, settings.alerts)
     state, bands, forecast = predict(before.forecast, bands, gpu, settings.ambient_celsius, policy)
-    about_cooling = cooling(state, forecast, gpu, settings.alerts)
-    after = GpuMemory(warm, throttled, state)
-    return after, bands, [*about_sensor, *about_heat, *about_throttling, *about_cooling], forecast
+    observed = [
+        *sensor.evaluate(gpu),
+        *about_temperature,
+        *about_throttling,
+        *cooling.evaluate(state, forecast, gpu, settings.alerts),
+    ]
+    return GpuMemory(hot, throttled, state), bands, observed, forecast

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from aiidpd.alerts.manager import AlertClient
-from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, evaluate_failure
 from aiidpd.components.thermal.alerts.restored import vanished, with_restored
 from aiidpd.components.thermal.forecast.baseline import Baselines, from_baselines, to_baselines
 from aiidpd.components.thermal.forecast.forecast import Forecast
@@ -98,7 +98,7 @@ class AlertEvaluator:
         """Handle a pass that read nothing but ``xids``: some alerts are known all the same."""
         memory = self._memory
         memory.forecasts.clear()
-        memory.memory, observed = miss(memory.memory, error, xids, self._clock.monotonic())
+        memory.memory, observed = evaluate_failure(memory.memory, error, xids, self._clock.monotonic())
         self._alerts.observe(observed, simulated=simulated)
 
     def on_release(self) -> None:

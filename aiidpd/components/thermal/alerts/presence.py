@@ -80,7 +80,7 @@ def _disappeared(uuid: str, gone: Known, snapshot: CheckedSnapshot) -> GpuDisapp
     return GpuDisappeared(gone.index, uuid, f"GPU {gone.index} ({gone.name}) can't be read: {reason}")
 
 
-def present(
+def evaluate(
     memory: PresenceMemory, snapshot: CheckedSnapshot, settings: AlertSettings
 ) -> tuple[PresenceMemory, tuple[Observation, ...]]:
     """Return the state after a snapshot of at least one GPU, and the status of the alerts about presence."""
@@ -113,7 +113,7 @@ def present(
     return memory, tuple(observed)
 
 
-def absent(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...]:
+def evaluate_failure(memory: PresenceMemory, error: Unavailable) -> tuple[Observation, ...]:
     """Return the status of the alerts after a pass that read nothing: for one fault all GPUs, or the driver.
 
     Where the error is about one GPU, none of the others could be read either.

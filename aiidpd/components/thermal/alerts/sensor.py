@@ -10,7 +10,7 @@ from aiidpd.components.thermal.signals import thresholds
 from aiidpd.components.thermal.signals.checked import CheckedGpu, Trust
 
 
-def sensor(gpu: CheckedGpu) -> Iterator[Observation]:
+def evaluate(gpu: CheckedGpu) -> Iterator[Observation]:
     """Yield the status of the alerts about the sensor; nothing where it gave no temperature at all."""
     if gpu.trust is Trust.UNKNOWN:
         return

@@ -24,7 +24,7 @@ class TemperatureMemory:
     hot: RollingSum = field(default_factory=RollingSum)
 
 
-def heat(
+def evaluate(
     memory: TemperatureMemory, gpu: CheckedGpu, settings: AlertSettings
 ) -> tuple[TemperatureMemory, tuple[Observation, ...]]:
     """Return the state after the reading, and the status of the alerts about heat."""

@@ -67,7 +67,7 @@ def growth(before: float | None, value: float, elapsed: float) -> float:
     return min(max(grown, 0.0), elapsed)
 
 
-def throttle(
+def evaluate(
     memory: ThrottleMemory, gpu: CheckedGpu, settings: AlertSettings
 ) -> tuple[ThrottleMemory, tuple[Observation, ...]]:
     """Return the state after the reading, and the status of the alerts about throttling."""

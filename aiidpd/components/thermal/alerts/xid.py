@@ -38,7 +38,7 @@ class XidMemory:
     last: Mapping[tuple[str, XidClass], LastXid] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemory:
+def update(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemory:
     """Return the state after ``events``, which happened just now."""
     last = dict(memory.last)
     for event in events:
@@ -48,7 +48,7 @@ def after(memory: XidMemory, events: Iterable[XidEvent], now: float) -> XidMemor
     return XidMemory(MappingProxyType(last))
 
 
-def about(
+def evaluate(
     memory: XidMemory, gpus: Iterable[str], names: Mapping[str, Known], now: float
 ) -> Iterator[Observation]:
     """Yield the status of the alerts about Xid events for ``gpus`` (UUIDs) and for every GPU that had one.

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, step
-from aiidpd.components.thermal.alerts import rules
-from aiidpd.components.thermal.alerts.temperature import TemperatureMemory, heat
+from aiidpd.components.thermal.alerts import rules, temperature
+from aiidpd.components.thermal.alerts.temperature import TemperatureMemory
 from aiidpd.components.thermal.governor import decide, tuning
 from aiidpd.components.thermal.governor.state import GovernorState, Move
 from aiidpd.components.thermal.gpu import GpuReading
@@ -162,7 +162,7 @@ def evaluated(hover: Hover, seed: int, seconds: float) -> dict[str, tuple[Change
     memory, before, changes = TemperatureMemory(), 0.0, dict[str, tuple[Change, ...]]()
     for now, gpu in hover.readings(seed, None, seconds):
         checked = believed_gpu(gpu, now, seconds=now - before, settings=settings)
-        memory, observed = heat(memory, checked, settings.alerts)
+        memory, observed = temperature.evaluate(memory, checked, settings.alerts)
         alerts, transitions = step(alerts, observed, now, known)
         for each in transitions:
             changes[each.rule.name] = (*changes.get(each.rule.name, ()), each.change)

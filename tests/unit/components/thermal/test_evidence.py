@@ -5,7 +5,6 @@ import math
 from aiidpd.components.thermal.evidence import (
     COLUMNS,
     NOISE,
-    ROW_BYTES,
     TRIGGERS,
     GpuEvidence,
     values,
@@ -16,6 +15,9 @@ from aiidpd.incidents.ring_buffer import RingBuffer, Window
 from aiidpd.incidents.series import decode, encode
 from aiidpd.kernel.events import Event
 from tests.believed import believed
+
+# A time, each figure in single precision, the bits of the clock events.
+ROW_BYTES = 8 + 4 * len(RECORDED) + 8
 
 
 def reading(index: int = 0, temperature: float | None = 60.0, uuid: str | None = None) -> GpuReading:

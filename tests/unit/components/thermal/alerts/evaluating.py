@@ -8,7 +8,7 @@ from typing import Any
 
 from aiidpd.alerts.rule import by_name
 from aiidpd.alerts.state import Alert, Change, Key, Stage, Transition, step
-from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, miss
+from aiidpd.components.thermal.alerts.evaluate import Memory, evaluate, evaluate_failure
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.forecast.forecast import USUAL_FORECAST, Forecast, ForecastPolicy
@@ -72,7 +72,7 @@ class Bench:
 
     def miss(self, error: Unavailable, *xids: XidEvent) -> None:
         """Take a pass that could read nothing."""
-        self.memory, observed = miss(self.memory, error, xids, self.now)
+        self.memory, observed = evaluate_failure(self.memory, error, xids, self.now)
         self._step(observed)
 
     def run(self, seconds: float, **figures: Any) -> None:
