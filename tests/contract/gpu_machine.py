@@ -1,4 +1,4 @@
-"""A real thermal worker on the fake NVML, beside a worker that only looks at the clock."""
+"""A real thermal worker on the fake NVML, beside a worker that only reads the clock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def children() -> set[int]:
 
 
 class GpuHouse:
-    """What a test asks of the worker that runs, and of its neighbour; ``options`` are the library's."""
+    """A running worker and its neighbour, as a test reads them; ``options`` are the library's."""
 
     def __init__(self, fake: FakeNvml, **options: Any) -> None:
         clock = SystemClock()
@@ -102,7 +102,7 @@ class GpuHouse:
     async def until_degraded(self, because: str = "") -> str:
         """Wait until a pass failed because of ``because``; return the whole reason.
 
-        A fault that comes in the middle of a reading shows in what is asked after it, first in that pass
+        A fault that comes in the middle of a reading shows in the calls after it, first in that pass
         alone.
         """
         await self.until(lambda: self.status.state is WorkerState.DEGRADED and because in self.status.reason)
@@ -111,7 +111,7 @@ class GpuHouse:
     async def until_right(self, temperature: float, *uuids: str) -> None:
         """Wait until all is well and GPU 0 is at ``temperature``.
 
-        It takes two readings: one that is under way while the state changes may tell half of each.
+        It takes two readings: one that is under way while the state changes may have half of each.
         """
         first: GpuSnapshot | None = None
 

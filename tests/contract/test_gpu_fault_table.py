@@ -1,6 +1,6 @@
 """Each fault of the driver, under a worker that runs: the rows of the table in docs/reliability.md.
 
-In each the worker lives, its neighbour notices nothing, nothing is told that was not read, and all is
+In each the worker lives, its neighbour notices nothing, nothing is shown that was not read, and all is
 right again within 3 s of the cause being gone.
 """
 
@@ -242,7 +242,7 @@ async def test_a_value_that_can_not_be_true_is_left_out(
         assert getattr(house.gpus()[0], figure) is None
         assert f"aiidpd_gpu_{figure}{{" not in house.page()
         assert house.latest.get().value.faults[0].name == IMPLAUSIBLE
-        assert house.gpus()[0].sm_clock_hertz == 2.602e9  # the others are told
+        assert house.gpus()[0].sm_clock_hertz == 2.602e9  # the others are shown
 
         house.fake.install(shape("rtx_5070_ti", temperature=75))
         await house.until_recovered(75)
@@ -278,7 +278,7 @@ async def test_a_field_value_that_a_driver_does_not_know_is_asked_for_once(
     house = GpuHouse(fake_nvml)
     async with house.running():
         await house.until_right(61)
-        fake_nvml.set({"0.field.186": "error:15", "0.temperature": 75})  # lost, would one ask again
+        fake_nvml.set({"0.field.186": "error:15", "0.temperature": 75})  # lost, were it called again
         await house.until_recovered(75)
         assert house.gpus()[0].power_instant_watts is None
 

@@ -254,7 +254,7 @@ async def test_what_a_card_lacks_is_absent_and_asked_for_only_once(
     assert snapshot.gpus[0].slowdown_celsius == 92
     assert snapshot.gpus[0].clock_events is None
 
-    fake_nvml.set({"0.nvmlDeviceGetFanSpeed": "crash"})  # a child that asked again would not survive it
+    fake_nvml.set({"0.nvmlDeviceGetFanSpeed": "crash"})  # a process that called again would not survive it
     assert (await library.read()).gpus[0].fan_ratio is None
 
 
@@ -285,7 +285,7 @@ async def test_a_reading_cancelled_in_a_hung_call_ends_at_once(
     assert children() == set()
 
 
-# What stands in for the child's program in the tests below speaks for itself.
+# Programs in place of the NVML process, for the tests below.
 Opener = Callable[..., Awaitable[Process]]
 
 
