@@ -5,9 +5,10 @@ A component's own view is its document where scripts should see all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -98,6 +99,8 @@ ResponseT = TypeVar("ResponseT", bound=SnapshotResponse)
 
 _ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {}
 _FIELDS: Final[dict[type[Any], tuple[str, ...]]] = {}
+_Plan: TypeAlias = tuple[Callable[[object], Iterable[Any]], tuple[tuple[int, str], ...]]
+_PLANS: Final[dict[tuple[Any, ...], _Plan]] = {}  # loops over names would take twice the time
 
 
 def adapter(kind: type[Any]) -> TypeAdapter[Any]:
@@ -134,10 +137,24 @@ def field_names(kind: type[Document]) -> tuple[str, ...]:
 
 def document_of(kind: type[DocumentT], source: object, **given: Any) -> DocumentT:
     """Return the document ``kind`` with the fields ``given``, the others taken from ``source``."""
-    for name in field_names(kind):
-        if name not in given:
-            given[name] = getattr(source, name)
-    return kind(**given)
+    plan = _PLANS.get((kind, *given))
+    if plan is None:
+        plan = _PLANS[(kind, *given)] = _plan(kind, given)
+    read, places = plan
+    values = [*read(source)]
+    for place, name in places:
+        values.insert(place, given[name])
+    return kind(*values)
+
+
+def _plan(kind: type[Document], given: Mapping[str, Any]) -> _Plan:
+    """Return what reads the fields of ``kind`` that are not ``given``, and the places of those that are."""
+    names = field_names(kind)
+    own = [name for name in names if name not in given]
+    places = tuple(sorted((names.index(name), name) for name in given))
+    # Of a single name an attrgetter gives no tuple.
+    read = attrgetter(*own) if len(own) > 1 else lambda source: [getattr(source, name) for name in own]
+    return read, places
 
 
 def current(

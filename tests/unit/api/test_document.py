@@ -4,6 +4,7 @@ import json
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Annotated, Any
 
 import pytest
@@ -123,9 +124,14 @@ def test_a_number_is_never_written_as_what_json_does_not_know() -> None:
         assert json.loads(to_json(Tank(1.0, "", simulated=False, litres=value)))["litres"] is None
 
 
-def test_a_document_takes_from_its_source_what_is_not_given() -> None:
-    source = Tank(1.0, "x", simulated=True, litres=2.0)
-    assert document_of(Tank, source, reason="y") == Tank(1.0, "y", simulated=True, litres=2.0)
+@given(st.sets(st.sampled_from(field_names(Tank))), st.randoms())
+def test_a_document_takes_from_its_source_what_is_not_given(names: set[str], random: Random) -> None:
+    source = Tank(1.0, "x", simulated=True, litres=2.0, label="a")
+    other = Tank(9.0, "y", simulated=False, litres=3.0, label="b")
+    order = random.sample(sorted(names), len(names))
+    made = document_of(Tank, source, **{name: getattr(other, name) for name in order})
+    for name in field_names(Tank):
+        assert getattr(made, name) == getattr(other if name in names else source, name)
 
 
 def test_a_reading_and_none() -> None:
