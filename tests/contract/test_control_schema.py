@@ -17,7 +17,7 @@ from aiidpd.components.backup.view import BackupView, RunResult
 from aiidpd.components.bench.api import BenchDocument, EndpointDocument, EngineDocument
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.api import ContainerDocument, ContainersDocument, PauseDocument
-from aiidpd.components.containers.pause.memory import PauseView
+from aiidpd.components.containers.pause.state import PauseView
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.thermal.api.gpus import GpusDocument
 from aiidpd.components.thermal.gpu import GpuSnapshot
