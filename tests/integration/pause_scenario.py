@@ -28,7 +28,7 @@ from aiidpd.components.containers.pause.controller import PauseController, Pause
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
 from aiidpd.components.containers.pause.restore import unpause_all
-from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -37,9 +37,11 @@ from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.publisher import Publisher
 from tests.deck import deck
 from tests.heartbeat import heartbeat
+from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch
 
-POLICY = PausePolicy(longest=0.1, rest=0.01, doubt=2.0, closing=PATIENCE)
+SETTINGS = made(PauseSettings, longest=0.1, rest=0.01)
+DOUBT = 2.0
 WAYS = ("term", "kill, then the command", "kill, then the next start")
 WEIGHTS = (2, 5, 5)  # of 12 rounds
 PR_SET_PDEATHSIG = 1
@@ -55,7 +57,14 @@ async def daemon(docker: Path, lease: Path, names: tuple[str, ...], *, asked: bo
     )
     engine = DockerRuntime(docker, call_timeout=PATIENCE)
     pauser = PauseController(
-        engine, PauseJournal(lease), pauses=pauses, publisher=publisher, clock=clock, policy=POLICY
+        engine,
+        PauseJournal(lease),
+        pauses=pauses,
+        publisher=publisher,
+        clock=clock,
+        settings=SETTINGS,
+        doubt=DOUBT,
+        closing=PATIENCE,
     )
 
     async def ask() -> None:

@@ -18,7 +18,7 @@ from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, PauseJournal
-from aiidpd.components.containers.pause.state import PausePolicy
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -32,6 +32,7 @@ from tests.fakes.nvml import FakeNvml, shape
 from tests.forms import short_and_long
 from tests.heartbeat import heartbeat
 from tests.integration.test_emergency import Daemon
+from tests.tables import made
 from tests.waiting import PATIENCE
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.real("gcc")]
@@ -272,7 +273,8 @@ class Pausing:
                 simulated=False,
             ),
             clock=self.clock,
-            policy=PausePolicy(doubt=1.0, rest=0.5),
+            settings=made(PauseSettings, rest=0.5),
+            doubt=1.0,
         )
 
     def ask(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.runtime import RuntimeSnapshot
-from aiidpd.components.containers.state import ContainersPolicy
+from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -24,6 +24,7 @@ from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import DockerProxy, docker_proxy
+from tests.tables import made
 from tests.unit.components.containers.stopped import register
 from tests.waiting import PATIENCE, Stopwatch
 
@@ -86,7 +87,8 @@ async def watching(
     bus.attach(events=lambda event: watched.said.append((time.time(), event)))
     worker = ContainersWorker(
         DockerRuntime(socket, call_timeout=call_timeout),
-        ContainersPolicy(reconcile_interval=interval, reconnect_cap=0.5),
+        made(ContainersSettings, reconcile_interval=interval),
+        reconnect_cap=0.5,
         latest=watched.latest,
         publish=Publisher(bus, clock, "containers"),
         conditions=watched.conditions,

@@ -22,7 +22,8 @@ from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.state import Held, Pause, PauseState, PauseTally
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.state import ContainersPolicy
+from aiidpd.components.containers.settings import ContainersSettings
+from aiidpd.components.containers.state import LOOP_WINDOW
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainer
 from aiidpd.components.containers.worker import ContainersWorker
@@ -293,7 +294,7 @@ async def the_containers(house: House) -> None:
     engine = ScriptedEngine(sick, loop)
     worker = ContainersWorker(
         engine,
-        ContainersPolicy(),
+        ContainersSettings(),
         latest=Latest(house.clock, 90.0),
         publish=house.publisher("containers"),
         conditions=house.conditions,
@@ -313,7 +314,7 @@ async def the_containers(house: House) -> None:
                 "c1": replace(sick, health="healthy"),
                 "c2": replace(loop, state="running", started_at=house.clock.time()),
             }
-            await house.clock.advance(ContainersPolicy().loop_window + 31)
+            await house.clock.advance(LOOP_WINDOW + 31)
         group.cancel_scope.cancel()
 
 

@@ -16,10 +16,8 @@ from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
 from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.metrics import PausesCollector
-from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
-from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.stop import EmergencyStopper
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
@@ -90,7 +88,7 @@ class ContainersComponent:
         self._latest.max_age = 2 * settings.reconcile_interval + settings.call_timeout
         return ContainersWorker(
             self._runtime(),
-            ContainersPolicy(reconcile_interval=settings.reconcile_interval),
+            settings,
             latest=self._latest,
             publish=self._context.publish,
             conditions=self._context.conditions,
@@ -128,7 +126,7 @@ class ContainersComponent:
             pauses=self._pauses,
             publisher=publisher,
             clock=context.clock,
-            policy=PausePolicy(longest=settings.pause.longest, rest=settings.pause.rest),
+            settings=settings.pause,
         )
 
     def _runtime(self) -> ContainerRuntime:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.state import ContainersPolicy, Known
+from aiidpd.components.containers.state import LOOP_DEATHS, LOOP_WINDOW, Known
 from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.words import lasting
 
@@ -23,9 +23,8 @@ class ContainerPublisher:
     ``via``: it was seen by an ``event`` or by a ``reading``.
     """
 
-    def __init__(self, now: float, policy: ContainersPolicy, via: str) -> None:
+    def __init__(self, now: float, via: str) -> None:
         self.now = now
-        self.policy = policy
         self.effects: list[Event] = []
         self._via = via
 
@@ -58,14 +57,14 @@ class ContainerPublisher:
                 self.loop_ended(known, at, "it was stopped on request")
                 known = replace(known, looping=False, deaths=())
             return known
-        deaths = (*known.deaths, at)[-self.policy.loop_deaths :]
+        deaths = (*known.deaths, at)[-LOOP_DEATHS:]
         known = replace(known, deaths=deaths)
-        full = len(deaths) == self.policy.loop_deaths
-        if full and not known.looping and deaths[-1] - deaths[0] <= self.policy.loop_window:
+        full = len(deaths) == LOOP_DEATHS
+        if full and not known.looping and deaths[-1] - deaths[0] <= LOOP_WINDOW:
             known = replace(known, looping=True)
             span = lasting(deaths[-1] - deaths[0])
             reason = f"it died {len(deaths)} times in {span} and nobody asked it to"
-            self.publish(looping(known, at, reason, self.policy.loop_window))
+            self.publish(looping(known, at, reason, LOOP_WINDOW))
         return known
 
     def loop_ended(self, known: Known, at: float, reason: str) -> None:

@@ -22,8 +22,10 @@ from aiidpd.components.containers import events
 from aiidpd.components.containers.events import ContainerPublisher
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.components.containers.state import (
+    LOOP_DEATHS,
+    LOOP_WINDOW,
     NEVER,
-    ContainersPolicy,
+    REMEMBER_REMOVED,
     ContainersState,
     Effects,
     Inspected,
@@ -36,12 +38,10 @@ _ENDING_SIGNALS = frozenset({"2", "3", "6", "9", "15"})  # others, such as SIGHU
 _OF_A_RUN = frozenset({"die", "oom", "kill", "health_status", "pause", "unpause"})
 
 
-def step(
-    state: ContainersState, observation: Observation, now: float, policy: ContainersPolicy
-) -> tuple[ContainersState, Effects]:
+def step(state: ContainersState, observation: Observation, now: float) -> tuple[ContainersState, Effects]:
     """Return the state after ``observation``, which was complete at ``now``, and what to publish."""
     via = "event" if isinstance(observation, RuntimeEvent) else "reading"
-    reduction = _Step(state, now, policy, via)
+    reduction = _Step(state, now, via)
     match observation:
         case RuntimeEvent():
             reduction.event(observation)
@@ -55,14 +55,13 @@ def step(
 class _Step:
     """One step at work: mutable only inside :func:`step`."""
 
-    def __init__(self, state: ContainersState, now: float, policy: ContainersPolicy, via: str) -> None:
+    def __init__(self, state: ContainersState, now: float, via: str) -> None:
         self._known = dict(state.known)
-        self._removed = {key: at for key, at in state.removed.items() if now - at < policy.remember_removed}
+        self._removed = {key: at for key, at in state.removed.items() if now - at < REMEMBER_REMOVED}
         self._stale = set(state.stale)
         self._listed = state.listed
         self._now = now
-        self._policy = policy
-        self._publisher = ContainerPublisher(now, policy, via)
+        self._publisher = ContainerPublisher(now, via)
 
     def close(self) -> tuple[ContainersState, Effects]:
         state = ContainersState(
@@ -85,24 +84,22 @@ class _Step:
         for identity in [key for key in self._known if key not in present]:
             self.inspected(identity, None)
         for known in list(self._known.values()):
-            if known.looping and self._now - known.deaths[-1] >= self._policy.loop_window:
-                self._publisher.loop_ended(
-                    known, self._now, f"it did not die for {self._policy.loop_window:.0f} s"
-                )
+            if known.looping and self._now - known.deaths[-1] >= LOOP_WINDOW:
+                self._publisher.loop_ended(known, self._now, f"it did not die for {LOOP_WINDOW:.0f} s")
                 self._known[known.id] = replace(known, looping=False, deaths=())
 
     def _begin(self, listing: Snapshot) -> None:
         # What is true already is not news, except what is wrong.
         self._listed = True
         for reading in listing.readings:
-            self._known[reading.id] = begun(reading, self._now, self._policy)
+            self._known[reading.id] = begun(reading, self._now)
         self._publisher.effects.append(events.watching(listing.readings, self._now))
         for known in self._known.values():
             if known.health == "unhealthy":
                 self._publisher.publish(events.unhealthy(known, self._now))
             if known.looping:
                 reason = f"Docker has restarted it {known.restart_count} times and is about to again"
-                self._publisher.publish(events.looping(known, self._now, reason, self._policy.loop_window))
+                self._publisher.publish(events.looping(known, self._now, reason, LOOP_WINDOW))
 
     def inspected(self, identity: str, reading: ContainerReading | None) -> None:
         self._stale.discard(identity)
@@ -163,13 +160,13 @@ def on_event(publisher: ContainerPublisher, known: Known, event: RuntimeEvent) -
     return known
 
 
-def begun(reading: ContainerReading, now: float, policy: ContainersPolicy) -> Known:
+def begun(reading: ContainerReading, now: float) -> Known:
     """Return what is known of a container of the first reading of all: nothing of it is news.
 
     One that waits for a restart, had some before, and ran so shortly that its deaths, at this pace, are a
     restart loop, is in one: how it died before can't be seen any more.
     """
-    looping = _loops(reading, policy)
+    looping = _loops(reading)
     return replace(
         described(Known(reading.id, "", ""), reading, now),
         running=reading.running,
@@ -190,7 +187,7 @@ def reconcile(publisher: ContainerPublisher, known: Known, reading: ContainerRea
         # A container that runs still shows when its previous run ended, but not how.
         ended = end if end is not None and reading.running else start
         unseen = max(0, reading.restart_count - known.restart_count - 1)
-        known = replace(known, deaths=(*known.deaths, *[ended] * unseen)[-publisher.policy.loop_deaths :])
+        known = replace(known, deaths=(*known.deaths, *[ended] * unseen)[-LOOP_DEATHS:])
         if known.running:
             known = publisher.died(known, ended, None)
         known = publisher.started(replace(known, restart_count=reading.restart_count), start, exact=True)
@@ -224,11 +221,11 @@ def described(known: Known, reading: ContainerReading, now: float) -> Known:
     )
 
 
-def _loops(reading: ContainerReading, policy: ContainersPolicy) -> bool:
+def _loops(reading: ContainerReading) -> bool:
     if reading.state != "restarting" or reading.started_at is None or reading.finished_at is None:
         return False
     ran = reading.finished_at - reading.started_at
-    return reading.restart_count >= policy.loop_deaths and ran * policy.loop_deaths < policy.loop_window
+    return reading.restart_count >= LOOP_DEATHS and ran * LOOP_DEATHS < LOOP_WINDOW
 
 
 def _same_run(known: Known, start: float) -> bool:

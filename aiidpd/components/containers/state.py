@@ -11,25 +11,12 @@ from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.kernel.events import Event
 
 NEVER: Final = float("-inf")
-
-
-@dataclass(frozen=True, slots=True)
-class ContainersPolicy:
-    """Intervals and bounds of watching containers. Times in seconds.
-
-    All containers are read every ``reconcile_interval``, which finds what the events did not bring.
-    A broken event stream is opened again after ``reconnect_initial``, doubling up to
-    ``reconnect_cap``. ``loop_deaths`` deaths that nobody asked for within ``loop_window`` are a
-    restart loop; it is over after ``loop_window`` without one. A removed container is remembered
-    for ``remember_removed``, so that a late event does not bring it back.
-    """
-
-    reconcile_interval: float = 30.0
-    reconnect_initial: float = 0.2
-    reconnect_cap: float = 15.0
-    loop_deaths: int = 3
-    loop_window: float = 600.0
-    remember_removed: float = 600.0
+# So many deaths that nobody requested within so many seconds are a restart loop; it is over after as many
+# without one.
+LOOP_DEATHS: Final = 3
+LOOP_WINDOW: Final = 600.0
+# For so many seconds a removed container is remembered, so that a late event does not bring it back.
+REMEMBER_REMOVED: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)

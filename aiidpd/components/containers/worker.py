@@ -12,8 +12,8 @@ import anyio
 from aiidpd.components.containers.conditions import WATCHED, conditions
 from aiidpd.components.containers.reducer import step
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeEvent, RuntimeSnapshot
+from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.state import (
-    ContainersPolicy,
     ContainersState,
     Effects,
     Inspected,
@@ -31,6 +31,9 @@ from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.installed import Installed
 
+# A broken event stream is opened again after so many seconds, doubling up to the cap.
+_RECONNECT_INITIAL = 0.2
+_RECONNECT_CAP = 15.0
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
 _QUEUE = 4096  # events; more than the engine itself remembers
@@ -90,7 +93,7 @@ class ContainersWorker:
     def __init__(
         self,
         runtime: ContainerRuntime,
-        policy: ContainersPolicy,
+        settings: ContainersSettings,
         *,
         latest: Latest[RuntimeSnapshot],
         publish: Publisher,
@@ -100,9 +103,10 @@ class ContainersWorker:
         memory: ContainersMemory | None = None,
         owned: Callable[[str], bool] = lambda _: False,
         installed: Installed | None = None,
+        reconnect_cap: float = _RECONNECT_CAP,
     ) -> None:
         self._runtime = runtime
-        self._policy = policy
+        self._settings = settings
         self._latest = latest
         self._publisher = publish.marked(simulated=runtime.simulated)
         self._conditions = conditions
@@ -115,10 +119,10 @@ class ContainersWorker:
         self._version = ""
         self._found = False
         self._backoff = Backoff(
-            initial=policy.reconnect_initial,
-            cap=policy.reconnect_cap,
+            initial=_RECONNECT_INITIAL,
+            cap=reconnect_cap,
             jitter=0.0,
-            settled_after=policy.reconcile_interval,
+            settled_after=settings.reconcile_interval,
         )
 
     @property
@@ -153,7 +157,7 @@ class ContainersWorker:
 
     async def _watch(self, queue: _EventQueue, heartbeat: Heartbeat) -> None:
         whole = await self._reconcile(queue, heartbeat, fresh=True)
-        due = self._clock.monotonic() + self._policy.reconcile_interval
+        due = self._clock.monotonic() + self._settings.reconcile_interval
         while whole:
             wait = min(_LONGEST_WAIT, due - self._clock.monotonic())
             await wait_for(self._clock, queue.arrived, max(0.0, wait))
@@ -164,7 +168,7 @@ class ContainersWorker:
                 return
             if not answered or queue.lost or self._clock.monotonic() >= due:
                 whole = await self._reconcile(queue, heartbeat, fresh=queue.lost)
-                due = self._clock.monotonic() + self._policy.reconcile_interval
+                due = self._clock.monotonic() + self._settings.reconcile_interval
                 queue.lost = False
                 if answered and self._found:
                     self._interrupted("it did not bring what a reading found")
@@ -224,7 +228,7 @@ class ContainersWorker:
         return True
 
     def _step(self, observation: Observation) -> Effects:
-        state, effects = step(self._memory.state, observation, self._clock.time(), self._policy)
+        state, effects = step(self._memory.state, observation, self._clock.time())
         self._memory.state = state
         for effect in effects:
             if not self._owned_pause(effect):

@@ -15,7 +15,6 @@ from aiidpd.components.containers.pause.state import (
     Held,
     Observed,
     Pause,
-    PausePolicy,
     PauseState,
     PauseTally,
     PauseView,
@@ -25,6 +24,7 @@ from aiidpd.components.containers.pause.state import (
     views,
 )
 from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.contracts.backoff import BackOffs
 from aiidpd.contracts.messages import BackOffMessage, BackOffRequested
 from aiidpd.kernel.clock import Clock
@@ -36,6 +36,8 @@ from aiidpd.platform.statefile import StateUnreadable
 _READ_EVERY = 1.0  # seconds, while something is paused or requested
 _NEVER = 3600.0
 _SOON = 0.05
+_DOUBT = 10.0  # seconds in which a call without an answer may yet be carried out
+_CLOSING = 2.0  # seconds that a worker that ends waits until everything is unpaused
 _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
 
 
@@ -93,14 +95,18 @@ class PauseController:
         pauses: Pauses,
         publisher: PausePublisher,
         clock: Clock,
-        policy: PausePolicy | None = None,
+        settings: PauseSettings,
+        doubt: float = _DOUBT,
+        closing: float = _CLOSING,
     ) -> None:
         self._runtime = runtime
         self._journal = journal
         self._pauses = pauses
         self._publisher = publisher
         self._clock = clock
-        self._policy = policy or PausePolicy()
+        self._settings = settings
+        self._doubt = doubt
+        self._closing = closing
         self._resumed = False
         self._written: frozenset[Pause] | None = None  # what the journal names; None: that is not known
 
@@ -127,7 +133,7 @@ class PauseController:
     async def unpause_all(self) -> bool:
         """Unpause what the journal names, and nothing else; return whether all of it runs.
 
-        Bounded by ``closing`` of the policy. Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
+        Bounded by ``closing`` seconds. Raises :class:`~aiidpd.platform.statefile.StateUnreadable`.
         """
         try:
             self._take_over(await anyio.to_thread.run_sync(self._journal.read))
@@ -136,7 +142,7 @@ class PauseController:
             await self._runtime.aclose()
 
     async def _unpause_all(self, reason: str) -> bool:
-        with anyio.move_on_after(self._policy.closing):
+        with anyio.move_on_after(self._closing):
             while self._resumed:
                 await self._step(Observed(held=await self._readings()), closing=reason or "aiidpd has ended")
                 if not self._pauses.state.held and not self._written:
@@ -152,7 +158,7 @@ class PauseController:
                 self._take_over(left)
             except StateUnreadable as error:
                 self._publisher.journal_failed(str(self._journal.path), error.reason, error.remedy)
-                await heartbeat.idle(anyio.Event(), self._policy.retry)
+                await heartbeat.idle(anyio.Event(), decide.RETRY)
         self._publisher.journal_works(str(self._journal.path))
 
     def _take_over(self, left: tuple[Pause, ...]) -> None:
@@ -163,7 +169,7 @@ class PauseController:
                 'it names containers of a Docker Engine, and containers.engine is "simulated"'
             )
         now = self._clock.monotonic()
-        self._pauses.state = decide.resumed(self._pauses.state, real, now, self._policy)
+        self._pauses.state = decide.resumed(self._pauses.state, real, now, self._doubt)
         self._written, self._resumed = frozenset(left), True
         self._publisher.show(self._pauses.state)
 
@@ -181,7 +187,7 @@ class PauseController:
     async def _step(self, observed: Observed, closing: str = "") -> None:
         now = self._clock.monotonic()
         self._pauses.state, effects = decide.step(
-            self._pauses.state, observed, self._requests(), now, self._policy, closing=closing
+            self._pauses.state, observed, self._requests(), now, self._settings, closing=closing
         )
         await self._apply(effects)
         self._publisher.show(self._pauses.state)
@@ -194,7 +200,7 @@ class PauseController:
         if not await self._write():
             for held in begun:
                 identity, now = held.pause.id, self._clock.monotonic()
-                self._pauses.state = decide.not_written(self._pauses.state, identity, now, self._policy)
+                self._pauses.state = decide.not_written(self._pauses.state, identity, now)
             begun = []
         async with anyio.create_task_group() as group:
             for held in begun:
@@ -207,7 +213,7 @@ class PauseController:
     async def _pause(self, held: Held) -> None:
         identity = held.pause.id
         now = self._clock.monotonic()
-        self._pauses.state = decide.calling(self._pauses.state, identity, now, self._policy)
+        self._pauses.state = decide.calling(self._pauses.state, identity, now, self._doubt)
         try:
             # A stop waits for the answer: a call that is cut off may be carried out all the same.
             with anyio.fail_after(_ANSWER_WITHIN, shield=True):
@@ -228,12 +234,14 @@ class PauseController:
             self._failed(identity, str(error))
         else:
             now = self._clock.monotonic()
-            self._pauses.state, reports = decide.unpaused(self._pauses.state, identity, now, self._policy)
+            self._pauses.state, reports = decide.unpaused(
+                self._pauses.state, identity, now, self._settings.rest
+            )
             self._publish(reports)
 
     def _failed(self, identity: str, problem: str) -> None:
         now = self._clock.monotonic()
-        self._pauses.state, reports = decide.failed(self._pauses.state, identity, problem, now, self._policy)
+        self._pauses.state, reports = decide.failed(self._pauses.state, identity, problem, now, self._doubt)
         self._publish(reports)
 
     def _publish(self, reports: tuple[Report, ...]) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 from types import MappingProxyType
+from typing import Final
 
 from aiidpd.components.containers.pause.state import (
     Effect,
@@ -25,7 +26,6 @@ from aiidpd.components.containers.pause.state import (
     Observed,
     Outcome,
     Pause,
-    PausePolicy,
     PauseState,
     Phase,
     Report,
@@ -33,7 +33,10 @@ from aiidpd.components.containers.pause.state import (
     Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.contracts.messages import BackOffRequested
+
+RETRY: Final = 2.0  # seconds after a journal that could not be written, or a call that failed
 
 
 def step(
@@ -41,7 +44,7 @@ def step(
     observed: Observed,
     requests: Sequence[BackOffRequested],
     now: float,
-    policy: PausePolicy,
+    settings: PauseSettings,
     *,
     closing: str = "",
 ) -> tuple[PauseState, tuple[Effect, ...]]:
@@ -50,7 +53,7 @@ def step(
     ``requests`` are those in force. ``closing`` is why everything is unpaused now and nothing more paused.
     The outcome of an effect is given to the functions below, before the next step.
     """
-    decision = _Decision(state, observed, requests, now, policy)
+    decision = _Decision(state, observed, requests, now, settings)
     decision.closing = closing
     for held in state.held.values():
         decision.follow(held)
@@ -69,13 +72,13 @@ class _Decision:
         observed: Observed,
         requests: Sequence[BackOffRequested],
         now: float,
-        policy: PausePolicy,
+        settings: PauseSettings,
     ) -> None:
         self.closing = ""
         self._requested = {name: request for request in reversed(requests) for name in request.containers}
         self._observed = observed
         self._now = now
-        self._policy = policy
+        self._settings = settings
         self._held = dict(state.held)
         self._rested = {key: at for key, at in state.rested.items() if at > now}
         self._alone = {key: name for key, name in state.alone.items() if name in self._requested}
@@ -141,7 +144,7 @@ class _Decision:
     def _drop(self, held: Held, outcome: Outcome | None = None, reason: str = "") -> None:
         del self._held[held.pause.id]
         if held.called:
-            self._rested[held.pause.id] = self._now + self._policy.rest
+            self._rested[held.pause.id] = self._now + self._settings.rest
         if outcome is not None and held.seen:
             self._effects.append(Report(outcome, held.pause, reason, held.lasted(self._now)))
 
@@ -149,9 +152,7 @@ class _Decision:
         if self.closing:
             return self.closing
         if self._now >= held.until:
-            return (
-                f"it was paused for {self._policy.longest:g} s, the longest that its clients are kept waiting"
-            )
+            return f"it was paused for {self._settings.longest:g} s, the longest that its clients may wait"
         return "" if held.pause.name in self._requested else "nobody asks for it any more"
 
     def obey(self, request: BackOffRequested, named: Mapping[str, ContainerReading | None]) -> None:
@@ -171,7 +172,7 @@ class _Decision:
                 continue
             started, simulated = reading.started_at, self._observed.simulated
             pause = Pause(reading.id, name, started, request.label, request.reason, simulated)
-            until = self._now + self._policy.longest
+            until = self._now + self._settings.longest
             self._held[reading.id] = Held(pause, since=self._now, until=until)
             self._effects.append(StartPause(self._held[reading.id]))
 
@@ -180,7 +181,7 @@ def _same_run(pause: Pause, reading: ContainerReading) -> bool:
     return reading.running and reading.started_at == pause.started_at
 
 
-def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PausePolicy) -> PauseState:
+def resumed(state: PauseState, left: Iterable[Pause], now: float, doubt: float) -> PauseState:
     """Return the state of a worker that begins, where an earlier one has ``left`` these pauses behind."""
     reason = "an earlier run of aiidpd left it paused"
     held = {
@@ -190,7 +191,7 @@ def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PauseP
             until=now,
             phase=Phase.RELEASING,
             called=True,
-            settled=now + policy.doubt,
+            settled=now + doubt,
             over=reason,
             inherited=True,
         )
@@ -199,14 +200,14 @@ def resumed(state: PauseState, left: Iterable[Pause], now: float, policy: PauseP
     return replace(state, held=MappingProxyType(held))
 
 
-def not_written(state: PauseState, identity: str, now: float, policy: PausePolicy) -> PauseState:
+def not_written(state: PauseState, identity: str, now: float) -> PauseState:
     """Return the state where the pause of ``identity`` could not be written down: it is not begun."""
-    return _dropping(state, identity, now + policy.retry)
+    return _dropping(state, identity, now + RETRY)
 
 
-def calling(state: PauseState, identity: str, now: float, policy: PausePolicy) -> PauseState:
+def calling(state: PauseState, identity: str, now: float, doubt: float) -> PauseState:
     """Return the state while the runtime is called to pause ``identity``: from here on it may be paused."""
-    held = replace(state.held[identity], phase=Phase.CALLED, called=True, settled=now + policy.doubt)
+    held = replace(state.held[identity], phase=Phase.CALLED, called=True, settled=now + doubt)
     return _holding(state, held)
 
 
@@ -220,16 +221,16 @@ def paused(state: PauseState, identity: str, *, ours: bool) -> tuple[PauseState,
 
 
 def unpaused(
-    state: PauseState, identity: str, now: float, policy: PausePolicy
+    state: PauseState, identity: str, now: float, rest: float
 ) -> tuple[PauseState, tuple[Report, ...]]:
     """Return the state after the runtime's answer that ``identity`` is not paused (any more)."""
     held = state.held[identity]
     report = Report(Outcome.UNPAUSED, held.pause, held.over, held.lasted(now))
-    return _dropping(state, identity, now + policy.rest), (report,)
+    return _dropping(state, identity, now + rest), (report,)
 
 
 def failed(
-    state: PauseState, identity: str, problem: str, now: float, policy: PausePolicy
+    state: PauseState, identity: str, problem: str, now: float, doubt: float
 ) -> tuple[PauseState, tuple[Report, ...]]:
     """Return the state after a call about ``identity`` failed with ``problem``; it may yet be carried out."""
     held = state.held[identity]
@@ -238,7 +239,7 @@ def failed(
     reports = () if held.troubled else (Report(outcome, held.pause, problem),)
     held = replace(held, troubled=True)
     if not releasing:
-        held = replace(held, pause=replace(held.pause, lost=True), settled=now + policy.doubt)
+        held = replace(held, pause=replace(held.pause, lost=True), settled=now + doubt)
     return _holding(state, held), reports
 
 

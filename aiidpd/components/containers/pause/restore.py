@@ -8,8 +8,8 @@ from typing import Final
 from aiidpd.components.containers.pause.controller import PauseController, Pauses
 from aiidpd.components.containers.pause.events import SOURCE, PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
-from aiidpd.components.containers.pause.state import PausePolicy
 from aiidpd.components.containers.runtime import ContainerRuntime
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.kernel.conditions import Conditions
@@ -42,8 +42,14 @@ async def unpause_all(
         clock,
         simulated=engine.simulated,
     )
-    policy = PausePolicy(doubt=_DOUBT, closing=within)
     controller = PauseController(
-        engine, journal, pauses=pauses, publisher=publisher, clock=clock, policy=policy
+        engine,
+        journal,
+        pauses=pauses,
+        publisher=publisher,
+        clock=clock,
+        settings=PauseSettings(),
+        doubt=_DOUBT,
+        closing=within,
     )
     return await controller.unpause_all()

@@ -14,26 +14,6 @@ from aiidpd.components.containers.runtime import ContainerReading
 
 
 @dataclass(frozen=True, slots=True)
-class PausePolicy:
-    """Bounds of a pause. Seconds.
-
-    ``longest`` without a break, then at least ``rest`` in which it runs. After a call without an answer it
-    is held for ``doubt``. A journal that could not be written, and a call that failed, are tried again after
-    ``retry``. A worker that ends waits at most ``closing`` until everything is unpaused.
-    """
-
-    longest: float = 120.0
-    rest: float = 60.0
-    doubt: float = 10.0
-    retry: float = 2.0
-    closing: float = 2.0
-
-    def __post_init__(self) -> None:
-        if min(self.longest, self.rest, self.doubt, self.retry) <= 0:
-            raise ValueError("longest, rest, doubt and retry must be greater than 0")
-
-
-@dataclass(frozen=True, slots=True)
 class Pause:
     """A run of a container that we pause, and why: in the journal before the runtime is called.
 

@@ -10,7 +10,6 @@ from aiidpd.components.containers.conditions import LOOPING, UNHEALTHY, conditio
 from aiidpd.components.containers.reducer import step
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent
 from aiidpd.components.containers.state import (
-    ContainersPolicy,
     ContainersState,
     Inspected,
     Observation,
@@ -19,7 +18,6 @@ from aiidpd.components.containers.state import (
 from aiidpd.kernel.events import Event, Severity
 from tests.forms import examples
 
-POLICY = ContainersPolicy()
 T0 = 1_800_000_000.0
 UP = ContainerReading("c1", "vllm", "vllm:1", "running", started_at=T0, health="healthy")
 
@@ -28,7 +26,7 @@ def run(*observed: tuple[float, Observation]) -> tuple[ContainersState, list[Eve
     """Step through what was observed ``seconds`` after T0; the first is the baseline."""
     state, said = ContainersState(), []
     for seconds, observation in observed:
-        state, effects = step(state, observation, T0 + seconds, POLICY)
+        state, effects = step(state, observation, T0 + seconds)
         said.extend(effects)
     return state, said
 
@@ -335,7 +333,7 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
     for turn in range(before):
         truth.act(turn, 1.0)
     told_before = len(truth.happened)
-    state, _ = step(ContainersState(), truth.listing(), truth.at, POLICY)
+    state, _ = step(ContainersState(), truth.listing(), truth.at)
     said: list[Event] = []
     for move, choice, seconds in moves:
         observation: Observation
@@ -348,9 +346,9 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
             observation = Inspected("c1", truth.reading())
         else:
             observation = truth.listing()
-        state, effects = step(state, observation, truth.at, POLICY)
+        state, effects = step(state, observation, truth.at)
         said.extend(effects)
-    state, effects = step(state, truth.listing(), truth.at, POLICY)
+    state, effects = step(state, truth.listing(), truth.at)
     said.extend(effects)
 
     known = state.known.get("c1")
@@ -371,7 +369,7 @@ def test_any_loss_repetition_and_disorder_ends_in_the_truth_and_says_nothing_twi
     codes = [event.evidence["exit_code"] for event in said if event.kind == "container.died"]
     exact = [code for code in codes if code is not None]
     assert len(exact) == len(set(exact))
-    again, more = step(state, truth.listing(), truth.at + 30, POLICY)
+    again, more = step(state, truth.listing(), truth.at + 30)
     assert more == ()
     assert again.known.keys() == state.known.keys()
 
@@ -382,15 +380,15 @@ def test_a_stream_without_loss_tells_everything_in_order(
     acts: list[tuple[int, float]], data: st.DataObject
 ) -> None:
     truth, said = Truth(), []
-    state, _ = step(ContainersState(), truth.listing(), truth.at, POLICY)
+    state, _ = step(ContainersState(), truth.listing(), truth.at)
     for choice, seconds in acts:
         seen = len(truth.events)
         truth.act(choice, seconds)
         for event in truth.events[seen:]:
-            state, effects = step(state, event, truth.at, POLICY)
+            state, effects = step(state, event, truth.at)
             said.extend(effects)
         if data.draw(st.booleans()):
-            state, effects = step(state, Inspected("c1", truth.reading()), truth.at, POLICY)
+            state, effects = step(state, Inspected("c1", truth.reading()), truth.at)
             said.extend(effects)
     assert [kind for kind in kinds(said) if kind != "restart_loop"] == truth.happened
 

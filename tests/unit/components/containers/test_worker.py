@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 import anyio
 
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
+from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.simulated import PERIOD, SimulatedRuntime
-from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
@@ -58,7 +58,7 @@ async def working(
     with TemporaryDirectory() as folder:
         worker = ContainersWorker(
             engine,
-            ContainersPolicy(),
+            ContainersSettings(),
             latest=watched.latest,
             publish=Publisher(bus, clock, "containers"),
             conditions=watched.conditions,

@@ -18,10 +18,10 @@ from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME, EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.metrics import PausesCollector
 from aiidpd.components.containers.pause.restore import unpause_all
-from aiidpd.components.containers.pause.state import Pause, PausePolicy
+from aiidpd.components.containers.pause.state import Pause
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
+from aiidpd.components.containers.settings import ContainersSettings, PauseSettings
 from aiidpd.components.containers.simulated import SimulatedRuntime
-from aiidpd.components.containers.state import ContainersPolicy
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.contracts.messages import BackOffEnded, BackOffMessage, BackOffRequested
 from aiidpd.kernel.bus import EventBus
@@ -36,6 +36,7 @@ from aiidpd.platform.statefile import StateUnreadable
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
+from tests.tables import made
 from tests.unit.components.containers.stopped import register
 from tests.waiting import PATIENCE
 
@@ -45,7 +46,7 @@ LLAMA = ContainerReading("b" * 64, "llama", "image", "running", started_at=6.0)
 HOT = BackOffRequested(
     reason="it is hot", gpu="GPU-a", label="GPU 0", hold_seconds=60.0, containers=("vllm", "llama")
 )
-POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0, closing=PATIENCE)
+SETTINGS = made(PauseSettings, longest=20.0, rest=10.0)
 LEFT = Pause(VLLM.id, "vllm", 5.0, "GPU 0", "it is hot")
 
 
@@ -62,7 +63,7 @@ class House:
         self.bus.attach(events=self.events.append)
         self.conditions = Conditions(clock, self.bus)
         self.messages = Messages(clock)
-        self.policy = POLICY
+        self.closing = PATIENCE
         self.pauses = Pauses(clock, self.messages.inbox(BackOffMessage))
         self.leased: list[list[str]] = []
         self.engine.on_switch = lambda *_: self.leased.append(self.lease())
@@ -102,7 +103,9 @@ class House:
             pauses=self.pauses,
             publisher=publisher,
             clock=self.clock,
-            policy=self.policy,
+            settings=SETTINGS,
+            doubt=5.0,
+            closing=self.closing,
         )
 
     @asynccontextmanager
@@ -155,7 +158,7 @@ async def test_what_is_named_is_paused_and_goes_on_when_the_ask_ends(house: Hous
         assert condition.reason.startswith("paused by aiidpd because GPU 0 is hot; until ")
         assert "docker unpause vllm" in condition.remedy
         (view,) = house.pauses.active()
-        assert view.until - view.since == POLICY.longest
+        assert view.until - view.since == SETTINGS.longest
         assert house.pauses.owned(VLLM.id[:12])
 
         house.end_ask()
@@ -186,10 +189,10 @@ async def test_a_pause_ends_at_its_longest_and_another_comes_after_a_rest(house:
         await house.until(lambda: house.state() == "paused")
         began = house.clock.monotonic()
         await house.until(lambda: house.state() == "running")
-        assert house.clock.monotonic() - began < POLICY.longest + 2
+        assert house.clock.monotonic() - began < SETTINGS.longest + 2
         ended = house.clock.monotonic()
         await house.until(lambda: house.state() == "paused")
-        assert house.clock.monotonic() - ended >= POLICY.rest - 1
+        assert house.clock.monotonic() - ended >= SETTINGS.rest - 1
     assert "the longest" in house.told("unpaused")[0].reason
 
 
@@ -269,7 +272,7 @@ async def test_an_engine_that_is_gone_is_asked_until_it_is_back(house: House) ->
 
 
 async def test_what_does_not_go_on_at_the_end_stays_in_the_lease(house: House) -> None:
-    house.policy = replace(POLICY, closing=0.3)
+    house.closing = 0.3
     async with house.running():
         house.ask()
         await house.until(lambda: house.told("paused"))
@@ -424,7 +427,7 @@ async def test_a_pause_of_ours_is_told_once_and_the_user_s_as_ever(house: House,
     latest: Latest[RuntimeSnapshot] = Latest(house.clock, 90.0)
     worker = ContainersWorker(
         house.engine,
-        ContainersPolicy(reconcile_interval=1.0),
+        made(ContainersSettings, reconcile_interval=1.0),
         latest=latest,
         publish=Publisher(house.bus, house.clock, "containers"),
         conditions=house.conditions,

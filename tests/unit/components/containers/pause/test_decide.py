@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.pause import decide
-from aiidpd.components.containers.pause.decide import step
+from aiidpd.components.containers.pause.decide import RETRY, step
 from aiidpd.components.containers.pause.state import (
     Effect,
     Observed,
     Outcome,
     Pause,
-    PausePolicy,
     PauseState,
     Phase,
     Report,
@@ -23,10 +22,13 @@ from aiidpd.components.containers.pause.state import (
     Unpause,
 )
 from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.components.containers.settings import PauseSettings
 from aiidpd.contracts.messages import BackOffRequested
 from tests.forms import examples
+from tests.tables import made
 
-POLICY = PausePolicy(longest=20.0, rest=10.0, doubt=5.0)
+SETTINGS = made(PauseSettings, longest=20.0, rest=10.0)
+DOUBT = 5.0
 TICK = 1.0
 NAMES = ("vllm", "llama")
 
@@ -57,7 +59,7 @@ class Real:
 class World:
     """Containers, an engine that answers or does not, and a daemon that steps through what it shows."""
 
-    policy: PausePolicy = POLICY
+    settings: PauseSettings = SETTINGS
     now: float = 100.0
     real: dict[str, Real] = field(default_factory=lambda: {n: Real(f"{n}-1", n) for n in NAMES})
     asks: tuple[BackOffRequested, ...] = ()
@@ -75,7 +77,7 @@ class World:
 
     def passes(self, seconds: float = TICK, closing: str = "") -> None:
         self.now += seconds
-        if any(self.now >= at + self.policy.doubt for at, _ in self.slow):
+        if any(self.now >= at + DOUBT for at, _ in self.slow):
             self.late_calls_arrive()
         self.step(self.look(), closing)
         if self.asks and not closing and self.answers:
@@ -89,7 +91,7 @@ class World:
 
     def step(self, look: Observed, closing: str = "") -> None:
         standing = tuple(one for one in self.asks if self.now < one.hold_seconds)
-        self.state, effects = step(self.state, look, standing, self.now, self.policy, closing=closing)
+        self.state, effects = step(self.state, look, standing, self.now, self.settings, closing=closing)
         self.said += [effect for effect in effects if isinstance(effect, Report)]
         self.lease = tuple(held.pause for held in self.state.held.values())
         for effect in effects:
@@ -100,7 +102,7 @@ class World:
         if isinstance(effect, StartPause):
             identity = effect.held.pause.id
             assert effect.held.pause in self.lease, "it must be written down first"
-            self.state = decide.calling(self.state, identity, self.now, self.policy)
+            self.state = decide.calling(self.state, identity, self.now, DOUBT)
             self.call("pause", identity)
         elif isinstance(effect, Unpause):
             self.call("unpause", effect.held.pause.id)
@@ -118,11 +120,11 @@ class World:
             self.state, said = decide.paused(self.state, identity, ours=done)
             self.said += said
         else:
-            self.state, said = decide.unpaused(self.state, identity, self.now, self.policy)
+            self.state, said = decide.unpaused(self.state, identity, self.now, self.settings.rest)
             self.said += said
 
     def fail(self, identity: str) -> None:
-        self.state, said = decide.failed(self.state, identity, "no answer", self.now, self.policy)
+        self.state, said = decide.failed(self.state, identity, "no answer", self.now, DOUBT)
         self.said += said
 
     def carry_out(self, action: str, identity: str) -> bool:
@@ -131,7 +133,7 @@ class World:
             return False
         if action == "pause" and one.state == "running":
             rested = self.now - one.ran_since
-            assert rested >= self.policy.rest, f"paused again after {rested} s"
+            assert rested >= self.settings.rest, f"paused again after {rested} s"
             one.state, one.by, one.since = "paused", "us", self.now
             return True
         if action == "unpause" and one.state == "paused":
@@ -172,7 +174,7 @@ class World:
     def crash(self) -> None:
         """Kill -9, and the next start."""
         self.killed = bool(self.slow)
-        self.state = decide.resumed(PauseState(), self.lease, self.now, self.policy)
+        self.state = decide.resumed(PauseState(), self.lease, self.now, DOUBT)
 
     def ours(self) -> list[str]:
         return [one.name for one in self.real.values() if one.by == "us"]
@@ -350,19 +352,19 @@ def test_a_name_that_no_container_has_is_told_once_an_ask() -> None:
 
 def test_what_could_not_be_written_down_is_not_begun() -> None:
     look = Observed(named={"vllm": Real("vllm-1", "vllm").reading()})
-    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, POLICY)
-    state = decide.not_written(state, "vllm-1", 0.0, POLICY)
+    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, SETTINGS)
+    state = decide.not_written(state, "vllm-1", 0.0)
     assert not state.held
-    assert not step(state, look, (ask("vllm"),), 1.0, POLICY)[1]
-    _, effects = step(state, look, (ask("vllm"),), POLICY.retry, POLICY)
+    assert not step(state, look, (ask("vllm"),), 1.0, SETTINGS)[1]
+    _, effects = step(state, look, (ask("vllm"),), RETRY, SETTINGS)
     assert isinstance(effects[0], StartPause)
 
 
 def test_one_that_was_not_asked_for_yet_is_given_up_at_once() -> None:
     look = Observed(named={"vllm": Real("vllm-1", "vllm").reading()})
-    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, POLICY)
+    state, _ = step(PauseState(), look, (ask("vllm"),), 0.0, SETTINGS)
     assert state.held["vllm-1"].phase is Phase.BEGINNING
-    state, effects = step(state, Observed(), (ask("vllm"),), 0.0, POLICY, closing="the end")
+    state, effects = step(state, Observed(), (ask("vllm"),), 0.0, SETTINGS, closing="the end")
     assert not state.held
     assert not effects
 
@@ -424,14 +426,14 @@ def test_whatever_happens_what_we_paused_goes_on_and_nothing_else(happenings: li
     # After a crash nobody remembers when it last ran; and the world does not forget what a late call does.
     crashes = any(did.what in ("crash", "close", "late") for did in happenings)
     if crashes:
-        world.policy = replace(POLICY, rest=1e-9)
+        world.settings = made(PauseSettings, longest=20.0, rest=1e-9)
     for did in happenings:
         happen(world, did)
         leased = {pause.id for pause in world.lease}
         assert {one.id for one in world.real.values() if one.by == "us"} <= leased, "it is not written down"
         if did.what == "pass" and world.faultless_since <= world.now - did.value:
             for one in world.real.values():
-                longest = world.policy.longest + did.value
+                longest = world.settings.longest + did.value
                 assert one.by != "us" or world.now - one.since <= longest, "paused for too long"
     user = [one.name for one in world.real.values() if one.by == "user"]
     world.late_calls_arrive()
@@ -453,6 +455,6 @@ def test_as_many_are_told_to_go_on_as_were_told_to_be_paused(asked: list[tuple[s
         if user:
             world.user("unpause", name)
     world.asks = ()
-    world.passes(POLICY.rest)
+    world.passes(SETTINGS.rest)
     assert world.words().count(Outcome.PAUSED) == world.words().count(Outcome.UNPAUSED)
     assert set(world.words()) <= {Outcome.PAUSED, Outcome.UNPAUSED}
