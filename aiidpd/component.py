@@ -18,7 +18,6 @@ from aiidpd.config.fields import Table
 from aiidpd.config.schema import Settings
 from aiidpd.history.store import History
 from aiidpd.incidents.recorder import IncidentRecorder
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.inbox import Messages
@@ -39,7 +38,6 @@ class Context:
     """
 
     clock: Clock
-    bus: EventBus
     publish: Publisher
     conditions: Conditions
     messages: Messages

@@ -72,13 +72,14 @@ class Assembly:
         self._incident_store = IncidentStore(
             state_directory / INCIDENTS, lambda: settings().table("incidents", IncidentSettings)
         )
-        self._incidents = IncidentRecorder(self._incident_store, bus, clock, source=_INCIDENT_SOURCE)
+        self._incidents = IncidentRecorder(
+            self._incident_store, Publisher(bus, clock, _INCIDENT_SOURCE), clock
+        )
         messages, views = Messages(clock), Views()
         self.components = {
             spec.name: spec.build(
                 Context(
                     clock=clock,
-                    bus=bus,
                     publish=Publisher(bus, clock, spec.name),
                     conditions=conditions,
                     messages=messages,

@@ -23,10 +23,10 @@ from aiidpd.incidents.incident import (
 from aiidpd.incidents.recording import Recording
 from aiidpd.incidents.series import Series
 from aiidpd.incidents.store import IncidentStore
-from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import describe
-from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.events import Event, Scalar, Severity
+from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 
 RECORDING: Final = "incident.recording"
@@ -43,23 +43,21 @@ class IncidentRecorder:
 
     :meth:`on_event` never blocks and touches no disk; :meth:`run` writes, and may be run anew. An incident
     is on disk within moments of its beginning, and again, whole, when it ends: a daemon that is killed in
-    between leaves what was before. Its events have the source ``source``.
+    between leaves what was before.
     """
 
     def __init__(
         self,
         store: IncidentStore,
-        bus: EventBus,
+        publish: Publisher,
         clock: Clock,
         *,
-        source: str = "incidents",
         policy: IncidentPolicy | None = None,
     ) -> None:
         self.policy = policy or IncidentPolicy()
         self._store = store
-        self._bus = bus
+        self._publish = publish
         self._clock = clock
-        self._source = source
         self._evidence: dict[str, Evidence] = {}
         self._triggers = [ALERT_FIRING]
         self._noise = {RECORDING, RECORDED, FAILED}
@@ -68,7 +66,7 @@ class IncidentRecorder:
         self._ended: deque[Recording] = deque(maxlen=_MOST_WAITING)
         self._changed = anyio.Event()
         self._recovered = False
-        bus.attach(events=self.on_event)
+        publish.bus.attach(events=self.on_event)
 
     def contribute(
         self, name: str, evidence: Evidence, *, triggers: Iterable[Trigger] = (), noise: Iterable[str] = ()
@@ -205,13 +203,13 @@ class IncidentRecorder:
         recording.identity = free or recording.identity
         if await self._write(recording, "recording"):
             what = f"the last {self.policy.before / 60:g} minutes and what follows are kept"
-            self._publish(RECORDING, recording, f"{what}: {recording.event.reason}")
+            self._report(RECORDING, recording, f"{what}: {recording.event.reason}")
 
     async def _finish(self, recording: Recording) -> None:
         """Write an incident that has ended, whole."""
         if await self._write(recording, "complete"):
             show = f"aiidpctl incidents show {recording.identity}"
-            self._publish(RECORDED, recording, f"recorded; to see it: {show}")
+            self._report(RECORDED, recording, f"recorded; to see it: {show}")
 
     async def _write(self, recording: Recording, state: str) -> bool:
         document, files = self._contents(recording, state)
@@ -237,25 +235,18 @@ class IncidentRecorder:
             return None
 
     def _fail(self, reason: str) -> None:
-        self._bus.publish(Event(self._clock.time(), self._source, FAILED, reason, severity=Severity.ERROR))
+        self._publish.event(FAILED, reason, severity=Severity.ERROR)
 
-    def _publish(self, kind: str, recording: Recording, reason: str) -> None:
-        self._bus.publish(
-            Event(
-                time=self._clock.time(),
-                source=self._source,
-                kind=kind,
-                reason=reason,
-                subject=recording.identity,
-                evidence={
-                    "trigger": name_of(recording.event),
-                    "about": recording.event.subject,
-                    "triggers": len(recording.triggers),
-                    "seconds": round(recording.last - recording.first, 3),
-                    **recording.counts,
-                },
-                simulated=recording.event.simulated,
-            )
+    def _report(self, kind: str, recording: Recording, reason: str) -> None:
+        evidence: dict[str, Scalar] = {
+            "trigger": name_of(recording.event),
+            "about": recording.event.subject,
+            "triggers": len(recording.triggers),
+            "seconds": round(recording.last - recording.first, 3),
+            **recording.counts,
+        }
+        self._publish.marked(simulated=recording.event.simulated).effect(
+            Event(self._clock.time(), "", kind, reason, recording.identity, evidence=evidence)
         )
 
 

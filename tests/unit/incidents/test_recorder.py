@@ -27,6 +27,7 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.publisher import Publisher
 from tests.believed import believed
 from tests.fakes.clock import FakeClock
 from tests.heartbeat import heartbeat
@@ -45,7 +46,9 @@ class Flown:
         self.events: list[Event] = []
         self.bus.attach(events=self.events.append)
         self.store = IncidentStore(folder)
-        self.recorder = IncidentRecorder(self.store, self.bus, clock, policy=policy)
+        self.recorder = IncidentRecorder(
+            self.store, Publisher(self.bus, clock, "incidents"), clock, policy=policy
+        )
         self.engines: Latest[EnginesView] = Latest(clock, 100.0)
         self.requests = RequestEvidence(self.engines, ProbesView)
         self.gpus = GpuEvidence(fastest=1.0, reach=policy.before)
