@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiidpd import __version__
+from aiidpd.cli.session import FAILED, give_up
 from aiidpd.kernel.errors import Misconfigured
 
 USAGE_ERROR = 2
@@ -17,7 +18,15 @@ USAGE_ERROR = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 the configuration can't be used."""
-    options = _parser().parse_args(arguments)
+    try:
+        try:
+            options = _parser().parse_args(arguments)
+        finally:
+            sys.stdout.flush()  # of a help text
+    except OSError as error:
+        give_up(sys.stdout)
+        print(f"aiidpd: cannot write: {error.strerror or error}", file=sys.stderr)
+        return FAILED
     try:
         return int(options.command(options))
     except Misconfigured as error:

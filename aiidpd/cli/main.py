@@ -11,12 +11,12 @@ from functools import cache
 
 from aiidpd import __version__
 from aiidpd.api.client import DEFAULT_SOCKET, ControlClient, ControlError
-from aiidpd.cli.session import FAILED, INTERRUPTED, PIPE_CLOSED, Session, columns, paint_for
+from aiidpd.cli.session import FAILED, INTERRUPTED, PIPE_CLOSED, Session, columns, give_up, paint_for
 from aiidpd.cli.text import plain
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import Any
 
 SOCKET_VARIABLE = "AIIDPCTL_SOCKET"
 
@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up(sys.stdout)  # whoever read has enough
+        give_up(sys.stdout)  # whoever read has enough
         return PIPE_CLOSED
     except OSError as error:
-        _give_up(sys.stdout)
+        give_up(sys.stdout)
         _complain(f"cannot write what was found: {error.strerror or error}")
         return FAILED
 
@@ -90,7 +90,7 @@ def _complain(words: str) -> None:
         sys.stderr.write(f"aiidpctl: {plain(words)}\n")
         sys.stderr.flush()
     except OSError:
-        _give_up(sys.stderr)
+        give_up(sys.stderr)
 
 
 def _open_closed() -> None:
@@ -98,11 +98,6 @@ def _open_closed() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 -- loads no pathlib
-
-
-def _give_up(stream: TextIO) -> None:
-    """Lead ``stream`` nowhere: what is still buffered must not fail again when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

@@ -69,3 +69,8 @@ class Session:
         """Write a line for the person."""
         self.err.write(f"{plain(words)}\n")
         self.err.flush()
+
+
+def give_up(stream: TextIO) -> None:
+    """Lead ``stream`` nowhere: what is still buffered must not fail again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -70,6 +70,9 @@ def restore_gpus(
     Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the state folder can't be used or a daemon
     runs on it: that one restores by itself.
     """
+    if state_directory is not None and not state_directory.is_dir():
+        remedy = "name the folder of daemon.state_directory"
+        raise Misconfigured("read", str(state_directory), reason="there is no such folder", remedy=remedy)
     means = find_means(config, environ, state_directory)
     gpus, pauses = RestoreJournal(means.state / NAME), PauseJournal(means.state / PAUSES)
     codes: list[int] = []

@@ -249,3 +249,23 @@ def test_what_is_simulated_says_so_in_status_log_and_metrics(tmp_path: Path):
     assert lines or "SIMULATED" in text
     for source in ("thermal", "containers", "bench"):
         assert any(source in line and "SIMULATED" in line for line in text.splitlines()), source
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_a_help_that_cannot_be_written_is_one_sentence_and_exit_code_1(option: str):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aiidpd", option],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "aiidpd: cannot write: No space left on device\n")
+
+
+def test_restoring_from_a_folder_that_does_not_exist_is_refused(tmp_path: Path):
+    done = aiidpd("restore-gpus", "--state-directory", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "there is no such folder" in done.stderr

@@ -83,8 +83,9 @@ def step(
 ) -> tuple[GovernorState, tuple[Effect, ...]]:
     """Return the state after ``snapshot``, and the effects to apply.
 
-    A GPU that is not in the snapshot stays as it is; turned off, every GPU goes to its baseline. After a
-    setting that the driver did not take, :func:`.refusals.refused` gives the state for the next step.
+    A GPU that is not in the snapshot stays as it is, and is no longer one that can't be governed: the alert
+    on its loss says more. Turned off, every GPU goes to its baseline. After a setting that the driver did not
+    take, :func:`.refusals.refused` gives the state for the next step.
     """
     effects: list[Effect] = []
     dry = settings.mode is GovernorMode.DRY_RUN or not state.permitted
@@ -95,6 +96,10 @@ def step(
         if (before.number, before.name) != (reading.index, reading.name):
             before = before._replace(number=reading.index, name=reading.name)
         gpus[reading.uuid] = _step(before, Decision(gpu, settings, dry, effects))
+    for uuid, gone in state.gpus.items():
+        if gone.blind and uuid not in gpus:
+            effects.append(Blind(gone.number, uuid, ""))
+            gpus[uuid] = gone._replace(blind="")
     return state.updated(gpus), tuple(effects)
 
 

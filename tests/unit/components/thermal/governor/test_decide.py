@@ -520,3 +520,18 @@ class _Card:
             assert (after.clock_hertz or 1e12) <= (before.clock_hertz or 1e12)
             assert after.back_off >= before.back_off
         assert 0 <= move.after < max(1, len(ladder))
+
+
+def test_a_gpu_that_vanishes_while_it_can_not_be_governed_is_no_longer_reported_for_that():
+    state, effects = step(GovernorState(), snapshot(reading(None), now=0.0), ON)
+    assert [effect.reason for effect in effects if isinstance(effect, Blind)] == [
+        "its temperature can't be read"
+    ]
+    other = reading(60.0, index=1, uuid="GPU-1")
+    state, effects = step(state, snapshot(other, now=1.0), ON)
+    assert effects == (Blind(0, UUID, ""),)
+    assert step(state, snapshot(other, now=2.0), ON)[1] == ()
+    _, effects = step(state, snapshot(reading(None), other, now=3.0), ON)
+    assert [effect.reason for effect in effects if isinstance(effect, Blind)] == [
+        "its temperature can't be read"
+    ]
