@@ -1,4 +1,4 @@
-"""The command ``aiidpd``: run the daemon, check a configuration, or show it all on this machine."""
+"""Command ``aiidpd``: run the daemon, check a configuration, or show it all on this machine."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ TableT = TypeVar("TableT", bound=Table)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a component is given; made once for each by the daemon.
+    """Means of a component; made once for each by the daemon.
 
     ``configuration`` returns the whole configuration as it now is; a component reads its own tables of it by
     ``settings``. ``status`` returns how a task fares; it may be called once the daemon runs.
@@ -75,7 +75,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a component is, before it is built.
+    """Description of a component, before it is built.
 
     ``tables`` are its tables of the configuration: a change of one replaces its tasks, and so does a change
     of a table that it ``follows``. ``build`` is called once in the daemon's life; what it makes outlives each

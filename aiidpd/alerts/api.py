@@ -44,7 +44,7 @@ class AlertDocument:
 
 @dataclass(frozen=True, slots=True)
 class AlertsDocument:
-    """The alerts: those that fire first, the gravest first."""
+    """Alerts: those that fire first, the gravest first."""
 
     alerts: tuple[AlertDocument, ...]
 

@@ -51,7 +51,7 @@ class _Source:
 
 
 class AlertClient:
-    """The access of one worker to the manager: made with the worker; what it observed outlives it."""
+    """Access of one worker to the manager: made with the worker; what it observed outlives it."""
 
     def __init__(self, manager: AlertManager, source: str) -> None:
         self._manager = manager
@@ -59,7 +59,7 @@ class AlertClient:
 
     @property
     def restored(self) -> Mapping[Key, Alert]:
-        """The alerts from before a restart of the daemon that nothing confirmed or ended yet."""
+        """Alerts from before a restart of the daemon that nothing confirmed or ended yet."""
         alerts = self._manager.alerts(self._source)
         return {key: alert for key, alert in alerts.items() if alert.restored is not None}
 
@@ -76,7 +76,7 @@ class AlertClient:
 
 
 class AlertManager:
-    """The alerts of every source. Publishes each change; an alert that fires is a condition of its name.
+    """Alerts of every source. Publishes each change; an alert that fires is a condition of its name.
 
     Events are ``alert.pending``, ``alert.firing``, ``alert.resolved``, ``alert.cancelled`` and
     ``alert.expired``, about the alert's subject. With a ``store`` active alerts outlive the daemon too, and
@@ -95,7 +95,7 @@ class AlertManager:
 
     @property
     def rules(self) -> tuple[AlertRule, ...]:
-        """The rules of every source."""
+        """Rules of every source."""
         return tuple(rule for source in self._sources.values() for rule in source.rules.values())
 
     def client(self, source: str, rules: Iterable[AlertRule]) -> AlertClient:

@@ -49,14 +49,14 @@ class AlertRecord:
 
     @property
     def tombstone(self) -> AlertRule:
-        """The rule of an alert that has none any more."""
+        """Rule of an alert that has none any more."""
         words = self.summary.replace("{", "{{").replace("}", "}}")
         return AlertRule(self.alert, self.severity, "", words, self.remedy)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRecords:
-    """The active alerts of all sources: those that would be missed most come first."""
+    """Active alerts of all sources: those that would be missed most come first."""
 
     version: Literal[1]
     alerts: tuple[AlertRecord, ...]

@@ -43,12 +43,12 @@ class AlertRule:
 
     @property
     def runbook(self) -> str:
-        """The page that tells a person on call what to do."""
+        """Page that tells a person on call what to do."""
         return f"{RUNBOOKS}/{self.name}.md"
 
     @property
     def needs(self) -> frozenset[str]:
-        """The evidence that the sentences name."""
+        """Evidence that the sentences name."""
         return frozenset(name for _, name, _, _ in Formatter().parse(self.summary + self.ended) if name)
 
     def say(self, evidence: Mapping[str, Scalar]) -> str:

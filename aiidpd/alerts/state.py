@@ -1,4 +1,4 @@
-"""The state machine of every alert (pure): inactive, pending, firing, and how each ends.
+"""State machine of every alert (pure): inactive, pending, firing, and how each ends.
 
 A worker gives in each pass the status of each alert's condition; the machine decides what follows.
 

@@ -22,7 +22,7 @@ _EVERY = 60.0  # seconds: how long ago an alert was last known may be off by tha
 
 
 class AlertStore:
-    """The active alerts in ``file``.
+    """Active alerts in ``file``.
 
     A beginning or an end is written at once, anything else within 5 s, and active alerts once a minute so
     that their age is known. A file that can't be read is set aside and no alert was active: a condition says

@@ -9,7 +9,7 @@ from aiidpd.platform.peercred import Peer
 
 
 class Access(StrEnum):
-    """The two kinds of requests."""
+    """Two kinds of requests."""
 
     READ = "read"
     CHANGE = "change"

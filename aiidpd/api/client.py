@@ -1,4 +1,4 @@
-"""The client of the control API: the standard library only, so that a command starts at once."""
+"""Client of the control API: the standard library only, so that a command starts at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BAD_REQUEST, _FORBIDDEN = 400, 403
 
 
 class ControlError(Exception):
-    """The request was not done. ``exit_code`` is what a command ends with."""
+    """A request that was not carried out; a command ends with ``exit_code``."""
 
     exit_code = 1
 
@@ -35,13 +35,13 @@ class DaemonUnreachable(ControlError):
 
 
 class AccessDenied(ControlError):
-    """The one who asks may not do this."""
+    """A peer that may not make this request."""
 
     exit_code = 4
 
 
 class RequestFailed(ControlError):
-    """The daemon answered with an error; ``problem`` is its document (RFC 9457), ``status`` its status."""
+    """An error that the daemon answered with: ``problem`` is its document (RFC 9457), ``status`` the code."""
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status
@@ -50,7 +50,7 @@ class RequestFailed(ControlError):
 
 
 class _RequestDenied(RequestFailed, AccessDenied):
-    """The daemon itself said no."""
+    """A refusal by the daemon itself."""
 
 
 class ControlClient:
@@ -178,4 +178,4 @@ class ControlClient:
 
 
 class _Hangup(DaemonUnreachable):
-    """The daemon closed the connection."""
+    """A connection that the daemon closed."""

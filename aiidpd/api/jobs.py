@@ -1,4 +1,4 @@
-"""The jobs of this process over the API: their documents, and a stream of one that goes on."""
+"""Jobs of this process over the API: their documents, and a stream of one that goes on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PACE = 0.1  # seconds between two updates of one job: nobody reads faster
 
 @dataclass(frozen=True, slots=True)
 class JobQuery(Request):
-    """The form of the answer."""
+    """Form of the answer."""
 
     follow: bool = False
     """Give the job again whenever it changes, one line of JSON each, to its end."""
@@ -44,7 +44,7 @@ class JobDocument:
 
 @dataclass(frozen=True, slots=True)
 class JobsDocument:
-    """The jobs of this process, in the order they were asked for."""
+    """Jobs of this process, in the order they were asked for."""
 
     jobs: tuple[JobDocument, ...]
 

@@ -1,4 +1,4 @@
-"""The description of the API for machines (OpenAPI 3.1) and for people, from the table of routes."""
+"""Description of the API for machines (OpenAPI 3.1) and for people, from the table of routes."""
 
 from __future__ import annotations
 

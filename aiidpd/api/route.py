@@ -52,5 +52,5 @@ class Route:
 
     @property
     def name(self) -> str:
-        """The method and the path, which identify it."""
+        """Method and the path, which identify it."""
         return f"{self.method} {self.path}"

@@ -1,4 +1,4 @@
-"""The control API: understands requests, asks who may do what, runs the route, writes the answer."""
+"""Control API: understands requests, asks who may do what, runs the route, writes the answer."""
 
 from __future__ import annotations
 

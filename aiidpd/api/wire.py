@@ -22,11 +22,11 @@ _LONGEST_NUMBER = 8  # digits; either way of saying a length needs fewer for wha
 
 
 class MalformedError(ValueError):
-    """The answer is no HTTP, or more than is taken."""
+    """An answer that is no HTTP, or more than is taken."""
 
 
 class BrokenOffError(MalformedError):
-    """The connection ended in the middle of an answer."""
+    """A connection that ended in the middle of an answer."""
 
 
 def quoted(text: str, safe: bytes = b"") -> str:

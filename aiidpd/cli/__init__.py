@@ -1,1 +1,1 @@
-"""The command ``aiidpctl``. Imports the client of the control API and its own rendering, nothing else."""
+"""Command ``aiidpctl``. Imports the client of the control API and its own rendering, nothing else."""

@@ -29,7 +29,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The window of time (seconds) and the size in characters; ``marks`` are moments to point out."""
+    """Window of time (seconds) and the size in characters; ``marks`` are moments to point out."""
 
     start: float
     end: float
@@ -41,7 +41,7 @@ class Frame:
 
     @property
     def columns(self) -> int:
-        """The characters that are left for the curve."""
+        """Characters that are left for the curve."""
         return max(10, self.width - _SCALE)
 
     def column(self, at: float) -> int | None:

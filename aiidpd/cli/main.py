@@ -1,4 +1,4 @@
-"""The command ``aiidpctl``: reads the command line, runs one command, turns errors into exit codes."""
+"""Command ``aiidpctl``: reads the command line, runs one command, turns errors into exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The session of a command: the client, the way out for data, and the way out for words."""
+"""Session of a command: the client, the way out for data, and the way out for words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The common part of all commands that show a reading."""
+"""Common part of all commands that show a reading."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The capabilities of the daemon, one folder each; none imports another."""
+"""Capabilities of the daemon, one folder each; none imports another."""

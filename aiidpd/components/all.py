@@ -1,4 +1,4 @@
-"""The components of the daemon: the only list of them, a line each."""
+"""Components of the daemon: the only list of them, a line each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The typed configuration: layers, checks, origins, and what a reload changes."""
+"""Typed configuration: layers, checks, origins, and what a reload changes."""

@@ -16,7 +16,7 @@ from aiidpd.config.units import format_duration, format_size, parse_duration, pa
 
 
 class Effect(Enum):
-    """How a changed key takes effect on a reload."""
+    """Ways in which a changed key takes effect on a reload."""
 
     TASKS = "the tasks that read the table are replaced"
     LIVE = "in place"
@@ -24,7 +24,7 @@ class Effect(Enum):
 
 
 class Unit(Enum):
-    """What a number that is written with a unit counts."""
+    """Quantity of a number that is written with a unit."""
 
     DURATION = "duration"
     SIZE = "size"
@@ -42,7 +42,7 @@ class Was:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The parts of the former name."""
+        """Parts of the former name."""
         return tuple(self.name.split("."))
 
 
@@ -99,5 +99,5 @@ class Table(BaseModel):
 
 
 def lies_in(inner: Path, outer: Path) -> bool:
-    """Whether ``inner`` is ``outer`` or below it, by their names alone (no symbolic link is followed)."""
+    """Return whether ``inner`` is ``outer`` or below it, by their names alone: no link is followed."""
     return Path(os.path.normpath(inner)).is_relative_to(os.path.normpath(outer))

@@ -25,7 +25,7 @@ MASK = '"**********"'
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, their schema, and where they came from."""
+    """Settings, their schema, and where they came from."""
 
     schema: Schema
     settings: Settings
@@ -33,7 +33,7 @@ class Loaded:
 
     @cached_property
     def origins(self) -> Mapping[str, Origin]:
-        """What set each dotted key, found when it is first asked."""
+        """Origin of each dotted key, found when it is first read."""
         won = winners(self.layers)
         return {dotted(key): origin_of(key, won) for key, _, _ in flatten(self.settings)}
 

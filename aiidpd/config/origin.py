@@ -1,4 +1,4 @@
-"""Where each value came from: the layers of a configuration, and which of them set a key."""
+"""Origins of values: the layers of a configuration, and which of them set a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiidpd.config.schema import Key
 
 
 class Source(StrEnum):
-    """The kinds of layers, the weakest first."""
+    """Kinds of layers, the weakest first."""
 
     DEFAULT = "default"
     FILE = "file"
@@ -23,7 +23,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What set a value. ``place`` is ``FILE:LINE``, a variable's or credential's name, or empty."""
+    """Place that set a value. ``place`` is ``FILE:LINE``, a variable's or credential's name, or empty."""
 
     layer: Source
     place: str = ""
@@ -36,7 +36,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Layer:
-    """The values that one file, the environment or the credentials set.
+    """Values that one file, the environment or the credentials set.
 
     ``text`` is the file's; ``names`` tells which variable or credential set which key.
     """

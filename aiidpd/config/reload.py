@@ -11,7 +11,7 @@ from aiidpd.kernel.errors import Misconfigured
 
 @dataclass(frozen=True, slots=True)
 class ReloadPlan:
-    """What to do so that the new settings hold.
+    """Steps after which the new settings hold.
 
     ``changed`` is every key that differs (a changed secret too); the tasks that read one of ``tables`` are
     replaced; those in ``in_place`` are handed to whoever reads them; those in ``needs_restart`` are read at

@@ -24,7 +24,7 @@ _HEADER: Final = re.compile(r"\s*\[\s*(\w+)\s*\]\s*(?:#.*)?")
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """What the layers of a broken configuration hold, the weakest first."""
+    """Values that the layers of a broken configuration hold, the weakest first."""
 
     schema: Schema
     layers: Sequence[Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""The schema of a configuration: made of the tables that rooms and components declare, never listed twice."""
+"""Schema of a configuration: made of the tables that rooms and components declare, never listed twice."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Secret:
 
     @property
     def credential(self) -> str:
-        """The name of the credential: that of the key, where NAME is an entry's ``name``."""
+        """Name of the credential: that of the key, where NAME is an entry's ``name``."""
         name = (*self.within, "NAME", self.key[-1]) if self.within else self.key
         return ".".join(("aiidpd", *map(str, name)))
 
@@ -91,7 +91,7 @@ class Schema:
 
     @cached_property
     def settings(self) -> type[Settings]:
-        """The type of a whole configuration; without arguments it makes the defaults."""
+        """Type of a whole configuration; without arguments it makes the defaults."""
         fields: dict[str, Any] = {name: (table, table()) for name, table in self.tables.items()}
         return create_model("Settings", __base__=Settings, **fields)
 
@@ -107,12 +107,12 @@ class Schema:
 
     @cached_property
     def variables(self) -> Mapping[str, Key]:
-        """The key that each environment variable sets."""
+        """Key that each environment variable sets."""
         return {variable(key): key for key in self.keys}
 
     @cached_property
     def moved(self) -> Mapping[Key, Key]:
-        """The new place of each key that stood elsewhere in an earlier version."""
+        """New place of each key that stood elsewhere in an earlier version."""
         return {
             mark.key: key
             for key, field in self.keys.items()
@@ -122,7 +122,7 @@ class Schema:
 
     @cached_property
     def secrets(self) -> tuple[Secret, ...]:
-        """The keys that hold a secret."""
+        """Keys that hold a secret."""
         found: list[Secret] = []
         for key, field in self.keys.items():
             member = table_type(field)

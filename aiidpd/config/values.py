@@ -1,4 +1,4 @@
-"""What a value must be beyond its TOML type: paths, addresses, URLs, names, schedules. No I/O.
+"""Requirements of values beyond their TOML type: paths, addresses, URLs, names, schedules. No I/O.
 
 Each function takes the raw value, returns the value that the daemon works with, and raises
 :class:`~aiidpd.config.units.Malformed`.

@@ -11,7 +11,7 @@ from aiidpd.contracts.messages import LONGEST_HOLD, BackOffMessage, BackOffReque
 
 @dataclass(frozen=True, slots=True)
 class BackOffs:
-    """The last request about each GPU, by its UUID, with the monotonic second until which it holds."""
+    """Last request about each GPU, by its UUID, with the monotonic second until which it holds."""
 
     by_gpu: Mapping[str, tuple[BackOffRequested, float]] = field(default_factory=lambda: MappingProxyType({}))
 

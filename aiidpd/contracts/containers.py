@@ -1,4 +1,4 @@
-"""The view of the containers (pure)."""
+"""View of the containers (pure)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class EmergencyStop(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackOffMessage(Message):
-    """The base of the messages about leaving a GPU alone. ``gpu`` is its UUID."""
+    """Base of the messages about leaving a GPU alone. ``gpu`` is its UUID."""
 
     gpu: str
 
@@ -40,4 +40,4 @@ class BackOffRequested(BackOffMessage):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackOffEnded(BackOffMessage):
-    """The GPU may be used again."""
+    """A GPU that may be used again."""

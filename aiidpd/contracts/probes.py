@@ -1,4 +1,4 @@
-"""The views of the configured endpoints and of their measurements (pure)."""
+"""Views of the configured endpoints and of their measurements (pure)."""
 
 from __future__ import annotations
 

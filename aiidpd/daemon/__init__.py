@@ -1,1 +1,1 @@
-"""The composition root: builds the daemon, runs it, and answers for it as a whole."""
+"""Composition root: builds the daemon, runs it, and answers for it as a whole."""

@@ -1,4 +1,4 @@
-"""The daemon as a whole over the API: status, configuration, reload."""
+"""Daemon as a whole over the API: status, configuration, reload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class WorkerDocument:
-    """The state of one worker."""
+    """State of one worker."""
 
     name: str
     state: Literal["starting", "running", "degraded", "inactive", "restarting", "wedged", "stopped"]
@@ -58,7 +58,7 @@ class ConditionDocument:
 
 @dataclass(frozen=True, slots=True)
 class StatusDocument:
-    """The whole daemon at one look."""
+    """State of the whole daemon."""
 
     version: str
     now: float
@@ -84,7 +84,7 @@ class ConfigEntry:
 
 @dataclass(frozen=True, slots=True)
 class ConfigDocument:
-    """The whole configuration in force."""
+    """Whole configuration in force."""
 
     entries: tuple[ConfigEntry, ...]
 

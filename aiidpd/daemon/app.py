@@ -1,4 +1,4 @@
-"""The life of the daemon: start, ready, reload, stop."""
+"""Life of the daemon: start, ready, reload, stop."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _INCIDENT_SOURCE: Final = "thermal"
 
 
 class Assembly:
-    """The components of one daemon, built but not running, with the services that they share.
+    """Components of one daemon, built but not running, with the services that they share.
 
     ``settings`` returns the configuration as it now is, ``status`` how a task fares.
     """
@@ -99,7 +99,7 @@ class Assembly:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks of every component, in the order of the list, and those of the services."""
+        """Tasks of every component, in the order of the list, and those of the services."""
         return (
             *(task for component in self.components.values() for task in component.tasks),
             Task(INCIDENTS, lambda: self._incidents, lambda: _DISK),
@@ -107,7 +107,7 @@ class Assembly:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes of the services and of every component."""
+        """Routes of the services and of every component."""
         return (
             *history_api.routes(self._history, self._bus),
             *alerts_api.routes(self._alerts.active),
@@ -118,7 +118,7 @@ class Assembly:
 
     @property
     def collectors(self) -> dict[str, Collector]:
-        """The collectors of the services and of every component, by name."""
+        """Collectors of the services and of every component, by name."""
         found: dict[str, Collector] = {
             "history": HistoryCollector(lambda: self._history.stats),
             "alerts": AlertsCollector(self._alerts),

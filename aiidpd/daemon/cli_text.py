@@ -1,4 +1,4 @@
-"""The whole daemon as text for people, of the documents that the control API gives."""
+"""Whole daemon as text for people, of the documents that the control API gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference documents, read off a daemon that does not run (``python -m aiidpd.daemon.reference``)."""
+"""Reference documents, read off a daemon that does not run (``python -m aiidpd.daemon.reference``)."""
 
 from __future__ import annotations
 

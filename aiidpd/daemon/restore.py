@@ -1,4 +1,4 @@
-"""The command ``aiidpd restore-gpus``: restores GPUs without the daemon, whatever ended it.
+"""Command ``aiidpd restore-gpus``: restores GPUs without the daemon, whatever ended it.
 
 And it unpauses the containers that were paused for a GPU's sake. systemd runs it after each end of the
 service (ExecStopPost=): after a clean one there is nothing to do, and that is found without touching the
@@ -42,7 +42,7 @@ _ENGINE_WITHIN = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What of the configuration restoring needs: where the journals are, and what they may not say.
+    """Part of the configuration that restoring needs: where the journals are, and what they may not say.
 
     ``broken`` is what is wrong with the configuration, empty where nothing is.
     """

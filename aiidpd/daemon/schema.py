@@ -1,4 +1,4 @@
-"""The schema of this daemon's configuration: its own tables, those of the services and of every component."""
+"""Schema of this daemon's configuration: its own tables, those of the services and of every component."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables [daemon], [telemetry] and [control]: folders, the log, the sockets and who may use them."""
+"""Tables [daemon], [telemetry] and [control]: folders, the log, the sockets and who may use them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiidpd.config.units import Malformed
 
 
 class DaemonSettings(Table):
-    """The daemon itself: its folders, its start and its log."""
+    """Folders, start and log of the daemon."""
 
     state_directory: AbsolutePath = Field(
         default=Path("/var/lib/aiidpd"),
@@ -71,12 +71,12 @@ class TelemetrySettings(Table):
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """The address and port to listen on, or None where TCP is off."""
+        """Address and port to listen on, or None where TCP is off."""
         return values.split_address(self.listen) if self.listen else None
 
 
 class ControlSettings(Table):
-    """Who may talk to the daemon on the socket control.sock."""
+    """Access to the daemon by the socket control.sock."""
 
     admins: Annotated[tuple[Annotated[str | int, BeforeValidator(values.account)], ...], Effect.LIVE] = Field(
         default=(),

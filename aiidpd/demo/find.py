@@ -33,7 +33,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is there; ``no_*`` says why a part is not, and is empty where it is."""
+    """Parts that are there; ``no_*`` says why a part is not, and is empty where it is."""
 
     no_gpu: str
     docker: Path | None

@@ -1,4 +1,4 @@
-"""The live state on the terminal, drawn from the control API as any other client sees it."""
+"""Live state on the terminal, drawn from the control API as any other client sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration that the demo writes: an ordinary one, so that all else is the real daemon."""
+"""Configuration that the demo writes: an ordinary one, so that all else is the real daemon."""
 
 from __future__ import annotations
 

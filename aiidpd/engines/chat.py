@@ -1,4 +1,4 @@
-"""The chat completion protocol: the request, and the streamed pieces of the answer (pure).
+"""Chat completion protocol: the request, and the streamed pieces of the answer (pure).
 
 Source: the OpenAI API reference, "Create chat completion", with the fields that llama.cpp
 (``timings``, ``reasoning_content``) and vLLM (``reasoning``) add.
@@ -22,12 +22,12 @@ _LONGEST_MESSAGE = 200
 
 
 class MalformedChunkError(ValueError):
-    """The data of an event is no chunk of a chat completion."""
+    """Data of an event that are no chunk of a chat completion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The content of one chunk; None and 0 where it has none. ``error`` is the server's own message."""
+    """Content of one chunk; None and 0 where it has none. ``error`` is the server's own message."""
 
     characters: int = 0
     finish: str | None = None

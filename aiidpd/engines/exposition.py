@@ -22,11 +22,11 @@ _WANTED: Final = tuple(name.encode() for names in ENGINES for name in names.want
 
 
 class MalformedPageError(ValueError):
-    """The answer is no page that can be read within its bounds."""
+    """An answer that is no page, or none that can be read within its bounds."""
 
 
 class PageLines:
-    """The wanted lines of a page that arrives in pieces."""
+    """Wanted lines of a page that arrives in pieces."""
 
     def __init__(self) -> None:
         self._rest = b""

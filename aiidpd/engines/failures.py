@@ -22,7 +22,7 @@ _REMEDIES = {
 
 
 class Failures:
-    """The failures of one endpoint. ``key`` is its API key, which no text shows."""
+    """Failures of one endpoint. ``key`` is its API key, which no text shows."""
 
     def __init__(self, name: str, url: str, key: str) -> None:
         self._shown = f"{name} at {url}"

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of the figures of one engine. Each may occur several times, with other labels: one sums.
+    """Names of the figures of one engine. Each may occur several times, with other labels: one sums.
 
     ``longest`` is the length of the longest sequence so far, named where the engine counts the tokens of a
     request only when that ends; the others count each as it is generated.
@@ -68,7 +68,7 @@ class EngineFigures:
 
 @dataclass(frozen=True, slots=True)
 class NotKnown:
-    """The reason why an engine's figures are not known; ``lasting`` where it will be the same soon after."""
+    """Reason why an engine's figures are not known; ``lasting`` where it will be the same soon after."""
 
     reason: str
     lasting: bool

@@ -67,7 +67,7 @@ class SimulatedTarget:
 
 
 class SimulatedEngine:
-    """The engine behind a simulated endpoint, with users who come and go: what it generates grows with them.
+    """Engine behind a simulated endpoint, with users who come and go: what it generates grows with them.
 
     The users are a function of the time since the start, so that a reading costs nothing and repeats.
     ``probing`` says whether a probe runs now, which is a request too.

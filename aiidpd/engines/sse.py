@@ -13,7 +13,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class MalformedStreamError(ValueError):
-    """The bytes are no event stream that this parser accepts; the text says which rule they break."""
+    """Bytes that are no event stream which this parser accepts; the text says which rule they break."""
 
 
 @dataclass(frozen=True, slots=True)

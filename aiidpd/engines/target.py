@@ -1,4 +1,4 @@
-"""The protocol of a target that is probed, and the raw record of one probe (pure)."""
+"""Protocol of a target that is probed, and the raw record of one probe (pure)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class EngineTimings:
-    """The engine's own times for the same request (llama.cpp's ``timings``); None where it gave none."""
+    """Engine's own times for the same request (llama.cpp's ``timings``); None where it gave none."""
 
     prompt_tokens: int | None = None
     prompt_seconds: float | None = None
@@ -50,7 +50,7 @@ class EngineTimings:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The arrivals, in monotonic seconds, and the server's own counts, None where it gave none.
+    """Arrivals, in monotonic seconds, and the server's own counts, None where it gave none.
 
     ``chunks`` are those with text, in order of arrival: the chunk that only names the role is not
     among them. ``started`` is the moment before the connection is opened.
@@ -79,7 +79,7 @@ class Target(Protocol):
 
     @property
     def model(self) -> str:
-        """The model that is requested."""
+        """Model that is requested."""
 
     @property
     def simulated(self) -> bool:

@@ -1,4 +1,4 @@
-"""The addresses below an endpoint (pure)."""
+"""Addresses below an endpoint (pure)."""
 
 from __future__ import annotations
 

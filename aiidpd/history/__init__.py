@@ -1,1 +1,1 @@
-"""The history: events, samples and budgets, over restarts, in one SQLite file."""
+"""History: events, samples and budgets, over restarts, in one SQLite file."""

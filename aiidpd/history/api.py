@@ -1,4 +1,4 @@
-"""The event history over the API: past events, and a stream of new ones without a gap between."""
+"""Event history over the API: past events, and a stream of new ones without a gap between."""
 
 from __future__ import annotations
 

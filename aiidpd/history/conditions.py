@@ -13,11 +13,11 @@ CONDITION: Final = "history"
 
 
 class Watched(Protocol):
-    """The part of the history that is observed."""
+    """Part of the history that is observed."""
 
     @property
     def problem(self) -> str | None:
-        """The reason why writing fails now."""
+        """Reason why writing fails now."""
 
     def take_notices(self) -> list[str]:
         """Return what happened to the file, each once."""

@@ -1,4 +1,4 @@
-"""The writing connection: whole transactions, tidied as it goes."""
+"""Writing connection: whole transactions, tidied as it goes."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Database:
 
     @property
     def last_event_id(self) -> int:
-        """The highest number of an event, 0 where there is none."""
+        """Highest number of an event, 0 where there is none."""
         number: int = self._connection.execute("SELECT coalesce(max(id), 0) FROM event").fetchone()[0]
         return number
 

@@ -1,4 +1,4 @@
-"""The file before it is opened: whose it is, whether it may be used, and where a damaged one goes."""
+"""File before it is opened: whose it is, whether it may be used, and where a damaged one goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history's own figures in the exposition."""
+"""Figures of the history itself in the exposition."""
 
 from __future__ import annotations
 

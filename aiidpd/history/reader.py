@@ -1,4 +1,4 @@
-"""The questions that the history answers, each on a read-only connection of its own."""
+"""Questions that the history answers, each on a read-only connection of its own."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _select(connection: sqlite3.Connection, columns: str, query: EventQuery) -> 
 
 @dataclass(frozen=True, slots=True)
 class SampleQuery:
-    """The newest ``limit`` points of ``series`` in [since, until); ``subject`` None means every one.
+    """Newest ``limit`` points of ``series`` in [since, until); ``subject`` None means every one.
 
     ``since`` and ``until`` in Unix seconds.
     """

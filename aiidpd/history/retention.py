@@ -36,7 +36,7 @@ class Limits:
 
     @property
     def file_bytes(self) -> int:
-        """The most the database file itself may have."""
+        """Most the database file itself may have."""
         return self.max_bytes - self.log_bytes - _SLACK
 
 

@@ -1,4 +1,4 @@
-"""The tables, and the ordered steps that lead to them. A step that was released never changes."""
+"""Tables, and the ordered steps that lead to them. A step that was released never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table [history]: how long events and samples stay, and how much space they take."""
+"""Table [history]: how long events and samples stay, and how much space they take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiidpd.config.fields import Duration, Size, Table
 
 
 class HistorySettings(Table):
-    """The database of events and samples in the state directory. The bound that is reached first counts."""
+    """Database of events and samples in the state directory. The bound that is reached first counts."""
 
     keep: Duration = Field(
         default=604800.0, ge=60, le=315360000, description="How long events and samples are kept."

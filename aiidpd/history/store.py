@@ -1,4 +1,4 @@
-"""The history as the daemon sees it: sinks for the event bus, budgets that survive, and questions."""
+"""History as the daemon sees it: sinks for the event bus, budgets that survive, and questions."""
 
 from __future__ import annotations
 
@@ -146,12 +146,12 @@ class History:
 
     @property
     def path(self) -> Path:
-        """The database file."""
+        """Database file."""
         return self._path
 
     @property
     def last_event_id(self) -> int:
-        """The number of the newest event: ``EventBus(last_id=history.last_event_id)``."""
+        """Number of the newest event: ``EventBus(last_id=history.last_event_id)``."""
         return self._last_id
 
     @property
@@ -161,7 +161,7 @@ class History:
 
     @property
     def stats(self) -> HistoryStats:
-        """The counts of now; never waits for the disk."""
+        """Counts of now; never waits for the disk."""
         writer = self._writer
         return HistoryStats(
             problem=writer.problem,

@@ -1,4 +1,4 @@
-"""The one thread that writes: it gathers what is recorded and puts it on disk in whole transactions."""
+"""Writing thread: it gathers what is recorded and puts it on disk in whole transactions."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from aiidpd.kernel.errors import Unavailable
 
 @dataclass(frozen=True, slots=True)
 class IncidentQuery(Request):
-    """The part of an incident that is shown."""
+    """Part of an incident that is shown."""
 
     points: Annotated[int, bounded(ge=10, le=20_000)] = 300
     """How many readings of each GPU at most: of each stretch the hottest. Its folder has all."""
@@ -76,7 +76,7 @@ class IncidentContainer:
 
 @dataclass(frozen=True, slots=True)
 class IncidentContainers:
-    """The containers that ran when the incident began; ``reason`` says why that is not known."""
+    """Containers that ran when the incident began; ``reason`` says why that is not known."""
 
     read_at: float | None = None
     reason: str = ""
@@ -103,7 +103,7 @@ class IncidentEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class IncidentRequests:
-    """The requests that ran and waited, by the engines' own count; null and a reason where none is known."""
+    """Requests that ran and waited, by the engines' own count; null and a reason where none is known."""
 
     running: int | None = None
     waiting: int | None = None
@@ -113,7 +113,7 @@ class IncidentRequests:
 
 @dataclass(frozen=True, slots=True)
 class IncidentTrack:
-    """The requests from ten minutes before on: rows of ``columns``, the first of them Unix seconds."""
+    """Requests from ten minutes before on: rows of ``columns``, the first of them Unix seconds."""
 
     columns: tuple[str, ...] = ()
     data: tuple[tuple[float | str | None, ...], ...] = ()

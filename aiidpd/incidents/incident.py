@@ -51,7 +51,7 @@ ALERT_FIRING: Final = Trigger("alert.firing", Severity.ERROR)
 
 @dataclass(frozen=True, slots=True)
 class IncidentPolicy:
-    """The length of an incident, and how much of it is recorded; times in seconds.
+    """Length of an incident, and how much of it is recorded; times in seconds.
 
     It has the events of the time ``before`` its first trigger, and ends ``after`` its last one, but
     ``longest`` after the first at the latest: what goes on then begins the next one. ``most_triggers`` and

@@ -1,4 +1,4 @@
-"""The table [incidents]: how many incidents are stored, and how much space they take."""
+"""Table [incidents]: how many incidents are stored, and how much space they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiidpd.config.fields import Effect, Size, Table, Whole
 
 
 class IncidentSettings(Table):
-    """What stays of each incident, below incidents/ in the state directory."""
+    """Incidents on disk, below incidents/ in the state directory."""
 
     keep: Annotated[Whole, Effect.LIVE] = Field(
         default=50, ge=1, le=1000, description="How many incidents are kept; the oldest is removed."

@@ -20,7 +20,7 @@ DOCUMENT: Final = "incident.json"
 
 
 class IncidentStore:
-    """The incidents in ``folder``, within the bounds of ``settings``. The newest always stays.
+    """Incidents in ``folder``, within the bounds of ``settings``. The newest always stays.
 
     ``settings`` is called in a thread whenever an incident is written: a reload takes effect with the next.
     """

@@ -1,1 +1,1 @@
-"""The kernel of the daemon. Imports the standard library and anyio, never a sibling."""
+"""Kernel of the daemon. Imports the standard library and anyio, never a sibling."""

@@ -1,4 +1,4 @@
-"""When a worker that ended is started again (pure)."""
+"""Delays before a worker that ended is started again (pure)."""
 
 from __future__ import annotations
 

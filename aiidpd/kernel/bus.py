@@ -1,4 +1,4 @@
-"""Where facts cross: whoever knows publishes, whoever cares listens."""
+"""Event bus: events and samples from whoever publishes to all who subscribed."""
 
 from __future__ import annotations
 
@@ -93,5 +93,5 @@ class EventBus:
 
     @property
     def subscribers(self) -> int:
-        """How many subscriptions are open."""
+        """Number of open subscriptions."""
         return len(self._subscriptions)

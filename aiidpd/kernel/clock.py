@@ -9,7 +9,7 @@ import anyio
 
 
 class Clock(Protocol):
-    """Where every part of the daemon takes its time from."""
+    """Source of time for every part of the daemon."""
 
     def monotonic(self) -> float:
         """Return seconds from an arbitrary start; never runs backwards. For durations and deadlines."""
@@ -28,7 +28,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """Machine's own clock."""
 
     def monotonic(self) -> float:
         return time.monotonic()

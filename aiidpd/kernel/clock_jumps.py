@@ -1,4 +1,4 @@
-"""How far the wall clock can be trusted, after it may have been set (pure).
+"""Trust in the wall clock, which may have been set (pure).
 
 The wall clock is compared with one that nobody sets: seconds since the boot, suspended ones included, so that
 a machine that slept has not jumped.
@@ -48,7 +48,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """What is known of the wall clock.
+    """State of the wall clock, as far as it is known.
 
     ``stretches``: as the process has lived through them, the newest last. ``trusted``: the offset of the last
     trusted time, None where there was none yet. ``expected``: the offset that the clock would have without
@@ -62,7 +62,7 @@ class ClockState:
 
     @property
     def off(self) -> float:
-        """How many seconds the wall clock is ahead of what is expected."""
+        """Seconds by which the wall clock is ahead of what is expected."""
         return self.stretches[-1].offset - self.expected
 
 

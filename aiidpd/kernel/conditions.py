@@ -35,7 +35,7 @@ class Condition:
 
 
 class Conditions:
-    """The conditions of the whole daemon, one list for whoever sets them.
+    """Conditions of the whole daemon, one list for whoever sets them.
 
     The beginning of one, a change of its severity and its end are published as ``finding.raised`` and
     ``finding.cleared``, unless ``announce`` is false: then whoever sets it publishes events of its own.

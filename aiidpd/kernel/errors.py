@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class AiidpdError(Exception):
-    """The base of every error that aiidpd raises on purpose.
+    """Base of every error that aiidpd raises on purpose.
 
     Its text reads ``cannot {action} {subject}: {reason}; {remedy}``, and the four parts stay
     available for machines (problem documents, conditions, the event history).
@@ -24,7 +24,7 @@ class AiidpdError(Exception):
 
 
 class Misconfigured(AiidpdError):
-    """What the user asked for cannot be: a start ends with exit code 2, a reload changes nothing."""
+    """A configuration or request that cannot be: a start ends with exit code 2, a reload changes nothing."""
 
 
 class Unavailable(AiidpdError):
@@ -43,19 +43,19 @@ class Inactive(Exception):
 
 
 class Conflict(AiidpdError):
-    """The request is sound, but the present state does not allow it."""
+    """A sound request that the present state does not allow."""
 
 
 class NotFound(AiidpdError):
-    """What the request names does not exist."""
+    """A request that names what does not exist."""
 
 
 class Denied(AiidpdError):
-    """The one who asks may not do this."""
+    """A peer that may not make this request."""
 
 
 class Invalid(AiidpdError):
-    """The request itself is wrong."""
+    """A request that is wrong in itself."""
 
 
 def describe(error: BaseException) -> str:

@@ -13,7 +13,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 
 class Severity(IntEnum):
-    """How much an event matters to the person on call."""
+    """Weight of an event for the person on call."""
 
     DEBUG = 10
     INFO = 20

@@ -17,7 +17,7 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 
 class Inbox(Generic[MessageT]):
-    """The messages of one kind that wait for one receiver; made once, it outlives the receiving task.
+    """Messages of one kind that wait for one receiver; made once, it outlives the receiving task.
 
     It holds at most ``limit``: then the oldest is lost, and ``lost`` counts it.
     """

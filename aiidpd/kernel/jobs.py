@@ -19,7 +19,7 @@ _NOTHING: Mapping[str, Scalar] = MappingProxyType({})
 
 
 class JobState(StrEnum):
-    """Where a job stands."""
+    """Stages of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -28,7 +28,7 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether the job will not change any more."""
+        """True where the job will not change any more."""
         return self in (JobState.SUCCEEDED, JobState.FAILED)
 
 
@@ -120,7 +120,7 @@ class Job:
 
 
 class JobQueue:
-    """The jobs that wait for one worker; it outlives the worker. At most ``limit`` wait."""
+    """Jobs that wait for one worker; it outlives the worker. At most ``limit`` wait."""
 
     def __init__(self, book: JobBook, kind: str, limit: int = 16) -> None:
         self._book = book

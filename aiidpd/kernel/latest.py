@@ -1,4 +1,4 @@
-"""The last thing read, for as long as it is true."""
+"""Last thing read, for as long as it is true."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """The base of every message.
+    """Base of every message.
 
     ``reason`` is a sentence; ``event_id`` names the event that tells people of the same, 0 where there is
     none. ``sent_at`` is set when it is sent, in monotonic seconds.

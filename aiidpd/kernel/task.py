@@ -26,7 +26,7 @@ class Worker(Protocol):
 
     @property
     def simulated(self) -> bool:
-        """Whether what this worker reads is made up."""
+        """True where this worker reads what is made up."""
 
     async def run(self, heartbeat: Heartbeat) -> None:
         """Work until cancelled. To return is a failure."""
@@ -47,7 +47,7 @@ class Task:
 
 
 class WorkerState(StrEnum):
-    """Where a worker stands."""
+    """States of a worker."""
 
     STARTING = "starting"  # no pass has ended yet
     RUNNING = "running"  # the last pass succeeded
@@ -60,7 +60,7 @@ class WorkerState(StrEnum):
 
 @dataclass(slots=True)
 class WorkerStatus:
-    """The counts of one worker over all its runs. Durations in seconds, ``*_at`` in Unix seconds."""
+    """Counts of one worker over all its runs. Durations in seconds, ``*_at`` in Unix seconds."""
 
     name: str
     state: WorkerState = WorkerState.STARTING
@@ -80,7 +80,7 @@ class WorkerStatus:
 
 
 class InactiveWorker:
-    """The worker of a task that is switched off; it says why, and waits to be replaced."""
+    """Worker of a task that is switched off; it says why, and waits to be replaced."""
 
     simulated = False
 
@@ -94,7 +94,7 @@ class InactiveWorker:
 
 
 class Heartbeat:
-    """How a worker shows that it lives. It times and counts passes, so that no worker does."""
+    """Sign of life of a worker. It times and counts passes, so that no worker does."""
 
     def __init__(self, clock: Clock, status: WorkerStatus, first_pass: anyio.Event) -> None:
         self._clock = clock

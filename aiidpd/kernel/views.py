@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class View(Generic[T]):
-    """The name of a view, and by its type parameter what it shows."""
+    """Name of a view, and by its type parameter what it shows."""
 
     name: str
 
 
 class Views:
-    """The views that are offered. Whoever offers one need not know who reads it, nor the other way round."""
+    """Views that are offered. Whoever offers one need not know who reads it, nor the other way round."""
 
     def __init__(self) -> None:
         self._offered: dict[str, Callable[[], Reading[Any] | None]] = {}

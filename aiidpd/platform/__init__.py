@@ -1,1 +1,1 @@
-"""The daemon's dealings with the operating system, one module for each."""
+"""Dealings with the operating system, one module for each."""

@@ -1,4 +1,4 @@
-"""The boot of the machine: what a driver forgets with it, nobody need restore."""
+"""Boot of the machine: what a driver forgets with it, nobody need restore."""
 
 from __future__ import annotations
 

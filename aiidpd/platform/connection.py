@@ -17,7 +17,7 @@ from aiidpd.platform.problem import raw_response
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client may take. Times in seconds.
+    """Bounds on what one client may take. Times in seconds.
 
     ``head``: to send a request's first line and headers, from its first byte, or from connecting.
     ``body``: to send its body, of at most ``body_bytes``. ``idle``: between requests. ``write``: a
@@ -39,7 +39,7 @@ class Limits:
 
 
 class Phase(Enum):
-    """What a connection is doing."""
+    """Phases of a connection."""
 
     HEAD = auto()  # a request's head is awaited, and some of it may have come
     BODY = auto()  # its body is awaited
@@ -48,7 +48,7 @@ class Phase(Enum):
 
 
 class Book(Protocol):
-    """Who keeps the connections."""
+    """Register of the connections."""
 
     limits: Limits
 
@@ -88,17 +88,17 @@ class Connection(asyncio.Protocol):
 
     @property
     def waited_for(self) -> bool:
-        """Whether the next step is the client's: to send, or to read."""
+        """True where the next step is the client's: to send, or to read."""
         return self._phase is not Phase.SERVING or self._stalled_since is not None
 
     @property
     def unread(self) -> int:
-        """The bytes that wait in this process for the client to read them."""
+        """Bytes that wait in this process for the client to read them."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def claim(self) -> tuple[bool, float]:
-        """What tells who must make room: the smallest. A request whose head is on its way comes last."""
+        """Claim to stay: the smallest must make room. A request whose head is on its way comes last."""
         return self._phase is Phase.HEAD, self.since
 
     # What the middleware tells

@@ -1,4 +1,4 @@
-"""The HTTP client, and what is to be said when a server answers otherwise than it should."""
+"""HTTP client, and what is to be said when a server answers otherwise than it should."""
 
 from __future__ import annotations
 

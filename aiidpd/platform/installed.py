@@ -16,7 +16,7 @@ AUTO: Final = "auto"
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """The part was there, first at ``at`` (Unix seconds)."""
+    """Proof that the part was there, first at ``at`` (Unix seconds)."""
 
     version: Literal[1]
     at: float
@@ -39,7 +39,7 @@ class Installed:
 
     @property
     def before(self) -> bool:
-        """Whether the part was ever there. Blocks at the first call."""
+        """True where the part was ever there. Blocks at the first call."""
         if self._seen is None:
             sighting, problem = self._file.load_or_set_aside()
             self._seen = sighting is not None or bool(problem)

@@ -15,7 +15,7 @@ _ANOTHER = "stop that one, or give this one another daemon.state_directory"
 
 
 class StateLock:
-    """The right to use a state folder; a context manager.
+    """Right to use a state folder; a context manager.
 
     The file stays where it is: a lock file that is removed can be locked twice.
     """

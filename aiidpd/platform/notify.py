@@ -1,4 +1,4 @@
-"""What systemd is told: the only module that imports sdnotify, and it mends that library's two faults.
+"""Notifications to systemd: the only module that imports sdnotify, and it mends that library's two faults.
 
 sdnotify loses a message that is not latin-1, so statuses are made ASCII here; and it can block for ever
 on a full socket, so the socket is made here and never waits.
@@ -56,7 +56,7 @@ class Notifier:
 
     @property
     def supervised(self) -> bool:
-        """Whether a service manager listens."""
+        """True where a service manager listens."""
         return self._address is not None
 
     def ready(self) -> None:

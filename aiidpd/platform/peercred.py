@@ -1,4 +1,4 @@
-"""The peer at the other end of a Unix socket, as the kernel noted it when it connected."""
+"""Peer at the other end of a Unix socket, as the kernel noted it when it connected."""
 
 from __future__ import annotations
 

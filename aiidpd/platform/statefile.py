@@ -27,7 +27,7 @@ class Versioned(Protocol):
 
     @property
     def version(self) -> int:
-        """The version of the document."""
+        """Version of the document."""
 
 
 T = TypeVar("T", bound=Versioned)
@@ -38,7 +38,7 @@ class StateUnreadable(AiidpdError):
 
 
 class StateFile(Generic[T]):
-    """The file at ``path``, which holds a ``kind`` as :mod:`~aiidpd.platform.codec` writes it.
+    """File at ``path``, which holds a ``kind`` as :mod:`~aiidpd.platform.codec` writes it.
 
     ``remedy`` is what a person can do about a file that can't be read. Saves may come from several threads:
     the one that was asked for last is what the file holds in the end.

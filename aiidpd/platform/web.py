@@ -102,7 +102,7 @@ class WebServer:
 
     @property
     def connections(self) -> int:
-        """How many connections are held."""
+        """Number of open connections."""
         return len(self._connections)
 
     async def start(self) -> None:

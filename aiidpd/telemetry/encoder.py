@@ -51,7 +51,7 @@ class Encoder:
 
     @property
     def remembered(self) -> int:
-        """How much is remembered: series, families and their headers."""
+        """Numbers of what is remembered: series, families and their headers."""
         return sum(map(len, self._starts.values())) + len(self._starts) + len(self._headers)
 
     def forget(self) -> None:
@@ -76,7 +76,7 @@ class Encoder:
 
 
 class _Starts(dict[tuple[str, ...], str]):
-    """What stands before the value of each series of one family, by its label values; made when missing."""
+    """Text before the value of each series of one family, by its label values; made when missing."""
 
     def __init__(self, family: Family) -> None:
         super().__init__()

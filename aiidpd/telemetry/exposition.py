@@ -1,4 +1,4 @@
-"""The page that Prometheus scrapes: text or OpenMetrics, as the Accept header asks."""
+"""Page that Prometheus scrapes: text or OpenMetrics, as the Accept header asks."""
 
 from __future__ import annotations
 

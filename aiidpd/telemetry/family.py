@@ -57,7 +57,7 @@ class Family(Metric):
 
     @property
     def samples(self) -> list[Sample]:  # type: ignore[override]  # nobody adds to it; see points
-        """The series as the Prometheus library has them."""
+        """Series as the Prometheus library has them."""
         return [
             Sample(self.sample_name, dict(zip(self.labels, labels, strict=True)), value)
             for labels, value in self.points

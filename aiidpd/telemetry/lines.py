@@ -1,4 +1,4 @@
-"""How a log entry looks as one line: for people, for the journal, for machines. Pure."""
+"""Log entries as lines: for people, for the journal, for machines. Pure."""
 
 from __future__ import annotations
 

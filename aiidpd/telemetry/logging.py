@@ -1,4 +1,4 @@
-"""The log: every event of the bus as one line. The only module that imports structlog."""
+"""Log: every event of the bus as one line. The only module that imports structlog."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def log_event(event: Event) -> None:
 
 
 class _Lines:
-    """What structlog hands a rendered line to."""
+    """Receiver of the lines that structlog renders."""
 
     def __init__(self, outlet: LogWriter) -> None:
         self._outlet = outlet

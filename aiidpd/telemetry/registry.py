@@ -1,4 +1,4 @@
-"""The explicit registry: every collector behind a guard, so that one that fails costs only its own series."""
+"""Explicit registry: every collector behind a guard, so that one that fails costs only its own series."""
 
 from __future__ import annotations
 

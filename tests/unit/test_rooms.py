@@ -104,3 +104,17 @@ def test_no_class_or_function_has_a_word_of_a_private_language() -> None:
         and PRIVATE.search(node.name)
     }
     assert found == set()
+
+
+OPENING = re.compile(r"(What|Whether|Which|Who|How|When|Where|The )\b")
+
+
+def test_a_docstring_opens_with_the_thing_or_a_verb() -> None:
+    found = {
+        f"{module}.{getattr(node, 'name', '')}"
+        for module in MODULES
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and OPENING.match(ast.get_docstring(node) or "")
+    }
+    assert found == set()

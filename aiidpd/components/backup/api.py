@@ -18,7 +18,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class RunResultDocument:
-    """The end of the last backup; ``error`` is empty for a success."""
+    """End of the last backup; ``error`` is empty for a success."""
 
     succeeded: bool
     ended_at: float
@@ -33,7 +33,7 @@ class RunResultDocument:
 
 @dataclass(frozen=True, slots=True)
 class BackupDocument(SnapshotResponse):
-    """The state of backups; snapshots are ordered by id, the oldest first."""
+    """State of backups; snapshots are ordered by id, the oldest first."""
 
     configured: bool = False
     source: str = ""

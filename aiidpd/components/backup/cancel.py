@@ -1,4 +1,4 @@
-"""The control of a run in a thread: its progress and its cancellation, from outside."""
+"""Control of a run in a thread: its progress and its cancellation, from outside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from aiidpd.components.backup.view import RunProgress
 
 
 class Cancelled(BaseException):
-    """The run was cancelled. Not an :class:`Exception`: no handler of errors may take it for one."""
+    """Cancellation of a run. Not an :class:`Exception`: no handler of errors may take it for one."""
 
 
 class RunControl:
@@ -47,10 +47,10 @@ class RunControl:
 
     @property
     def at(self) -> str:
-        """The file that the thread was last at."""
+        """File that the thread was last at."""
         return self._at
 
     @property
     def progress(self) -> RunProgress:
-        """The progress of the present phase."""
+        """Progress of the present phase."""
         return RunProgress(self._phase, self._files_done, self._files, self._bytes_done, self._bytes)

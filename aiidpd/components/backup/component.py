@@ -1,4 +1,4 @@
-"""The component backup: verified copies of the model folder."""
+"""Component backup: verified copies of the model folder."""
 
 from __future__ import annotations
 

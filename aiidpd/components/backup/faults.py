@@ -1,4 +1,4 @@
-"""The operating system's errors in words for whoever has to act on them."""
+"""Errors of the operating system in words for whoever has to act on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two lists in a snapshot (pure): SHA256SUMS for everybody's tools, manifest.json for ours."""
+"""Two lists in a snapshot (pure): SHA256SUMS for everybody's tools, manifest.json for ours."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Manifest:
 
     @property
     def bytes(self) -> int:
-        """The size of all files together."""
+        """Size of all files together."""
         return sum(file.size for file in self.files)
 
 

@@ -1,4 +1,4 @@
-"""The backup worker's figures for Prometheus, from its last view only."""
+"""Figures of backups for Prometheus, from its last view only."""
 
 from __future__ import annotations
 

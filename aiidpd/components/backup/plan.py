@@ -1,4 +1,4 @@
-"""The plan of a run: for each thing in the source to copy it, link it, keep it or refuse it (pure)."""
+"""Plan of a run: for each thing in the source to copy it, link it, keep it or refuse it (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_LINKS = 40  # followed in a row, as Linux does
 
 
 class Kind(Enum):
-    """The kinds of entries in a source."""
+    """Kinds of entries in a source."""
 
     FILE = "file"
     SYMLINK = "symbolic link"
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The decision over one listing. ``refused`` and ``unreadable`` hold (path, reason)."""
+    """Decision over one listing. ``refused`` and ``unreadable`` hold (path, reason)."""
 
     copy: tuple[Entry, ...]
     link: tuple[FileEntry, ...]
@@ -48,12 +48,12 @@ class Plan:
 
     @property
     def files(self) -> int:
-        """The number of regular files that the snapshot will hold."""
+        """Number of regular files that the snapshot will hold."""
         return len(self.copy) + len(self.link)
 
     @property
     def bytes_to_copy(self) -> int:
-        """The room that the run needs on the target, in bytes."""
+        """Room that the run needs on the target, in bytes."""
         return sum(entry.size for entry in self.copy)
 
 

@@ -1,4 +1,4 @@
-"""The listing of the source, for the plan."""
+"""Listing of the source, for the plan."""
 
 from __future__ import annotations
 

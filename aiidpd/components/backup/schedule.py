@@ -1,4 +1,4 @@
-"""The schedule of backups: systemd OnCalendar expressions, with what was missed caught up; local time.
+"""Schedule of backups: systemd OnCalendar expressions, with what was missed caught up; local time.
 
 The parser is the library ``oncalendar``; times are Unix seconds.
 """

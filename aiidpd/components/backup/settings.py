@@ -1,4 +1,4 @@
-"""The table [backup]: which folder is backed up, where to, and when."""
+"""Table [backup]: which folder is backed up, where to, and when."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiidpd.config.fields import Clash, OptionalPath, Size, Table, Text, lies_in
 
 
 class BackupSettings(Table):
-    """The component backup: verified copies of the model folder. It idles until source and target are set."""
+    """Component backup: verified copies of the model folder. It idles until source and target are set."""
 
     source: OptionalPath = Field(
         default=None, description="The folder of models that is backed up. Empty: none is."
@@ -40,7 +40,7 @@ class BackupSettings(Table):
 
     @property
     def missing_keys(self) -> tuple[str, ...]:
-        """The keys that have to be set before a backup can run."""
+        """Keys that have to be set before a backup can run."""
         keys = {"backup.source": self.source, "backup.target": self.target}
         return tuple(key for key, value in keys.items() if value is None)
 

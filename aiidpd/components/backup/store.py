@@ -1,4 +1,4 @@
-"""The target: whole snapshots under ``snapshots``, what is being made under ``incomplete``.
+"""Target: whole snapshots under ``snapshots``, what is being made under ``incomplete``.
 
 One rename makes a snapshot exist, after all of it is on the disk: whatever kills the daemon
 leaves a snapshot whole or absent, and the next run removes the rest.
@@ -39,7 +39,7 @@ _ID = re.compile(r"\d{8}T\d{6}Z")
 
 
 class Store:
-    """The snapshots in the folder ``target``, which exists. All methods block.
+    """Snapshots in the folder ``target``, which exists. All methods block.
 
     ``patience`` is how many seconds a run waits for the lock: one that was cancelled gives up soon.
     """

@@ -1,4 +1,4 @@
-"""The state of backups: snapshots, the present run, the last one, the next one (pure)."""
+"""State of backups: snapshots, the present run, the last one, the next one (pure)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def newest(snapshots: Iterable[SnapshotInfo], source: str) -> SnapshotInfo | Non
 
 @dataclass(frozen=True, slots=True)
 class RunProgress:
-    """The progress of the present run; ``phase`` is listing, copying, verifying or publishing."""
+    """Progress of the present run; ``phase`` is listing, copying, verifying or publishing."""
 
     phase: str
     files_done: int
@@ -58,7 +58,7 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """The end of the last run: ``error`` is empty for a success. ``seconds`` is its duration.
+    """End of the last run: ``error`` is empty for a success. ``seconds`` is its duration.
 
     ``ended`` is the monotonic time of ``ended_at``.
     """
@@ -77,7 +77,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class BackupView:
-    """The state of backups for status, scrapes and ``aiidpctl backup list``.
+    """State of backups for status, scrapes and ``aiidpctl backup list``.
 
     ``reason`` says what keeps the worker idle. ``last_success_at`` is when the newest whole snapshot
     of this source was verified, none that is from the future. ``next_run_at`` in the past means that the run

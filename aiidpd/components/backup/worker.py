@@ -1,4 +1,4 @@
-"""The loop that runs backups: by hand and by schedule alike they are jobs of one queue."""
+"""Loop that runs backups: by hand and by schedule alike they are jobs of one queue."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from aiidpd.kernel.task import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class BenchRequest(Request):
-    """The endpoints to measure."""
+    """Endpoints to measure."""
 
     endpoint: Annotated[str | None, bounded(max_length=200)] = None
     """One endpoint's name; without it, all."""
@@ -31,7 +31,7 @@ class BenchRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class EngineDocument:
-    """The endpoint's engine by its own account; null where it gives none, and ``reason`` says why."""
+    """Engine of the endpoint by its own account; null where it gives none, and ``reason`` says why."""
 
     engine: str
     """Such as vllm or llama.cpp; empty where it is not known."""

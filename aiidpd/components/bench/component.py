@@ -1,4 +1,4 @@
-"""The component bench: the speed of inference, measured by asking for a short completion."""
+"""Component bench: the speed of inference, measured by asking for a short completion."""
 
 from __future__ import annotations
 

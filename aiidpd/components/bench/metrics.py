@@ -1,4 +1,4 @@
-"""The last probe of each endpoint, for Prometheus. What is not known, or no longer, is left out."""
+"""Last probe of each endpoint, for Prometheus. What is not known, or no longer, is left out."""
 
 from __future__ import annotations
 

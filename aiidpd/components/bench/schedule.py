@@ -1,4 +1,4 @@
-"""The schedule of probes, and their prompt (pure)."""
+"""Schedule of probes, and their prompt (pure)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def request(settings: BenchSettings, nonce: str, prompt_tokens: int = PROMPT_TOK
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The time at which each endpoint is due, in monotonic seconds."""
+    """Time at which each endpoint is due, in monotonic seconds."""
 
     due: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 

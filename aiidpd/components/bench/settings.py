@@ -1,4 +1,4 @@
-"""The table [bench] and its list of endpoints: which servers are probed, how often and with what."""
+"""Table [bench] and its list of endpoints: which servers are probed, how often and with what."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _unique(endpoints: tuple[EndpointSettings, ...]) -> tuple[EndpointSettings, 
 
 
 class BenchSettings(Table):
-    """The component bench: the speed of inference, measured by requesting a short completion."""
+    """Component bench: the speed of inference, measured by requesting a short completion."""
 
     interval: Duration = Field(
         default=900.0, ge=0.1, le=604800, description="How often each endpoint is measured."

@@ -38,7 +38,7 @@ class Withheld:
 
 @dataclass(frozen=True, slots=True)
 class BenchSample:
-    """The figures of one probe; times in seconds, None where the record does not support one.
+    """Figures of one probe; times in seconds, None where the record does not support one.
 
     ``time_per_output_token_seconds`` is (last chunk - first chunk) / (tokens - 1) with the server's
     own token count; a server that counts the end-of-text token, which has no chunk, makes it smaller

@@ -1,4 +1,4 @@
-"""The state of each endpoint (pure)."""
+"""State of each endpoint (pure)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class EndpointView:
 
     @property
     def current(self) -> BenchSample | None:
-        """The sample of the last probe, None where that failed or there was none."""
+        """Sample of the last probe, None where that failed or there was none."""
         return None if self.error else self.sample
 
     def measured(self, sample: BenchSample, at: float, now: float) -> EndpointView:

@@ -1,4 +1,4 @@
-"""The loop: probes endpoints by schedule and on request, one at a time."""
+"""Loop: probes endpoints by schedule and on request, one at a time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The containers of one runtime: those that run, died, are sick. See reducer.py first."""
+"""Containers of one runtime: those that run, died, are sick. See reducer.py first."""

@@ -1,4 +1,4 @@
-"""The containers over the API."""
+"""Containers over the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The component containers: those of the container runtime, stopped or paused where a GPU needs it."""
+"""Component containers: those of the container runtime, stopped or paused where a GPU needs it."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class ContainerPublisher:
 
 
 class Subject(Protocol):
-    """The part of a container that its events have."""
+    """Part of a container that its events have."""
 
     @property
     def id(self) -> str: ...

@@ -1,4 +1,4 @@
-"""The containers of the last reading as Prometheus metrics."""
+"""Containers of the last reading as Prometheus metrics."""
 
 from __future__ import annotations
 

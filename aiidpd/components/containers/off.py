@@ -1,4 +1,4 @@
-"""The container runtime where ``containers.engine`` is "off": each call fails with that reason."""
+"""Container runtime where ``containers.engine`` is "off": each call fails with that reason."""
 
 from __future__ import annotations
 

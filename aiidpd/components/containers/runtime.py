@@ -1,4 +1,4 @@
-"""The protocol of a container runtime (pure). Adapters: docker/client.py, simulated.py."""
+"""Protocol of a container runtime (pure). Adapters: docker/client.py, simulated.py."""
 
 from __future__ import annotations
 

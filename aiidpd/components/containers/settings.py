@@ -1,4 +1,4 @@
-"""The tables [containers] and [containers.pause]: the container runtime, and how long a pause may be."""
+"""Tables [containers] and [containers.pause]: the container runtime, and how long a pause may be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiidpd.config.fields import Duration, SocketPath, Table, Was, Whole
 
 
 class PauseSettings(Table):
-    """The pauses of containers that gpu.governor.back_off_containers names."""
+    """Pauses of containers that gpu.governor.back_off_containers names."""
 
     longest: Annotated[Duration, Was("containers.longest_pause")] = Field(
         default=120.0,
@@ -29,7 +29,7 @@ class PauseSettings(Table):
 
 
 class ContainersSettings(Table):
-    """The component containers: what the container runtime runs and in what state."""
+    """Component containers: what the container runtime runs and in what state."""
 
     engine: Literal["auto", "docker", "simulated", "off"] = Field(
         default="auto",

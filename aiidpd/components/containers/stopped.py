@@ -40,7 +40,7 @@ class StoppedContainer:
 
 @dataclass(frozen=True, slots=True)
 class StoppedRecords:
-    """The containers that are down because we stopped them; none that is made up."""
+    """Containers that are down because we stopped them; none that is made up."""
 
     version: Literal[1]
     containers: tuple[StoppedContainer, ...]

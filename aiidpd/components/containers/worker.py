@@ -41,7 +41,7 @@ _QUEUE = 4096  # events; more than the engine itself remembers
 
 @dataclass(slots=True)
 class ContainersMemory:
-    """The part of the watcher that outlives its runs.
+    """Part of the watcher that outlives its runs.
 
     ``seen`` is the Unix second up to which events were seen.
     ``paused`` has the containers (the beginnings of their ids) that we paused ourselves.

@@ -1,1 +1,1 @@
-"""The component engines: polls each inference engine's own page."""
+"""Component engines: polls each inference engine's own page."""

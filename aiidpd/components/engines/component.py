@@ -1,4 +1,4 @@
-"""The component engines: what inference engines say of themselves, polled once and shared by all."""
+"""Component engines: what inference engines say of themselves, polled once and shared by all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table [engines]: how often inference engines are polled for their own figures."""
+"""Table [engines]: how often inference engines are polled for their own figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiidpd.config.fields import Duration, Table, Was
 
 
 class EnginesSettings(Table):
-    """The component engines: what the engines behind [[bench.endpoints]] say of themselves."""
+    """Component engines: what the engines behind [[bench.endpoints]] say of themselves."""
 
     interval: Annotated[Duration, Was("bench.engine_metrics_interval")] = Field(
         default=5.0,

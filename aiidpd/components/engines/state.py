@@ -1,4 +1,4 @@
-"""The state of an engine from one reading to the next, and when the next is due (pure)."""
+"""State of an engine from one reading to the next, and when the next is due (pure)."""
 
 from __future__ import annotations
 

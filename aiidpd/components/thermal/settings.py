@@ -1,4 +1,4 @@
-"""The table [gpu] and those within: reading GPUs, their limits, alerts, the governor, the price of energy."""
+"""Table [gpu] and those within: reading GPUs, their limits, alerts, the governor, the price of energy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aiidpd.config.units import Malformed
 
 
 class GpuOverride(Table):
-    """The limits of one GPU, where they differ from those of all."""
+    """Limits of one GPU, where they differ from those of all."""
 
     gpu: Text = Field(
         examples=["0"],
@@ -55,7 +55,7 @@ def _unique_gpus(overrides: tuple[GpuOverride, ...]) -> tuple[GpuOverride, ...]:
 
 
 class AlertSettings(Table):
-    """When an alert on a GPU fires; the temperatures are in [gpu], for the polling rate follows them too."""
+    """Times and bounds of alerts on GPUs; the temperatures are in [gpu], since polling follows them too."""
 
     warning_dwell: Annotated[Duration, Was("gpu.warning_dwell")] = Field(
         default=10.0,
@@ -99,7 +99,7 @@ class AlertSettings(Table):
 
 
 class GovernorMode(StrEnum):
-    """The governor's use of its decisions."""
+    """Use that the governor makes of its decisions."""
 
     OFF = "off"
     DRY_RUN = "dry-run"
@@ -107,7 +107,7 @@ class GovernorMode(StrEnum):
 
 
 class GovernorSettings(Table):
-    """The governor: less power for a GPU that would become too hot, and all of it back when it is cool."""
+    """Governor: less power for a GPU that would become too hot, and all of it back when it is cool."""
 
     mode: Annotated[GovernorMode, Was("gpu.governor")] = Field(
         default=GovernorMode.OFF,
@@ -167,7 +167,7 @@ class GovernorSettings(Table):
 
 
 class EnergySettings(Table):
-    """The price of energy, for the cost of generated tokens."""
+    """Price of energy, for the cost of generated tokens."""
 
     price_per_kwh: Annotated[Number, Effect.LIVE, Was("energy.price_per_kwh")] = Field(
         default=0.3, ge=0, le=1000, description="The price of a kilowatt-hour, in gpu.energy.currency."
@@ -178,7 +178,7 @@ class EnergySettings(Table):
 
 
 class GpuSettings(Table):
-    """The component thermal: GPU temperatures, power and clocks."""
+    """Component thermal: GPU temperatures, power and clocks."""
 
     library: Literal["auto", "nvml", "simulated", "off"] = Field(
         default="auto",

@@ -1,1 +1,1 @@
-"""The adapter to the Docker Engine."""
+"""Adapter to the Docker Engine."""

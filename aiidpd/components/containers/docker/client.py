@@ -1,4 +1,4 @@
-"""The Docker Engine through aiodocker; no other module imports aiodocker or aiohttp's client."""
+"""Docker Engine through aiodocker; no other module imports aiodocker or aiohttp's client."""
 
 from __future__ import annotations
 
@@ -239,11 +239,11 @@ async def _version(client: aiodocker.Docker) -> str:
 
 
 class _GoneError(Exception):
-    """The container does not exist (any more)."""
+    """No such container (any more)."""
 
 
 class _OtherStateError(Unavailable):
-    """The container is not in the state that the call is about."""
+    """A container in another state than the call is about."""
 
     @classmethod
     def of(cls, fault: Unavailable) -> Self:
@@ -251,7 +251,7 @@ class _OtherStateError(Unavailable):
 
 
 class _Summary:
-    """The fields of one entry of the list that are used."""
+    """Fields of one entry of the list that are used."""
 
     def __init__(self, entry: Any) -> None:
         data: Mapping[str, Any] = {

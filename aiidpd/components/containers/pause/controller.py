@@ -42,7 +42,7 @@ _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that 
 
 
 class Pauses:
-    """The part of the controller that outlives its runs: the state, the requests in force, the counts.
+    """Part of the controller that outlives its runs: the state, the requests in force, the counts.
 
     The requests come by ``inbox``.
     """

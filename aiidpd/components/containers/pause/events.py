@@ -1,4 +1,4 @@
-"""The events and conditions of pauses, in words that a person can act on."""
+"""Events and conditions of pauses, in words that a person can act on."""
 
 from __future__ import annotations
 

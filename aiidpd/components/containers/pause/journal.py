@@ -1,4 +1,4 @@
-"""The restore journal of pauses: those of ours that may still hold, on disk, so that each can be undone."""
+"""Restore journal of pauses: those of ours that may still hold, on disk, so that each can be undone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """The way to the Docker Engine: its ``socket``, and how many seconds a call may take."""
+    """Way to the Docker Engine: its ``socket``, and how many seconds a call may take."""
 
     socket: Path
     call_timeout: float
@@ -42,7 +42,7 @@ class EngineEntry:
 
 @dataclass(frozen=True, slots=True)
 class PausesEntry:
-    """The pauses that may hold; by whom and when it was written down (Unix), for people.
+    """Pauses that may hold; by whom and when it was written down (Unix), for people.
 
     ``engine`` is None in those of earlier versions: then it is the configured one.
     """
@@ -60,7 +60,7 @@ class PausesEntry:
 
 
 class PauseJournal:
-    """The journal at ``path``. :meth:`read` blocks on the disk, and so does what :meth:`writing` returns.
+    """Journal at ``path``. :meth:`read` blocks on the disk, and so does what :meth:`writing` returns.
 
     ``engine`` is written down with the pauses: what undoing them needs of the configuration.
     """

@@ -1,4 +1,4 @@
-"""The account of energy over the API, with what it costs."""
+"""Account of energy over the API, with what it costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_TOKENS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class GpuEnergyDocument:
-    """The energy of one GPU; ``method`` is "counter" (the card's) or "power" (added up)."""
+    """Energy of one GPU; ``method`` is "counter" (the card's) or "power" (added up)."""
 
     index: int
     uuid: str
@@ -55,7 +55,7 @@ class ContainerEnergyDocument:
 
 @dataclass(frozen=True, slots=True)
 class TokenEnergyDocument:
-    """The energy of a generated token, with all energy of the GPUs in that time laid on it."""
+    """Energy of a generated token, with all energy of the GPUs in that time laid on it."""
 
     source: str
     counted_by: Literal["engine", "probes"]
@@ -77,7 +77,7 @@ class TokenEnergyDocument:
 
 @dataclass(frozen=True, slots=True)
 class EnergyDocument:
-    """The account of energy since ``since``. Costs are in ``currency``."""
+    """Account of energy since ``since``. Costs are in ``currency``."""
 
     since: float
     price_per_kwh: float

@@ -1,4 +1,4 @@
-"""The last reading of each GPU over the API, and the release of the driver for an upgrade."""
+"""Last reading of each GPU over the API, and the release of the driver for an upgrade."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ReleaseRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class HoldDocument:
-    """The release of the driver: while it is in force, no GPU is read."""
+    """Release of the driver: while it is in force, no GPU is read."""
 
     released: bool
     seconds_left: float | None

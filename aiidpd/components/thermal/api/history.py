@@ -1,4 +1,4 @@
-"""The history of one GPU over the API, as rows: every reading of the last hour, a row a minute before."""
+"""History of one GPU over the API, as rows: every reading of the last hour, a row a minute before."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class GpuHistoryQuery(Request):
-    """The GPU, and the part of its history."""
+    """Choice of a GPU and of the part of its history."""
 
     gpu: Annotated[str | None, bounded(max_length=100)] = None
     """Index, UUID or its beginning; needed where there are several GPUs."""
@@ -128,7 +128,7 @@ class _Held:
 
 
 class _Minutes:
-    """The reasons for throttling in each minute, from the events of the rollup."""
+    """Reasons for throttling in each minute, from the events of the rollup."""
 
     def __init__(self, history: SampleHistory, uuid: str, since: float) -> None:
         self._history = history
@@ -162,7 +162,7 @@ class _Minutes:
 
 
 class HistoryExport:
-    """The history of a GPU that is named by index, UUID or its beginning."""
+    """History of a GPU that is named by index, UUID or its beginning."""
 
     def __init__(
         self, history: SampleHistory, latest: Latest[GpuSnapshot], energy: EnergyMeter, clock: Clock
@@ -174,7 +174,7 @@ class HistoryExport:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The route of the history."""
+        """Route of the history."""
         return (
             Route(
                 "GET",

@@ -1,1 +1,1 @@
-"""The commands of aiidpctl about GPUs."""
+"""Commands of aiidpctl about GPUs."""

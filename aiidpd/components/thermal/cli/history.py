@@ -1,4 +1,4 @@
-"""The history of a GPU as CSV (RFC 4180), with the columns that nvidia-smi users know (pure)."""
+"""History of a GPU as CSV (RFC 4180), with the columns that nvidia-smi users know (pure)."""
 
 from __future__ import annotations
 
