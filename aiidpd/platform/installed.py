@@ -64,9 +64,9 @@ class Installed:
         """Wait until what is to be remembered is on the disk, at most ``seconds``. Blocks."""
         self._file.wait(seconds)
 
-    def explain(self, error: NotInstalled) -> Inactive | Unavailable:
-        """Return ``error`` as what it is here: no fault, or the loss of a part that was there."""
-        if self._mode() != AUTO:
+    def explain(self, error: Unavailable) -> Inactive | Unavailable:
+        """Return ``error`` as what it is on this machine: no fault, or the loss of a part that was there."""
+        if not isinstance(error, NotInstalled) or self._mode() != AUTO:
             return error
         if not self.before:
             return Inactive(f"nothing to do for {error.subject}: {error.reason}")

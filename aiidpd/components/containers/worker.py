@@ -24,7 +24,7 @@ from aiidpd.components.containers.stopped import StoppedContainers
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
+from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
@@ -185,7 +185,7 @@ class ContainersWorker:
                 snapshot = await self._runtime.containers(fresh=fresh)
             except Unavailable as error:
                 self._latest.clear()
-                raise self._explain(error) from None
+                raise (self._installed.explain(error) if self._installed else error) from None
             answered = True
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
@@ -246,12 +246,6 @@ class ContainersWorker:
         if event.kind in ("container.died", "container.removed"):
             self._memory.paused.discard(identity)
         return False
-
-    def _explain(self, error: Unavailable) -> Inactive | Unavailable:
-        """Return what ``error`` is on this machine: one that never had a runtime is well without."""
-        if self._installed is None or not isinstance(error, NotInstalled):
-            return error
-        return self._installed.explain(error)
 
     def _put(self, listed_at: float = -inf) -> None:
         """Show what is known now; all of it was read from monotonic second ``listed_at`` on."""

@@ -28,7 +28,7 @@ from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.checked import CheckedSnapshot
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.errors import Inactive, NotInstalled, Unavailable
+from aiidpd.kernel.errors import Inactive, Unavailable
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
@@ -146,7 +146,7 @@ class ThermalWorker:
             snapshot = await (self._library.read(fast=True) if fast else self._library.read())
         except Unavailable as error:
             self._latest.clear()  # the last value is no longer known to be true
-            explained = self._explain(error)
+            explained = self._installed.explain(error) if self._installed else error
             if isinstance(explained, Inactive):
                 raise explained from None
             xids = self._ledger.take()  # why the last GPU was lost, mostly
@@ -158,12 +158,6 @@ class ThermalWorker:
         if self._installed is not None and not snapshot.simulated:
             self._installed.confirm()
         return snapshot
-
-    def _explain(self, error: Unavailable) -> Inactive | Unavailable:
-        """Return what ``error`` is on this machine: one that never had a driver is well without."""
-        if self._installed is None or not isinstance(error, NotInstalled):
-            return error
-        return self._installed.explain(error)
 
     def _checked(self, snapshot: GpuSnapshot) -> CheckedSnapshot:
         """Return ``snapshot``, read just now, validated: only ``latest`` has it as it was read."""
