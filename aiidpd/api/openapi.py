@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -23,6 +24,8 @@ from aiidpd.platform.problem import MEDIA_TYPE as PROBLEM
 PATH = "/v1/openapi.json"
 NDJSON = "application/x-ndjson"
 
+# Two threads that parse at once spoil each other's count of depth (CPython before 3.11.5, 106905).
+_PARSER = threading.Lock()
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"{(\w+)}")
 
@@ -124,6 +127,7 @@ def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
         (model.__name__, mode, adapter(model)) for model, mode in modes
     ]
     _, schemas = TypeAdapter.json_schemas(inputs, ref_template=_REF, schema_generator=_Schemas)
+    _tree.cache_clear()  # megabytes, of which nobody needs more
     found: dict[str, Any] = schemas["$defs"]
     return found
 
@@ -161,18 +165,8 @@ def _for_readers(docstring: str) -> str:
 def _descriptions(kind: Any) -> Mapping[str, str]:
     """Return the docstrings under the fields of ``kind`` and of its base classes, by field."""
     found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        module = inspect.getmodule(each)
-        if each is object or module is None:
-            continue
-        body = next(
-            (
-                node.body
-                for node in _tree(inspect.getsource(module)).body
-                if isinstance(node, ast.ClassDef) and node.name == each.__name__
-            ),
-            [],
-        )
+    for each in reversed(kind.__mro__[:-1]):
+        body = _class_body(each)
         for field, text in pairwise(body):
             if (
                 isinstance(field, ast.AnnAssign)
@@ -183,6 +177,18 @@ def _descriptions(kind: Any) -> Mapping[str, str]:
             ):
                 found[field.target.id] = " ".join(text.value.value.split())
     return found
+
+
+def _class_body(kind: type) -> list[ast.stmt]:
+    """Return the statements of the class ``kind``, none where its source is not known."""
+    module = inspect.getmodule(kind)
+    if module is None:
+        return []
+    with _PARSER:
+        tree = _tree(inspect.getsource(module))
+    return next(
+        (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__), []
+    )
 
 
 @cache

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.real("llama")
 
 SETTINGS = {
     "AIIDPD_BENCH__INTERVAL": "7d",  # one probe, at the start
-    "AIIDPD_BENCH__ENGINE_METRICS_INTERVAL": "1s",
+    "AIIDPD_ENGINES__INTERVAL": "1s",
 }
 TOKENS = 500
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,6 +20,8 @@ from aiidpd.components.backup.plan import Entry
 
 BLOCK = 4 * 1024 * 1024  # bytes read at a time; two blocks are held
 WINDOW = 64 * 1024 * 1024  # bytes written before they are flushed, so that no flush takes long
+_FRESH = 10.0  # seconds since the last change, within which a file is read twice
+_WRITTEN = "it was written to while it was read"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking for what became a pipe
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -79,7 +82,8 @@ class Copier:
         """Copy ``entry`` of the folder ``source`` to the new file ``destination``; return its SHA-256.
 
         The copy is read-only, has the source's mtime, and is on the disk. Raises
-        :class:`SourceChanged` where the file is not what ``entry`` says, or is written to meanwhile,
+        :class:`SourceChanged` where the file is not what ``entry`` says, or is written to meanwhile (one that
+        changed just now is read twice),
         and :class:`Unavailable`; then no file is left at ``destination``.
         """
         self._control.start_file(entry.path)
@@ -97,8 +101,21 @@ class Copier:
                     *_version(before),
                     before.st_ctime_ns,
                 ):
-                    raise SourceChanged("it was written to while it was read")
+                    raise SourceChanged(_WRITTEN)
+                # One write that is under way sets the time when it begins, and not again.
+                if (
+                    abs(time.time() - before.st_mtime) < _FRESH
+                    and self._again(reading, entry) != digest.digest()
+                ):
+                    raise SourceChanged(_WRITTEN)
         return digest.hexdigest()
+
+    def _again(self, reading: int, entry: Entry) -> bytes:
+        """Return the SHA-256 of the source read once more."""
+        os.lseek(reading, 0, os.SEEK_SET)
+        digest = hashlib.sha256()
+        self._pump(reading, entry.path, (digest.update,), entry.size, counted=False)
+        return digest.digest()
 
     def digest(self, path: Path, name: str) -> tuple[str, int]:
         """Return SHA-256 and size of what the disk holds for a file of the target (not the cache)."""
@@ -113,7 +130,15 @@ class Copier:
             raise target_fault(name, error) from error
         return digest.hexdigest(), count
 
-    def _pump(self, reading: int, name: str, consumers: tuple[Consumer, ...], limit: int | None) -> int:
+    def _pump(
+        self,
+        reading: int,
+        name: str,
+        consumers: tuple[Consumer, ...],
+        limit: int | None,
+        *,
+        counted: bool = True,
+    ) -> int:
         """Hand the file's bytes to all ``consumers``, which work while the next block is read."""
         total, turn = 0, 0
         try:
@@ -132,7 +157,7 @@ class Copier:
                 for stage, consume in zip(self._stages, consumers, strict=False):
                     stage.give(consume, buffer[:count])
                 turn = 1 - turn
-                self._control.step(count)
+                self._control.step(count if counted else 0)
         finally:
             for stage in self._stages:  # the buffers are used again: nobody may still read them
                 stage.settle()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,9 @@ def test_what_the_daemon_answers_is_what_it_describes() -> None:
         described = DOCUMENT["components"]["schemas"][route.answer.__name__]
         assert set(described["properties"]) == set(field_names(route.answer))
         assert set(described["required"]) == set(described["properties"])
+
+
+def test_two_who_want_it_at_once_both_get_it() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: openapi.describe(ROUTES, "1"), range(16)))
+    assert all(each == found[0] for each in found)

@@ -1,6 +1,7 @@
 """Copying on real files. A Control that acts at a step stands for the world that goes on meanwhile."""
 
 import hashlib
+import mmap
 import os
 import random
 import stat
@@ -209,3 +210,28 @@ def test_a_scan_tells_a_folder_that_it_cannot_read(source: Path):
     assert [(entry.path, entry.kind, entry.note) for entry in entries] == [
         (".", Kind.UNREADABLE, "No such file or directory")
     ]
+
+
+def test_a_write_that_was_under_way_and_leaves_the_times_alone_is_noticed_in_a_fresh_file(source: Path):
+    model = source / "model"
+    fill(model, 3 * BLOCK)
+    # A mapped page that is dirty is written without a change of the file's times, as by a write under way.
+    with model.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        mapped[0] ^= 1
+        entry = entry_of(source, "model")
+
+        def change() -> None:
+            mapped[0] ^= 1
+
+        with Copier(Meddling(change)) as copier, pytest.raises(SourceChanged, match="while it was read"):
+            copier.copy(source, entry, source.parent / "copy")
+    assert not (source.parent / "copy").exists()
+
+
+def test_the_second_reading_of_a_fresh_file_is_no_progress(source: Path):
+    fill(source / "model", BLOCK + 1)
+    control = RunControl()
+    control.enter("copying", files=1, total=BLOCK + 1)
+    with Copier(control) as copier:
+        copier.copy(source, entry_of(source, "model"), source.parent / "copy")
+    assert control.progress.bytes_done == BLOCK + 1
