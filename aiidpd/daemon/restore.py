@@ -177,7 +177,7 @@ async def _from(
     journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
 ) -> int:
     if journal.stale(entry):
-        say("the restore journal is void: after a boot the driver has forgotten what was set")
+        say("the machine was booted since: the driver has forgotten what was set")
         journal.write({})
         return DONE
     left = {uuid: gpu for uuid, gpu in entry.gpus.items() if not gpu.simulated}
