@@ -1,4 +1,4 @@
-"""On which line of a TOML text each key is set. Pure.
+"""Lines of a TOML text on which each key is set (pure).
 
 The standard library's parser keeps no positions. But a TOML text is a row of statements, each of
 which ends with a line and parses by itself; a group of lines that does not parse is the beginning of

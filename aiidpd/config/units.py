@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``30s``, ``7d``, ``200MiB``. Pure.
+"""Durations and sizes as people write them: ``30s``, ``7d``, ``200MiB`` (pure).
 
 A plain number is refused: ``interval = 30`` leaves open whether seconds or milliseconds are meant,
 and a wrong guess is found when it is too late. Decimal sizes (MB) are refused for the same reason.

@@ -1,4 +1,4 @@
-"""Log entries as lines: for people, for the journal, for machines. Pure."""
+"""Log entries as lines: for people, for the journal, for machines (pure)."""
 
 from __future__ import annotations
 
