@@ -6,7 +6,9 @@ otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from aiidpd.components.thermal.settings import GpuOverride, GpuSettings
@@ -47,6 +49,12 @@ FAN_HEATING_RATE: Final = 0.15
 FAN_STEADY: Final = 300.0
 STEADY_POWER_RATIO: Final = 0.15
 
+_OVERRIDABLE: Final = (
+    "warning_celsius",
+    "critical_celsius",
+    "memory_warning_celsius",
+    "slowdown_margin_celsius",
+)
 _GAP_READINGS: Final = 3  # that may be missing
 _LEAST_GAP: Final = 10.0
 
@@ -69,17 +77,8 @@ class GpuLimits:
 
 def gpu_limits(settings: GpuSettings, index: int, uuid: str) -> GpuLimits:
     """Return the limits of one GPU: the override for its UUID, else for its index, else those of all."""
-    own = next(
-        (one for one in settings.overrides if not one.gpu.isdigit() and uuid.startswith(one.gpu)), None
-    )
-    own = own or next((one for one in settings.overrides if one.gpu == str(index)), None)
-    return GpuLimits(
-        warning_celsius=_limit("warning_celsius", settings, own),
-        critical_celsius=_limit("critical_celsius", settings, own),
-        memory_warning_celsius=_limit("memory_warning_celsius", settings, own),
-        slowdown_margin_celsius=_limit("slowdown_margin_celsius", settings, own),
-        hysteresis_celsius=float(settings.hysteresis_celsius),
-    )
+    own = _override(settings.overrides, index, uuid) if settings.overrides else None
+    return _made(*(_limit(name, settings, own) for name in _OVERRIDABLE), settings.hysteresis_celsius)
 
 
 def longest_gap(settings: GpuSettings) -> float:
@@ -87,6 +86,17 @@ def longest_gap(settings: GpuSettings) -> float:
     return max(_LEAST_GAP, _GAP_READINGS * settings.interval)
 
 
+def _override(overrides: Sequence[GpuOverride], index: int, uuid: str) -> GpuOverride | None:
+    by_uuid = (each for each in overrides if not each.gpu.isdigit() and uuid.startswith(each.gpu))
+    return next(by_uuid, None) or next((each for each in overrides if each.gpu == str(index)), None)
+
+
 def _limit(name: str, settings: GpuSettings, own: GpuOverride | None) -> float:
-    value = getattr(own, name, None)
-    return float(getattr(settings, name) if value is None else value)
+    value: float | None = getattr(own, name, None)
+    common: float = getattr(settings, name)
+    return common if value is None else value
+
+
+@lru_cache(maxsize=64)  # the same for every reading
+def _made(*limits: float) -> GpuLimits:
+    return GpuLimits(*map(float, limits))

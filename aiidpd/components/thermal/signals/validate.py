@@ -12,8 +12,9 @@ it while the GPU burns power; one downwards, which could call off an alert, has 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from aiidpd.components.thermal.faults import IMPLAUSIBLE
 from aiidpd.components.thermal.gpu import BUSY_WATTS, GpuReading, GpuSnapshot, power_limit
@@ -28,13 +29,15 @@ _SAME_LEVEL = 10.0  # degrees within which candidates confirm each other
 _SAME_SOON = 5.0  # and where they are to confirm each other soon
 _FASTEST = 10.0  # degrees a second: what a core without any cooling rises by
 _BUSY_RATIO = 0.2  # of the power limit: an idle GPU burns less
+_NO_FAULTS = RollingSum()
 _NO_EFFORT = BucketedMeans(15.0, 1)  # means over 15 s: shorter peaks don't move a heatsink
 _TEMPERATURE = "temperature_celsius "  # the beginning of a fault that is about it
 
 
-@dataclass(frozen=True, slots=True)
-class SensorMemory:
+class SensorMemory(NamedTuple):
     """State of one sensor: the last believed value, a candidate to follow it, and since when it is unchanged.
+
+    A tuple, since each reading makes new ones.
 
     ``read_at`` is when the GPU was last read, ``valued_at`` when that gave a temperature, believed or not;
     ``agreed`` is how many candidates in a row, from ``agreed_since`` on, are such as heat would give.
@@ -48,7 +51,7 @@ class SensorMemory:
     agreed_since: float = 0.0
     agreed: int = 0
     valued_at: float = 0.0
-    implausible: RollingSum = field(default_factory=RollingSum)
+    implausible: RollingSum = _NO_FAULTS
     last_value: float | None = None
     unchanged_since: float = 0.0
     effort: BucketedMeans = _NO_EFFORT
@@ -127,11 +130,11 @@ def _validated(memory: SensorMemory, seen: _Pass, *, refused: bool) -> tuple[Sen
     if value is not None:
         memory, good = _plausible(memory, value, seen)
     else:
-        memory = replace(memory, read_at=now, valued_at=now if refused else memory.valued_at)
+        memory = memory._replace(read_at=now, valued_at=now if refused else memory.valued_at)
     bad = refused if value is None else not good
     implausible = memory.implausible.add(now, float(bad), thresholds.IMPLAUSIBLE_WINDOW)
     if implausible is not memory.implausible:
-        memory = replace(memory, implausible=implausible)
+        memory = memory._replace(implausible=implausible)
     if value is not None:
         memory = _unchanged(memory, value, seen)
         frozen = _frozen(memory, seen)
@@ -165,28 +168,28 @@ def _plausible(memory: SensorMemory, value: float, seen: _Pass) -> tuple[SensorM
         top = min(top, seen.reading.shutdown_celsius + _ABOVE_SHUTDOWN)
     now, elapsed = seen.now, seen.now - memory.valued_at
     if not thresholds.PLAUSIBLE_ABOVE_CELSIUS < value <= top:
-        return replace(memory, read_at=now, valued_at=now, candidate=None), False
+        return memory._replace(read_at=now, valued_at=now, candidate=None), False
     fresh = memory.believed is not None and elapsed <= thresholds.JUMP_WITHIN
     near = memory.believed is None or abs(value - memory.believed) <= thresholds.JUMP_CELSIUS
     if near or (memory.candidate is None and not fresh):  # near a believed one: the candidate was a glitch
-        return replace(memory, read_at=now, valued_at=now, believed=value, candidate=None), True
-    memory = replace(_offered(memory, value, seen, elapsed), read_at=now, valued_at=now)
+        return memory._replace(read_at=now, valued_at=now, believed=value, candidate=None), True
+    memory = _offered(memory, value, seen, elapsed)._replace(read_at=now, valued_at=now)
     lasts = now - memory.candidate_since >= thresholds.JUMP_SETTLES
     if lasts or _is_heat(memory, value, seen):
-        return replace(memory, believed=value, candidate=None), True
+        return memory._replace(believed=value, candidate=None), True
     return memory, False
 
 
 def _offered(memory: SensorMemory, value: float, seen: _Pass, elapsed: float) -> SensorMemory:
     """Return the memory with ``value`` as its candidate: one that goes on, or a new one."""
     now, before = seen.now, memory.candidate
-    after = replace(memory, candidate=value)
+    after = memory._replace(candidate=value)
     if before is None or abs(value - before) > _SAME_LEVEL:
-        return replace(after, candidate_since=now, agreed_since=now, agreed=1)
+        return after._replace(candidate_since=now, agreed_since=now, agreed=1)
     may_rise = max(_SAME_SOON, _FASTEST * elapsed)
     if _busy(seen.reading) and -_SAME_SOON <= value - before <= may_rise:
-        return replace(after, agreed=memory.agreed + 1)
-    return replace(after, agreed_since=now, agreed=1)
+        return after._replace(agreed=memory.agreed + 1)
+    return after._replace(agreed_since=now, agreed=1)
 
 
 def _is_heat(memory: SensorMemory, value: float, seen: _Pass) -> bool:
@@ -209,8 +212,7 @@ def _busy(reading: GpuReading) -> bool:
 def _unchanged(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
     """Return the memory with the time since when the value is ``value``, and the GPU's effort meanwhile."""
     if memory.last_value is None or value != memory.last_value or not seen.seconds:
-        return replace(
-            memory,
+        return memory._replace(
             last_value=value,
             unchanged_since=seen.now,
             effort=_NO_EFFORT,
@@ -225,8 +227,8 @@ def _unchanged(memory: SensorMemory, value: float, seen: _Pass) -> SensorMemory:
         mean = means.done[-1][1][0]
         low = mean if memory.effort_low is None else min(mean, memory.effort_low)
         high = mean if memory.effort_high is None else max(mean, memory.effort_high)
-        return replace(memory, effort=means, effort_low=low, effort_high=high)
-    return replace(memory, effort=means)
+        return memory._replace(effort=means, effort_low=low, effort_high=high)
+    return memory._replace(effort=means)
 
 
 def _effort(reading: GpuReading) -> float | None:
