@@ -2,7 +2,7 @@
 
 Fields are of str, int (64 bits), float (finite), bool and None, of Literal and of enumerations (a StrEnum is
 written by its values, any other by its names), of tuple, frozenset and Mapping with text for keys, of
-dataclasses of such fields, and of unions of these. The metadata of a field may say two things:
+dataclasses of such fields, and of unions of these. The metadata of a field may hold two things:
 
 - ``key``: the key in the document, where that is not the field's name;
 - ``advisory``: the key may be missing, and a value that is not of the declared type counts as None, since
@@ -181,7 +181,7 @@ def _union(kinds: tuple[Any, ...]) -> Decode:
     scalars = {kind: _SCALARS[kind] for kind in kinds if kind in _SCALARS}
     others = [_decoder(kind) for kind in kinds if kind not in _SCALARS]
     if len(others) > 1:
-        raise TypeError(f"no document tells the members of {kinds} apart")
+        raise TypeError(f"no document distinguishes the members of {kinds}")
     if float in scalars:
         scalars.setdefault(int, scalars[float])
     fallback = others[0] if others else next(iter(scalars.values()))

@@ -60,10 +60,10 @@ class Book(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """Passes everything on to ``inner`` and keeps the time.
+    """Passes everything on to ``inner`` and enforces the deadlines.
 
     ``gone`` is set when the client has left or the server closes: whatever streams ends then. ``dropped``
-    says why the connection was ended from this side, where it was.
+    is the reason why the connection was ended from this side, where it was.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._phase = Phase.HEAD
-        self._heard = False
+        self._received = False
         self._warned = False
         self._stalled_since: float | None = None
         self._closing_since: float | None = None
@@ -101,15 +101,15 @@ class Connection(asyncio.Protocol):
         """Claim to stay: the smallest must make room. A request whose head is on its way comes last."""
         return self._phase is Phase.HEAD, self.since
 
-    # What the middleware tells
+    # Called by the middleware
 
     def enter(self, phase: Phase) -> None:
-        """Say that ``phase`` begins."""
+        """Begin ``phase``."""
         self._phase = phase
         self._warned = False
         self.since = self._loop.time()
 
-    # What the server asks for
+    # Called by the server
 
     def check(self, now: float) -> None:
         """Drop the connection if it has overstayed a deadline at ``now`` (the loop's time).
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         reason = self._overstayed(now)
         if reason is None or not self._warned:
             self._warned = reason is not None
-        elif self._phase is Phase.HEAD and self._heard and self._closing_since is None:
+        elif self._phase is Phase.HEAD and self._received and self._closing_since is None:
             status = HTTPStatus.BAD_REQUEST if self._ended else HTTPStatus.REQUEST_TIMEOUT
             self.refuse(status, reason)
         elif self._ended and self._phase is Phase.IDLE and self._stalled_since is None:
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         if self._phase is Phase.HEAD and now - self.since > limits.head:
             return f"no whole request came within {limits.head:g} s"
         if self._phase is Phase.IDLE and now - self.since > limits.idle:
-            return "nothing was asked for a long time"
+            return "no request came for a long time"
         return None
 
     def _note_progress(self, now: float) -> None:
@@ -174,7 +174,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What the event loop calls
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- streams are all that we listen on
@@ -195,20 +195,22 @@ class Connection(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
+        self._received = True
         if self._phase is Phase.IDLE:
             self.enter(Phase.HEAD)
         if self._inner is not None:
             self._inner.data_received(data)
 
     def eof_received(self) -> bool:
-        """Keep a half-closed connection open (True): what was asked whole before is still answered."""
+        """Leave a half-closed connection open (True): a request received whole before is still answered."""
         self._ended = True
         if self._inner is None or self._transport is None:
             return False
         self._inner.eof_received()
         hangup = select.poll()
-        hangup.register(self._transport.get_extra_info("socket"), 0)  # POLLHUP and POLLERR come unasked
+        hangup.register(
+            self._transport.get_extra_info("socket"), 0
+        )  # POLLHUP and POLLERR are always reported
         return not hangup.poll(0)
 
     def pause_writing(self) -> None:

@@ -1,4 +1,4 @@
-"""HTTP client, and what is to be said when a server answers otherwise than it should."""
+"""HTTP client, and the words for a server that answers otherwise than it should."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ssl
 
 import anyio
 import anyio.to_thread
-import httpcore  # noqa: F401 -- httpx imports it with its first client, and the event loop would stand still
+import httpcore  # noqa: F401 -- httpx imports it with its first client, and the event loop would be blocked
 import httpx
 
 from aiidpd.kernel.errors import Misconfigured, describe
@@ -16,7 +16,7 @@ _CLOSING = 1.0  # seconds that closing a connection may take
 
 
 class Client:
-    """Opens a connection for each request, as a new user does, and keeps none.
+    """Opens a connection for each request, as a new user does, and reuses none.
 
     Environment variables are not obeyed: a proxy would be measured in the engine's place, and .netrc could
     send credentials that nobody configured. There is no timeout here: the caller's scope bounds the whole.
@@ -34,7 +34,7 @@ class Client:
         return self._client
 
     async def aclose(self) -> None:
-        """Let go of connections. Can be called twice; :meth:`get` afterwards makes a new one."""
+        """Close the connections. Can be called twice; :meth:`get` afterwards makes a new client."""
         client, self._client = self._client, None
         if client is not None:
             with anyio.move_on_after(_CLOSING, shield=True):

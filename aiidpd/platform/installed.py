@@ -25,9 +25,9 @@ class Sighting:
 class Installed:
     """Remembers over restarts, in the file ``path``, that a part was there.
 
-    ``setting`` is the key that says how the part is used. Its value, by ``mode``, is "auto" where a part that
-    was never there is no fault. A file that can't be read counts as one that says so: better a false alarm
-    than a loss that nobody hears of.
+    ``setting`` is the key that sets how the part is used. Its value, by ``mode``, is "auto" where a part that
+    was never there is no fault. A file that can't be read counts as one that records the part: better a
+    false alarm than a loss that goes unreported.
     """
 
     def __init__(self, path: Path, clock: Clock, setting: str, mode: Callable[[], str]) -> None:

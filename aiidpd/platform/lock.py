@@ -56,7 +56,7 @@ class StateLock:
         return cls(descriptor, path)
 
     def release(self) -> None:
-        """Let go; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -73,7 +73,7 @@ def _sign(descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     except OSError as error:
-        # The lock holds all the same, and a daemon must start on a full disk to say that it is full.
+        # The lock holds all the same, and a daemon must start on a full disk to report that it is full.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
 

@@ -35,7 +35,7 @@ class Notifier:
     """Sends state to the service manager; without one every method does nothing.
 
     Nothing here waits or raises. A message of state (ready, reloading, stopping, status) that could not be
-    sent is owed, and goes out before the next one; a watchdog message is not, as only its time says anything.
+    sent is owed, and goes out before the next one; a watchdog message is not: only its time counts.
     """
 
     def __init__(self, address: str | None, watchdog_interval: float | None = None) -> None:
@@ -60,16 +60,16 @@ class Notifier:
         return self._address is not None
 
     def ready(self) -> None:
-        """Say that the start, or a reload, is complete."""
+        """Report that the start, or a reload, is complete."""
         self._state("READY=1")
 
     def reloading(self) -> None:
-        """Say that a reload has begun; :meth:`ready` ends it."""
-        # the time lets Type=notify-reload tell this reload from an earlier one; older versions ignore it
+        """Report that a reload has begun; :meth:`ready` ends it."""
+        # by the time Type=notify-reload knows this reload from an earlier one; older versions ignore it
         self._state(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
 
     def stopping(self) -> None:
-        """Say that the stop has begun."""
+        """Report that the stop has begun."""
         self._state("STOPPING=1")
 
     def status(self, text: str) -> None:
@@ -77,11 +77,11 @@ class Notifier:
         self._owe("status", f"STATUS={_one_line(text)}")
 
     def extend_timeout(self, seconds: float) -> None:
-        """Ask for ``seconds`` from now for a start or stop that is under way."""
+        """Request ``seconds`` from now for a start or stop that is under way."""
         self._owe("extend", f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def watchdog(self) -> None:
-        """Say that the process lives, and send what is owed."""
+        """Report that the process lives, and send what is owed."""
         self._pay()
         if self.watchdog_interval is not None:
             self._send("WATCHDOG=1")

@@ -49,7 +49,7 @@ def user_ids(users: Iterable[str | int], *, key: str) -> frozenset[int]:
 def _groups(connection: socket.socket, uid: int, gid: int) -> frozenset[int]:
     try:
         raw = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST)
-    except OSError:  # more groups than fit, or an old kernel: what the user database says instead
+    except OSError:  # more groups than fit, or an old kernel: what the user database holds instead
         try:
             return frozenset(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
         except KeyError:

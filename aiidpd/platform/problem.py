@@ -1,4 +1,4 @@
-"""Errors as HTTP says them: problem documents (RFC 9457)."""
+"""Errors as HTTP reports them: problem documents (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STATUS: tuple[tuple[type[AiidpdError], HTTPStatus], ...] = (
 
 
 def status_of(error: AiidpdError) -> HTTPStatus:
-    """Return the HTTP status that says what ``error`` says."""
+    """Return the HTTP status for ``error``."""
     return next(
         (status for kind, status in _STATUS if isinstance(error, kind)), HTTPStatus.INTERNAL_SERVER_ERROR
     )

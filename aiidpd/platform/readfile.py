@@ -13,7 +13,7 @@ def read_small(path: Path, limit: int) -> bytes:
     """Return what the file at ``path`` holds, at most ``limit`` bytes of it.
 
     Raises :class:`Misconfigured` where it is missing, unreadable, larger, or no file at all (a named
-    pipe would keep the reader waiting). A device is read, so that ``/dev/null`` is an empty file.
+    pipe would block the reader). A device is read, so that ``/dev/null`` is an empty file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -92,7 +92,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    # A file system may give a fresh file the inode number of one just removed; the time tells them apart.
+    # A file system may give a fresh file the inode number of one just removed; the time distinguishes them.
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
 

@@ -41,7 +41,7 @@ class StateFile(Generic[T]):
     """File at ``path``, which holds a ``kind`` as :mod:`~aiidpd.platform.codec` writes it.
 
     ``remedy`` is what a person can do about a file that can't be read. Saves may come from several threads:
-    the one that was asked for last is what the file holds in the end.
+    the one that was requested last is what the file holds in the end.
 
     ``problem`` is why the last write of :meth:`save_soon` failed, empty where it did not.
     """
@@ -94,8 +94,8 @@ class StateFile(Generic[T]):
     def load_or_set_aside(self) -> tuple[T | None, str]:
         """Return what the file holds, or None and why it can't be read. Blocks.
 
-        One that can't be read is moved to the same name with ``.unreadable`` behind it, for a person to look
-        at: the next save makes a new one.
+        One that can't be read is moved to the same name with ``.unreadable`` behind it, for a person to
+        examine: the next save makes a new one.
         """
         try:
             return self.load(), ""
@@ -126,7 +126,7 @@ class StateFile(Generic[T]):
     def saving(self, value: T | None) -> Callable[[], None]:
         """Return a :meth:`save` for a thread to carry out.
 
-        One that is overtaken by one that was asked for later does nothing: a thread that nobody waits for
+        One that is overtaken by one that was requested later does nothing: a thread that nobody waits for
         any more must not bring back what was given up meanwhile.
         """
         turn = next(self._turns)

@@ -38,7 +38,7 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
             outcome.value = call()
         except BaseException as error:  # noqa: BLE001 -- raised again in the loop
             outcome.error = error
-        # Told and not waited for: a loop that ends just now would never say that it heard.
+        # Without waiting: a loop that ends just now would never confirm that it was notified.
         with suppress(RuntimeError):  # it has ended already, and nobody waits any more
             loop.call_soon_threadsafe(finished.set)
 
@@ -50,28 +50,28 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
 
 
 class ThreadProbe:
-    """Asks what may never answer: each question has ``patience`` seconds, and there is one at a time."""
+    """Runs calls that may never return: one at a time, for at most ``patience`` seconds each."""
 
     def __init__(self, clock: Clock, patience: float) -> None:
         self._clock = clock
         self._patience = patience
-        self._asking = False
+        self._running = False
 
     def check(self, what: str, subject: str) -> None:
-        """Raise :class:`Unavailable` while an earlier question has no answer: its thread still hangs."""
-        if self._asking:
+        """Raise :class:`Unavailable` while an earlier call has not returned: its thread still hangs."""
+        if self._running:
             raise self._silent(what, subject)
 
-    async def ask(self, call: Callable[[], T], what: str, subject: str) -> T:
-        """Return what ``call`` returns in a thread; raises its own errors, and :class:`Unavailable`."""
+    async def call(self, work: Callable[[], T], what: str, subject: str) -> T:
+        """Return what ``work`` returns in a thread; raises its own errors, and :class:`Unavailable`."""
         self.check(what, subject)
-        self._asking = True
+        self._running = True
 
         def answer() -> T:
             try:
-                return call()
+                return work()
             finally:
-                self._asking = False
+                self._running = False
 
         answers: list[T] = []
         error: AiidpdError | None = None
@@ -96,4 +96,4 @@ class ThreadProbe:
     def _silent(self, what: str, subject: str) -> Unavailable:
         reason = f"it has not answered for {self._patience:g} s"
         remedy = "look for a dead disk or network mount (dmesg)"
-        return Unavailable(f"look at {what}", subject, reason=reason, remedy=remedy)
+        return Unavailable(f"read {what}", subject, reason=reason, remedy=remedy)

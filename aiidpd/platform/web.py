@@ -2,7 +2,7 @@
 
 aiohttp bounds the length of a request's head, but neither the time that a client takes to send a
 request and to read the answer, nor the number of connections. :class:`WebServer` does: a
-:class:`~aiidpd.platform.connection.Connection` stands around each of aiohttp's, and a middleware reads
+:class:`~aiidpd.platform.connection.Connection` wraps each of aiohttp's, and a middleware reads
 each request's body before its handler runs and turns every error into a problem document.
 """
 
@@ -25,9 +25,9 @@ from aiidpd.platform.connection import Connection, Limits, Phase
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_SWEEP = 0.25  # seconds between two looks at the deadlines, while there are connections
-# asyncio accepts as many at a turn of its loop as its backlog says. Few, so that what those before them
-# sent is looked at before newcomers take their place; in the kernel many may wait.
+_SWEEP = 0.25  # seconds between two checks of the deadlines, while there are connections
+# asyncio accepts as many at a turn of its loop as its backlog holds. Few, so that what those before them
+# sent is read before newcomers take their place; in the kernel many may wait.
 _ACCEPT, _BACKLOG = 4, 128
 _USERS = 4  # users' worth of unread answers that may wait in all
 _LINGER = 1.0  # seconds that the rest of a refused body is read for, so that the answer is not lost
@@ -65,8 +65,8 @@ class WebServer:
     """Serves ``app`` on ``listeners`` (listening sockets) from ``start`` to ``close``; a context manager too.
 
     The application's handlers find the body already read (``await request.read()`` returns at once).
-    ``on_failure`` is told of each exception in a handler that is no :class:`AiidpdError`; the
-    client gets a 500 that says no more than that.
+    ``on_failure`` receives each exception in a handler that is no :class:`AiidpdError`; the
+    client gets a 500 without details.
     """
 
     def __init__(
@@ -147,10 +147,10 @@ class WebServer:
     ) -> None:
         await self.close()
 
-    # What connections ask for
+    # Called by connections
 
     def admit(self, connection: Connection) -> bool:
-        """Enter ``connection``, if need be in the place of one that keeps us waiting."""
+        """Enter ``connection``, if need be in the place of one whose client is waited for."""
         if len(self._connections) >= self.limits.connections:
             waiting = [each for each in self._connections if each.waited_for]
             if not waiting:
@@ -176,7 +176,7 @@ class WebServer:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         connection = connection_of(request)
         if request.version.major != 1:
-            # Said by ourselves: aiohttp would answer in the version that was asked in.
+            # Answered here: aiohttp would answer in the version of the request.
             version = f"HTTP/{request.version.major}.{request.version.minor}"
             connection.refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"{version} is not spoken here")
             raise ConnectionResetError("refused")

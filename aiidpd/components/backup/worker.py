@@ -127,7 +127,7 @@ class BackupWorker:
             update_conditions(self._conditions, "", ())
             return
         try:
-            snapshots = await self._target_probe.ask(self._store.all, "the backup target", self._view.target)
+            snapshots = await self._target_probe.call(self._store.all, "the backup target", self._view.target)
         except Unavailable:
             self._put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
             raise

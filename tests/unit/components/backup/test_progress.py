@@ -131,35 +131,33 @@ async def test_a_read_that_never_returns_is_given_up_with_the_name_of_the_file(
     assert ended.wait(PATIENCE)  # where the read comes back after all, the thread ends at its next step
 
 
-async def test_a_question_without_answer_is_asked_once(clock: FakeClock, gate: threading.Event):
-    asker = ThreadProbe(clock, 90)
-    assert await asker.ask(lambda: 7, "the target", "/x") == 7
-    asked: list[int] = []
+async def test_a_call_that_does_not_return_is_made_once(clock: FakeClock, gate: threading.Event):
+    caller = ThreadProbe(clock, 90)
+    assert await caller.call(lambda: 7, "the target", "/x") == 7
+    calls: list[int] = []
 
     def hang() -> None:
-        asked.append(1)
+        calls.append(1)
         gate.wait()
 
     async with anyio.create_task_group() as group:
 
         async def main() -> None:
-            with pytest.raises(
-                Unavailable, match=r"cannot look at the target /x: it has not answered for 90 s"
-            ):
-                await asker.ask(hang, "the target", "/x")
+            with pytest.raises(Unavailable, match=r"cannot read the target /x: it has not answered for 90 s"):
+                await caller.call(hang, "the target", "/x")
 
         group.start_soon(main)
         await settle()
         await clock.advance(91)
     for _ in range(3):
         with pytest.raises(Unavailable):
-            await asker.ask(hang, "the target", "/x")
-    assert len(asked) == 1
+            await caller.call(hang, "the target", "/x")
+    assert len(calls) == 1
     gate.set()
     with anyio.fail_after(PATIENCE):
         while True:
             try:
-                assert await asker.ask(lambda: 8, "the target", "/x") == 8
+                assert await caller.call(lambda: 8, "the target", "/x") == 8
                 break
             except Unavailable:
                 await anyio.sleep(0.001)
@@ -173,15 +171,15 @@ class LateClock(FakeClock):
 
 
 async def test_an_answer_in_the_moment_that_the_time_is_up_is_no_answer_and_no_bug():
-    asker = ThreadProbe(LateClock(), 90)
-    with pytest.raises(Unavailable, match=r"cannot look at the target /x: it has not answered for 90 s"):
-        await asker.ask(lambda: 7, "the target", "/x")
-    asker.check("the target", "/x")  # the thread has ended: it may be asked again
+    caller = ThreadProbe(LateClock(), 90)
+    with pytest.raises(Unavailable, match=r"cannot read the target /x: it has not answered for 90 s"):
+        await caller.call(lambda: 7, "the target", "/x")
+    caller.check("the target", "/x")  # the thread has ended: it may be called again
 
 
-async def test_an_error_of_the_question_is_passed_on(clock: FakeClock):
+async def test_an_error_of_the_call_is_passed_on(clock: FakeClock):
     def fail() -> None:
         raise NotFound("find", "it", reason="it is not there")
 
     with pytest.raises(NotFound):
-        await ThreadProbe(clock, 90).ask(fail, "the target", "/x")
+        await ThreadProbe(clock, 90).call(fail, "the target", "/x")
