@@ -1,7 +1,7 @@
 """Writes metric families as text: Prometheus text 0.0.4 and OpenMetrics 1.0.
 
 The same bytes as the Prometheus library's own encoder, for what our collectors yield, in a fraction of
-the time: what stands before a value, name and labels, is made once for each series and remembered.
+the time: what precedes a value, name and labels, is made once for each series and remembered.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def number(value: float) -> str:
 
 
 def label_value(value: str) -> str:
-    """Return ``value`` as it stands between the quotes: bounded, visible, escaped.
+    """Return ``value`` as it is written between the quotes: bounded, visible, escaped.
 
     Names come from engines, containers and files, so they may hold anything. Each control character is
     replaced, and what is longer than ``LONGEST_VALUE`` is cut. A value that is changed so ends with an

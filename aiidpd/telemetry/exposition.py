@@ -1,4 +1,4 @@
-"""Page that Prometheus scrapes: text or OpenMetrics, as the Accept header asks."""
+"""Page that Prometheus scrapes: text or OpenMetrics, as the Accept header requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def render(registry: Registry, accept: str = "") -> tuple[str, bytes]:
     """Return content type and page. OpenMetrics 1.0.0 where ``accept`` names it, text 0.0.4 otherwise.
 
-    Never fails because of ``accept``: what a client sends there is only looked at for that name, as our
+    Never fails because of ``accept``: what a client sends there is only searched for that name, as our
     names need none of the escaping that newer versions negotiate. The page is not compressed: both
     listeners are on this machine, and compressing would cost more than all else here.
     """

@@ -83,7 +83,7 @@ class CounterFamily(Family):
 
 
 class InfoFamily(Family):
-    """A family whose labels say all there is to say; ``name`` goes without its ``_info``, each value is 1."""
+    """A family whose labels are the information; ``name`` goes without its ``_info``, each value is 1."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
         super().__init__("info", name, documentation, labels)

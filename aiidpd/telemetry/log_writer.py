@@ -15,11 +15,11 @@ _LIMIT = 10_000  # lines that wait for a reader who does not read
 class LogWriter:
     """A bounded queue before a stream.
 
-    A line too many is lost and counted; ``tell`` turns the count into a line that is written later.
+    A line too many is lost and counted; ``report`` turns the count into a line that is written later.
     """
 
-    def __init__(self, stream: TextIO, tell: Callable[[int], str], limit: int = _LIMIT) -> None:
-        self._tell = tell
+    def __init__(self, stream: TextIO, report: Callable[[int], str], limit: int = _LIMIT) -> None:
+        self._report = report
         self._put = _putter(stream)
         self._limit = limit
         self._changed = threading.Condition()
@@ -48,7 +48,7 @@ class LogWriter:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        told = 0
+        reported = 0
         while True:
             with self._changed:
                 while not self._lines and not self._stopping:
@@ -56,16 +56,16 @@ class LogWriter:
                 lines = list(self._lines)
                 self._lines.clear()
                 lost, stopping = self.lost, self._stopping
-            if lost > told and not stopping:
-                lines.append(self._tell(lost - told))
-                told = lost
+            if lost > reported and not stopping:
+                lines.append(self._report(lost - reported))
+                reported = lost
             if lines:
                 try:
                     self._put("".join(f"{line}\n" for line in lines))
                 except (OSError, ValueError):  # the reader is gone (a closed pipe or stream)
                     with self._changed:
                         self.lost += len(lines)
-                    told = self.lost
+                    reported = self.lost
             elif stopping:
                 return
 

@@ -40,7 +40,7 @@ def build_registry(
 
 
 class SafeCollector(Collector):
-    """Collects from each collector in turn and says which of them failed.
+    """Collects from each collector in turn and reports which of them failed.
 
     A collector that raises, yields a family that another one yielded, or yields what can't be written
     as text, is left out of this scrape whole: half of a collector's series would read as truth.
@@ -72,7 +72,7 @@ class SafeCollector(Collector):
                 families = list(collector.collect())
                 _refuse_doubled(families, taken)
                 text = "".join([self._encoder.encode(family, openmetrics=openmetrics) for family in families])
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the scrape goes on without it
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the scrape continues without it
                 success.add_metric([name], 0)
                 self._fail(name, error)
                 continue
