@@ -38,7 +38,7 @@ class Piece:
     error: str | None = None
 
     def then(self, later: Piece) -> Piece:
-        """Return what both say; where they differ, ``later`` counts."""
+        """Return the fields of both; where they differ, ``later`` counts."""
         return Piece(
             characters=self.characters + later.characters,
             finish=_later(self.finish, later.finish),
@@ -64,9 +64,9 @@ def body(model: str, request: ProbeRequest) -> bytes:
 
 
 def parse(data: str) -> Piece:
-    """Return what ``data`` says; raises :class:`MalformedChunkError` for what is no JSON object.
+    """Return the fields of ``data``; raises :class:`MalformedChunkError` for what is no JSON object.
 
-    Fields that are absent or of another type than agreed count as not said.
+    Fields that are absent or of another type than agreed count as absent.
     """
     try:
         document = json.loads(data)

@@ -40,17 +40,17 @@ class PageLines:
         if self._received > MOST_BYTES:
             raise MalformedPageError(f"it is longer than {MOST_BYTES // 2**20} MiB")
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self._keep(lines)
+        self._collect(lines)
         if len(self._rest) > LONGEST_LINE:
             raise MalformedPageError(f"it has a line of more than {LONGEST_LINE} bytes")
 
     def end(self) -> str:
         """Return the wanted lines, a last one without its end included."""
-        self._keep([self._rest])
+        self._collect([self._rest])
         self._rest = b""
         return b"\n".join(self._wanted).decode(errors="replace")
 
-    def _keep(self, lines: Sequence[bytes]) -> None:
+    def _collect(self, lines: Sequence[bytes]) -> None:
         for line in lines:
             if line.startswith(_WANTED):
                 self._size += len(line)
@@ -60,7 +60,7 @@ class PageLines:
 
 
 def figures(lines: str) -> EngineFigures | NotKnown:
-    """Return what ``lines`` say; those of one engine alone are believed."""
+    """Return the figures of ``lines``; those of one engine alone are believed."""
     try:
         # None of these lines is a comment, so that each is a family of its own, under its own name.
         samples = [sample for family in text_string_to_metric_families(lines) for sample in family.samples]

@@ -29,7 +29,7 @@ class Failures:
         self._key = key
 
     def failure(self, reason: str, remedy: str) -> Unavailable:
-        """Return the error that says ``reason`` of this endpoint."""
+        """Return the error of this endpoint for ``reason``."""
         return Unavailable("measure", self._shown, reason=reason, remedy=remedy)
 
     def in_stream(self, message: str) -> Unavailable:

@@ -81,7 +81,7 @@ class EngineSource(Protocol):
         """Poll once. Takes no longer than its own bound; raises nothing, whatever the engine answers."""
 
     async def aclose(self) -> None:
-        """Let go of connections. Can be called twice; a read afterwards opens them again."""
+        """Close the connections. Can be called twice; a read afterwards opens them again."""
 
 
 def uncounted(names: Names, running: int | None, longest: int | None) -> int | None:

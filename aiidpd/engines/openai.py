@@ -24,7 +24,7 @@ class _Answer:
     """An answer so far."""
 
     chunks: list[Chunk] = field(default_factory=list)
-    said: chat.Piece = field(default_factory=chat.Piece)
+    fields: chat.Piece = field(default_factory=chat.Piece)
     done: bool = False
     ended: float = 0.0  # when the last bytes came
 
@@ -85,16 +85,16 @@ class OpenAITarget:
             raise self._failures.failure(
                 "the server ended its answer without any text", "ask its model by hand"
             )
-        said = answer.said
+        fields = answer.fields
         return Timeline(
             started=started,
             ended=answer.ended,
             chunks=tuple(answer.chunks),
-            finish=said.finish,
-            prompt_tokens=said.prompt_tokens,
-            output_tokens=said.output_tokens,
-            cached_tokens=said.cached_tokens,
-            engine=said.engine,
+            finish=fields.finish,
+            prompt_tokens=fields.prompt_tokens,
+            output_tokens=fields.output_tokens,
+            cached_tokens=fields.cached_tokens,
+            engine=fields.engine,
         )
 
     async def aclose(self) -> None:
@@ -141,7 +141,7 @@ class OpenAITarget:
         except (MalformedStreamError, chat.MalformedChunkError) as error:
             remedy = "see that no proxy on the way alters the stream"
             raise self._failures.failure(f"its stream is malformed: {error}", remedy) from None
-        if not answer.done and answer.said.finish is None:
+        if not answer.done and answer.fields.finish is None:
             raise self._failures.cut("the stream ended", len(answer.chunks))
 
     def _take(self, piece: chat.Piece, answer: _Answer, at: float) -> None:
@@ -149,7 +149,7 @@ class OpenAITarget:
             raise self._failures.in_stream(piece.error)
         if piece.characters:
             answer.chunks.append(Chunk(at, piece.characters))
-        answer.said = answer.said.then(piece)
+        answer.fields = answer.fields.then(piece)
 
     def _bound(self, received: int, answer: _Answer, request: ProbeRequest) -> None:
         remedy = "see whether the server honours max_tokens"

@@ -26,7 +26,7 @@ class EnginePage:
         self._timeout = timeout
         self._client = Client(tls=self._url.startswith("https:"))
         key = usable_key(name, api_key)
-        # identity: a page of a few kilobytes that says how long it is at its begin, not a bomb
+        # identity: a page of a few kilobytes whose length is known at its begin, not a bomb
         self._headers = {"Accept": "text/plain", "Accept-Encoding": "identity"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -36,7 +36,7 @@ class EnginePage:
             try:
                 client = await self._client.get()
                 async with client.stream("GET", self._url, headers=self._headers) as response:
-                    return await self._told(response)
+                    return await self._parse(response)
             except httpx.HTTPError as error:
                 return NotKnown(f"no page from {self._url}: {root(error)}", lasting=False)
         return NotKnown(f"no page from {self._url} within {self._timeout:g} s", lasting=False)
@@ -44,7 +44,7 @@ class EnginePage:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    async def _told(self, response: httpx.Response) -> EngineFigures | NotKnown:
+    async def _parse(self, response: httpx.Response) -> EngineFigures | NotKnown:
         status = response.status_code
         if status != httpx.codes.OK:
             hint = "; start llama-server with --metrics" if status == httpx.codes.NOT_IMPLEMENTED else ""

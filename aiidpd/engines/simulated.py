@@ -1,4 +1,4 @@
-"""An endpoint and its engine that are made up, for a machine without an inference server. Both say so."""
+"""A simulated endpoint and engine, both marked so, for a machine without an inference server."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class SimulatedEngine:
     """Engine behind a simulated endpoint, with users who come and go: what it generates grows with them.
 
     The users are a function of the time since the start, so that a reading costs nothing and repeats.
-    ``probing`` says whether a probe runs now, which is a request too.
+    ``probing`` returns whether a probe runs now, which is a request too.
     """
 
     def __init__(self, clock: Clock, probing: Callable[[], bool] = lambda: False) -> None:

@@ -13,7 +13,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class MalformedStreamError(ValueError):
-    """Bytes that are no event stream which this parser accepts; the text says which rule they break."""
+    """Bytes that are no event stream which this parser accepts; the text names the rule that they break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,15 @@ class EventParser:
             pieces = received.splitlines(keepends=True)
             unfinished = b"" if pieces[-1].endswith((b"\r", b"\n")) else pieces.pop()
             for piece in pieces:
-                self._keep(piece.rstrip(b"\r\n"))
+                self._append(piece.rstrip(b"\r\n"))
                 line, self._partial = bytes(self._partial), bytearray()
                 event = self._line(line)
                 if event is not None:
                     yield event
             received = unfinished
-        self._keep(received)
+        self._append(received)
 
-    def _keep(self, piece: bytes) -> None:
+    def _append(self, piece: bytes) -> None:
         if len(self._partial) + len(piece) > self._limit:
             raise MalformedStreamError(f"a line is longer than {self._limit} bytes")
         self._partial += piece

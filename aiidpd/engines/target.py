@@ -92,4 +92,4 @@ class Target(Protocol):
         """
 
     async def aclose(self) -> None:
-        """Let go of connections. Can be called twice; a probe afterwards opens them again."""
+        """Close the connections. Can be called twice; a probe afterwards opens them again."""
