@@ -43,7 +43,7 @@ class EventsQuery(Request):
     subject: Annotated[str | None, bounded(max_length=1000)] = None
     """Only events about this subject."""
     follow: bool = False
-    """Go on with the events to come, one line of JSON each."""
+    """Continue with the events to come, one line of JSON each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class EventsDocument:
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A line that says that events were lost between the one before and the one after."""
+    """A line that reports that events were lost between the one before and the one after."""
 
     missed: int
     """How many, 0 where that is not known."""
@@ -94,7 +94,7 @@ class EventHistory(Protocol):
     ) -> list[Event]:
         """Return events by id: the first ``limit`` after ``after_id``, or without one the newest ``limit``.
 
-        ``forward`` asks for the first ones after an ``after_id`` of 0 too. ``kinds`` is a prefix. Raises
+        ``forward`` selects the first ones after an ``after_id`` of 0 too. ``kinds`` is a prefix. Raises
         :class:`~aiidpd.kernel.errors.Unavailable`.
         """
 
@@ -144,7 +144,7 @@ def event_document(event: Event) -> EventDocument:
 async def past(
     history: EventHistory, query: EventsQuery, *, after_id: int, limit: int, forward: bool = False
 ) -> list[Event]:
-    """Return the recorded events that ``query`` asks for; raises :class:`Unavailable`.
+    """Return the recorded events that ``query`` selects; raises :class:`Unavailable`.
 
     With ``forward`` the first ones after ``after_id``, be that 0 too.
     """
@@ -170,10 +170,10 @@ def matches(query: EventsQuery, event: Event) -> bool:
 
 
 async def follow(history: EventHistory, bus: EventBus, query: EventsQuery) -> Stream:
-    """Yield the recorded events that ``query`` asks for, then each new one, every id once and in order.
+    """Yield the recorded events that ``query`` selects, then each new one, every id once and in order.
 
     Where the record can't be read, or a slow reader lost events that are not on record, one
-    :class:`Missed` stands in their place.
+    :class:`Missed` takes their place.
     """
     # Before the record is read, so that none falls between.
     with bus.subscribe(_BACKLOG) as subscription:

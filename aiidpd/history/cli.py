@@ -17,7 +17,7 @@ _PIECE = re.compile(r"(\d+(?:\.\d+)?)(s|min|m|h|d|w)")
 
 def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
     """Give ``parser`` its options."""
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with the events to come")
+    parser.add_argument("-f", "--follow", action="store_true", help="continue with the events to come")
     parser.add_argument("--since", type=ago, metavar="TIME", help='only the last "90s", "30min", "12h", "7d"')
     parser.add_argument("--kind", default="", metavar="PREFIX", help='only kinds that begin so: "container."')
     parser.add_argument(

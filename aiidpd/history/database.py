@@ -16,7 +16,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.clock_watch import ClockWatch
 from aiidpd.kernel.events import Event, Sample
 
-_CHECK_SECONDS = 0.05  # what a start may spend on looking for damage; the rest shows when it is read
+_CHECK_SECONDS = 0.05  # what a start may spend on the search for damage; the rest shows when it is read
 _TIDY_EVERY = 60.0  # seconds
 _CHANNELS_EVERY = 3_600.0  # seconds
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -32,7 +32,7 @@ class Batch:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether ``error`` says that the file itself is broken, as against full, busy or out of reach."""
+    """Return whether ``error`` means that the file is broken, as against full, busy or out of reach."""
     return _primary(error) in _DAMAGE
 
 
@@ -49,7 +49,7 @@ def _primary(error: Exception) -> int:
 class Database:
     """A writing connection. Used by one thread at a time; every method may wait for the disk.
 
-    ``watch`` says what is old, whatever happens to the wall clock. Raises :class:`sqlite3.Error` or
+    ``watch`` decides what is old, whatever happens to the wall clock. Raises :class:`sqlite3.Error` or
     :class:`OSError`: see :func:`is_damage` and :func:`is_passing`.
     """
 
@@ -82,7 +82,7 @@ class Database:
         run(f"PRAGMA journal_size_limit = {self._limits.log_bytes}")
         if schema.version(self._connection) < len(schema.MIGRATIONS):
             schema.migrate(self._connection)
-            # The header on disk must tell the version: inspect() reads it without opening the database.
+            # The header on disk must hold the version: inspect() reads it without opening the database.
             run("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         run("PRAGMA journal_mode = WAL").fetchall()
         if fresh:
@@ -109,7 +109,7 @@ class Database:
         except sqlite3.OperationalError as error:
             if _primary(error) != sqlite3.SQLITE_INTERRUPT:
                 raise
-            verdict = "ok"  # as far as there was time to look
+            verdict = "ok"  # as far as there was time to check
         finally:
             self._connection.set_progress_handler(None, 0)
         if verdict != "ok":
@@ -181,7 +181,7 @@ class Database:
         return number
 
     def tidy(self) -> None:
-        """Forget what the limits say: cheap where nothing is due."""
+        """Delete what is beyond the limits: cheap where nothing is due."""
         now = self._clock.boottime()
         if now - self._tidied >= _TIDY_EVERY:
             self._tidied = now
@@ -203,5 +203,5 @@ class Database:
         self._bytes = retention.file_bytes(self._connection) + (log.stat().st_size if log.exists() else 0)
 
     def close(self) -> None:
-        """Copy the write-ahead log into the database and let go of both."""
+        """Copy the write-ahead log into the database and close both."""
         self._connection.close()

@@ -16,7 +16,7 @@ _VERSION_AT, _MARK_AT, _HEADER = 60, 68, 100  # offsets that SQLite's file forma
 
 
 def inspect(path: Path) -> None:
-    """Look at ``path`` without changing a byte; raises :class:`Misconfigured` where it can't be used.
+    """Check ``path`` without changing a byte; raises :class:`Misconfigured` where it can't be used.
 
     A file that is not there or is empty can be: a new history begins in it.
     """

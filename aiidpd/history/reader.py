@@ -18,7 +18,7 @@ from aiidpd.kernel.events import Event, Severity
 class EventQuery:
     """Filter of events; all of it must be met.
 
-    ``after_id`` above 0 asks for the first ``limit`` that follow it, so that a caller who asks again
+    ``after_id`` above 0 selects the first ``limit`` that follow it, so that a caller who reads again
     with the last number gets every event once, and so does ``forward``; otherwise the newest ``limit`` are
     meant. ``since`` in Unix seconds; ``kinds`` is a prefix of the kind (``container.``); ``subject`` must
     be equal.
@@ -48,21 +48,21 @@ class EventQuery:
         )
 
     def cut(self, events: Iterable[Event]) -> list[Event]:
-        """Return those of ``events`` that are asked for, by number, each once."""
+        """Return those of ``events`` that are selected, by number, each once."""
         matching = {event.id: event for event in events if self.matches(event)}
         ordered = [matching[number] for number in sorted(matching)]
         return ordered[: self.limit] if self.oldest_first else ordered[max(0, len(ordered) - self.limit) :]
 
 
 def events(path: Path, query: EventQuery) -> list[Event]:
-    """Return the events on disk that ``query`` asks for, newest last."""
+    """Return the events on disk that ``query`` selects, newest last."""
     with _reading(path) as connection:
         found = [rows.event_from(row) for row in _select(connection, rows.EVENT_COLUMNS, query)]
     return query.cut(found)
 
 
 def event_ids(path: Path, query: EventQuery) -> list[int]:
-    """Return the numbers of the events on disk that ``query`` asks for, in no order."""
+    """Return the numbers of the events on disk that ``query`` selects, in no order."""
     with _reading(path) as connection:
         return [number for (number,) in _select(connection, "id", query)]
 
@@ -100,9 +100,9 @@ class SampleQuery:
 
 
 def samples(path: Path, query: SampleQuery) -> list[Point]:
-    """Return the points asked for, newest last.
+    """Return the points that ``query`` selects, newest last.
 
-    Single samples as far back as they are kept, minutes before that.
+    Single samples as far back as they are stored, minutes before that.
     """
     since, until, limit = query.since, query.until, query.limit
     with _reading(path) as connection:

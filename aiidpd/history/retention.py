@@ -21,7 +21,7 @@ class Limits:
     """Bounds of the history.
 
     ``keep``: age in seconds of events and of the minute samples; ``full_rate``: age in seconds up to which
-    every single sample is kept as well; ``max_bytes``: the most that the database, its write-ahead log
+    every single sample is stored as well; ``max_bytes``: the most that the database, its write-ahead log
     and its index may occupy together.
     """
 
@@ -41,7 +41,7 @@ class Limits:
 
 
 def expire(connection: sqlite3.Connection, limits: Limits, cut: Callable[[float], float | None]) -> None:
-    """Delete what is older than ``limits`` say. The newest event always stays.
+    """Delete what is older than ``limits`` allow. The newest event always stays.
 
     ``cut`` returns the Unix time before which stamps are older than so many seconds, None where none surely
     is, as after a jump of the clock.

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 Migration: TypeAlias = Sequence[str]
 
-APPLICATION_ID = 0x61696964  # "aiid": the mark in the file's header that says whose database it is
+APPLICATION_ID = 0x61696964  # "aiid": the mark in the file's header that names whose database it is
 
 # The order of the key columns is the order on disk. Time comes first: every write appends to one end
 # and every trim cuts the other, so that a transaction touches two pages and not one a series.

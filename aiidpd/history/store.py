@@ -39,7 +39,7 @@ _DAMAGE_PAUSE = 3_600.0  # seconds; a disk that damages file after file is not f
 
 @dataclass(frozen=True, slots=True)
 class HistoryStats:
-    """Counts since the start. ``problem`` is the sentence that says why writing fails, or None."""
+    """Counts since the start. ``problem`` is the reason why writing fails, a sentence, or None."""
 
     problem: str | None
     pending: int
@@ -51,7 +51,7 @@ class HistoryStats:
 
 
 class _DatabaseOpener:
-    """Opens the file again where it was lost or damaged, and remembers what there is to tell about it."""
+    """Opens the file again where it was lost or damaged, and collects the notices to publish about it."""
 
     def __init__(self, path: Path, limits: Limits, clock: Clock, watch: ClockWatch) -> None:
         self._path = path
@@ -115,34 +115,34 @@ class History:
         :attr:`problem`, and rows wait in memory.
         """
         if max_bytes < MINIMUM_BYTES:
-            reason = f"max_bytes is {max_bytes}, and less than {MINIMUM_BYTES // MIB} MiB can't be kept to"
+            reason = f"max_bytes is {max_bytes}, and less than {MINIMUM_BYTES // MIB} MiB is too little"
             raise Misconfigured(
                 "bound history", str(path), reason=reason, remedy="set history.max_size higher"
             )
         inspect(path)
         unclean = _has_bytes(path.with_name(path.name + "-wal"))
-        shelf = _DatabaseOpener(path, Limits(keep, max_bytes, full_rate), clock, watch or ClockWatch(clock))
+        opener = _DatabaseOpener(path, Limits(keep, max_bytes, full_rate), clock, watch or ClockWatch(clock))
         database, problem = None, None
         # Without the old numbers new ones begin at the seconds since 1970, which no event count has reached:
-        # a reader that goes on from the last number it saw misses nothing.
+        # a reader that continues from the last number it saw misses nothing.
         last_id = int(clock.time())
         try:
-            database = shelf.open(damaged=False)
-            if not shelf.notices:
+            database = opener.open(damaged=False)
+            if not opener.notices:
                 # A process that was killed may have shown numbers that never came to disk: skip past them.
                 last_id = database.last_event_id + (_PENDING_LIMIT if unclean else 0)
         except (sqlite3.Error, OSError) as error:
-            remedy = "free space or repair the disk, and it goes on by itself"
+            remedy = "free space or repair the disk, and writing resumes by itself"
             problem = str(Unavailable("write history", str(path), reason=str(error), remedy=remedy))
         writer = Writer(
             database,
-            shelf.open,
+            opener.open,
             name=str(path),
             problem=problem,
             sample_delay=sample_delay,
             pending_limit=_PENDING_LIMIT,
         )
-        return cls(path, writer, last_id, shelf.notices)
+        return cls(path, writer, last_id, opener.notices)
 
     @property
     def path(self) -> Path:
@@ -180,14 +180,14 @@ class History:
         return taken
 
     def record_event(self, event: Event) -> None:
-        """Keep ``event`` (a sink of the event bus). One whose number is taken gets the next free one."""
+        """Record ``event`` (a sink of the event bus). One whose number is taken gets the next free one."""
         if event.id <= self._last_id:
             event = replace(event, id=self._last_id + 1)
         self._last_id = event.id
         self._writer.add_event(event)
 
     def record_sample(self, sample: Sample) -> None:
-        """Keep ``sample`` (a sink of the event bus). One that is not a finite number is no reading."""
+        """Record ``sample`` (a sink of the event bus). One that is not a finite number is no reading."""
         if _is_reading(sample):
             self._writer.add_sample(sample)
 
@@ -224,8 +224,8 @@ class History:
         """
         query = EventQuery(after_id, limit, since, kinds, min_severity, subject, forward)
         waiting = self._writer.pending_events()  # before the disk is read, so that none falls between
-        kept = await self._read(lambda: reader.events(self._path, query))
-        return query.cut([*kept, *waiting])
+        stored = await self._read(lambda: reader.events(self._path, query))
+        return query.cut([*stored, *waiting])
 
     async def event_ids(
         self,
@@ -242,8 +242,8 @@ class History:
         """
         query = EventQuery(0, limit, since, kinds, min_severity, subject)
         waiting = {event.id for event in self._writer.pending_events() if query.matches(event)}
-        kept = await self._read(lambda: reader.event_ids(self._path, query))
-        return sorted(waiting.union(kept))[-limit:]
+        stored = await self._read(lambda: reader.event_ids(self._path, query))
+        return sorted(waiting.union(stored))[-limit:]
 
     async def samples(
         self,
@@ -264,7 +264,7 @@ class History:
         return await self._read(lambda: reader.samples(self._path, query))
 
     def close(self, timeout: float = 1.5) -> bool:
-        """Write what waits and let go of the file, in at most ``timeout`` seconds even where the disk hangs.
+        """Write what waits and close the file, in at most ``timeout`` seconds even where the disk hangs.
 
         Returns whether everything recorded is on disk. Blocks: for the very end of the daemon.
         """

@@ -28,19 +28,19 @@ class Storage(Protocol):
         """Bytes on the disk."""
 
     def write(self, batch: Batch) -> None:
-        """Keep the whole batch or nothing of it."""
+        """Store the whole batch or nothing of it."""
 
     def tidy(self) -> None:
         """Forget what is too old or too much."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 class Writer:
     """Queues rows without ever waiting for the disk, and writes them from a thread of its own.
 
-    ``storage`` is None where the file could not be opened yet; ``reopen`` opens it, and is told whether
+    ``storage`` is None where the file could not be opened yet; ``reopen`` opens it, and is given whether
     the file was found damaged. Events are written after ``event_delay`` seconds, samples every
     ``sample_delay`` seconds. While writing fails at most ``pending_limit`` rows wait in memory: beyond
     it the oldest sample goes, and an event only where no sample is left; ``dropped_*`` count them.
@@ -76,7 +76,7 @@ class Writer:
         self.problem = problem
         self.dropped_events = self.dropped_samples = self.written_events = self.written_samples = 0
         self.bytes = 0 if storage is None else storage.bytes
-        # A daemon thread: a disk that hangs must not keep the process from ending.
+        # A daemon thread: a disk that hangs must not prevent the process from ending.
         self._thread = threading.Thread(target=self._run, name="history-writer", daemon=True)
         self._thread.start()
 
@@ -131,7 +131,7 @@ class Writer:
             return [*self._writing.events, *self._events]
 
     def report_damage(self) -> None:
-        """Say that a reader found the file damaged: it is set aside and a new one begun."""
+        """Report that a reader found the file damaged: it is set aside and a new one begun."""
         with self._changed:
             self._damaged = True
             self._changed.notify()
@@ -166,7 +166,7 @@ class Writer:
                 self.problem = self._explain(error)
 
     def _wait(self) -> bool:
-        """Sleep until something is due; return whether the end was asked for."""
+        """Sleep until something is due; return whether the end was requested."""
         with self._changed:
             while not self._stopping:
                 now = time.monotonic()
@@ -198,7 +198,7 @@ class Writer:
             damaged, self._damaged = self._damaged, False
         try:
             self._write(self._writing, damaged=damaged)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, the rows stay and the thread goes on
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the rows stay and the thread continues
             failure = self._failed(error)
             for future in (*(future for _, future in spends), *flushes):
                 future.set_exception(failure)
@@ -264,7 +264,7 @@ class Writer:
         return str(self._unavailable(f"{_reason(error)}; {self.pending} rows wait in memory"))
 
     def _unavailable(self, reason: str) -> Unavailable:
-        remedy = "free space or repair the disk, and it goes on by itself"
+        remedy = "free space or repair the disk, and writing resumes by itself"
         return Unavailable("write history", self._name, reason=reason, remedy=remedy)
 
 
