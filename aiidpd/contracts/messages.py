@@ -1,4 +1,4 @@
-"""Messages between components (pure): what one asks another to do. The reason is a sentence for people."""
+"""Messages between components (pure): what one requests of another. The reason is a sentence for people."""
 
 from __future__ import annotations
 

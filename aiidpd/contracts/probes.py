@@ -21,7 +21,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class ProbedEndpoint:
-    """An endpoint and its last measurement that succeeded; ``error`` says why the last one failed.
+    """An endpoint and its last measurement that succeeded; ``error`` is why the last one failed.
 
     ``probed`` is when the last one ended, in monotonic seconds; ``measured_at`` is in Unix seconds.
     """

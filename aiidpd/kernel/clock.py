@@ -17,7 +17,8 @@ class Clock(Protocol):
     def boottime(self) -> float:
         """Return seconds since the boot, those included in which the machine was suspended; never jumps.
 
-        For the age of what lies on the disk, and to tell a wall clock that was set from a machine that slept.
+        For the age of what lies on the disk, and to distinguish a wall clock that was set from a machine that
+        slept.
         """
 
     def time(self) -> float:

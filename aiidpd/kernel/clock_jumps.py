@@ -111,7 +111,7 @@ def cut(state: ClockState, age: float) -> float | None:
 
 
 def _bounded(stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
-    """Make one of the oldest two where there are too many: the lower offset keeps more."""
+    """Make one of the oldest two where there are too many: the lower offset deletes less."""
     if len(stretches) <= _MOST:
         return stretches
     first, second, *rest = stretches

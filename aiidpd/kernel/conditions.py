@@ -48,7 +48,7 @@ class Conditions:
         self._offsets: dict[tuple[str, str], float] = {}  # of the wall clock, by which each began
 
     def set(self, condition: Condition, *, announce: bool = True) -> None:
-        """Begin ``condition``, or bring an active one up to date: it keeps its beginning."""
+        """Begin ``condition``, or update an active one, whose beginning stays."""
         key = (condition.type, condition.subject)
         active = self._active.get(key)
         if active is not None:

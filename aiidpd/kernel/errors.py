@@ -36,7 +36,7 @@ class NotInstalled(Unavailable):
 
 
 class Inactive(Exception):
-    """There is nothing to do, and nothing is wrong: switched off, or not installed. A worker says why.
+    """There is nothing to do, and nothing is wrong: switched off, or not installed. A worker reports why.
 
     Not an error of ours, but the end of a pass: the worker's state is then "inactive".
     """

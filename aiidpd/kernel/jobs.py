@@ -1,4 +1,4 @@
-"""Work that somebody asked for: handed to a worker, followed by whoever waits for it."""
+"""Work that was requested: handed to a worker, followed by whoever waits for it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Job:
         self.status = JobStatus(identity, kind, JobState.QUEUED, self._now())
 
     def progress(self, message: str, done: float = 0.0, total: float = 0.0, unit: str = "") -> None:
-        """Say how far the work is."""
+        """Report how far the work is."""
         self._set(replace(self.status, message=message, done=done, total=total, unit=unit))
 
     def succeed(self, **result: Scalar) -> None:
@@ -148,7 +148,7 @@ class JobQueue:
 
 
 class JobBook:
-    """Every job of this process, by id; finished ones are kept up to ``keep``."""
+    """Every job of this process, by id; finished ones are stored up to ``keep``."""
 
     def __init__(self, clock: Clock, keep: int = 100) -> None:
         self._clock = clock

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """A cell that outlives its worker: a worker puts, the control API and a scrape look.
+    """A cell that outlives its worker: a worker puts, the control API and a scrape read.
 
     A value older than ``max_age`` seconds is not shown: no data is neither zero nor the last value.
     """

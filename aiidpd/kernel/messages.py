@@ -1,4 +1,4 @@
-"""Message: what one component asks another to do (pure). Typed; :mod:`.inbox` delivers it."""
+"""Message: what one component requests of another (pure). Typed; :mod:`.inbox` delivers it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Message:
     """Base of every message.
 
-    ``reason`` is a sentence; ``event_id`` names the event that tells people of the same, 0 where there is
+    ``reason`` is a sentence; ``event_id`` names the event that reports the same to people, 0 where there is
     none. ``sent_at`` is set when it is sent, in monotonic seconds.
     """
 

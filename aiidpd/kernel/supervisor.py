@@ -52,7 +52,7 @@ class Supervisor:
 
     ``watchdog`` is called about once a ``tick`` (seconds) by the supervisor's own loop, unless a
     worker that was cancelled has not ended after ``grace`` seconds: then only a restart of the
-    whole process helps, and the silence asks systemd for one. ``also`` is called each tick, whatever the
+    whole process helps, and the silence makes systemd do that. ``also`` is called each tick, whatever the
     workers do: one loop wakes the processor less often than three.
     """
 
@@ -189,7 +189,7 @@ class Supervisor:
     def _report(self, slot: _Slot) -> None:
         state, name = slot.status.state, slot.spec.name
         if state is WorkerState.STARTING and slot.failures:
-            return  # the first pass of the new run says whether what ended the last one is over
+            return  # the first pass of the new run shows whether what ended the last one is over
         if slot.status.up or state in (WorkerState.STARTING, WorkerState.STOPPED):
             self._conditions.clear(CONDITION, name)
             return

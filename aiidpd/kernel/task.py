@@ -21,7 +21,7 @@ class Worker(Protocol):
     """One of the daemon's concurrent tasks: a loop around a pure step.
 
     A worker object lives for one run. After a failure or a reload the supervisor builds a new one,
-    so a worker keeps nothing that must survive in itself.
+    so a worker holds nothing that must outlive it.
     """
 
     @property
@@ -80,7 +80,7 @@ class WorkerStatus:
 
 
 class InactiveWorker:
-    """Worker of a task that is switched off; it says why, and waits to be replaced."""
+    """Worker of a task that is switched off; it reports why, and waits to be replaced."""
 
     simulated = False
 
@@ -103,7 +103,7 @@ class Heartbeat:
         self.last = clock.monotonic()
 
     def beat(self) -> None:
-        """Say "alive"; long work calls this at least once per deadline."""
+        """Report that the task lives; long work calls this at least once per deadline."""
         self.last = self._clock.monotonic()
 
     async def idle(self, arrived: anyio.Event, seconds: float = math.inf) -> bool:
@@ -130,7 +130,7 @@ class Heartbeat:
         """Wrap one pass of the loop.
 
         A pass that raises :class:`Unavailable` makes the worker degraded, one that raises :class:`Inactive`
-        inactive, and the loop goes on; any other error leaves the block and ends the run.
+        inactive, and the loop continues; any other error leaves the block and ends the run.
         """
         self.beat()
         started = self._clock.monotonic()
