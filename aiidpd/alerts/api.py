@@ -25,13 +25,13 @@ class AlertDocument:
     remedy: str
     """What to do first."""
     runbook: str
-    """The page that tells the rest."""
+    """The page that has the rest."""
     since: float
     """Since when it is pending, or fires."""
     known_at: float
     """When its condition was last known."""
     condition: Literal["holds", "between", "clear", "unknown"]
-    """How the condition stands: between is within the hysteresis, unknown means that the alert stands on
+    """Status of the condition: between is within the hysteresis, unknown means that the alert rests on
     what was known before.
     """
     evidence: Mapping[str, Scalar]
@@ -39,7 +39,7 @@ class AlertDocument:
     """The worker that watches it."""
     simulated: bool
     restored: bool
-    """Whether it stands from before a restart of the daemon and was not confirmed since."""
+    """Whether it is from before a restart of the daemon and was not confirmed since."""
 
 
 @dataclass(frozen=True, slots=True)

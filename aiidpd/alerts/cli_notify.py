@@ -18,7 +18,7 @@ from aiidpd.cli.text import plain
 
 _RANKS = ("debug", "info", "warning", "error")
 _RETRY = 5.0  # seconds
-_GONE_AFTER = 30.0  # seconds without the daemon until that is told: a restart is none of it
+_GONE_AFTER = 30.0  # seconds without the daemon until that is shown: a restart is none of it
 _BURST, _WINDOW = 5, 60.0  # notifications in so many seconds, at most
 _LONGEST = 400
 _TIMEOUT = 10.0
@@ -44,23 +44,23 @@ def run(options: argparse.Namespace, session: Session) -> int:
         return FAILED
     desktop = _Desktop(command, session)
     lost_at: float | None = None
-    told = False
-    # From now on; and after the daemon was away, whatever it said meanwhile.
+    shown = False
+    # From now on; and after the daemon was away, whatever it published meanwhile.
     query: dict[str, Any] = {"since": time.time(), "limit": 1}
     while True:
         try:
             for event in session.client.stream("/v1/events", **query):
-                if told:
+                if shown:
                     desktop.show("aiidpd answers again", "", "info")
-                lost_at, told = None, False
+                lost_at, shown = None, False
                 if "id" in event:
                     query = {"after_id": event["id"]}
                 if wanted(event, options.severity):
                     desktop.show(*words(event))
         except DaemonUnreachable as error:
             lost_at = time.monotonic() if lost_at is None else lost_at
-            if not told and time.monotonic() - lost_at >= _GONE_AFTER:
-                told = True
+            if not shown and time.monotonic() - lost_at >= _GONE_AFTER:
+                shown = True
                 desktop.show("aiidpd does not answer", str(error), "error")
         time.sleep(_RETRY)
 
@@ -104,7 +104,7 @@ class _Desktop:
             text += f"\nand {self._left_out} more: aiidpctl events"
             self._left_out = 0
         urgency = {"error": "critical", "warning": "normal"}.get(severity, "low")
-        # The text is markup to a desktop, and what it says comes from elsewhere.
+        # The text is markup to a desktop, and its words come from elsewhere.
         body = "\n".join(plain(line) for line in text.splitlines())[:_LONGEST].translate(_ESCAPES)
         arguments = [self._command, "--app-name=aiidpd", f"--urgency={urgency}", "--", plain(title), body]
         try:

@@ -38,5 +38,5 @@ def changed(publish: Publisher, source: str, transition: Transition) -> None:
 def restored(publish: Publisher, source: str, names: Iterable[str]) -> None:
     """Publish the event ``alert.restored``: which alerts are active from before a restart."""
     each = sorted(names)
-    reason = f"{len(each)} from before the restart, to be confirmed by the first look: {', '.join(each)}"
+    reason = f"{len(each)} from before the restart, to be confirmed by the first pass: {', '.join(each)}"
     publish.event("alert.restored", reason, worker=source, count=len(each))

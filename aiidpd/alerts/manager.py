@@ -208,7 +208,7 @@ class AlertManager:
                 names.append(record.alert)
                 if alert.stage is Stage.FIRING:
                     began = self._wall + alert.since
-                    self._set(source, rule, record.subject, rule.say(alert.evidence), since=began)
+                    self._set(source, rule, record.subject, rule.summarize(alert.evidence), since=began)
         if names:
             events.restored(self._publisher.marked(simulated=mine.simulated), source, names)
 
@@ -243,7 +243,7 @@ class AlertManager:
             rule.runbook,
             self._sources[source].simulated,
         )
-        # The alert's own event has all of it; one of the condition too would say everything twice.
+        # The alert's own event has all of it; one of the condition too would repeat everything.
         self._conditions.set(condition, announce=False)
 
     def _active(
@@ -254,7 +254,7 @@ class AlertManager:
             subject=subject,
             stage=alert.stage,
             severity=rule.severity,
-            summary=rule.say(alert.evidence),
+            summary=rule.summarize(alert.evidence),
             remedy=rule.remedy,
             runbook=rule.runbook,
             since=self._wall + alert.since,

@@ -12,7 +12,7 @@ from aiidpd.alerts.state import Alert, Restored, Stage, Status
 from aiidpd.kernel.events import Scalar, Severity
 
 _AWAY: Final = (
-    3600.0  # seconds: a condition that was not looked at for longer is another one when it holds again
+    3600.0  # seconds: a condition that was not observed for longer is another one when it holds again
 )
 
 
@@ -106,7 +106,7 @@ def to_record(
         # The time since the last pass is in it, as it is where the next pass finds nothing.
         unknown=max(0.0, now - (alert.restored.at if alert.restored else alert.known)),
         severity=rule.severity,
-        summary=rule.say(alert.evidence),
+        summary=rule.summarize(alert.evidence),
         remedy=rule.remedy,
         evidence=alert.evidence,
         simulated=simulated,
@@ -140,6 +140,6 @@ def too_old(alert: Alert, rule: AlertRule, now: float) -> bool:
 def fits(rule: AlertRule | None, evidence: Mapping[str, Scalar]) -> bool:
     """Return whether ``rule`` is there and fits ``evidence``, which another version may have written."""
     try:
-        return rule is not None and bool(rule.say(evidence))
+        return rule is not None and bool(rule.summarize(evidence))
     except (LookupError, ValueError, TypeError):
         return False

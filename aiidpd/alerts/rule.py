@@ -17,7 +17,7 @@ class AlertRule:
 
     ``name`` is written as Prometheus writes alerts (``GpuTemperatureWarning``). ``meaning`` is one sentence
     for the reference; ``summary`` is the sentence for one case, a format string over the evidence of an
-    observation, and ``ended`` the one for its end, where the summary would be wrong then; ``remedy`` says
+    observation, and ``ended`` the one for its end, where the summary would be wrong then; ``remedy`` is
     what to do first, and the rest is in the runbook.
 
     The condition must hold for ``dwell`` before the alert fires; it must be clear for ``keep_firing``
@@ -43,7 +43,7 @@ class AlertRule:
 
     @property
     def runbook(self) -> str:
-        """Page that tells a person on call what to do."""
+        """Page for the person on call: what to do."""
         return f"{RUNBOOKS}/{self.name}.md"
 
     @property
@@ -51,11 +51,11 @@ class AlertRule:
         """Evidence that the sentences name."""
         return frozenset(name for _, name, _, _ in Formatter().parse(self.summary + self.ended) if name)
 
-    def say(self, evidence: Mapping[str, Scalar]) -> str:
+    def summarize(self, evidence: Mapping[str, Scalar]) -> str:
         """Return the summary with ``evidence`` in it."""
         return self.summary.format_map(evidence)
 
-    def say_ended(self, evidence: Mapping[str, Scalar]) -> str:
+    def summarize_end(self, evidence: Mapping[str, Scalar]) -> str:
         """Return the sentence for the end with ``evidence`` in it."""
         return (self.ended or self.summary).format_map(evidence)
 

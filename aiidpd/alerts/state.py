@@ -6,7 +6,7 @@ A worker gives in each pass the status of each alert's condition; the machine de
 - *Between* is the band of the hysteresis: it changes nothing. A pending alert stays pending there and its
   dwell does not count on, so noise around a threshold makes an alert pending once, not at every crossing.
 - A condition that is *clear* ends a pending alert at once, a firing one after ``keep_firing``.
-- A condition that is *unknown*, or of which nothing is said, neither fires nor resolves anything: no data
+- A condition that is *unknown*, or of which nothing is reported, neither fires nor resolves anything: no data
   is neither good news nor bad. Time in which it was unknown counts for nothing. After ``stale_after``
   an alert of which nothing is known ends as expired, which is not called resolved.
 - An alert that was *restored* is from before a restart of the daemon. The first pass confirms or ends it;
@@ -115,7 +115,7 @@ class Alert:
 class Transition:
     """A change of one alert. ``lasted`` is how many seconds the stage before it lasted.
 
-    ``why`` says what ended it, where that was not its condition.
+    ``why`` is what ended it, where that was not its condition.
     """
 
     rule: AlertRule
@@ -128,20 +128,20 @@ class Transition:
     @property
     def reason(self) -> str:
         """A sentence on what happened."""
-        said = self.rule.say(self.evidence)
+        summary = self.rule.summarize(self.evidence)
         if self.why:
-            return f"over after {lasting(self.lasted)}, because {self.why}; the last was: {said}"
+            return f"over after {lasting(self.lasted)}, because {self.why}; the last was: {summary}"
         match self.change:
             case Change.PENDING:
-                return f"{said}; fires if that holds for {self.rule.dwell:g} s"
+                return f"{summary}; fires if that holds for {self.rule.dwell:g} s"
             case Change.FIRING:
-                return said
+                return summary
             case Change.RESOLVED:
-                return f"over after {lasting(self.lasted)}: {self.rule.say_ended(self.evidence)}"
+                return f"over after {lasting(self.lasted)}: {self.rule.summarize_end(self.evidence)}"
             case Change.CANCELLED:
-                return f"did not last: {self.rule.say_ended(self.evidence)}"
+                return f"did not last: {self.rule.summarize_end(self.evidence)}"
             case Change.EXPIRED:
-                return f"nothing is known for {self.rule.stale_after:g} s, the last was: {said}"
+                return f"nothing is known for {self.rule.stale_after:g} s, the last was: {summary}"
 
 
 Key: TypeAlias = tuple[str, str]
@@ -235,7 +235,7 @@ def _known(
             if now - clear_since >= rule.keep_firing:
                 stage, change, clear_since = Stage.INACTIVE, Change.RESOLVED, None
     since = before.since if stage is before.stage else now
-    # While it fires on, its condition clear already, what it fired for is what it says.
+    # While it fires on, its condition clear already, it reports what it fired for.
     firing_on = stage is before.stage is Stage.FIRING and seen.condition is Status.FALSE
     evidence = before.evidence if firing_on else seen.evidence
     return Alert(stage, since, now, now, condition, evidence, held, clear_since, restored), change

@@ -25,8 +25,8 @@ class AlertStore:
     """Active alerts in ``file``.
 
     A beginning or an end is written at once, anything else within 5 s, and active alerts once a minute so
-    that their age is known. A file that can't be read is set aside and no alert was active: a condition says
-    so until the next write. Reading blocks; it is done here, once.
+    that their age is known. A file that can't be read is set aside and no alert was active: a condition
+    reports that until the next write. Reading blocks; it is done here, once.
     """
 
     def __init__(

@@ -128,7 +128,7 @@ def test_what_fires_on_says_what_it_fired_for_and_its_end_has_words_of_its_own()
     alerts, _ = step(alerts, odd(BETWEEN, 2), 1.0, rules)
     for now in (2.0, 3.0, 4.0, 5.0):
         alerts, _ = step(alerts, odd(FALSE, 0), now, rules)
-        assert rule.say(alerts["Odd", "x"].evidence) == "gave 2 odd ones"
+        assert rule.summarize(alerts["Odd", "x"].evidence) == "gave 2 odd ones"
     alerts, (resolved,) = step(alerts, odd(FALSE, 0), 6.0, rules)
     assert resolved.reason == "over after 6 s: odd no more"
 

@@ -195,7 +195,7 @@ def test_an_impossible_temperature_raises_its_own_alert_and_no_other(value: floa
         ((_, alert),) = [
             (name, alert) for (name, _), alert in bench.alerts.items() if name == rules.IMPLAUSIBLE
         ]
-        said = bench.rules[rules.IMPLAUSIBLE].say(alert.evidence)
+        said = bench.rules[rules.IMPLAUSIBLE].summarize(alert.evidence)
         assert "gave 0 impossible" not in said
         assert bench.now < 200
         bench.run(1)
