@@ -23,7 +23,7 @@ its line, or better, write the change into a file of its own, conf.d/NAME.toml b
 updates leave alone. Then run "aiidpd check" and "aiidpctl reload".
 
 A duration is a whole number and a unit (ms, s, m, h, d, w), a size a whole number and B, KiB, MiB,
-GiB or TiB. The empty string unsets. docs/configuration.md tells the rest.
+GiB or TiB. The empty string unsets. docs/configuration.md has the rest.
 """
 
 _PAGE_HEAD = """\
@@ -78,7 +78,7 @@ a mistake, or with a change that takes effect at a start only, changes nothing a
 
 ## Keys
 
-The last column tells how a change takes effect on a reload.
+The last column describes how a change takes effect on a reload.
 """
 
 

@@ -76,7 +76,7 @@ def _contradictions(
     for clash in cause.found:
         key = (*table, clash.key)
         other = (*table, clash.other) if clash.other else key
-        # A default can't be at fault: the place to look is the key that it does not fit to.
+        # A default can't be at fault: the place to search is the key that it does not fit to.
         near = next((k for k in (key, other) if origin_of(k, won).layer is not Source.DEFAULT), key)
         value = None
         if isinstance(given, Mapping) and clash.key in given and not schema.holds_secret(key):
@@ -100,12 +100,12 @@ def _words(schema: Schema, detail: ErrorDetails, key: Key, given: Any, *, from_f
         measure = unit(field) if field else None
         limit = measure.format(context[name]) if measure else context[name]
         return f"{must} {limit}", ""
-    said = detail["msg"]
-    return ("is missing", "set it") if kind == "missing" else (f"{said[:1].lower()}{said[1:]}", "")
+    message = detail["msg"]
+    return ("is missing", "set it") if kind == "missing" else (f"{message[:1].lower()}{message[1:]}", "")
 
 
 def _not(wanted: str, given: Any, *, from_file: bool) -> tuple[str, str]:
-    if not from_file:  # a variable's value is text, and what it was taken for says nothing
+    if not from_file:  # a variable's value is text, and the type it was taken for means nothing
         return f"must be {wanted}", ""
     kind = next((words for kinds, words in _KINDS if isinstance(given, kinds)), "something else")
     quoted = isinstance(given, str) and wanted == "a whole number" and given.strip().isdigit()
@@ -127,7 +127,7 @@ def _unknown(schema: Schema, key: Key, given: Any) -> tuple[str, str]:
 
 
 def _moved(schema: Schema, key: Key, given: Any) -> tuple[str, str] | None:
-    """Return reason and remedy for a key, or a whole table, that stood there in an earlier version."""
+    """Return reason and remedy for a key, or a whole table, that was there in an earlier version."""
     if new := schema.moved.get(key):
         return "this key has moved", f"it is {dotted(new)} now"
     new_homes = sorted({dotted(new[:-1]) for old, new in schema.moved.items() if old[: len(key)] == key})

@@ -36,7 +36,7 @@ class Unit(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Was:
-    """Marks a key that stood elsewhere in an earlier version, at the dotted ``name``."""
+    """Marks a key that was elsewhere in an earlier version, at the dotted ``name``."""
 
     name: str
 
@@ -48,7 +48,7 @@ class Was:
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """A key of a table whose value can't stand, mostly because of what the key ``other`` says."""
+    """A key of a table whose value can't be accepted, mostly because of the value of the key ``other``."""
 
     key: str
     reason: str

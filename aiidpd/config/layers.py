@@ -120,7 +120,7 @@ def _secrets(
         match = next(((secret, entry) for secret, entry in entries if entry is not None), None)
         if match is None:
             forms = " or ".join(secret.credential for secret in schema.secrets)
-            remedy = f"secrets are named {forms}; what is not secret stands in the file"
+            remedy = f"secrets are named {forms}; what is not secret belongs in the file"
             problems.append(Problem(place, "", "there is no such secret", remedy))
             continue
         try:
@@ -189,7 +189,7 @@ def _file(schema: Schema, path: Path, problems: list[Problem]) -> Layer | None:
 def _drop_values_at_tables(
     schema: Schema, layer: Layer, data: dict[str, Any], problems: list[Problem]
 ) -> None:
-    """Take values out of ``data`` that stand where a table is: a later layer's table would cover them up."""
+    """Take values out of ``data`` that replace a table: a later layer's table would cover them up."""
     for key in schema.sections:
         around: Any = data
         for part in key[:-1]:

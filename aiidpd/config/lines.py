@@ -1,8 +1,8 @@
 """Lines of a TOML text on which each key is set (pure).
 
-The standard library's parser keeps no positions. But a TOML text is a row of statements, each of
+The standard library's parser records no positions. But a TOML text is a row of statements, each of
 which ends with a line and parses by itself; a group of lines that does not parse is the beginning of
-a longer statement. So the parser itself says where each statement begins.
+a longer statement. So the parser itself decides where each statement begins.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Origin:
 class Layer:
     """Values that one file, the environment or the credentials set.
 
-    ``text`` is the file's; ``names`` tells which variable or credential set which key.
+    ``text`` is the file's; ``names`` maps each key to the variable or credential that set it.
     """
 
     source: Source
@@ -52,8 +52,8 @@ class Layer:
         return line_numbers(self.text)
 
     def set_keys(self) -> Iterator[Key]:
-        """Yield each key that this layer sets; a list before what stands in it."""
-        # A credential's data repeats the list that it fills in, so its names say what it sets.
+        """Yield each key that this layer sets; a list before its entries."""
+        # A credential's data repeats the list that it fills in, so its names are what it sets.
         return iter(self.names) if self.source is Source.CREDENTIAL else _leaves((), self.data)
 
     def origin(self, key: Key) -> Origin:
@@ -85,7 +85,7 @@ def origin_of(key: Key, won: Mapping[Key, Layer]) -> Origin:
 
 
 def origin_near(key: Key, won: Mapping[Key, Layer]) -> Origin:
-    """Return what set ``key``, or what stands around or in it: the place to look for an error."""
+    """Return what set ``key``, or what is around or in it: the place to search for an error."""
     for length in range(len(key), 0, -1):
         if layer := won.get(key[:length]):
             return layer.origin(key)

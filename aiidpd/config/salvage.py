@@ -46,7 +46,7 @@ def salvage(
 ) -> Salvaged:
     """Return what can be read of the file at ``path``, its drop-ins and ``environ``; raises nothing.
 
-    Of a file that is no TOML it is what each line says by itself.
+    Of a file that is no TOML it is what each line sets by itself.
     """
     problems: list[Problem] = []
     base = path or default_path
@@ -69,8 +69,8 @@ def fragments(text: str) -> dict[str, dict[str, Any]]:
             table = header[1] if header else ""
             continue
         with suppress(ValueError, RecursionError):
-            said = tomllib.loads(line)
-            for name, values in ({table: said} if table else said).items():
+            parsed = tomllib.loads(line)
+            for name, values in ({table: parsed} if table else parsed).items():
                 if isinstance(values, dict):
                     found[name] = values | found.get(name, {})
     return found

@@ -60,7 +60,7 @@ class Settings(BaseSettings):
 class Secret:
     """A key whose value may be given as a credential.
 
-    ``within`` is the list of tables whose entries have it, empty for a key that stands once.
+    ``within`` is the list of tables whose entries have it, empty for a key that exists once.
     """
 
     key: Key
@@ -73,7 +73,7 @@ class Secret:
         return ".".join(("aiidpd", *map(str, name)))
 
     def entry(self, credential: str) -> str | None:
-        """Return whose secret ``credential`` is: an entry's name, or "" of a key that stands once."""
+        """Return whose secret ``credential`` is: an entry's name, or "" of a key that exists once."""
         match = re.fullmatch(re.escape(self.credential).replace("NAME", "(.+)"), credential)
         return None if match is None else "".join(match.groups())
 
@@ -112,7 +112,7 @@ class Schema:
 
     @cached_property
     def moved(self) -> Mapping[Key, Key]:
-        """New place of each key that stood elsewhere in an earlier version."""
+        """New place of each key that was elsewhere in an earlier version."""
         return {
             mark.key: key
             for key, field in self.keys.items()

@@ -15,7 +15,7 @@ _QUANTITY = re.compile(r"([0-9]{1,12})([A-Za-z]+)", re.ASCII)
 
 
 class Malformed(ValueError):
-    """A value that can't be read: ``reason`` says why, ``remedy`` what to write instead.
+    """A value that can't be read: ``reason`` is why, ``remedy`` what to write instead.
 
     ``hide`` is set where the value may hold a secret and must not be repeated.
     """

@@ -86,7 +86,7 @@ def split_address(address: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise Malformed("an IPv6 address stands in brackets", remedy)
+        raise Malformed("an IPv6 address must be in brackets", remedy)
     if not colon or not (port.isascii() and port.isdigit()) or len(port) > _PORT_DIGITS or int(port) > _PORT:
         raise Malformed("must be an IP address and a port", remedy)
     try:
@@ -136,7 +136,7 @@ def container(value: object) -> str:
 
 
 def unique(given: tuple[str, ...]) -> tuple[str, ...]:
-    """Return ``given`` where nothing stands in it twice."""
+    """Return ``given`` where nothing is in it twice."""
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
         raise Malformed(f"{', '.join(twice)} is named more than once", "name each once")
@@ -163,7 +163,7 @@ def currency(value: object) -> str:
 
 
 def account(value: object) -> str | int:
-    """Return ``value`` where it is a user's name or number; whether the user exists is asked later."""
+    """Return ``value`` where it is a user's name or number; whether the user exists is checked later."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value <= _LARGEST_UID:
             raise Malformed(f"a user's number lies between 0 and {_LARGEST_UID}")

@@ -16,7 +16,7 @@ from aiidpd.kernel.errors import Misconfigured
 NOTHING = Path("/dev/null")
 NO_SECRET = (
     ".api_key: there is no such secret; secrets are named aiidpd.bench.endpoints.NAME.api_key; "
-    "what is not secret stands in the file"
+    "what is not secret belongs in the file"
 )
 BAD_SECRET = "holds a space, a control character or a letter outside ASCII"
 GOLDEN = Path(__file__).parent / "golden"
@@ -100,7 +100,7 @@ def test_an_odd_file_is_told_as_well(text: str, said: str, tmp_path: Path):
         ),
         ("AIIDPD_BACKUP__SCHEDULE", "*" * 401, "is longer than 400 characters"),
         ("AIIDPD_BACKUP__SCHEDULE", "Sun 03:00 Europe", "is not a calendar expression"),
-        ("AIIDPD_TELEMETRY__LISTEN", "::1:9753", "an IPv6 address stands in brackets"),
+        ("AIIDPD_TELEMETRY__LISTEN", "::1:9753", "an IPv6 address must be in brackets"),
         ("AIIDPD_TELEMETRY__LISTEN", "127.0.0.1:65536", "must be an IP address and a port"),
         ("AIIDPD_TELEMETRY__LISTEN", "9753", "must be an IP address and a port"),
     ],
