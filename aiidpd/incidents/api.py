@@ -57,7 +57,7 @@ class IncidentSummary:
 
 @dataclass(frozen=True, slots=True)
 class IncidentsDocument:
-    """Every incident that is kept, the oldest first."""
+    """Every incident that is stored, the oldest first."""
 
     incidents: list[IncidentSummary]
 
@@ -76,7 +76,7 @@ class IncidentContainer:
 
 @dataclass(frozen=True, slots=True)
 class IncidentContainers:
-    """Containers that ran when the incident began; ``reason`` says why that is not known."""
+    """Containers that ran when the incident began; ``reason`` is why that is not known."""
 
     read_at: float | None = None
     reason: str = ""
@@ -148,7 +148,7 @@ class IncidentGpu:
 
 @dataclass(frozen=True, slots=True)
 class IncidentDocument(IncidentSummary):
-    """An incident with everything that is kept of it."""
+    """An incident with everything that is stored of it."""
 
     folder: str = ""
     triggers: tuple[IncidentEventDocument, ...] = ()
@@ -191,7 +191,7 @@ def routes(store: IncidentStore) -> tuple[Route, ...]:
             "/v1/incidents",
             Access.READ,
             incidents,
-            "The incidents that are kept, the oldest first.",
+            "The incidents that are stored, the oldest first.",
             IncidentsDocument,
         ),
         Route(

@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     parser.set_defaults(run=_list)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("list", parents=[common], help="list the incidents").set_defaults(run=_list)
-    show = commands.add_parser("show", parents=[common], help="tell and draw one")
+    show = commands.add_parser("show", parents=[common], help="describe and draw one")
     show.add_argument("incident", metavar="ID", help='its id, the beginning of that, or "last"')
     show.set_defaults(run=_show)
 

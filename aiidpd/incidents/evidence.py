@@ -31,7 +31,7 @@ class Evidence(Protocol):
     def documents(self, moment: Moment) -> Mapping[str, Any]:
         """Return JSON documents by their keys in the incident, as they are at ``moment``.
 
-        Those of the end replace those of the beginning that have their key. A document says in its
+        Those of the end replace those of the beginning that have their key. A document has in its
         ``reason`` why something is not known.
         """
         del moment

@@ -54,7 +54,7 @@ class IncidentPolicy:
     """Length of an incident, and how much of it is recorded; times in seconds.
 
     It has the events of the time ``before`` its first trigger, and ends ``after`` its last one, but
-    ``longest`` after the first at the latest: what goes on then begins the next one. ``most_triggers`` and
+    ``longest`` after the first at the latest: what continues then begins the next one. ``most_triggers`` and
     ``most_events`` bound its document.
     """
 

@@ -83,7 +83,7 @@ class IncidentRecorder:
         self._noise |= set(noise)
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the bus; a trigger begins an incident, or makes one that goes on last longer."""
+        """Take an event of the bus; a trigger begins an incident, or prolongs the one in progress."""
         if event.kind in self._noise:
             return
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""An incident that goes on, and its document (pure)."""
+"""An incident in progress, and its document (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aiidpd.kernel.events import Event
 
 @dataclass(slots=True)
 class Recording:
-    """An incident that goes on, or waits to be written. Times are monotonic seconds, ``offset`` to Unix.
+    """An incident in progress, or one to be written. Times are monotonic seconds, ``offset`` to Unix.
 
     ``documents`` and ``windows`` are what each contributor of evidence gave, by its name; ``faults`` those
     that failed and were not published yet. ``counts`` is how many subjects have files, by the list that
@@ -72,7 +72,7 @@ class Recording:
             "events": [*self.before, *self.events],
             "events_not_told": self.left_out,
         }
-        # What has a file for each subject comes last: it is long, and people read what stands before it.
+        # What has a file for each subject comes last: it is long, and people read what precedes it.
         for name in sorted(self.documents, key=lambda name: _lists(summaries.get(name, {}))):
             document |= {**self.documents[name], **summaries.get(name, {})}
         return document

@@ -74,7 +74,7 @@ class RingBuffer:
 
     def copy(self, capacity: int, since: float = -math.inf) -> RingBuffer:
         """Return a ring of ``capacity`` with the newest rows of this one from ``since`` on."""
-        # Moves of memory, no loop over rows: an incident begins while readings go on.
+        # Moves of memory, no loop over rows: an incident begins while readings continue.
         twin = RingBuffer(self._columns, capacity)
         oldest = self._next - self._length
         first = bisect_left(
