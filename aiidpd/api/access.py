@@ -29,7 +29,7 @@ class AccessPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An answer to a request for access, and a clause that says why not and what would help."""
+    """An answer to a request for access, and clauses for why not and what would help."""
 
     allowed: bool
     reason: str = ""
@@ -42,13 +42,13 @@ _YES = Decision(allowed=True)
 def decide(policy: AccessPolicy, peer: Peer | None, access: Access) -> Decision:
     """Return whether ``peer`` may do ``access``; None is someone who can't be known."""
     if peer is None:
-        return Decision(allowed=False, reason="who asks is not known", remedy="use the Unix socket")
+        return Decision(allowed=False, reason="the peer is not known", remedy="use the Unix socket")
     if peer.uid in (0, policy.owner) or peer.uid in policy.admins:
         return _YES
     member = peer.in_group(policy.readers)
     if access is Access.READ and member:
         return _YES
-    may = "may only look" if member else "is not a member of the socket's group"
+    may = "may only read" if member else "is not a member of the socket's group"
     remedy = "ask as root or as the daemon's user, or have the user added to control.admins"
     if access is Access.READ:
         remedy = "have the user added to the socket's group or to control.admins"

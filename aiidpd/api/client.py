@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 DEFAULT_SOCKET = "/run/aiidpd/control.sock"
-SILENCE = 10.0  # seconds: a stream says something every 2
+SILENCE = 10.0  # seconds: a stream sends something every 2
 
 _BAD_REQUEST, _FORBIDDEN = 400, 403
 
@@ -76,7 +76,7 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection; the next request opens one again."""
+        """Close the connection; the next request opens one again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = self._answer = None
@@ -137,7 +137,7 @@ class ControlClient:
         try:  # noqa: SIM105 -- contextlib would have to be loaded
             self._connection.sendall(given)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it may close before it has read all: what it said first is there, or the answer fails
+            pass  # it may close before it has read all: what it sent first is there, or the answer fails
         self._answer = Answer(self._connection.recv)
         return self._answer
 

@@ -162,7 +162,7 @@ def current(
 ) -> ResponseT:
     """Return the document of ``reading``, with the reason of the task's ``status`` where there is none.
 
-    What neither ``given`` nor the status says is taken from the attributes of the reading's value.
+    What neither ``given`` nor the status has is taken from the attributes of the reading's value.
     """
     reason = status.reason
     if reading is None and not reason:

@@ -1,4 +1,4 @@
-"""Jobs of this process over the API: their documents, and a stream of one that goes on."""
+"""Jobs of this process over the API: their documents, and a stream of one in progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class JobQuery(Request):
 
 @dataclass(frozen=True, slots=True)
 class JobDocument:
-    """A piece of work that was asked for; ``done`` of ``total`` are in ``unit``."""
+    """A piece of work that was requested; ``done`` of ``total`` are in ``unit``."""
 
     id: str
     kind: str
@@ -44,7 +44,7 @@ class JobDocument:
 
 @dataclass(frozen=True, slots=True)
 class JobsDocument:
-    """Jobs of this process, in the order they were asked for."""
+    """Jobs of this process, in the order they were requested."""
 
     jobs: tuple[JobDocument, ...]
 
@@ -65,7 +65,7 @@ def routes(book: JobBook) -> tuple[Route, ...]:
             "/v1/jobs",
             Access.READ,
             jobs,
-            "The jobs that this process was asked for.",
+            "The jobs that were requested of this process.",
             JobsDocument,
         ),
         Route(

@@ -1,4 +1,4 @@
-"""Control API: understands requests, asks who may do what, runs the route, writes the answer."""
+"""Control API: parses requests, checks who may do what, runs the route, writes the answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aiidpd.platform.connection import Connection
 from aiidpd.platform.peercred import Peer
 from aiidpd.platform.web import connection_of
 
-HEARTBEAT = 1.5  # seconds without a line before a stream says that it lives; clients count on 2
+HEARTBEAT = 1.5  # seconds without a line before a stream shows that it lives; clients count on 2
 
 _NAMED_WITHIN = 0.5  # seconds that a user's name may take
 _LONGEST = 500  # characters of a request that go into its event
@@ -37,7 +37,7 @@ _WORDS = {
     "unexpected_keyword_argument": "Extra inputs are not permitted",
 }
 
-_Asked = TypeVar("_Asked", bound=Request)
+_Request = TypeVar("_Request", bound=Request)
 
 
 class ControlApi:
@@ -124,13 +124,13 @@ class ControlApi:
             raise Denied(action, request.path, reason=decision.reason, remedy=decision.remedy)
 
     async def _change(self, request: web.Request, route: Route, call: Call) -> Answer:
-        asked = "" if call.body is None else to_json(call.body, exclude_defaults=True).decode()
+        body = "" if call.body is None else to_json(call.body, exclude_defaults=True).decode()
         reason = f"requested by {call.by}: {route.summary}"
-        self._publish(request, "control.change", Severity.INFO, reason, body=asked)
+        self._publish(request, "control.change", Severity.INFO, reason, body=body)
         try:
             return await route.handler(call)
         except AiidpdError as error:
-            self._publish(request, "control.refused", Severity.WARNING, str(error), body=asked)
+            self._publish(request, "control.refused", Severity.WARNING, str(error), body=body)
             raise
 
     async def _stream(
@@ -211,9 +211,9 @@ class ControlApi:
         connection = transport.get_protocol() if transport else None
         peer = connection.peer if isinstance(connection, Connection) else peer
         who: dict[str, Scalar] = {"uid": peer.uid, "pid": peer.pid} if peer else {}
-        asked = _printable(f"{request.method} {request.path_qs}")
+        line = _printable(f"{request.method} {request.path_qs}")
         self._publisher.event(
-            kind, reason, about=_route_of(request), severity=severity, **who, request=asked, **evidence
+            kind, reason, about=_route_of(request), severity=severity, **who, request=line, **evidence
         )
 
 
@@ -242,7 +242,7 @@ def _printable(text: str) -> str:
     return text[:_LONGEST].encode("ascii", "backslashreplace").decode()
 
 
-def _understood(kind: type[_Asked], given: object, part: str) -> _Asked:
+def _understood(kind: type[_Request], given: object, part: str) -> _Request:
     """Return ``given`` as ``kind``; raises :class:`Invalid` that names each field that is wrong."""
     try:
         return parse(kind, given)
@@ -251,7 +251,7 @@ def _understood(kind: type[_Asked], given: object, part: str) -> _Asked:
             f"{'.'.join(map(str, each['loc'])) or part}: {_WORDS.get(each['type'], each['msg'])}"
             for each in error.errors(include_url=False, include_input=False)
         )
-        remedy = f"GET {openapi.PATH} tells what is taken"
+        remedy = f"GET {openapi.PATH} describes what is accepted"
         raise Invalid("understand", f"the request's {part}", reason=wrong, remedy=remedy) from None
 
 

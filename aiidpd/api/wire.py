@@ -18,7 +18,7 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _STATUSES = frozenset(b"%d" % status for status in range(200, 600))
 _NO_BODY = (204, 304)
-_LONGEST_NUMBER = 8  # digits; either way of saying a length needs fewer for what is taken
+_LONGEST_NUMBER = 8  # digits; either way of giving a length needs fewer for what is accepted
 
 
 class MalformedError(ValueError):
@@ -49,7 +49,7 @@ def target(path: str, query: Mapping[str, object]) -> str:
 def request(method: str, target: str, body: bytes | None = None) -> bytes:
     """Return the bytes of a request; a ``body`` is JSON. Raises :class:`ValueError` for no target."""
     if not (target.startswith("/") and target.isascii() and target.isprintable() and " " not in target):
-        raise ValueError(f"{target!r} can't be asked for")
+        raise ValueError(f"{target!r} can't be requested")
     head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n"
     if body is not None:
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
@@ -150,7 +150,7 @@ class Answer:
         first, *lines = self._until(b"\r\n\r\n", LONGEST_HEAD).split(b"\r\n")
         version, _, rest = first.partition(b" ")
         status, _, _reason = rest.partition(b" ")
-        # Nothing that we send has the daemon say "wait for it" (1xx) first.
+        # Nothing that we send makes the daemon answer "wait for it" (1xx) first.
         if version not in (b"HTTP/1.1", b"HTTP/1.0") or status not in _STATUSES:
             raise MalformedError(f"the answer is no HTTP: {first[:80]!r}")
         headers: dict[bytes, bytes] = {}
@@ -171,7 +171,7 @@ def _framing(status: int, headers: Mapping[bytes, bytes]) -> tuple[bool, int | N
         return False, 0
     if coding is not None:
         if coding.lower() != b"chunked" or length is not None:
-            raise MalformedError("the answer says in two ways, or in an unknown one, how long it is")
+            raise MalformedError("the answer gives its length in two ways, or in an unknown one")
         return True, None
     if length is None:
         return False, None

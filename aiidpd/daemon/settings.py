@@ -38,7 +38,7 @@ class DaemonSettings(Table):
         ge=0.1,
         le=600,
         description="How long the start waits for each worker's first pass before it reports ready. "
-        "A worker that is late counts as degraded and goes on trying. "
+        "A worker that is late counts as degraded and continues to try. "
         "Keep it under the unit's TimeoutStartSec.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Effect.LIVE] = Field(
@@ -82,7 +82,7 @@ class ControlSettings(Table):
         default=(),
         description="The users, by name or number, who may change things besides root and the daemon's own "
         "user. "
-        "Members of the group may only look.",
+        "Members of the group may only read.",
     )
     group: Annotated[str, BeforeValidator(values.optional_group)] = Field(
         default="aiidpd",

@@ -35,7 +35,7 @@ def test_who_is_not_known_may_do_nothing(policy: AccessPolicy, access: Access) -
 def test_a_refusal_says_who_and_what_would_help() -> None:
     policy = AccessPolicy(owner=999, readers=50)
     decision = decide(policy, Peer(1, 1000, 1000, frozenset({50})), Access.CHANGE)
-    assert decision.reason == "user 1000 may only look"
+    assert decision.reason == "user 1000 may only read"
     assert "control.admins" in decision.remedy
     decision = decide(policy, Peer(1, 1000, 1000), Access.READ)
     assert decision.reason == "user 1000 is not a member of the socket's group"

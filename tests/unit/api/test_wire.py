@@ -209,5 +209,5 @@ def test_a_request_says_how_long_its_body_is() -> None:
 
 @pytest.mark.parametrize("wrong", ["", "v1", "/a b", "/a\r\nX: y", "/é", "/\x7f"])
 def test_a_target_that_would_be_another_request_is_refused(wrong: str) -> None:
-    with pytest.raises(ValueError, match="can't be asked for"):
+    with pytest.raises(ValueError, match="can't be requested"):
         request("POST", wrong)

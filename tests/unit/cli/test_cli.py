@@ -234,7 +234,7 @@ async def test_an_interrupt_leaves_the_work_running(daemon: ControlDaemon) -> No
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
         assert process.returncode == 130
-        assert b"the work goes on in the daemon; to see it: aiidpctl jobs follow backup-1" in err
+        assert b"the work continues in the daemon; to see it: aiidpctl jobs follow backup-1" in err
         assert b"Traceback" not in err
     shown += b"step 0, step 1, step 2"  # nobody looks any more, and the work goes on
     await working
@@ -317,7 +317,7 @@ async def test_a_stranger_is_denied_with_4_and_it_is_on_record(tmp_path: Path) -
         outcome = await ctl(daemon, "backup", "run", **stranger)
         assert (outcome.code, outcome.out) == (4, "")
         assert outcome.err.startswith(
-            "aiidpctl: cannot change /v1/backup/runs: user 65534 may only look; ask as root"
+            "aiidpctl: cannot change /v1/backup/runs: user 65534 may only read; ask as root"
         )
         (event,) = await daemon.events("control.denied")
         assert event.evidence["uid"] == NOBODY
