@@ -64,7 +64,7 @@ class Daemon:
     """One running daemon, from ``loaded``; ``load`` reads the configuration again for a reload.
 
     What can keep a start from succeeding (the state folder, the database, the sockets) is taken in
-    the constructor, which raises :class:`~aiidpd.kernel.errors.Misconfigured`; ``close`` lets go of it.
+    the constructor, which raises :class:`~aiidpd.kernel.errors.Misconfigured`; ``close`` releases it.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Daemon:
         self._watch = ClockWatch(self._clock)
         self._started_at, self._started = self._clock.time(), self._clock.monotonic()
         self._reloading = anyio.Lock()
-        self._told = ""
+        self._reported = ""
         settings = loaded.settings
         folders = settings.table("daemon", DaemonSettings)
         control = settings.table("control", ControlSettings)
@@ -117,7 +117,7 @@ class Daemon:
             conditions=self._conditions,
             uniform=random.random,
             watchdog=notifier.watchdog,
-            also=self._look_around,
+            also=self._report_state,
             tick=_TICK if interval is None else min(_TICK, interval / 4),
         )
         self._api = ControlApi(
@@ -129,7 +129,7 @@ class Daemon:
         )
 
     def close(self) -> None:
-        """Remove the sockets, write what stands and what the history holds, let go of the state folder."""
+        """Remove the sockets, write what is active and what the history holds, release the state folder."""
         self._assembly.close()
         self._held.close()
 
@@ -170,7 +170,7 @@ class Daemon:
                 try:
                     await self.reload()
                 except AiidpdError as error:
-                    # Told by reload() already; a signal has nobody waiting for its answer.
+                    # Published by reload() already; a signal has nobody waiting for its answer.
                     self._notifier.status(f"reload refused: {in_words(error)}")
 
     async def reload(self) -> Sequence[str]:
@@ -205,14 +205,14 @@ class Daemon:
         self._publish("config.reloaded", what, workers=", ".join(sorted(replaced)))
         return plan.changed
 
-    def _look_around(self) -> None:
-        """See how the clock and the history fare, and tell the service manager how the workers do."""
+    def _report_state(self) -> None:
+        """Report on the clock and the history, and on the workers to the service manager."""
         self._clock_reporter.report()
         update_conditions(self._history, self._history_publisher, self._conditions)
         text = summary(self._supervisor.statuses)
-        if text != self._told:
+        if text != self._reported:
             self._notifier.status(text)
-            self._told = text
+            self._reported = text
 
     def _routes(self) -> tuple[Route, ...]:
         own = daemon_api.routes(status=self._status, config_entries=self._config_entries, reload=self.reload)
@@ -265,7 +265,7 @@ def serve(
     log_to: TextIO | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Run a daemon as ``config`` and ``environ`` say until it is told to stop.
+    """Run a daemon as ``config`` and ``environ`` configure it until a signal stops it.
 
     The log goes to ``log_to``, standard error by default; the time comes from ``clock``, the machine's own
     by default. Raises
@@ -279,7 +279,7 @@ def serve(
     settings = loaded.settings.table("daemon", DaemonSettings)
     with closing(logging.configure(settings.log_level, settings.log_format, log_to)):
         daemon = Daemon(loaded, read, Notifier.from_environment(environ), clock)
-        # What a start made stays: later collections need not look through it, and pause the loop for less.
+        # What a start made stays: later collections need not traverse it, and pause the loop for less.
         gc.freeze()
         gc.enable()
         with closing(daemon):

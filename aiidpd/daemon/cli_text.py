@@ -25,12 +25,14 @@ def render_overview(
 ) -> str:
     """Return the whole daemon as a block of lines; a section whose document is None is left out.
 
-    A reason is said once: with what is wrong, or else with the worker, or else with the section. With
+    A reason is shown once: with what is wrong, or else with the worker, or else with the section. With
     ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables.
     """
     now = status["now"]
-    told = [each["reason"] for each in (*status["conditions"], *status["workers"])]
-    gpus, containers, backup, bench = (_untold(each, told) for each in (gpus, containers, backup, bench))
+    shown = [each["reason"] for each in (*status["conditions"], *status["workers"])]
+    gpus, containers, backup, bench = (
+        _without_repetition(each, shown) for each in (gpus, containers, backup, bench)
+    )
     blocks = [[headline(status, paint)], workers(status, paint)]
     if status["conditions"]:
         blocks.append(conditions(status, paint))
@@ -51,7 +53,7 @@ def render_overview(
 
 
 def headline(status: Document, paint: Paint) -> str:
-    """Return the line that says how the daemon is."""
+    """Return the line on the state of the daemon."""
     health = paint.good("healthy") if status["healthy"] else paint.bad("UNHEALTHY")
     parts = [paint.bold(f"aiidpd {plain(status['version'])}"), health, f"up {span(status['uptime_seconds'])}"]
     simulated = [worker["name"] for worker in status["workers"] if worker["simulated"]]
@@ -61,8 +63,8 @@ def headline(status: Document, paint: Paint) -> str:
 
 
 def workers(status: Document, paint: Paint) -> list[str]:
-    """Return the table of workers; what is not up says why, unless a condition does."""
-    told = [condition["reason"] for condition in status["conditions"]]
+    """Return the table of workers; what is not up shows why, unless a condition does."""
+    shown = [condition["reason"] for condition in status["conditions"]]
     rows = [
         (
             worker["name"],
@@ -73,7 +75,7 @@ def workers(status: Document, paint: Paint) -> list[str]:
             str(worker["failed_passes"]),
             str(worker["restarts"]),
             "  ".join(
-                filter(None, (SIMULATED if worker["simulated"] else "", _once(worker["reason"], told)))
+                filter(None, (SIMULATED if worker["simulated"] else "", _once(worker["reason"], shown)))
             ),
         )
         for worker in status["workers"]
@@ -115,10 +117,10 @@ def _section(title: str, document: Document, paint: Paint) -> list[str]:
     return lines
 
 
-def _once(reason: str, told: Iterable[str]) -> str:
-    """Return ``reason``, or nothing where one of those ``told`` says it."""
-    return "" if any(reason in each for each in told) else reason
+def _once(reason: str, shown: Iterable[str]) -> str:
+    """Return ``reason``, or nothing where one of those ``shown`` contains it."""
+    return "" if any(reason in each for each in shown) else reason
 
 
-def _untold(document: Document | None, told: Iterable[str]) -> Document | None:
-    return None if document is None else {**document, "reason": _once(document["reason"], told)}
+def _without_repetition(document: Document | None, shown: Iterable[str]) -> Document | None:
+    return None if document is None else {**document, "reason": _once(document["reason"], shown)}

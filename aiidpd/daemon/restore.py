@@ -42,7 +42,7 @@ _ENGINE_WITHIN = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Part of the configuration that restoring needs: where the journals are, and what they may not say.
+    """Part of the configuration that restoring needs: where the journals are, and what they may lack.
 
     ``broken`` is what is wrong with the configuration, empty where nothing is.
     """
@@ -63,9 +63,9 @@ def restore_gpus(
     """Restore what the journals name; return the exit code: 0 nothing is left, 1 something is.
 
     GPUs get their limits and clocks back, and paused containers are unpaused, side by side: what holds up
-    one does not hold up the other. The journals are in ``state_directory``, else where the configuration
-    says; a configuration that can't be used is reported, and no reason not to restore. With ``to_default``
-    every GPU gets its default power limit and unlocked clocks, whatever the journal says.
+    one does not hold up the other. The journals are in ``state_directory``, else in the configured
+    one; a configuration that can't be used is reported, and no reason not to restore. With ``to_default``
+    every GPU gets its default power limit and unlocked clocks, whatever the journal holds.
 
     Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the state folder can't be used or a daemon
     runs on it: that one restores by itself.
@@ -78,7 +78,7 @@ def restore_gpus(
     codes: list[int] = []
 
     async def restore_journaled() -> None:
-        codes.append(await gpus_back(gpus, means.gpu_call_timeout, _say, to_default=to_default))
+        codes.append(await gpus_back(gpus, means.gpu_call_timeout, _report, to_default=to_default))
 
     async def containers_back() -> None:
         codes.append(await _containers(pauses.path, means.engine))
@@ -92,9 +92,9 @@ def restore_gpus(
 
     nothing = not to_default and not gpus.path.exists() and not pauses.path.exists()
     if means.broken:
-        _say(means.broken)
+        _report(means.broken)
         found = "there is nothing to put back" if nothing else "what to undo is in the restore journals"
-        _say(f"{found} in {means.state}")
+        _report(f"{found} in {means.state}")
     if nothing:
         return DONE
     with StateLock.acquire(means.state):
@@ -117,7 +117,7 @@ def find_means(config: Path | None, environ: Mapping[str, str], state_directory:
         )
     left = salvage(SCHEMA, config, environ)
     folders = [state_directory] if state_directory else left.values("daemon", "state_directory")
-    # Where several say so, by a mistake or one over the other, it is where something was left.
+    # Where several are set, by a mistake or one over the other, it is where something was left.
     holding = [folder for folder in folders if any((folder / name).exists() for name in (NAME, PAUSES))]
     sockets = left.values("containers", "socket") or [ContainersSettings().socket]
     timeouts = left.values("containers", "call_timeout") or [ContainersSettings().call_timeout]
@@ -134,24 +134,24 @@ async def _containers(path: Path, configured: EngineAddress) -> int:
     from aiidpd.components.containers.docker.client import DockerRuntime  # noqa: PLC0415 -- costs 0.2 s
 
     try:
-        said = PauseJournal(path).read_engine()
-        # Whoever paused them lets them go on, unless its socket has moved.
-        address = said if said and said.socket.exists() else configured
+        recorded = PauseJournal(path).read_engine()
+        # The engine that paused them resumes them, unless its socket has moved.
+        address = recorded if recorded and recorded.socket.exists() else configured
         timeout = min(address.call_timeout, _ENGINE_WITHIN / 2)
         engine = DockerRuntime(address.socket, call_timeout=timeout)
-        journal = PauseJournal(path, said or configured)
-        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, say=_say) else FAILED
+        journal = PauseJournal(path, recorded or configured)
+        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, say=_report) else FAILED
     except StateUnreadable as error:
-        _say(str(error))
+        _report(str(error))
         return FAILED
 
 
 async def gpus_back(
-    journal: RestoreJournal, call_timeout: float, say: Callable[[str], None], *, to_default: bool = False
+    journal: RestoreJournal, call_timeout: float, report: Callable[[str], None], *, to_default: bool = False
 ) -> int:
-    """Restore the GPUs of ``journal``, and say so line by line; return the exit code.
+    """Restore the GPUs of ``journal``, and report each in a line; return the exit code.
 
-    A call to the driver may take ``call_timeout`` seconds, unless the journal says how long.
+    A call to the driver may take ``call_timeout`` seconds, unless the journal holds another time.
     """
     found: JournalEntry | None = None
     try:
@@ -159,25 +159,25 @@ async def gpus_back(
         journal.call_timeout = found.call_timeout
     except StateUnreadable as error:
         if not to_default:
-            say(str(error))
+            report(str(error))
             return FAILED
     library = NvmlLibrary(call_timeout=journal.call_timeout or call_timeout, start_timeout=_START_WITHIN)
     try:
         if to_default or found is None:
-            return await _to_default(journal, library, say)
-        return await _from(journal, found, library, say)
+            return await _to_default(journal, library, report)
+        return await _from(journal, found, library, report)
     except OSError as error:
-        say(f"cannot write {journal.path}: {error.strerror or error}")
+        report(f"cannot write {journal.path}: {error.strerror or error}")
         return FAILED
     finally:
         await library.aclose()
 
 
 async def _from(
-    journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, say: Callable[[str], None]
+    journal: RestoreJournal, entry: JournalEntry, library: GpuLibrary, report: Callable[[str], None]
 ) -> int:
     if journal.stale(entry):
-        say("the machine was booted since: the driver has forgotten what was set")
+        report("the machine was booted since: the driver has forgotten what was set")
         journal.write({})
         return DONE
     left = {uuid: gpu for uuid, gpu in entry.gpus.items() if not gpu.simulated}
@@ -185,15 +185,15 @@ async def _from(
         who = f"GPU {outcome.baseline.index} ({outcome.baseline.name})"
         if outcome.restored:
             del left[outcome.uuid]
-            say(f"{who} is back at its baseline")
+            report(f"{who} is back at its baseline")
         else:
             remedy = f"; {outcome.remedy}" if outcome.remedy else ""
-            say(f"cannot restore {who}: {outcome.problem}{remedy}")
+            report(f"cannot restore {who}: {outcome.problem}{remedy}")
     journal.write(left)
     return FAILED if left else DONE
 
 
-async def _to_default(journal: RestoreJournal, library: GpuLibrary, say: Callable[[str], None]) -> int:
+async def _to_default(journal: RestoreJournal, library: GpuLibrary, report: Callable[[str], None]) -> int:
     failed = False
     try:
         uuids = [gpu.uuid for gpu in (await library.read()).gpus]
@@ -205,14 +205,14 @@ async def _to_default(journal: RestoreJournal, library: GpuLibrary, say: Callabl
             problem = default_outcome(gpu, faults.get(gpu.uuid, []))
             failed = failed or bool(problem)
             who = f"GPU {gpu.index} ({gpu.name})"
-            say(f"cannot reset {who}: {problem}" if problem else f"{who} has its default power limit")
+            report(f"cannot reset {who}: {problem}" if problem else f"{who} has its default power limit")
     except Unavailable as error:
-        say(str(error))
+        report(str(error))
         return FAILED
     if not failed:
         journal.write({})
     return FAILED if failed else DONE
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     sys.stderr.write(f"aiidpd: {line}\n")
