@@ -15,7 +15,7 @@ from aiidpd.kernel.latest import Latest
 
 NAME: Final = "requests"
 NO_ENDPOINTS: Final = "no endpoint is configured: add bench.endpoints to know of requests"
-NOT_ASKED: Final = "the engine was not asked yet, or engines.interval is 0"
+NOT_POLLED: Final = "the engine was not polled yet, or engines.interval is 0"
 _FASTEST: Final = 1.0  # seconds between two answers of an engine
 _MOST_ROWS: Final = 4096  # of all endpoints together
 
@@ -81,7 +81,7 @@ def _endpoint(name: str, probed: ProbedEndpoint | None, engine: EngineState | No
         "requests_waiting": engine.requests_waiting if engine else None,
         "includes_probe": engine.includes_probe if engine else False,
         "read_at": engine.read_at if engine else None,
-        "reason": engine.reason if engine and answered else NOT_ASKED,
+        "reason": engine.reason if engine and answered else NOT_POLLED,
         "measured_at": probed.measured_at if probed else None,
         "output_tokens_per_second": probed.output_tokens_per_second if probed else None,
         "error": probed.error if probed else "",

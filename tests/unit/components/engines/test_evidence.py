@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.api.document import parse
-from aiidpd.components.engines.evidence import NO_ENDPOINTS, NOT_ASKED, RequestEvidence
+from aiidpd.components.engines.evidence import NO_ENDPOINTS, NOT_POLLED, RequestEvidence
 from aiidpd.components.engines.state import with_answer
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
@@ -62,7 +62,7 @@ def test_before_anything_was_read_it_says_so(house: House) -> None:
         "requests": {"running": None, "waiting": None, "reason": NO_ENDPOINTS, "endpoints": []},
         "requests_at_end": None,
     }
-    house.evidence.record(EngineState("a", "m", simulated=False))  # it was not asked yet
+    house.evidence.record(EngineState("a", "m", simulated=False))  # it was not polled yet
     window = house.evidence.rings.window(-math.inf, math.inf, longest=60.0)
     documents, files = house.evidence.summary(window)
     assert documents["requests_track"]["data"] == []
@@ -98,7 +98,7 @@ def test_where_engines_are_not_asked_the_last_probe_stands_there(house: House) -
     house.probes = ProbesView((MEASURED,))
     found = house.evidence.documents(Moment.BEGINNING)["requests"]
     assert found["running"] is None
-    assert found["reason"] == f"a: {NOT_ASKED}"
+    assert found["reason"] == f"a: {NOT_POLLED}"
     assert found["endpoints"][0]["measured_at"] == 990.0
 
 
