@@ -16,7 +16,7 @@ _STEPS = (1, 2, 5, 10)
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 _APART = 10  # columns between two labels of time, at least
 LONGEST_GAP: Final = 10.0
-"""Seconds between two points that a frame joins, unless it says another: over more nothing is known."""
+"""Seconds between two points that a frame joins, unless it sets another: over more nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

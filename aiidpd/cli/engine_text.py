@@ -21,7 +21,7 @@ def requests(engine: Mapping[str, Any] | None) -> str:
 
 
 def engine_lines(document: Mapping[str, Any], now: float, paint: Paint) -> list[str]:
-    """Return a line for each endpoint: what its engine tells, or why that is not known."""
+    """Return a line for each endpoint: what its engine reports, or why that is not known."""
     lines = []
     for each in document["endpoints"]:
         engine = each["engine"]
@@ -41,15 +41,15 @@ def engine_lines(document: Mapping[str, Any], now: float, paint: Paint) -> list[
 
 
 def requests_at(known: Mapping[str, Any], began: float | None) -> list[str]:
-    """Return what ran by endpoint, as an incident keeps it, and when that was: before ``began``, if given."""
+    """Return what ran by endpoint, as an incident has it, and when that was: before ``began``, if given."""
     lines = []
     for each in known["endpoints"]:
         age = ""
         if each["read_at"] is not None:
-            age = f", asked {moment(each['read_at'])}"
+            age = f", read {moment(each['read_at'])}"
             if began is not None:
                 apart = began - each["read_at"]
-                age = f", asked {abs(apart):.1f} s {'before' if apart >= 0 else 'after'}"
+                age = f", read {abs(apart):.1f} s {'before' if apart >= 0 else 'after'}"
         why = f": {each['reason']}" if each["reason"] else ""
         lines.append(plain(f"{each['name']}: {requests(each)}{age}{why}"))
     return lines

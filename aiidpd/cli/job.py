@@ -1,4 +1,4 @@
-"""Work that a command asks for: progress while it runs, the exit code by its outcome."""
+"""Work that a command requests: progress while it runs, the exit code by its outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def follow(session: Session, identity: str, results: Mapping[str, Result]) -> in
             progress.show(job)
     except KeyboardInterrupt:
         progress.clear()
-        session.say(f"the work goes on in the daemon; to see it: aiidpctl jobs follow {identity}")
+        session.say(f"the work continues in the daemon; to see it: aiidpctl jobs follow {identity}")
         return INTERRUPTED
     finally:
         progress.clear()
@@ -80,7 +80,7 @@ def job_table(jobs: Iterable[Document], now: float, paint: Paint) -> list[str]:
         )
         for job in jobs
     ]
-    return table(("JOB", "STATE", "ASKED", ""), rows, paint) if rows else []
+    return table(("JOB", "STATE", "CREATED", ""), rows, paint) if rows else []
 
 
 def job_progress(job: Document) -> str:
@@ -109,7 +109,7 @@ class _Progress:
         self._session = session
         self._terminal = draws(session.err)
         self._step = ""
-        self._said_at = 0.0
+        self._written_at = 0.0
         self._drawn = False
 
     def show(self, job: dict[str, Any]) -> None:
@@ -120,9 +120,9 @@ class _Progress:
             self._session.err.write(f"{_ERASE}{cut(line, columns() - 1)}")
             self._session.err.flush()
             self._drawn = True
-        elif job["message"] != self._step or time.monotonic() - self._said_at >= _EVERY:
+        elif job["message"] != self._step or time.monotonic() - self._written_at >= _EVERY:
             self._session.say(line)
-            self._step, self._said_at = job["message"], time.monotonic()
+            self._step, self._written_at = job["message"], time.monotonic()
 
     def clear(self) -> None:
         if self._drawn:

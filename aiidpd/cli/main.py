@@ -32,7 +32,7 @@ COMMANDS = {
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
-    "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was asked for"),
+    "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was requested"),
     "notify": ("aiidpd.alerts.cli_notify:add", "show what is grave on this desktop"),
     "config": ("aiidpd.daemon.cli:add_config", "the configuration in force"),
     "reload": ("aiidpd.daemon.cli:add_reload", "read the configuration again"),
@@ -51,7 +51,7 @@ exit codes: 0 done, 1 failed or unhealthy, 2 usage, 3 daemon not reachable, 4 de
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` (those of the process) name; return the exit code.
 
-    Raises :class:`SystemExit` where they ask for help or the version, or are no command.
+    Raises :class:`SystemExit` where they request help or the version, or are no command.
     """
     _open_closed()
     try:
@@ -85,7 +85,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _complain(words: str) -> None:
-    """Write ``words`` for the person, if that is possible: the exit code says what happened all the same."""
+    """Write ``words`` for the person, if that is possible: the exit code reports the outcome all the same."""
     try:
         sys.stderr.write(f"aiidpctl: {plain(words)}\n")
         sys.stderr.flush()
@@ -105,7 +105,7 @@ def parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     default = os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
     top = _Parser(
         prog="aiidpctl",
-        description="Look at and control aiidpd.",
+        description="Show and control aiidpd.",
         epilog=_EXIT_CODES,
         formatter_class=_TopFormatter,
     )

@@ -46,7 +46,7 @@ def paint_for(stream: TextIO) -> Paint:
 
 
 class Session:
-    """``out`` takes data, ``err`` words. ``json`` asks for the API's own documents instead of text."""
+    """``out`` takes data, ``err`` words. ``json`` selects the API's own documents instead of text."""
 
     def __init__(self, client: ControlClient, json: bool, out: TextIO, err: TextIO, paint: Paint) -> None:
         self.client = client

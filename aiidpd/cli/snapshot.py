@@ -10,7 +10,7 @@ from aiidpd.cli.text import SIMULATED
 
 
 def show(session: Session, document: dict[str, Any], what: str, lines: Callable[[], list[str]]) -> int:
-    """Write ``document`` as JSON or as ``lines``; fail, and say why, where there is no current reading."""
+    """Write ``document`` as JSON or as ``lines``; fail, and write why, where there is no current reading."""
     if session.json:
         session.document(document)
     else:

@@ -25,8 +25,8 @@ _KIBI = 1024
 _GAP = "  "  # between two columns
 _NARROWEST = 4  # columns of a cell that is cut
 _MARK = len(SIMULATED) + 1  # columns that notes without a heading have left for what they begin with
-_SOME_WORDS = 12  # columns of a cell that still says something
-_LONGEST = 2000  # characters of a name or reason: as many as the history keeps
+_SOME_WORDS = 12  # columns of a cell that still means something
+_LONGEST = 2000  # characters of a name or reason: as many as the history stores
 
 
 class Paint:
@@ -129,7 +129,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], paint: Paint, *, r
     """Return lines of aligned columns, two blanks between them, no wider than ``paint`` allows.
 
     Where they would be, the longest cells of words are cut, as long as some words of them are left; then
-    headings that are longer than what stands below, then cells as need be, those of words before those of
+    headings that are longer than what is below, then cells as need be, those of words before those of
     figures. The first column, which names what the row is about, is cut after the other words.
     ``right`` has an ``r`` at the place of each column that is aligned on the right.
     """
@@ -179,14 +179,14 @@ def cut(line: str, width: int) -> str:
     if not width or sum(map(len, pieces[::2])) <= width:
         return line
     room = width - 1
-    kept = []
+    parts = []
     for place, piece in enumerate(pieces):
         if place % 2:
-            kept.append(piece)
+            parts.append(piece)
         else:
-            kept.append(piece[:room])
-            room -= len(kept[-1])
-    return "".join(kept) + "\N{HORIZONTAL ELLIPSIS}"
+            parts.append(piece[:room])
+            room -= len(parts[-1])
+    return "".join(parts) + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _whole(seconds: float) -> str:

@@ -100,7 +100,7 @@ def test_the_requests_that_ran_are_told_with_their_age_and_drawn() -> None:
     lines = incident_lines(document, Paint(), width=80)
     text = "\n".join(lines)
     assert "Requests that ran  3, 2 waiting\n" in text
-    assert "3 running, 2 waiting, asked 2.5 s before" in text
+    assert "3 running, 2 waiting, read 2.5 s before" in text
     assert "other: -: other answers 404" in text
     assert "at the end  1\n" in text
     assert "1 running (ours among them)" in text

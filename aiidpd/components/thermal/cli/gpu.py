@@ -1,4 +1,4 @@
-"""``aiidpctl gpu``: the last reading of each GPU, its record; let go of the driver, and take it back."""
+"""``aiidpctl gpu``: the last reading of each GPU, its record; release the driver, and take it back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("list", parents=[common], help="list the GPUs").set_defaults(run=run)
     release = commands.add_parser(
-        "release", parents=[common], help="let go of the NVIDIA driver, so that it can be upgraded"
+        "release", parents=[common], help="free the NVIDIA driver, so that it can be upgraded"
     )
     release.add_argument(
         "--for",
@@ -44,14 +44,14 @@ def _release(options: argparse.Namespace, session: Session) -> int:
     document = session.client.post("/v1/gpus/release", request)
     left = document["seconds_left"]
     until = "`aiidpctl gpu resume`" if left is None else f"{left:.0f} s from now, or `aiidpctl gpu resume`"
-    return _told(session, document, f"the driver is free, and no GPU is read, until {until}")
+    return _answered(session, document, f"the driver is free, and no GPU is read, until {until}")
 
 
 def _resume(_options: argparse.Namespace, session: Session) -> int:
-    return _told(session, session.client.post("/v1/gpus/resume"), "the GPUs are read again")
+    return _answered(session, session.client.post("/v1/gpus/resume"), "the GPUs are read again")
 
 
-def _told(session: Session, document: dict[str, Any], words: str) -> int:
+def _answered(session: Session, document: dict[str, Any], words: str) -> int:
     if session.json:
         session.document(document)
     else:
