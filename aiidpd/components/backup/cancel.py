@@ -39,7 +39,7 @@ class RunControl:
         self.step()
 
     def step(self, count: int = 0) -> None:
-        """Count ``count`` bytes as done and go on; raises :class:`Cancelled` where the run shall stop."""
+        """Count ``count`` bytes as done and continue; raises :class:`Cancelled` where the run shall stop."""
         self._bytes_done += count
         self.steps += 1
         if self.cancelled:

@@ -82,7 +82,7 @@ class Copier:
         """Copy ``entry`` of the folder ``source`` to the new file ``destination``; return its SHA-256.
 
         The copy is read-only, has the source's mtime, and is on the disk. Raises
-        :class:`SourceChanged` where the file is not what ``entry`` says, or is written to meanwhile (one that
+        :class:`SourceChanged` where the file differs from ``entry``, or is written to meanwhile (one that
         changed just now is read twice),
         and :class:`Unavailable`; then no file is left at ``destination``.
         """

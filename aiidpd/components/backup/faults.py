@@ -31,4 +31,4 @@ def _reason(error: OSError) -> str:
 
 
 class SourceChanged(Exception):
-    """A file is not what the listing, or the read before, said. The run tries it once more."""
+    """A file differs from the listing, or from the read before. The run tries it once more."""

@@ -23,7 +23,7 @@ class FileEntry:
     """A regular file in a snapshot. ``size`` in bytes, ``sha256`` in hex.
 
     ``verified_at`` is when its bytes were last read back from the target (Unix seconds); a file that
-    is linked from an earlier snapshot keeps the time at which it was verified there.
+    is linked from an earlier snapshot has the time at which it was verified there.
     """
 
     path: str
@@ -36,7 +36,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All that a snapshot says about itself. Times in Unix seconds, sizes in bytes.
+    """All that a snapshot records about itself. Times in Unix seconds, sizes in bytes.
 
     ``links`` maps a symbolic link's path to its target; ``refused`` maps a path of the source that
     was left out to the reason. ``verified_at`` is when this run ended reading back what it copied.
@@ -66,7 +66,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
 
 
 def load_manifest(data: bytes) -> Manifest:
-    """Read what :func:`dump_manifest` wrote; raises :class:`ValueError` that says what is wrong."""
+    """Read what :func:`dump_manifest` wrote; raises :class:`ValueError` that names the fault."""
     try:
         document = json.loads(data)
     except RecursionError:

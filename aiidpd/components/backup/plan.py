@@ -1,4 +1,4 @@
-"""Plan of a run: for each thing in the source to copy it, link it, keep it or refuse it (pure)."""
+"""Plan of a run: for each thing in the source to copy it, link it, retain it or refuse it (pure)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing found in the source. ``size`` in bytes; ``target`` is a link's; ``note`` says why not."""
+    """One thing found in the source. ``size`` in bytes; ``target`` is a link's; ``note`` is why not."""
 
     path: str
     kind: Kind
@@ -67,7 +67,7 @@ def make_plan(
     """Decide on every entry of ``listing``, the content of a folder; ``roots`` are its absolute names.
 
     A file is linked from the previous snapshot where its size and mtime are the ones recorded there,
-    else copied. A symbolic link is kept where it leads to a place inside the source (an absolute one
+    else copied. A symbolic link is retained where it leads to a place inside the source (an absolute one
     is made relative, so that it leads into the snapshot), else refused, as are sockets, devices and pipes.
     """
     copy: list[Entry] = []
@@ -121,7 +121,7 @@ def _passes_link(path: str, targets: Mapping[str, str]) -> bool:
 
 
 def _fault_of_link(entry: Entry, targets: Mapping[str, str], roots: Sequence[str]) -> str:
-    """Return why the link ``entry`` can't be kept, or "": walks as the kernel would, within the listing."""
+    """Return why link ``entry`` can't be retained, or "": follows it as the kernel would, in the listing."""
     outside = f"it leads out of the source, to {shown(entry.target)}"
     place = entry.path.split("/")
     followed = 0

@@ -63,6 +63,6 @@ async def follow(
     if not results:
         where = shown(control.at) or "its first step"
         reason = f"nothing has moved for {stall_after:g} s at {where}"
-        remedy = "look for a dead disk or network mount (dmesg); the stuck thread keeps the target locked"
-        raise Unavailable("go on with", "the backup", reason=reason, remedy=remedy)
+        remedy = "look for a dead disk or network mount (dmesg); the stuck thread holds the target's lock"
+        raise Unavailable("continue", "the backup", reason=reason, remedy=remedy)
     return results[0]

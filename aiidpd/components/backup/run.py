@@ -55,7 +55,7 @@ class BackupRun:
         """Make a whole, verified snapshot and return its figures.
 
         Raises :class:`Misconfigured` (source and target overlap), :class:`Conflict` (the target is in
-        use), :class:`Unavailable` (anything else that keeps it from ending well) and
+        use), :class:`Unavailable` (anything else that prevents its success) and
         :class:`Stopped`. After an error nothing of the run is left on the target.
         """
         try:
@@ -80,7 +80,7 @@ class BackupRun:
     def check(self) -> None:
         """Refuse a source and a target that can't be: absent, or one within the other."""
         self.store.check()
-        if not os.path.isdir(self._source):  # noqa: PTH112 -- Path.is_dir raises where it may not look
+        if not os.path.isdir(self._source):  # noqa: PTH112 -- Path.is_dir raises where it may not read
             remedy = "mount it, or correct backup.source"
             raise Unavailable("read the source", str(self._source), reason="it is no folder", remedy=remedy)
         source, target = self._source.resolve(), self.store.target.resolve()
@@ -142,7 +142,7 @@ class BackupRun:
     def verify(self, prepared: Prepared, manifest: Manifest, copier: Copier) -> Manifest:
         """Read every copied file back from the target; return the manifest with the time of each.
 
-        Raises :class:`Unavailable` that names the files which the target did not keep as written.
+        Raises :class:`Unavailable` that names the files which the target did not store as written.
         """
         copied = [file for file in manifest.files if file.verified_at is None]
         self._control.enter("verifying", files=len(copied), total=sum(file.size for file in copied))
@@ -197,10 +197,10 @@ class BackupRun:
             self._control.step()
             try:
                 status = os.lstat(self.store.snapshots / previous / FILES / known.path)
-                kept = stat.S_ISREG(status.st_mode) and status.st_size == known.size
+                intact = stat.S_ISREG(status.st_mode) and status.st_size == known.size
             except OSError:
-                kept = False
-            if kept:
+                intact = False
+            if intact:
                 link.append(known)
             else:
                 copy.append(_entry_of(known))

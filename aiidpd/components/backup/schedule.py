@@ -26,7 +26,7 @@ class Schedule:
         """Return the first time later than ``moment`` that the expression names, or None for never.
 
         As in systemd a time that the clocks skip does not happen, and one that they repeat happens
-        the first time; only from within the repeated hour is its second half looked at.
+        the first time; only from within the repeated hour is its second half considered.
         """
         start = datetime.fromtimestamp(moment, zone)
         for found in OnCalendar(self.text, start):

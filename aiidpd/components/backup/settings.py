@@ -24,7 +24,7 @@ class BackupSettings(Table):
     schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
         default="Sun 03:00",
         description="When a backup starts, as systemd writes calendar times (systemd.time(7)), in local time "
-        "where no zone is named. Empty: only when asked for.",
+        "where no zone is named. Empty: only on request.",
     )
     reserve: Size = Field(
         default=64 * 2**20,

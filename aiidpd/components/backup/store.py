@@ -53,7 +53,7 @@ class Store:
 
     def check(self) -> None:
         """Raise :class:`Unavailable` where the target is no folder. It may be unmounted: it is not made."""
-        if not os.path.isdir(self.target):  # noqa: PTH112 -- Path.is_dir raises where it may not look
+        if not os.path.isdir(self.target):  # noqa: PTH112 -- Path.is_dir raises where it may not read
             remedy = "mount it, create it, or correct backup.target"
             raise Unavailable(
                 "use the backup target", str(self.target), reason="it is no folder", remedy=remedy

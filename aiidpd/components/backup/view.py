@@ -79,7 +79,7 @@ class RunResult:
 class BackupView:
     """State of backups for status, scrapes and ``aiidpctl backup list``.
 
-    ``reason`` says what keeps the worker idle. ``last_success_at`` is when the newest whole snapshot
+    ``reason`` is why the worker is idle. ``last_success_at`` is when the newest whole snapshot
     of this source was verified, none that is from the future. ``next_run_at`` in the past means that the run
     is about to start.
     Snapshots are ordered by their id, the oldest first, broken ones among them.

@@ -31,7 +31,7 @@ class BenchRequest(Request):
 
 @dataclass(frozen=True, slots=True)
 class EngineDocument:
-    """Engine of the endpoint by its own account; null where it gives none, and ``reason`` says why."""
+    """Engine of the endpoint by its own account; null where it gives none, as ``reason`` explains."""
 
     engine: str
     """Such as vllm or llama.cpp; empty where it is not known."""

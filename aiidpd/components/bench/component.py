@@ -1,4 +1,4 @@
-"""Component bench: the speed of inference, measured by asking for a short completion."""
+"""Component bench: the speed of inference, measured by the request of a short completion."""
 
 from __future__ import annotations
 

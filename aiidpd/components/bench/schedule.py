@@ -67,7 +67,7 @@ def begin(names: Iterable[str], probed: Mapping[str, float], now: float, setting
     """Return the schedule at a start.
 
     Each endpoint is probed once an interval, whether the last probe succeeded or not. An endpoint in
-    ``probed`` (the time of its last probe) keeps its turn, so that a worker that is
+    ``probed`` (the time of its last probe) has its turn, so that a worker that is
     restarted often does not probe more often.
     """
     due: dict[str, float] = {}

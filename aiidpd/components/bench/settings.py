@@ -29,12 +29,12 @@ class EndpointSettings(Table):
         description='The server\'s base URL, with or without "/v1" at its end.',
     )
     model: Text = Field(
-        default="", examples=["llama-3.1-8b"], description="The model that is asked, as the server calls it."
+        default="", examples=["llama-3.1-8b"], description="The model to request, as the server calls it."
     )
     kind: Literal["openai", "simulated"] = Field(
         default="openai",
         description='"openai" is any server with an OpenAI-compatible API, "simulated" makes figures up and '
-        "says so everywhere; only the first needs url and model.",
+        "marks them so everywhere; only the first needs url and model.",
     )
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(
         default=None,
@@ -79,7 +79,7 @@ class BenchSettings(Table):
         default=64,
         ge=2,
         le=4096,
-        description="How many tokens one measurement asks for; each costs the server time.",
+        description="How many tokens one measurement requests; each costs the server time.",
     )
     endpoints: Annotated[tuple[EndpointSettings, ...], AfterValidator(_unique)] = Field(
         default=(),

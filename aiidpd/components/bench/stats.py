@@ -1,6 +1,6 @@
 """From the record of a probe to its figures (pure).
 
-A figure that the record cannot support is None, and ``withheld`` says why: a number that is wrong
+A figure that the record cannot support is None, and ``withheld`` is why: a number that is wrong
 is worse than none.
 """
 
@@ -22,7 +22,7 @@ _RESOLUTION: Final = 0.001
 _SHORTEST_WINDOW: Final = (
     0.1  # seconds from first to last token; in less, a flushed buffer looks like a fast engine
 )
-# The part of the prompt that may come from the prefix cache before the first token no longer says how fast
+# The part of the prompt that may come from the prefix cache before the first token no longer shows how fast
 # prompts are read; not 0, for the head of the chat template is the same in every prompt.
 _CACHED_SHARE: Final = 0.25
 _AGREEMENT: Final = 1.5  # the factor within which the engine's own time per token confirms ours
@@ -43,7 +43,7 @@ class BenchSample:
     ``time_per_output_token_seconds`` is (last chunk - first chunk) / (tokens - 1) with the server's
     own token count; a server that counts the end-of-text token, which has no chunk, makes it smaller
     by one part in ``output_tokens``. ``chunk_gap_*`` are between chunks, and a chunk is not a token.
-    ``engine`` is what the engine says itself: shown beside our figures, never in their place.
+    ``engine`` is what the engine reports itself: shown beside our figures, never in their place.
     """
 
     ttft_seconds: float | None

@@ -12,7 +12,7 @@ from aiidpd.components.bench.stats import BenchSample
 class EndpointView:
     """One endpoint. ``*_at`` in Unix seconds, ``probed`` in monotonic seconds.
 
-    ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` says why the last
+    ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` is why the last
     probe failed, and is empty where it succeeded: then, and only then, ``sample`` is current.
     """
 
@@ -46,7 +46,7 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class BenchView:
-    """Every endpoint, in the order of the configuration; ``note`` says why there is none."""
+    """Every endpoint, in the order of the configuration; ``note`` is why there is none."""
 
     endpoints: tuple[EndpointView, ...] = ()
     note: str = ""

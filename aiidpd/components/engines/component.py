@@ -1,4 +1,4 @@
-"""Component engines: what inference engines say of themselves, polled once and shared by all."""
+"""Component engines: figures that inference engines report, polled once and shared by all."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHORTEST: Final = 1.0
 def build(context: Context) -> Component:
     """Return the component; it offers the view of the engines behind the configured endpoints."""
     settings = context.settings("engines", EnginesSettings)
-    # Each engine's state says itself when it was read, and the poller takes all away when it ends.
+    # Each engine's state has the time at which it was read, and the poller takes all away when it ends.
     latest: Latest[EnginesView] = Latest(context.clock, max_age=math.inf)
 
     def probes() -> ProbesView:

@@ -50,7 +50,7 @@ class RequestEvidence(Evidence):
             self._rings.add(state.name, state.read, (state.requests_running, state.requests_waiting))
 
     def documents(self, moment: Moment) -> Mapping[str, Any]:
-        """Return the requests that run now; null stands for those of the end until then."""
+        """Return the requests that run now; those of the end are null until then."""
         if moment is Moment.BEGINNING:
             return {NAME: self._requests(), "requests_at_end": None}
         return {"requests_at_end": self._requests()}

@@ -10,7 +10,7 @@ from aiidpd.config.fields import Duration, Table, Was
 
 
 class EnginesSettings(Table):
-    """Component engines: what the engines behind [[bench.endpoints]] say of themselves."""
+    """Component engines: what the engines behind [[bench.endpoints]] report."""
 
     interval: Annotated[Duration, Was("bench.engine_metrics_interval")] = Field(
         default=5.0,

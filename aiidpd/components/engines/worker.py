@@ -68,7 +68,7 @@ class EnginePoller:
         if self._engines:
             self._latest.put(self._view)
         with heartbeat.working():
-            pass  # each engine's own state says how its readings go
+            pass  # each engine's own state reports how its readings fare
         try:
             async with anyio.create_task_group() as group:
                 for each in self._engines:
