@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "check",
             _check,
-            "read the configuration, say what is wrong with it, and exit (2 where it can't be used)",
+            "read the configuration, report what is wrong with it, and exit (2 where it can't be used)",
         ),
     ):
         sub = commands.add_parser(name, help=about, description=about)
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(command=command)
     about = (
-        "put GPUs back to what they were before a governing daemon that ended, and let the containers go on "
+        "put GPUs back to what they were before a governing daemon that ended, and resume the containers "
         "that it paused; no daemon may run"
     )
     restore = commands.add_parser("restore-gpus", help=about, description=about)
@@ -92,7 +92,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    gc.disable()  # nothing that a start makes is garbage: looking for it would cost a tenth of the start
+    gc.disable()  # nothing that a start makes is garbage: collecting it would cost a tenth of the start
     from aiidpd.daemon.app import serve
 
     serve(options.config, os.environ)

@@ -17,10 +17,10 @@ from aiidpd.components.thermal.driver.client import NvmlLibrary
 from aiidpd.kernel.errors import Unavailable
 
 DOCKER_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
-# Where vLLM, llama.cpp, LM Studio and Ollama listen unless they are told otherwise.
+# Where vLLM, llama.cpp, LM Studio and Ollama listen unless they are configured otherwise.
 ENDPOINTS = tuple(f"http://127.0.0.1:{port}" for port in (8000, 8001, 8002, 8080, 1234, 11434))
 METRICS_PORT = 9753
-_PATIENCE = 1.0  # seconds for one look
+_PATIENCE = 1.0  # seconds for one check
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Parts that are there; ``no_*`` says why a part is not, and is empty where it is."""
+    """Parts that are there; ``no_*`` is why a part is not, and is empty where it is."""
 
     no_gpu: str
     docker: Path | None
@@ -48,7 +48,7 @@ class Found:
 
 
 async def find() -> Found:
-    """Look at everything; takes a second or two."""
+    """Search for every part; takes a second or two."""
     no_gpu = await _no_gpu()
     docker, no_docker = await _docker(DOCKER_SOCKETS)
     return Found(no_gpu, docker, no_docker, await anyio.to_thread.run_sync(served), free_port(METRICS_PORT))

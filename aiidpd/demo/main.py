@@ -47,7 +47,7 @@ def demo(directory: Path) -> None:
 
 
 def metrics_at(port: int, environ: Mapping[str, str]) -> str:
-    """Return a line that says where a Prometheus finds the metrics, and why there."""
+    """Return a line on where a Prometheus finds the metrics, and why there."""
     listen = environ.get("AIIDPD_TELEMETRY__LISTEN")
     if listen is not None:
         return f"metrics: {listen or 'on no TCP port'} (AIIDPD_TELEMETRY__LISTEN)"

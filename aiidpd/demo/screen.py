@@ -24,7 +24,7 @@ class Screen:
     """Draws on ``out`` from a thread of its own while the block runs; a context manager.
 
     On a terminal the state stays in its place; elsewhere one block follows another. A reader that
-    goes away ends the drawing, never the daemon. ``note`` stands in the last line.
+    goes away ends the drawing, never the daemon. ``note`` is the last line.
     """
 
     def __init__(self, socket: Path, out: TextIO, note: str) -> None:
@@ -48,7 +48,7 @@ class Screen:
         try:
             self._write(_HIDE_CURSOR if self._live else "")
             with ControlClient(str(self._socket), timeout=5.0) as client:
-                # The first look comes soon: a start takes well under a second.
+                # The first try comes soon: a start takes well under a second.
                 while not self._over.wait(min(pause, 1.0) if not self._drawn(client) else pause):
                     pass
         except OSError:

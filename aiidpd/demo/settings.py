@@ -43,7 +43,7 @@ def demo_settings(found: Found, folder: Path) -> str:
 
 
 def _table(name: str, keys: Mapping[str, object], why: str = "") -> str:
-    """Return one table; ``why`` tells what is missing, so that it is simulated."""
+    """Return one table; ``why`` is what is missing, so that it is simulated."""
     lines = [f"[{name}]"]
     if why:
         lines.append(f"# {printable(' '.join(why.split()))}")
