@@ -145,7 +145,7 @@ def _make_room(path: Path) -> None:
         # Zero and EAGAIN (its backlog is full) are a live listener; with any other answer we can't know.
         reason = "another process listens there"
         if answer not in (0, errno.EAGAIN):
-            reason = f"a socket lies there that can't be asked whether it is in use ({os.strerror(answer)})"
+            reason = f"a socket lies there that can't be tested for being in use ({os.strerror(answer)})"
         remedy = "stop the other instance, or give this one its own runtime directory"
         raise Misconfigured("listen on", str(path), reason=reason, remedy=remedy)
 

@@ -108,7 +108,7 @@ class StateFile(Generic[T]):
             return None, f"{error}; it is now {aside.name}"
 
     def unreadable(self, reason: str) -> StateUnreadable:
-        """Return the error that says why the file is of no use, and the way out."""
+        """Return the error for a file that is of no use because of ``reason``, with the way out."""
         return StateUnreadable("use", str(self.path), reason=reason, remedy=self._remedy)
 
     def fits(self, value: T) -> bool:

@@ -27,7 +27,7 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
     """Return what ``call`` returns, or raise what it raises. Cancelled, it leaves the thread alone.
 
     Unlike the threads of :func:`anyio.to_thread.run_sync` these are not joined at the end of the
-    process: a read from a dead disk would keep it from ending.
+    process: a read from a dead disk would prevent its end.
     """
     loop = asyncio.get_running_loop()
     finished = anyio.Event()

@@ -35,7 +35,7 @@ _FAREWELL = 1.0  # seconds that requests in progress have to end when the server
 
 
 class _NotTheClients(logging.Filter):
-    """Keeps what clients do wrong (no HTTP, gone before the answer) out of the log, which they could fill."""
+    """Filters what clients do wrong (no HTTP, gone before the answer) from the log, which they could fill."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
