@@ -39,7 +39,7 @@ class Failures:
         )
 
     async def refused(self, response: httpx.Response) -> Unavailable:
-        """Return the error for a status other than 200, with what the server says about it."""
+        """Return the error for a status other than 200, with the server's own words about it."""
         data = b""
         async for part in response.aiter_raw():
             data += part

@@ -156,5 +156,5 @@ class OpenAITarget:
         if received > _MOST_BYTES:
             raise self._failures.failure(f"the answer is longer than {_MOST_BYTES // 1024**2} MiB", remedy)
         if len(answer.chunks) > 2 * request.max_tokens + 64:
-            reason = f"{len(answer.chunks)} chunks arrived where {request.max_tokens} tokens were asked for"
+            reason = f"{len(answer.chunks)} chunks arrived where {request.max_tokens} tokens were requested"
             raise self._failures.failure(reason, remedy)

@@ -243,7 +243,7 @@ async def test_once_a_token_came_the_whole_timeout_counts():
 
 async def test_a_stream_that_never_ends_is_ended():
     error = await failure(Forever(chunk({"content": "x"}), every=0.001), max_tokens=8)
-    assert "8 tokens were asked for" in error.reason
+    assert "8 tokens were requested" in error.reason
     assert "max_tokens" in error.remedy
 
 
