@@ -63,7 +63,7 @@ _STOP_WITHIN = 4.0
 class Daemon:
     """One running daemon, from ``loaded``; ``load`` reads the configuration again for a reload.
 
-    What can keep a start from succeeding (the state folder, the database, the sockets) is taken in
+    What can prevent a start (the state folder, the database, the sockets) is taken in
     the constructor, which raises :class:`~aiidpd.kernel.errors.Misconfigured`; ``close`` releases it.
     """
 
