@@ -23,7 +23,7 @@ def run(_options: argparse.Namespace, session: Session) -> int:
         return DONE
     session.data(alert_lines(document["alerts"], time.time(), session.paint))
     if not document["alerts"]:
-        session.say("no alert fires or is pending")
+        session.report("no alert fires or is pending")
     return DONE
 
 

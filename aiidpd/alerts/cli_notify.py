@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
     """Show events until interrupted; fail where there is no program to show them."""
     command = shutil.which(options.command)
     if command is None:
-        session.say(f"aiidpctl: there is no {options.command}; on Debian: apt-get install libnotify-bin")
+        session.report(f"aiidpctl: there is no {options.command}; on Debian: apt-get install libnotify-bin")
         return FAILED
     desktop = _Desktop(command, session)
     lost_at: float | None = None
@@ -110,4 +110,4 @@ class _Desktop:
         try:
             subprocess.run(arguments, check=True, timeout=_TIMEOUT, stdin=subprocess.DEVNULL)  # noqa: S603
         except (OSError, subprocess.SubprocessError) as error:
-            self._session.say(f"aiidpctl: cannot show a notification: {error}")
+            self._session.report(f"aiidpctl: cannot show a notification: {error}")

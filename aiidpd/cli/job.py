@@ -46,7 +46,7 @@ def follow(session: Session, identity: str, results: Mapping[str, Result]) -> in
             progress.show(job)
     except KeyboardInterrupt:
         progress.clear()
-        session.say(f"the work continues in the daemon; to see it: aiidpctl jobs follow {identity}")
+        session.report(f"the work continues in the daemon; to see it: aiidpctl jobs follow {identity}")
         return INTERRUPTED
     finally:
         progress.clear()
@@ -60,12 +60,12 @@ def _outcome(session: Session, job: dict[str, Any], results: Mapping[str, Result
         result = results.get(job["kind"])
         session.data((result and result(session, job)) or job_result(job))
     if job["state"] == "succeeded":
-        session.say(f"{job['id']} succeeded")
+        session.report(f"{job['id']} succeeded")
         return DONE
     if job["state"] == "failed":
-        session.say(f"{job['id']} failed: {job['error']}")
+        session.report(f"{job['id']} failed: {job['error']}")
     else:
-        session.say(f"the daemon ended the stream before {job['id']} ended: it stops")
+        session.report(f"the daemon ended the stream before {job['id']} ended: it stops")
     return FAILED
 
 
@@ -121,7 +121,7 @@ class _Progress:
             self._session.err.flush()
             self._drawn = True
         elif job["message"] != self._step or time.monotonic() - self._written_at >= _EVERY:
-            self._session.say(line)
+            self._session.report(line)
             self._step, self._written_at = job["message"], time.monotonic()
 
     def clear(self) -> None:

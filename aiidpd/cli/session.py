@@ -65,7 +65,7 @@ class Session:
         """Write a document of the API as one line of JSON, at once."""
         self.data(json.dumps(document))
 
-    def say(self, words: object) -> None:
+    def report(self, words: object) -> None:
         """Write a line for the person."""
         self.err.write(f"{plain(words)}\n")
         self.err.flush()

@@ -15,11 +15,11 @@ def show(session: Session, document: dict[str, Any], what: str, lines: Callable[
         session.document(document)
     else:
         if document["simulated"]:
-            session.say(f"{SIMULATED}: these {what} are made up")
+            session.report(f"{SIMULATED}: these {what} are made up")
         if document["reason"]:
-            session.say(document["reason"])
+            session.report(document["reason"])
         rows = lines()
         session.data(rows)
         if document["read_at"] is not None and not rows and not document["reason"]:
-            session.say(f"there are no {what}")
+            session.report(f"there are no {what}")
     return FAILED if document["read_at"] is None else DONE

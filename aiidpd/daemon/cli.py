@@ -65,7 +65,7 @@ def _jobs(_options: argparse.Namespace, session: Session) -> int:
 
     session.data(job_table(document["jobs"], time.time(), session.paint))
     if not document["jobs"]:
-        session.say("there are no jobs")
+        session.report("there are no jobs")
     return DONE
 
 
@@ -98,5 +98,5 @@ def _reload(_options: argparse.Namespace, session: Session) -> int:
     else:
         session.data(document["changed"])
         if not document["changed"]:
-            session.say("nothing had changed")
+            session.report("nothing had changed")
     return DONE

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
         return DONE
     for line in session.client.stream("/v1/events", **query):
         _show(line, session)
-    session.say("the daemon ended the stream: it stops")
+    session.report("the daemon ended the stream: it stops")
     return DONE
 
 
@@ -60,7 +60,7 @@ def _show(line: dict[str, Any], session: Session) -> None:
         session.document(line)
     elif "missed" in line:
         count = line["missed"] or "some"
-        session.say(f"{count} events are missing here: {line['reason']}")
+        session.report(f"{count} events are missing here: {line['reason']}")
     else:
         session.data(event_line(line, session.paint))
 

@@ -31,7 +31,7 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
         return DONE
     session.data(cli_text.incident_table(document["incidents"], time.time(), session.paint))
     if not document["incidents"]:
-        session.say("there are no incidents")
+        session.report("there are no incidents")
     return DONE
 
 
@@ -40,7 +40,7 @@ def _show(options: argparse.Namespace, session: Session) -> int:
     width = max(_NARROWEST, min(_WIDEST, width))
     identity = _identity(options.incident, session)
     if not identity:
-        session.say("there are no incidents")
+        session.report("there are no incidents")
         return FAILED
     # Two points a column are all that can be drawn; a program gets what the daemon gives of itself.
     query = {} if session.json else {"points": 4 * width}

@@ -41,9 +41,9 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
         session.document(document)
         return DONE
     if document["reason"]:
-        session.say(document["reason"])
+        session.report(document["reason"])
     rows = snapshot_table(document, time.time(), session.paint)
     session.data(rows)
     if document["configured"] and not rows:
-        session.say(f"there are no snapshots in {document['target']}")
+        session.report(f"there are no snapshots in {document['target']}")
     return DONE

@@ -43,7 +43,7 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
         session.document(document)
         return DONE
     if document["reason"]:
-        session.say(document["reason"])
+        session.report(document["reason"])
     now = time.time()
     lines = bench_table(document, now, session.paint)
     session.data(lines + engine_text.engine_lines(document, now, session.paint))

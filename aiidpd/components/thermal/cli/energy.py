@@ -47,7 +47,7 @@ def _export(options: argparse.Namespace, session: Session) -> int:
         first = next(rows, None)
     session.out.flush()
     if not count:
-        session.say("there is nothing in the history for this time")
+        session.report("there is nothing in the history for this time")
     return DONE
 
 
@@ -58,7 +58,7 @@ def _energy(_options: argparse.Namespace, session: Session) -> int:
     else:
         session.data(energy_lines(document, time.time(), session.paint))
         if document["reason"]:
-            session.say(document["reason"])
+            session.report(document["reason"])
     return DONE
 
 

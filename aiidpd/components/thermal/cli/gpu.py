@@ -55,5 +55,5 @@ def _answered(session: Session, document: dict[str, Any], words: str) -> int:
     if session.json:
         session.document(document)
     else:
-        session.say(words)
+        session.report(words)
     return DONE
