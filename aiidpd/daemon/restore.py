@@ -140,7 +140,7 @@ async def _containers(path: Path, configured: EngineAddress) -> int:
         timeout = min(address.call_timeout, _ENGINE_WITHIN / 2)
         engine = DockerRuntime(address.socket, call_timeout=timeout)
         journal = PauseJournal(path, recorded or configured)
-        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, say=_report) else FAILED
+        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, report=_report) else FAILED
     except StateUnreadable as error:
         _report(str(error))
         return FAILED

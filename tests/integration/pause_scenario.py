@@ -130,7 +130,7 @@ class Lane:
     async def command(self) -> None:
         """Do what ``aiidpd restore-gpus`` does once it has read its configuration."""
         engine = DockerRuntime(self.docker, call_timeout=PATIENCE)
-        await unpause_all(engine, PauseJournal(self.lease), within=PATIENCE, say=lambda _: None)
+        await unpause_all(engine, PauseJournal(self.lease), within=PATIENCE, report=lambda _: None)
 
     def start(self, *, asked: bool) -> int:
         names = (self.victim, self.bystander)

@@ -21,17 +21,17 @@ _DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a
 
 
 async def unpause_all(
-    engine: ContainerRuntime, journal: PauseJournal, *, within: float, say: Callable[[str], None]
+    engine: ContainerRuntime, journal: PauseJournal, *, within: float, report: Callable[[str], None]
 ) -> bool:
     """Unpause the containers of ``journal`` in ``within`` seconds, close ``engine``; return whether all run.
 
-    What happens goes to ``say``, a line each. Those that can't be unpaused stay in the journal. Raises
+    What happens goes to ``report``, a line each. Those that can't be unpaused stay in the journal. Raises
     :class:`~aiidpd.platform.statefile.StateUnreadable`.
     """
     clock, bus = SystemClock(), EventBus()
 
     def show(event: Event) -> None:
-        say(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
+        report(f"container {event.subject}: {event.reason}" if event.subject else event.reason)
 
     bus.attach(events=show)
     pauses = Pauses(clock, Inbox(1))

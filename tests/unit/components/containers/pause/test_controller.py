@@ -393,7 +393,7 @@ async def test_the_command_lets_go_on_what_a_lease_names(house: House) -> None:
     said: list[str] = []
     house.leave(LEFT)
     house.show(state="paused")
-    assert await unpause_all(house.engine, PauseJournal(house.path), within=PATIENCE, say=said.append)
+    assert await unpause_all(house.engine, PauseJournal(house.path), within=PATIENCE, report=said.append)
     assert house.state() == "running"
     assert not house.path.exists()
     assert len(said) == 1
@@ -405,7 +405,7 @@ async def test_the_command_says_what_it_can_t_let_go_on_and_keeps_the_lease(hous
     house.leave(LEFT)
     house.show(state="paused")
     house.engine.refuses = DOWN
-    assert not await unpause_all(house.engine, PauseJournal(house.path), within=0.2, say=said.append)
+    assert not await unpause_all(house.engine, PauseJournal(house.path), within=0.2, report=said.append)
     assert "nothing listens" in said[0]
     assert house.lease() == ["vllm"]
 
@@ -419,7 +419,9 @@ async def test_the_command_waits_for_a_call_that_a_killed_daemon_has_left_on_its
 
     async with anyio.create_task_group() as group:
         group.start_soon(late)
-        assert await unpause_all(house.engine, PauseJournal(house.path), within=PATIENCE, say=lambda _: None)
+        assert await unpause_all(
+            house.engine, PauseJournal(house.path), within=PATIENCE, report=lambda _: None
+        )
     assert house.state() == "running"
 
 
