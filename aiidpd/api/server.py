@@ -76,6 +76,16 @@ class ControlApi:
         app.router.add_route("GET", openapi.PATH, self._describe)
         return app
 
+    def prepare(self) -> None:
+        """Make what validates and writes each document, which takes milliseconds each. Blocks; for a thread.
+
+        A request that comes before makes what it needs.
+        """
+        for route in self._routes:
+            for kind in (route.answer, route.query, route.body, *route.lines):
+                if kind is not None:
+                    adapter(kind)
+
     def failed(self, request: web.Request, error: Exception) -> None:
         """Publish that a handler failed; what a :class:`WebServer` is given as ``on_failure``."""
         trace = error.__traceback__
@@ -85,10 +95,6 @@ class ControlApi:
         self._publish(request, "control.failed", Severity.ERROR, describe(error), where=where)
 
     def _serve(self, route: Route) -> Any:
-        for kind in (route.answer, route.query, route.body, *route.lines):
-            if kind is not None:
-                adapter(kind)  # now: the first request would wait for it, and all workers with it
-
         async def handler(request: web.Request) -> web.StreamResponse:
             connection = connection_of(request)
             self._allow(request, connection, route.access)

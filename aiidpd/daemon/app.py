@@ -157,6 +157,7 @@ class Daemon:
             reason += f"; without a first pass yet: {', '.join(late)}"
         self._publish("daemon.ready", reason, seconds=round(took, 3), late=", ".join(late))
         self._notifier.ready()
+        await anyio.to_thread.run_sync(self._api.prepare)
 
     async def _obey_signals(self, everything: anyio.CancelScope) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
