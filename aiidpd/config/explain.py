@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, time
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -123,7 +124,15 @@ def _unknown(schema: Schema, key: Key, given: Any) -> tuple[str, str]:
         remedy = elsewhere or suggest(word, list(schema.tables))
         return f"unknown {kind}", remedy or f"the tables are {', '.join(schema.tables)}"
     known = list(schema.member_fields(key[:-1]))
-    return "unknown key", suggest(word, known) or elsewhere or f"the keys here are {', '.join(known)}"
+    remedy = _like_a_moved_key(schema, key) or suggest(word, known) or elsewhere
+    return "unknown key", remedy or f"the keys here are {', '.join(known)}"
+
+
+def _like_a_moved_key(schema: Schema, key: Key) -> str:
+    """Return where a key is now whose old name is more like ``key`` than any key that is still there."""
+    old = {str(moved[-1]): new for moved, new in schema.moved.items() if moved[:-1] == key[:-1]}
+    close = get_close_matches(str(key[-1]), [*schema.member_fields(key[:-1]), *old], n=1)
+    return f"did you mean {dotted(old[close[0]])}?" if close and close[0] in old else ""
 
 
 def _moved(schema: Schema, key: Key, given: Any) -> tuple[str, str] | None:

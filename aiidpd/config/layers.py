@@ -23,6 +23,8 @@ FILE_LIMIT = 2**20  # bytes of one file
 
 # Variables that begin like settings and belong to the project's own tests.
 _FOREIGN = frozenset({"AIIDPD_CI_CACHE", "AIIDPD_LLAMA_SERVER", "AIIDPD_REQUIRE_REAL"})
+_TABLE = re.compile(r"\('([^)]*?)',?\)")  # as tomllib names one
+_TWICE = ("Cannot overwrite", "Cannot declare")
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -211,9 +213,11 @@ def _syntax(place: str, text: str, message: str) -> Problem:
     if match is None:
         return Problem(place, "", f"is not TOML: {message}")
     line = int(match[1]) if match[1] else text.count("\n") + (not text.endswith("\n"))
-    words = message[: match.start()]
+    words = _TABLE.sub(lambda table: "[" + table[1].replace("', '", ".") + "]", message[: match.start()])
     column = f" at column {match[2]}" if match[2] else " at the end of the file"
-    hint = "the file begins with a byte order mark; save it without" if text.startswith("\ufeff") else ""
+    hint = "it is set above too, as a value or as a table" if words.startswith(_TWICE) else ""
+    if text.startswith("\ufeff"):
+        hint = "the file begins with a byte order mark; save it without"
     return Problem(f"{place}:{line}", "", f"is not TOML: {words[:1].lower()}{words[1:]}{column}", hint)
 
 

@@ -15,7 +15,7 @@ from pydantic_settings import PydanticBaseSettingsSource
 from aiidpd.config.explain import explain
 from aiidpd.config.layers import read_credentials, read_environment, read_files
 from aiidpd.config.origin import Layer, Origin, origin_of, winners
-from aiidpd.config.problems import InvalidConfiguration, Problem
+from aiidpd.config.problems import InvalidConfiguration, Problem, in_order
 from aiidpd.config.schema import Schema, Settings, dotted, flatten, unit
 from aiidpd.config.toml import render
 
@@ -67,7 +67,7 @@ def load(
         problems.extend(explain(error, schema, layers, complete=complete))
     if settings is None or problems:
         # Raised out here without pydantic's error as its cause, which holds the input and its secrets.
-        raise InvalidConfiguration(tuple(problems))
+        raise InvalidConfiguration(in_order(problems))
     return Loaded(schema, settings, tuple(layers))
 
 

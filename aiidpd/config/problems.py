@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiidpd.config.toml import printable
@@ -26,6 +27,19 @@ class Problem:
         setting = self.key if self.value is None else f"{self.key} = {self.value}"
         head = ": ".join(part for part in (self.place, setting, self.reason) if part)
         return printable(f"{head}; {self.remedy}" if self.remedy else head)
+
+
+def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return ``problems`` place by place, those of one file by their lines."""
+    places = [_place(problem) for problem in problems]
+    first = list(dict.fromkeys(file for file, _ in places))
+    order = sorted(range(len(places)), key=lambda at: (first.index(places[at][0]), places[at][1]))
+    return tuple(problems[at] for at in order)
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.place.rpartition(":")
+    return (file, int(line)) if file and line.isdecimal() else (problem.place, 0)
 
 
 class InvalidConfiguration(Misconfigured):
