@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,9 +128,17 @@ def _family(call: ast.Call, constants: dict[str, ast.expr]) -> Family | None:
         if keyword.arg == "labels":
             value = keyword.value
             value = constants.get(value.id, value) if isinstance(value, ast.Name) else value
-            if isinstance(value, ast.Tuple | ast.List):
-                family.labels = {str(one.value) for one in value.elts if isinstance(one, ast.Constant)}
+            family.labels = set(_strings(value, constants))
     return family
+
+
+def _strings(value: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
+    """Yield the strings of a tuple or list, and of the tuples that ``*NAME`` puts into it."""
+    for one in getattr(value, "elts", ()):
+        if isinstance(one, ast.Constant):
+            yield str(one.value)
+        elif isinstance(one, ast.Starred) and isinstance(one.value, ast.Name):
+            yield from _strings(constants[one.value.id], constants)
 
 
 def exposition() -> str:

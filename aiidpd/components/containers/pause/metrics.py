@@ -36,20 +36,33 @@ class PausesCollector(Collector):
             "Containers that may be paused by aiidpd now.",
             value=len(held_now),
         )
-        for name, text, counts in (
-            ("pauses", "Times that aiidpd paused the container because a GPU was too hot.", tally.pauses),
+        for family, counts in (
             (
-                "seconds",
-                "For how long aiidpd had paused the container, counted when it goes on.",
+                CounterFamily(
+                    "aiidpd_container_back_off_pauses",
+                    "Times that aiidpd paused the container because a GPU was too hot.",
+                    labels=["container"],
+                ),
+                tally.pauses,
+            ),
+            (
+                CounterFamily(
+                    "aiidpd_container_back_off_seconds",
+                    "For how long aiidpd had paused the container, counted when it goes on.",
+                    labels=["container"],
+                ),
                 tally.seconds,
             ),
             (
-                "failures",
-                "Times that the engine did not pause the container, or not let it go on when it should have.",
+                CounterFamily(
+                    "aiidpd_container_back_off_failures",
+                    "Times that the engine did not pause the container, or not let it go on when it should "
+                    "have.",
+                    labels=["container"],
+                ),
                 tally.failures,
             ),
         ):
-            family = CounterFamily(f"aiidpd_container_back_off_{name}", text, labels=["container"])
             for container, value in counts.items():
                 family.add_metric([container], value)
             yield family

@@ -12,28 +12,6 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import GaugeFamily
 
 _GPU = ("gpu", "uuid")
-_GAUGES = (
-    (
-        "heating_celsius_per_second",
-        "heating_celsius_per_second",
-        "Change of the core temperature over half a minute; negative where it cools.",
-    ),
-    (
-        "thermal_resistance_celsius_per_watt",
-        "resistance",
-        "Degrees above the GPU's own idle per watt; only while temperature, power and fan are steady.",
-    ),
-    (
-        "thermal_resistance_baseline_celsius_per_watt",
-        "baseline",
-        "What the thermal resistance usually is at this fan speed; only while it is measured.",
-    ),
-    (
-        "thermal_resistance_drift_ratio",
-        "drift_ratio",
-        "Thermal resistance over its baseline: 1.15 is 15 % worse than usual.",
-    ),
-)
 
 
 class ForecastCollector(Collector):
@@ -60,11 +38,46 @@ class ForecastCollector(Collector):
                 seconds.add_metric((str(gpu.index), gpu.uuid, gpu.threshold), gpu.seconds_to_threshold)
         if seconds.points:
             yield seconds
-        for name, figure, text in _GAUGES:
-            family = GaugeFamily(f"aiidpd_gpu_{name}", text, labels=_GPU)
+        for family, figure in _gauges():
             for gpu in reading.value:
                 value = getattr(gpu, figure)
                 if value is not None:
                     family.add_metric((str(gpu.index), gpu.uuid), value)
             if family.points:
                 yield family
+
+
+def _gauges() -> Iterator[tuple[GaugeFamily, str]]:
+    """Yield a new family for each figure of a forecast. Their names are written out for docs/metrics.md."""
+    yield (
+        GaugeFamily(
+            "aiidpd_gpu_heating_celsius_per_second",
+            "Change of the core temperature over half a minute; negative where it cools.",
+            labels=_GPU,
+        ),
+        "heating_celsius_per_second",
+    )
+    yield (
+        GaugeFamily(
+            "aiidpd_gpu_thermal_resistance_celsius_per_watt",
+            "Degrees above the GPU's own idle per watt; only while temperature, power and fan are steady.",
+            labels=_GPU,
+        ),
+        "resistance",
+    )
+    yield (
+        GaugeFamily(
+            "aiidpd_gpu_thermal_resistance_baseline_celsius_per_watt",
+            "What the thermal resistance usually is at this fan speed; only while it is measured.",
+            labels=_GPU,
+        ),
+        "baseline",
+    )
+    yield (
+        GaugeFamily(
+            "aiidpd_gpu_thermal_resistance_drift_ratio",
+            "Thermal resistance over its baseline: 1.15 is 15 % worse than usual.",
+            labels=_GPU,
+        ),
+        "drift_ratio",
+    )

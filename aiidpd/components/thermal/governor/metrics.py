@@ -31,16 +31,31 @@ class GovernorCollector(Collector):
         reading = self._latest.get()
         if reading is not None:
             yield from _view(reading.value)
-        moves = CounterFamily(f"{_PREFIX}_moves", "Steps that were carried out.", labels=(*_GPU, "direction"))
+        moves = CounterFamily(
+            "aiidpd_gpu_governor_moves", "Steps that were carried out.", labels=(*_GPU, "direction")
+        )
         for direction, counts in (("down", self._tally.lowered), ("up", self._tally.raised)):
             for (index, uuid), value in counts.items():
                 moves.add_metric((str(index), uuid, direction), value)
         yield moves
-        for name, text, counts in (
-            ("restores", "Times that the GPU was read back at its baseline.", self._tally.restored),
-            ("refusals", "Settings that the driver did not take.", self._tally.refused),
+        for family, counts in (
+            (
+                CounterFamily(
+                    "aiidpd_gpu_governor_restores",
+                    "Times that the GPU was read back at its baseline.",
+                    labels=_GPU,
+                ),
+                self._tally.restored,
+            ),
+            (
+                CounterFamily(
+                    "aiidpd_gpu_governor_refusals",
+                    "Settings that the driver did not take.",
+                    labels=_GPU,
+                ),
+                self._tally.refused,
+            ),
         ):
-            family = CounterFamily(f"{_PREFIX}_{name}", text, labels=_GPU)
             for (index, uuid), value in counts.items():
                 family.add_metric((str(index), uuid), value)
             yield family
