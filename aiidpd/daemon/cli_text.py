@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiidpd.cli.text import SIMULATED, Document, Paint, cut, plain, since, span, table
 from aiidpd.components.backup.cli_text import backup_lines
@@ -30,26 +30,21 @@ def render_overview(
     """
     now = status["now"]
     shown = [each["reason"] for each in (*status["conditions"], *status["workers"])]
-    gpus, containers, backup, bench = (
-        _without_repetition(each, shown) for each in (gpus, containers, backup, bench)
-    )
     blocks = [[headline(status, paint)], workers(status, paint)]
     if status["conditions"]:
         blocks.append(conditions(status, paint))
     if gpus is not None:
-        blocks.append([*_section("GPUs", gpus, paint), *gpu_table(gpus, paint)])
+        blocks.append(_section("GPUs", gpus, shown, gpu_table(gpus, paint), paint))
     if containers is not None:
-        blocks.append(
-            [
-                *_section(f"Containers  {count_states(containers)}", containers, paint),
-                *container_table(containers, now, paint, most=_MANY),
-            ]
-        )
+        title = f"Containers  {count_states(containers)}"
+        rows = container_table(containers, now, paint, most=_MANY)
+        blocks.append(_section(title, containers, shown, rows, paint))
     if backup is not None:
-        blocks.append([*_section("Backup", backup, paint), *backup_lines(backup, now)])
+        blocks.append(_section("Backup", backup, shown, backup_lines(backup, now), paint))
     if bench is not None:
-        blocks.append([*_section("Bench", bench, paint), *bench_table(bench, now, paint)])
-    return "\n\n".join("\n".join(cut(line, paint.width if fit else 0) for line in block) for block in blocks)
+        blocks.append(_section("Bench", bench, shown, bench_table(bench, now, paint), paint))
+    width = paint.width if fit else 0
+    return "\n\n".join("\n".join(cut(line, width) for line in block) for block in blocks if block)
 
 
 def headline(status: Document, paint: Paint) -> str:
@@ -96,7 +91,8 @@ def conditions(status: Document, paint: Paint) -> list[str]:
     lines = [paint.dim("WRONG NOW")]
     for each in status["conditions"]:
         severity = each["severity"]
-        words = [f"{severity:<8} {each['type']} {each['subject']}: {each['reason']}"]
+        what = f"{each['type']} {each['subject']}".rstrip()
+        words = [f"{severity:<8} {what}: {each['reason']}"]
         words.append(f"(for {span(status['now'] - each['since'])})")
         if each["simulated"]:
             words.append(SIMULATED)
@@ -107,20 +103,22 @@ def conditions(status: Document, paint: Paint) -> list[str]:
     return lines
 
 
-def _section(title: str, document: Document, paint: Paint) -> list[str]:
+def _section(
+    title: str, document: Document, shown: Iterable[str], rows: Sequence[str], paint: Paint
+) -> list[str]:
+    """Return ``rows`` under a heading; nothing where there are none, and why is said elsewhere."""
+    reason = _once(document["reason"], shown)
+    if document["reason"] and not reason and not rows:
+        return []
     heading = paint.bold(title.rstrip())
     if document["simulated"]:
         heading += f"  {paint.warn(SIMULATED)}"
     lines = [heading]
-    if document["reason"]:
-        lines.append(paint.warn(plain(document["reason"])))
-    return lines
+    if reason:
+        lines.append(paint.warn(plain(reason)))
+    return lines + list(rows or ([] if reason else ["none"]))
 
 
 def _once(reason: str, shown: Iterable[str]) -> str:
     """Return ``reason``, or nothing where one of those ``shown`` contains it."""
     return "" if any(reason in each for each in shown) else reason
-
-
-def _without_repetition(document: Document | None, shown: Iterable[str]) -> Document | None:
-    return None if document is None else {**document, "reason": _once(document["reason"], shown)}

@@ -48,6 +48,8 @@ def run(options: argparse.Namespace, session: Session) -> int:
             session.document(document)
         else:
             session.data(event_line(event, session.paint) for event in document["events"])
+            if not document["events"]:
+                session.report("there are no such events")
         return DONE
     for line in session.client.stream("/v1/events", **query):
         _show(line, session)

@@ -31,5 +31,5 @@ def update_conditions(history: Watched, publish: Publisher, conditions: Conditio
     if problem is None:
         conditions.clear(CONDITION, "")
     else:
-        remedy = "free space or repair the disk; rows wait in memory, and writing resumes by itself"
+        remedy = "free space or repair the disk, and writing resumes by itself"
         conditions.set(Condition(CONDITION, "", Severity.ERROR, problem, remedy, source=SOURCE))

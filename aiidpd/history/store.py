@@ -132,8 +132,7 @@ class History:
                 # A process that was killed may have shown numbers that never came to disk: skip past them.
                 last_id = database.last_event_id + (_PENDING_LIMIT if unclean else 0)
         except (sqlite3.Error, OSError) as error:
-            remedy = "free space or repair the disk, and writing resumes by itself"
-            problem = str(Unavailable("write history", str(path), reason=str(error), remedy=remedy))
+            problem = str(Unavailable("write history", str(path), reason=str(error)))
         writer = Writer(
             database,
             opener.open,

@@ -261,7 +261,8 @@ class Writer:
         return self._unavailable(_reason(error))
 
     def _explain(self, error: Exception) -> str:
-        return str(self._unavailable(f"{_reason(error)}; {self.pending} rows wait in memory"))
+        reason = f"{_reason(error)}; {self.pending} rows wait in memory"
+        return str(Unavailable("write history", self._name, reason=reason))
 
     def _unavailable(self, reason: str) -> Unavailable:
         remedy = "free space or repair the disk, and writing resumes by itself"

@@ -40,10 +40,9 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
     if session.json:
         session.document(document)
         return DONE
-    if document["reason"]:
+    if document["reason"]:  # then the target may not have been read
         session.report(document["reason"])
-    rows = snapshot_table(document, time.time(), session.paint)
-    session.data(rows)
-    if document["configured"] and not rows:
+    elif document["configured"] and not document["snapshots"]:
         session.report(f"there are no snapshots in {document['target']}")
+    session.data(snapshot_table(document, time.time(), session.paint))
     return DONE

@@ -11,7 +11,9 @@ def backup_lines(document: Document, now: float) -> list[str]:
         return []
     lines = [f"{document['source']} to {document['target']}, {document['schedule']}"]
     good = [each for each in document["snapshots"] if not each["broken"]]
-    whole = f"last verified {since(document['last_success_at'], now)}, {counted(len(good), 'snapshot')}"
+    whole = f"last verified {since(document['last_success_at'], now)}"
+    if document["snapshots"] or not document["reason"]:  # else the target may not have been read
+        whole += f", {counted(len(good), 'snapshot')}"
     if document["next_run_at"] is not None:
         whole += f", next {since(document['next_run_at'], now)}"
     lines.append(whole)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,18 @@ async def test_readings(daemon: ControlDaemon) -> None:
     assert (await ctl(daemon, "backup", "list")).out.split("\n")[1].startswith("s1 ")
     daemon.views["bench"].put(BenchView((EndpointView("local", "http://x", "m", True),)))
     assert "SIMULATED" in (await ctl(daemon, "bench", "list")).out
+
+
+async def test_where_no_event_is_wanted_it_says_so(daemon: ControlDaemon) -> None:
+    assert await ctl(daemon, "events", "--kind", "nothing.") == Outcome(0, "", "there are no such events\n")
+
+
+async def test_snapshots_of_a_target_that_was_not_read_are_not_denied(daemon: ControlDaemon) -> None:
+    lacking = BackupView(configured=True, reason="/b is no folder", source="/m", target="/b")
+    daemon.views["backup"].put(lacking)
+    assert await ctl(daemon, "backup", "list") == Outcome(0, "", "/b is no folder\n")
+    daemon.views["backup"].put(replace(lacking, reason=""))
+    assert await ctl(daemon, "backup", "list") == Outcome(0, "", "there are no snapshots in /b\n")
 
 
 async def test_events_are_shown_filtered_and_followed(daemon: ControlDaemon) -> None:

@@ -157,3 +157,27 @@ def test_names_from_elsewhere_can_not_steer_the_terminal() -> None:
         containers=empty(ContainersDocument, containers=[container(evil, state=evil)]),
     )
     assert not set(text) & {"\x1b", "\x07", "\r"}
+
+
+def test_a_section_without_rows_says_none_or_is_left_out_where_its_reason_stands_elsewhere() -> None:
+    assert "\n\nContainers\nnone\n" in overview()
+    reason = "nothing to do for the Docker Engine: there is no such socket"
+    absent = worker("containers", state="inactive", reason=reason)
+    section = empty(ContainersDocument, read_at=None, reason=reason)
+    assert "Containers" not in overview(status=status(workers=[absent]), containers=section)
+    assert f"\n\nContainers\n{reason}\n" in overview(containers=section)
+
+
+def test_a_condition_about_the_whole_daemon_has_no_subject() -> None:
+    condition = ConditionDocument(
+        type="history",
+        subject="",
+        severity="error",
+        reason="disk full",
+        remedy="",
+        since=NOW,
+        source="history",
+        runbook="",
+        simulated=False,
+    )
+    assert "error    history: disk full" in overview(status=status(conditions=[condition]))

@@ -135,6 +135,7 @@ def test_what_failed_is_written_later_in_order(make: Make, storage: FakeStorage)
     assert writer.problem is not None
     assert "database or disk is full" in writer.problem
     assert "2 rows wait in memory" in writer.problem
+    assert "free space" not in writer.problem  # which the condition's remedy says
     writer.add_event(event(2))
     assert [e.id for e in writer.pending_events()] == [1, 2]
     storage.failure = None

@@ -245,5 +245,7 @@ class HistoryExport:
                     if gpu == str(index) or (not gpu.isdigit() and uuid.startswith(gpu)):
                         return uuid
         asked = "a GPU" if gpu is None else f"GPU {gpu}"
-        have = ", ".join(str(index) for index in sorted(known.values())) or "none"
+        if not known:
+            raise NotFound("export", asked, reason="no GPU was ever read")
+        have = ", ".join(str(index) for index in sorted(known.values()))
         raise NotFound("export", asked, reason=f"no such GPU was ever read (known: {have})")

@@ -15,6 +15,7 @@ from aiidpd.history.cli import ago
 _KILO = 1000.0
 _COUNTED = {"engine": "the engine in the last hour", "probes": "our probe"}
 _JOULES_PER_KWH = 3.6e6
+_LEAST_PRICE = 0.0001
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -160,4 +161,6 @@ def amount(joules: float) -> str:
 
 def money(value: float, currency: str) -> str:
     """Return a price with as many digits as it needs."""
+    if 0 < value < _LEAST_PRICE:
+        return f"< {_LEAST_PRICE:.4f} {currency}"
     return f"{value:.2f} {currency}" if value >= 1 or not value else f"{value:.2g} {currency}"

@@ -9,6 +9,14 @@ from tests.documents import NOW, empty
 PLAIN = Paint()
 
 
+def test_snapshots_of_a_target_that_was_not_read_are_not_counted() -> None:
+    lacking = empty(
+        BackupDocument, configured=True, source="/m", target="/b", schedule="daily", reason="/b is no folder"
+    )
+    assert backup_lines(lacking, NOW)[1] == "last verified -"
+    assert backup_lines(lacking | {"reason": ""}, NOW)[1] == "last verified -, 0 snapshots"
+
+
 def test_a_backup_that_goes_on_and_one_that_failed() -> None:
     document = empty(
         BackupDocument,

@@ -115,5 +115,5 @@ async def test_a_gpu_is_named_by_index_or_uuid_and_need_not_be_where_there_is_on
     with pytest.raises(NotFound, match="known: 0, 1"):
         await anext(aiter(two.rows("7", None, None)))
     none = record(tmp_path, clock, history)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"no GPU was ever read$"):
         await anext(aiter(none.rows(None, None, None)))
