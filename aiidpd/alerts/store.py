@@ -87,7 +87,8 @@ class AlertStore:
             return
         self._problem = problem
         if problem:
-            remedy = "free space or repair the disk; it is written again within a minute"
+            again = "it is written again within a minute"
+            remedy = f"free space or repair the disk; {again}" if failed else again
             self._conditions.set(Condition(CONDITION, "", Severity.WARNING, problem, remedy, source=SOURCE))
         else:
             self._conditions.clear(CONDITION, "")

@@ -43,11 +43,15 @@ def as_json(entry: Mapping[str, Any], *, marked: bool = False) -> str:
 def _words(entry: Mapping[str, Any]) -> str:
     head = [entry["source"], entry["kind"], entry["subject"], "SIMULATED" if entry["simulated"] else ""]
     line = f"{' '.join(printable(part) for part in head if part)}: {printable(entry['reason'])}"
-    if evidence := entry["evidence"]:
-        line += f" ({', '.join(f'{printable(str(k))}={printable(str(v))}' for k, v in evidence.items())})"
+    if evidence := [f"{printable(str(k))}={_value(v)}" for k, v in entry["evidence"].items() if v != ""]:
+        line += f" ({', '.join(evidence)})"
     for row in entry.get("traceback", "").splitlines():
         line += f"\n    {printable(row)}"
     return line
+
+
+def _value(value: object) -> str:
+    return printable(str(round(value, 6) if isinstance(value, float) else value))
 
 
 def printable(text: str) -> str:

@@ -247,6 +247,7 @@ async def test_a_file_that_is_damaged_or_newer_is_a_condition_and_nothing_was_ac
     assert house.manager.active() == ()
     assert house.codes == ["alert_state"]
     assert "alerts.json.unreadable" in house.conditions.active()[0].reason
+    assert house.conditions.active()[0].remedy == "it is written again within a minute"  # the disk is well
     assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
     await house.see(FALSE, seconds=10)
     house.file.wait(PATIENCE)

@@ -97,6 +97,16 @@ def test_nothing_from_outside_forges_a_line() -> None:
     assert json.loads(line)["reason"] == evil
 
 
+def test_empty_evidence_is_left_out_of_a_line_and_numbers_are_short():
+    event = Event(
+        0.0, "s", "k", "r", evidence={"late": "", "seconds": 0.0142805630000001, "at": 1795859513.231}
+    )
+    (line,) = logged(lambda: log_event(event))
+    assert line.endswith("s k: r (seconds=0.014281, at=1795859513.231)")
+    (line,) = logged(lambda: log_event(Event(0.0, "s", "k", "r", evidence={"late": ""})))
+    assert line.endswith("s k: r")
+
+
 @given(st.text(st.characters(codec=None)))
 def test_what_is_printable_stays_and_the_rest_is_written_out(text: str) -> None:
     shown = lines.printable(text)
