@@ -24,7 +24,7 @@ from aiidpd.components.containers.stopped import StoppedContainers
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import NotInstalled, Unavailable
 from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
@@ -185,7 +185,11 @@ class ContainersWorker:
                 snapshot = await self._runtime.containers(fresh=fresh)
             except Unavailable as error:
                 self._latest.clear()
-                raise (self._installed.explain(error) if self._installed else error) from None
+                if self._installed is None:
+                    raise
+                if not isinstance(error, NotInstalled):
+                    self._installed.confirm()  # whatever is wrong with it, there is a runtime
+                raise self._installed.explain(error) from None
             answered = True
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()

@@ -14,14 +14,16 @@ from aiidpd.components.containers.simulated import PERIOD, SimulatedRuntime
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import NotInstalled, Unavailable
 from aiidpd.kernel.events import Event, Sample, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.platform.installed import Installed
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
 from tests.unit.components.containers.stopped import register
+from tests.waiting import PATIENCE
 
 DOWN = Unavailable("list the containers of", "the engine", reason="nothing listens", remedy="start it")
 
@@ -48,7 +50,10 @@ class Watched:
 
 @asynccontextmanager
 async def working(
-    engine: ScriptedEngine | SimulatedRuntime, clock: FakeClock, memory: ContainersMemory | None = None
+    engine: ScriptedEngine | SimulatedRuntime,
+    clock: FakeClock,
+    memory: ContainersMemory | None = None,
+    installed: Installed | None = None,
 ) -> AsyncIterator[Watched]:
     status = WorkerStatus("containers")
     heartbeat = Heartbeat(clock, status, anyio.Event())
@@ -65,6 +70,7 @@ async def working(
             stopped=register(Path(folder), clock, watched.conditions),
             clock=clock,
             memory=memory,
+            installed=installed,
         )
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, heartbeat)
@@ -271,3 +277,23 @@ async def test_what_is_wrong_with_a_container_is_a_condition_until_it_is_over(cl
         del engine.shown["c1"]
         await clock.advance(31)
         assert found(watched) == []
+
+
+async def test_a_runtime_that_refuses_is_there_and_is_missed_when_it_vanishes(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine()
+    engine.refuses = NotInstalled(
+        "list the containers of", "the engine", reason="no socket", remedy="start it"
+    )
+    installed = Installed(tmp_path / "seen.json", clock, "containers.engine", lambda: "auto")
+    async with working(engine, clock, installed=installed) as watched:
+        assert watched.status.state is WorkerState.INACTIVE
+        engine.refuses = DOWN
+        await clock.advance(31)
+        assert watched.status.state is WorkerState.DEGRADED
+        engine.refuses = NotInstalled("list the containers of", "the engine", reason="no socket", remedy="")
+        await clock.advance(31)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "it was there before" in watched.status.reason
+    installed.wait(PATIENCE)
