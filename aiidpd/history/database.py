@@ -62,6 +62,7 @@ class Database:
         self._synchronous = ""
         self._tidied = self._channels_tidied = clock.boottime()
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._file = _identity(os.fstat(descriptor))
         os.close(descriptor)
         self._connection = sqlite3.connect(
             path, timeout=2.0, isolation_level=None, check_same_thread=False, cached_statements=64
@@ -134,6 +135,9 @@ class Database:
         After it returns, events and spends survive a power cut. A batch of samples alone survives the end
         of the process, and a power cut may take its last seconds: that spares the disk a flush every time.
         """
+        # SQLite would continue to write a file that was removed or replaced, and nobody would read it.
+        if _identity(self._path.stat()) != self._file:
+            raise OSError(f"{self._path.name} was replaced by another file")
         self._synchronize("FULL" if batch.events or batch.spends else "NORMAL")
         run, many = self._connection.execute, self._connection.executemany
         run("BEGIN IMMEDIATE")
@@ -205,3 +209,7 @@ class Database:
     def close(self) -> None:
         """Copy the write-ahead log into the database and close both."""
         self._connection.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from aiidpd.history.store import History
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.events import Event, Sample, Severity
 from tests.fakes.clock import FakeClock
+from tests.fakes.control import until
 
 DAY = 86_400.0
 Open = Callable[..., History]
@@ -318,6 +321,22 @@ async def test_what_was_stamped_by_a_clock_that_was_behind_is_kept_as_long_as_al
     history.record_event(happened(clock, id=3))
     await history.flush()
     assert [event.id for event in await history.events()] == [2, 3]
+
+
+async def test_a_folder_that_is_removed_is_a_problem_and_what_happened_waits_until_it_is_back(
+    opened: Open, clock: FakeClock, tmp_path: Path
+) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    history = opened(folder / "history.db")
+    history.record_event(replace(happened(clock, "a.first"), id=1))
+    await history.flush()
+    shutil.rmtree(folder)
+    history.record_event(replace(happened(clock, "a.second"), id=2))
+    await until(lambda: history.problem is not None)
+    folder.mkdir()
+    await until(lambda: history.problem is None)
+    assert [each.kind for each in await history.events()] == ["a.second"]
 
 
 def test_samples_from_the_future_do_not_outlive_all_others(tmp_path: Path, clock: FakeClock) -> None:
