@@ -180,7 +180,7 @@ async def test_after_kill_9_the_command_lets_it_go_on(site: Site) -> None:
     assert await site.state(site.victim) == "paused"
     done = await site.command()
     assert done.returncode == 0, done.stderr
-    assert f"container {site.victim}: it goes on" in done.stderr
+    assert f"container {site.victim}: it runs again" in done.stderr
     await site.all_is_as_it_was()
     assert (await site.command()).stderr == ""
 
@@ -193,7 +193,7 @@ async def test_after_kill_9_it_goes_on_with_a_broken_configuration_too(site: Sit
     done = await site.command()
     assert done.returncode == 0, done.stderr
     assert str(config) in done.stderr
-    assert f"container {site.victim}: it goes on" in done.stderr
+    assert f"container {site.victim}: it runs again" in done.stderr
     await site.all_is_as_it_was()
 
 

@@ -22,7 +22,7 @@ class PauseDocument:
     reason: str
     since: float
     until: float
-    """When it goes on at the latest."""
+    """Time (Unix seconds) by which it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ FIGURES: Final = (
     ),
     _recorded("power_instant_watts", _WATTS, "Power drawn by the whole board at the moment of reading."),
     _recorded("power_limit_watts", _WATTS, "Power limit that the driver enforces."),
-    _number("power_limit_set_watts", _WATTS, "Power limit that was asked for."),
+    _number("power_limit_set_watts", _WATTS, "Power limit that was set."),
     _number("power_limit_default_watts", _WATTS, "Power limit that the card starts with."),
     _number("power_limit_min_watts", _WATTS, "Lowest power limit that can be set."),
     _number("power_limit_max_watts", _WATTS, "Highest power limit that can be set."),

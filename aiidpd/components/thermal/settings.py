@@ -113,7 +113,7 @@ class GovernorSettings(Table):
         default=GovernorMode.OFF,
         description="Whether a GPU is given less power, then lower clocks, before its driver throttles it, "
         "and gets everything back when it is cool, and when the daemon ends, however it ends. "
-        '"dry-run" only tells what it would do. Setting anything needs a right that the service does not '
+        '"dry-run" only reports what it would do. Setting anything needs a right that the service does not '
         "have by default: see docs/operations.md.",
     )
     target_celsius: Annotated[OptionalCelsius, Was("gpu.governor_target_celsius")] = Field(
@@ -161,8 +161,8 @@ class GovernorSettings(Table):
     ] = Field(
         default=(),
         description="The names of the containers that are paused where a GPU stays too hot and nothing else "
-        "is left to lower. Requests to a paused one hang until it goes on; none is lost, unless its client "
-        "gives up, and its GPU memory stays. See containers.pause.longest and docs/operations.md.",
+        "is left to lower. Requests to a paused one hang until it is resumed; none is lost, unless its "
+        "client gives up, and its GPU memory stays. See containers.pause.longest and docs/operations.md.",
     )
 
 

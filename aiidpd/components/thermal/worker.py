@@ -185,7 +185,7 @@ class ThermalWorker:
         raise Unavailable(
             "read",
             "GPUs",
-            reason=f"released: the driver is let go of {until}",
+            reason=f"the driver is released {until}",
             remedy="`aiidpctl gpu resume`",
         )
 

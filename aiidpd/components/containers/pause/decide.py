@@ -133,7 +133,7 @@ class _Decision:
     def _runs(self, held: Held) -> None:
         if held.phase is Phase.PAUSED:
             self._drop(
-                held, Outcome.UNPAUSED, "somebody else let it go on; it is left alone until the ask ends"
+                held, Outcome.UNPAUSED, "somebody else resumed it; it is left alone until the request ends"
             )
             self._alone[held.pause.id] = held.pause.name
         elif held.seen:

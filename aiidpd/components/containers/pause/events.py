@@ -52,7 +52,9 @@ class PausePublisher:
             case Outcome.UNPAUSED | Outcome.LOST:
                 tally.seconds[pause.name] = tally.seconds.get(pause.name, 0.0) + (report.seconds or 0.0)
                 how = (
-                    "it goes on" if report.outcome is Outcome.UNPAUSED else "it is no longer paused by aiidpd"
+                    "it runs again"
+                    if report.outcome is Outcome.UNPAUSED
+                    else "it is no longer paused by aiidpd"
                 )
                 if report.seconds is None:
                     self._publish(UNPAUSED, pause, f"{how}: {report.reason}")
@@ -70,7 +72,7 @@ class PausePublisher:
                 self._publish(PAUSE_FAILED, pause, f"cannot pause it: {report.reason}", Severity.WARNING)
             case Outcome.NOT_UNPAUSED:
                 tally.failures[pause.name] += 1
-                reason = f"cannot let it go on: {report.reason}; it is tried again"
+                reason = f"cannot resume it: {report.reason}; it is tried again"
                 self._publish(UNPAUSE_FAILED, pause, reason, Severity.ERROR)
 
     def show(self, state: PauseState) -> None:

@@ -14,7 +14,7 @@ from aiidpd.platform.statefile import StateFile, StateUnreadable, call_seconds
 
 NAME: Final = "pauses.lease.json"
 REMEDY: Final = (
-    "see with `docker ps --filter status=paused` what is paused, let it go on with `docker unpause NAME`, "
+    "see with `docker ps --filter status=paused` what is paused, resume it with `docker unpause NAME`, "
     "and remove the file"
 )
 

@@ -48,7 +48,7 @@ class PausesCollector(Collector):
             (
                 CounterFamily(
                     "aiidpd_container_back_off_seconds",
-                    "For how long aiidpd had paused the container, counted when it goes on.",
+                    "For how long aiidpd had paused the container, counted when it is resumed.",
                     labels=["container"],
                 ),
                 tally.seconds,
@@ -56,7 +56,7 @@ class PausesCollector(Collector):
             (
                 CounterFamily(
                     "aiidpd_container_back_off_failures",
-                    "Times that the engine did not pause the container, or not let it go on when it should "
+                    "Times that the engine did not pause the container, or not resume it when it should "
                     "have.",
                     labels=["container"],
                 ),

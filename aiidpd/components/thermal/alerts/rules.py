@@ -139,9 +139,9 @@ def rules(settings: AlertSettings) -> tuple[AlertRule, ...]:
         AlertRule(
             FAN_INEFFECTIVE,
             Severity.ERROR,
-            "A fan is asked for half its speed, the power is steady, and the core heats by 9 °C a minute.",
+            "A fan is set to half its speed, the power is steady, and the core heats by 9 °C a minute.",
             f"{_GPU} heats by {{heating_celsius_per_minute:.1f}} °C a minute at a steady "
-            "{power_watts:.0f} W, though its fan is asked for {fan_percent:.0f} %",
+            "{power_watts:.0f} W, though its fan is set to {fan_percent:.0f} %",
             "look whether the fans turn and nothing blocks the air; take load off the GPU until then",
             dwell=5.0,
             keep_firing=60.0,

@@ -24,7 +24,7 @@ class NvmlLibrary:
 
     A call that takes longer than ``call_timeout`` seconds gets the process killed; the first call of
     a process, in which the driver may initialise every GPU, has ``start_timeout``. After any error
-    the next call starts a fresh process, which also loads the library anew; a process that goes on
+    the next call starts a fresh process, which also loads the library anew; a process that continues
     while a GPU has faults is replaced after ``renew_after``, since a GPU that was reset shows only then.
     A killed process is waited for at most ``grace`` seconds, since one that is stuck in the driver
     can't even be killed. ``env`` is added to the daemon's own environment. Xid events are counted in

@@ -69,7 +69,7 @@ class GovernorPublisher:
         count(self._tally.refused, refusal.index, uuid)
         reason = f"GPU {refusal.index} ({move.name}): its {refusal.actuator} can't be set: {fault}"
         if fault.name == NO_PERMISSION:
-            what = f"may not set anything, so it only tells what it would do: {fault}"
+            what = f"may not set anything, so it only reports what it would do: {fault}"
             self._set(_DENIED, "", Severity.WARNING, f"the governor {what}", RIGHTS)
         elif move.after == 0 and baseline is not None:
             self.not_restored(Outcome(uuid, baseline, str(fault), fault.remedy))

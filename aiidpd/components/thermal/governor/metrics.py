@@ -72,10 +72,10 @@ def _view(view: GovernanceView) -> Iterator[Metric]:
         f"{_PREFIX}_leased_gpus", "GPUs that may not be at their baseline now.", value=view.unrestored
     )
     level = GaugeFamily(f"{_PREFIX}_level", "Rungs below the baseline; 0 is the baseline.", labels=_GPU)
-    power = GaugeFamily(f"{_PREFIX}_power_limit_watts", "Power limit that is asked for.", labels=_GPU)
+    power = GaugeFamily(f"{_PREFIX}_power_limit_watts", "Power limit that is requested.", labels=_GPU)
     clock = GaugeFamily(f"{_PREFIX}_clock_limit_hertz", "Graphics clock that is locked.", labels=_GPU)
     back_off = GaugeFamily(
-        f"{_PREFIX}_back_off", "Whether others are asked to leave the GPU alone.", labels=_GPU
+        f"{_PREFIX}_back_off", "Whether a back-off from the GPU is requested.", labels=_GPU
     )
     for gpu in view.gpus:
         labels = (str(gpu.index), gpu.uuid)

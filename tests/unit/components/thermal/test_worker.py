@@ -231,7 +231,7 @@ async def test_a_release_closes_the_library_and_reads_nothing_until_resumed(
         assert house.library.closed
         assert house.latest.get() is None
         assert await house.maintenance.wait_free(0.0)
-        assert "released: the driver is let go of until resumed" in house.status.reason
+        assert "the driver is released until resumed" in house.status.reason
         await clock.advance(3600.0)
         assert house.library.reads == 1
 

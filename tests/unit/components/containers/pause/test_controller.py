@@ -218,7 +218,7 @@ async def test_what_a_killed_daemon_left_goes_on_at_the_next_start(house: House)
         await house.until(lambda: not house.path.exists())
         assert house.state(LLAMA) == "paused"
     (told,) = house.told("unpaused")
-    assert told.reason == "it goes on: an earlier run of aiidpd left it paused"
+    assert told.reason == "it runs again: an earlier run of aiidpd left it paused"
     assert "paused_seconds" not in told.evidence  # nobody knows for how long
 
 
@@ -397,7 +397,7 @@ async def test_the_command_lets_go_on_what_a_lease_names(house: House) -> None:
     assert house.state() == "running"
     assert not house.path.exists()
     assert len(said) == 1
-    assert said[0].startswith("container vllm: it goes on")
+    assert said[0].startswith("container vllm: it runs again")
 
 
 async def test_the_command_says_what_it_can_t_let_go_on_and_keeps_the_lease(house: House) -> None:

@@ -228,7 +228,7 @@ def test_a_dead_fan_is_seen_before_the_card_throttles():
         rig.run(1, load=0.9)
     assert rules.FAN_INEFFECTIVE in rig.bench.firing
     assert rig.bench.fired_at(rules.FAN_INEFFECTIVE) - died < 30
-    assert "though its fan is asked for" in rig.bench.reason(rules.FAN_INEFFECTIVE)
+    assert "though its fan is set to" in rig.bench.reason(rules.FAN_INEFFECTIVE)
 
 
 def test_a_load_that_comes_and_goes_is_no_dead_fan():
