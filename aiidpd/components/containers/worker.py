@@ -255,6 +255,8 @@ class ContainersWorker:
         """Show what is known now; all of it was read from monotonic second ``listed_at`` on."""
         state = self._memory.state
         known = sorted(state.known.values(), key=lambda one: one.name)
+        # One that was paused by us when it was first read had no event of its pause.
+        self._memory.paused |= {one.id[:12] for one in known if one.paused and self._owned(one.id)}
         readings = tuple(one.reading for one in known if one.reading is not None)
         self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
         found = conditions(state, simulated=self.simulated)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,6 +54,7 @@ async def working(
     clock: FakeClock,
     memory: ContainersMemory | None = None,
     installed: Installed | None = None,
+    owned: Callable[[str], bool] = lambda _: False,
 ) -> AsyncIterator[Watched]:
     status = WorkerStatus("containers")
     heartbeat = Heartbeat(clock, status, anyio.Event())
@@ -71,6 +72,7 @@ async def working(
             clock=clock,
             memory=memory,
             installed=installed,
+            owned=owned,
         )
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, heartbeat)
@@ -297,3 +299,17 @@ async def test_a_runtime_that_refuses_is_there_and_is_missed_when_it_vanishes(
         assert watched.status.state is WorkerState.DEGRADED
         assert "it was there before" in watched.status.reason
     installed.wait(PATIENCE)
+
+
+async def test_a_container_that_we_had_paused_before_it_was_first_read_is_resumed_without_a_second_event(
+    clock: FakeClock,
+) -> None:
+    ours = {"c1"}
+    engine = ScriptedEngine(replace(vllm(clock), state="paused", health=None))
+    async with working(engine, clock, owned=ours.__contains__) as watched:
+        ours.clear()
+        engine.shown["c1"] = vllm(clock)
+        engine.say(event(clock, "unpause"))
+        await settle()
+        assert watched.states() == {"vllm": "running"}
+        assert "unpaused" not in watched.kinds()
