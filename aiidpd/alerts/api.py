@@ -18,28 +18,28 @@ class AlertDocument:
 
     name: str
     subject: str
-    """What it is about: a GPU's UUID, a container's name."""
+    """Subject: a GPU's UUID, a container's name."""
     stage: Literal["pending", "firing"]
     severity: SeverityName
     summary: str
     remedy: str
-    """What to do first."""
+    """First thing to do."""
     runbook: str
-    """The page that has the rest."""
+    """Page that has the rest."""
     since: float
     """Since when it is pending, or fires."""
     known_at: float
-    """When its condition was last known."""
+    """Time at which its condition was last known."""
     condition: Literal["holds", "between", "clear", "unknown"]
     """Status of the condition: between is within the hysteresis, unknown means that the alert rests on
     what was known before.
     """
     evidence: Mapping[str, Scalar]
     source: str
-    """The worker that watches it."""
+    """Worker that watches it."""
     simulated: bool
     restored: bool
-    """Whether it is from before a restart of the daemon and was not confirmed since."""
+    """True where it is from before a restart of the daemon and was not confirmed since."""
 
 
 @dataclass(frozen=True, slots=True)

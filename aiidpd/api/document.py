@@ -64,7 +64,7 @@ class SnapshotResponse:
     """Base of the documents that show a component's last reading."""
 
     read_at: float | None
-    """When it was read; null where there is no current reading."""
+    """Time of the reading; null where there is no current one."""
     reason: str
     """Why there is no reading, or what is wrong; empty where all is well."""
     simulated: bool
@@ -75,7 +75,7 @@ class Heartbeat:
     """A line of a stream in which nothing happened for a while: the daemon is still there."""
 
     heartbeat: float
-    """The daemon's time, in Unix seconds."""
+    """Time of the daemon, in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,15 @@ class WorkerDocument:
     name: str
     state: Literal["starting", "running", "degraded", "inactive", "restarting", "wedged", "stopped"]
     up: bool
-    """Whether its last pass succeeded."""
+    """True where its last pass succeeded, or it is inactive."""
     reason: str
     """Why it is not up; empty where it is."""
     simulated: bool
-    """Whether what it reads is made up."""
+    """True where its readings are made up."""
     started_at: float | None
     last_success_at: float | None
     last_duration: float | None
-    """How long its last pass took, in seconds."""
+    """Duration of its last pass, in seconds."""
     passes: int
     failed_passes: int
     restarts: int
@@ -40,20 +40,20 @@ class ConditionDocument:
     """Something that is wrong now."""
 
     type: str
-    """What is wrong; for an alert its name."""
+    """Type of what is wrong; for an alert its name."""
     subject: str
-    """What it is about: a task, a container's name, a GPU's UUID."""
+    """Subject: a task, a container's name, a GPU's UUID."""
     severity: SeverityName
     reason: str
     remedy: str
-    """What to do first."""
+    """First thing to do."""
     since: float
     source: str
-    """The component, task or service that observes it."""
+    """Component, task or service that observes it."""
     runbook: str
-    """The page on it; empty where there is none."""
+    """Page on it; empty where there is none."""
     simulated: bool
-    """Whether what it is about is made up."""
+    """True where its subject is made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class StatusDocument:
     healthy: bool
     """Every worker is up, and no condition of severity error is active."""
     simulated: bool
-    """Whether any worker's readings are made up."""
+    """True where any worker's readings are made up."""
     workers: tuple[WorkerDocument, ...]
     conditions: tuple[ConditionDocument, ...]
-    """The gravest first."""
+    """Conditions, the gravest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class ReloadDocument:
     """Outcome of a reload."""
 
     changed: tuple[str, ...]
-    """The keys whose values changed and now hold."""
+    """Keys whose values changed and now hold."""
 
 
 def status_document(

@@ -25,7 +25,9 @@ class WorkersCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         statuses = self._statuses()
-        yield _gauge("up", "Whether the worker's last pass succeeded.", statuses, lambda s: s.up)
+        yield _gauge(
+            "up", "Whether the worker's last pass succeeded, or it is inactive.", statuses, lambda s: s.up
+        )
         yield _gauge(
             "simulated", "Whether what the worker reads is made up.", statuses, lambda s: s.simulated
         )

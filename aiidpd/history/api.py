@@ -35,11 +35,11 @@ class EventsQuery(Request):
     since: Annotated[float | None, bounded(ge=0)] = None
     """Only events from this time on, in Unix seconds."""
     limit: Annotated[int, bounded(ge=1, le=1000)] = 100
-    """How many at most: the newest, or with after_id the next."""
+    """Most that are given: the newest, or with after_id the next."""
     kind: Annotated[str, bounded(max_length=100)] = ""
     """Only kinds that begin so, such as "container."."""
     severity: SeverityName = "debug"
-    """The least severe that is given."""
+    """Least severity that is given."""
     subject: Annotated[str | None, bounded(max_length=1000)] = None
     """Only events about this subject."""
     follow: bool = False
@@ -74,7 +74,7 @@ class Missed:
     """A line that reports that events were lost between the one before and the one after."""
 
     missed: int
-    """How many, 0 where that is not known."""
+    """Number of them, 0 where that is not known."""
     reason: str
 
 

@@ -20,7 +20,7 @@ class IncidentQuery(Request):
     """Part of an incident that is shown."""
 
     points: Annotated[int, bounded(ge=10, le=20_000)] = 300
-    """How many readings of each GPU at most: of each stretch the hottest. Its folder has all."""
+    """Most readings of each GPU: of each stretch the hottest. Its folder has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class IncidentSummary:
     id: str
     state: Literal["recording", "complete", "interrupted", "broken"]
     kind: str = ""
-    """The alert that began it, or the kind of the event."""
+    """Alert that began it, or the kind of the event."""
     subject: str = ""
     severity: SeverityName = "error"
     reason: str = ""
@@ -93,7 +93,7 @@ class IncidentEndpoint:
     includes_probe: bool = False
     """A measurement of ours was among them."""
     read_at: float | None = None
-    """When the engine was polled."""
+    """Time at which the engine was polled."""
     reason: str = ""
     """Why it is not known how many."""
     measured_at: float | None
@@ -137,7 +137,7 @@ class IncidentGpu:
     index: int | None
     name: str
     file: str
-    """The file with every reading, in the incident's folder."""
+    """File with every reading, in the incident's folder."""
     rows: int
     last_read_at: float | None
     limits: Mapping[str, float | None]
@@ -157,9 +157,9 @@ class IncidentDocument(IncidentSummary):
     events_not_told: int = 0
     containers: IncidentContainers = IncidentContainers()
     requests: IncidentRequests = IncidentRequests()
-    """When it began."""
+    """Beginning."""
     requests_at_end: IncidentRequests | None = None
-    """When it ended; null before."""
+    """End; null before."""
     requests_track: IncidentTrack = IncidentTrack()
     driver_version: str = ""
     gpus: tuple[IncidentGpu, ...] = ()

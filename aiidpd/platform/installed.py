@@ -52,13 +52,10 @@ class Installed:
             self._file.save_soon(Sighting(1, self._clock.time()))
 
     def forget(self) -> None:
-        """Forget that the part was there: somebody switched it off. Blocks.
-
-        Raises :class:`OSError`.
-        """
+        """Forget that the part was there: somebody switched it off."""
         if self.before:
-            self._file.save(None)
             self._seen = False
+            self._file.save_soon(None)
 
     def wait(self, seconds: float) -> None:
         """Wait until what is to be remembered is on the disk, at most ``seconds``. Blocks."""

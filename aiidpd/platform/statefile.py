@@ -140,8 +140,8 @@ class StateFile(Generic[T]):
 
         return write
 
-    def save_soon(self, value: T) -> None:
-        """Save ``value`` in a thread, and return at once. A disk that hangs holds up nobody.
+    def save_soon(self, value: T | None) -> None:
+        """Save ``value`` in a thread, or remove the file: returns at once, and a hung disk holds up nobody.
 
         One write is under way and one waits: what waited is left out for ``value``.
         """

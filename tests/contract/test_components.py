@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -18,7 +19,6 @@ from pydantic import Field
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.api.access import Access
-from aiidpd.api.client import ControlClient
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.cli.main import COMMANDS, main
 from aiidpd.cli.session import Session
@@ -41,6 +41,7 @@ from aiidpd.telemetry.exposition import render
 from aiidpd.telemetry.family import GaugeFamily
 from aiidpd.telemetry.registry import build_registry
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.control import control_daemon
 
 
 def test_every_component_builds_on_the_defaults_and_names_its_tasks_like_itself() -> None:
@@ -181,7 +182,11 @@ def level() -> Level:
 
 
 async def test_a_component_from_outside_needs_nothing_but_its_spec(
-    tmp_path: Path, clock: FakeClock, level: Level
+    tmp_path: Path,
+    clock: FakeClock,
+    level: Level,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     spec, bus = tank(level), EventBus()
     schema = schema_of((spec,))
@@ -213,6 +218,13 @@ async def test_a_component_from_outside_needs_nothing_but_its_spec(
         answer: Any = await routes["GET /v1/tank"].handler(Call({}, None, None))
         assert answer.level_ratio == 0.85
         assert "aiidpd_tank_level_ratio 0.85" in page(assembly)
+        # One line of the list makes it a command, which asks over the real socket.
+        monkeypatch.setitem(COMMANDS, "tank", (f"{__name__}:add_tank", "how full the tank is"))
+        (folder := tmp_path / "api").mkdir()
+        async with control_daemon(folder, more_routes=(routes["GET /v1/tank"],)) as daemon:
+            command = ["--socket", str(daemon.path), "tank"]
+            assert await anyio.to_thread.run_sync(main, command) == 0
+        assert capsys.readouterr().out == "85% full\n"
         group.cancel_scope.cancel()
     assembly.close()
     history.close()
@@ -223,15 +235,6 @@ def test_the_keys_of_a_component_from_outside_are_in_the_documents(level: Level)
     assert "[tank.alerts]" in example_file(schema)
     assert "AIIDPD_TANK__ALERTS__FULL_PERCENT" in configuration_page(schema)
     assert schema.readers == {"tank": ("tank",)}
-
-
-def test_a_command_from_outside_is_one_line_of_the_list(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(COMMANDS, "tank", (f"{__name__}:add_tank", "how full the tank is"))
-    monkeypatch.setattr(ControlClient, "get", lambda _client, path: {"/v1/tank": {"level_ratio": 0.85}}[path])
-    assert main(["tank"]) == 0
-    assert capsys.readouterr().out == "85% full\n"
 
 
 def page(assembly: Assembly) -> str:

@@ -41,7 +41,7 @@ from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch
 
 SETTINGS = made(PauseSettings, longest=0.1, rest=0.01)
-DOUBT = 2.0
+SETTLE = 2.0
 WAYS = ("term", "kill, then the command", "kill, then the next start")
 WEIGHTS = (2, 5, 5)  # of 12 rounds
 PR_SET_PDEATHSIG = 1
@@ -63,7 +63,7 @@ async def daemon(docker: Path, lease: Path, names: tuple[str, ...], *, asked: bo
         publisher=publisher,
         clock=clock,
         settings=SETTINGS,
-        doubt=DOUBT,
+        settle=SETTLE,
         closing=PATIENCE,
     )
 

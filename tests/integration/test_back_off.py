@@ -274,7 +274,7 @@ class Pausing:
             ),
             clock=self.clock,
             settings=made(PauseSettings, rest=0.5),
-            doubt=1.0,
+            settle=1.0,
         )
 
     def ask(self) -> None:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -109,12 +110,16 @@ def test_no_class_or_function_has_a_word_of_a_private_language() -> None:
 OPENING = re.compile(r"(What|Whether|Which|Who|How|When|Where|The )\b")
 
 
+def docstrings(module: str) -> Iterator[tuple[str, str]]:
+    """Yield the docstrings of the module, its classes and functions, and those under its fields."""
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{module}.{getattr(node, 'name', '')}", ast.get_docstring(node) or ""
+        if isinstance(node, ast.ClassDef):
+            for field, text in pairwise(node.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+                    yield f"{module}.{node.name}.{ast.unparse(field.target)}", ast.unparse(text).lstrip("'\"")
+
+
 def test_a_docstring_opens_with_the_thing_or_a_verb() -> None:
-    found = {
-        f"{module}.{getattr(node, 'name', '')}"
-        for module in MODULES
-        for node in ast.walk(tree(module))
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and OPENING.match(ast.get_docstring(node) or "")
-    }
-    assert found == set()
+    assert {name for module in MODULES for name, text in docstrings(module) if OPENING.match(text)} == set()

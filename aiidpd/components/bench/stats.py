@@ -67,14 +67,14 @@ def measure(timeline: Timeline) -> BenchSample:
     withheld: list[Withheld] = []
     chunks = timeline.chunks
     ttft = chunks[0].at - timeline.started if chunks else None
-    doubt = _doubt_first(timeline)
-    if doubt is not None:
+    reason = _withheld_first(timeline)
+    if reason is not None:
         ttft = None
-        withheld.append(Withheld(TTFT, doubt))
+        withheld.append(Withheld(TTFT, reason))
     per_token = None
-    doubt = _doubt_decode(timeline)
-    if doubt is not None:
-        withheld.append(Withheld(DECODE, doubt))
+    reason = _withheld_decode(timeline)
+    if reason is not None:
+        withheld.append(Withheld(DECODE, reason))
     elif timeline.output_tokens is not None:
         per_token = _window(chunks) / (timeline.output_tokens - 1)
     gaps = sorted(after.at - before.at for before, after in itertools.pairwise(chunks))
@@ -103,7 +103,7 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _doubt_first(timeline: Timeline) -> str | None:
+def _withheld_first(timeline: Timeline) -> str | None:
     if not timeline.chunks:
         return "no text arrived"
     cached, prompt = timeline.cached_tokens or 0, timeline.prompt_tokens or 0
@@ -112,7 +112,7 @@ def _doubt_first(timeline: Timeline) -> str | None:
     return None
 
 
-def _doubt_decode(timeline: Timeline) -> str | None:
+def _withheld_decode(timeline: Timeline) -> str | None:
     """Return why the time per output token cannot be known, or None where it can."""
     chunks, tokens = timeline.chunks, timeline.output_tokens
     if not chunks:
@@ -124,10 +124,10 @@ def _doubt_decode(timeline: Timeline) -> str | None:
     if len(chunks) > 2 * tokens:
         return f"the server counted {tokens} tokens and sent {len(chunks)} chunks"
     engine = timeline.engine.time_per_output_token if timeline.engine else None
-    return _doubt_window(chunks, tokens, engine)
+    return _withheld_window(chunks, tokens, engine)
 
 
-def _doubt_window(chunks: Sequence[Chunk], tokens: int, engine: float | None) -> str | None:
+def _withheld_window(chunks: Sequence[Chunk], tokens: int, engine: float | None) -> str | None:
     window = _window(chunks)
     if engine and window > 0:
         ours = window / (tokens - 1)
@@ -138,10 +138,10 @@ def _doubt_window(chunks: Sequence[Chunk], tokens: int, engine: float | None) ->
             )
         if ours <= engine * _AGREEMENT:
             return None  # two clocks agree, however short the window is
-    return _doubt_burst(chunks, tokens, window)
+    return _withheld_burst(chunks, tokens, window)
 
 
-def _doubt_burst(chunks: Sequence[Chunk], tokens: int, window: float) -> str | None:
+def _withheld_burst(chunks: Sequence[Chunk], tokens: int, window: float) -> str | None:
     arrivals, first_share = _arrivals(chunks, _RESOLUTION)
     if arrivals == 1 or window <= 0:
         return f"{_amount(tokens, window)}, in one burst"

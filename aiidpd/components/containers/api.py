@@ -44,7 +44,7 @@ class ContainerDocument:
     restart_policy: str
     gpu: bool
     pause: PauseDocument | None = None
-    """Where aiidpd has paused it."""
+    """Pause by aiidpd, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ContainersDocument(SnapshotResponse):
     """Every container of the engine."""
 
     version: str = ""
-    """The engine's."""
+    """Version of the engine."""
     containers: tuple[ContainerDocument, ...] = ()
     unreadable: tuple[UnreadableContainer, ...] = ()
 

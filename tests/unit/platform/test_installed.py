@@ -46,6 +46,7 @@ def test_what_was_switched_off_is_not_missed_any_more(tmp_path: Path, clock: Fak
     first.confirm()
     first.forget()
     first.forget()
+    first.wait(PATIENCE)
     assert not first.before
     assert not installed(tmp_path, clock).before
     assert isinstance(first.explain(MISSING), Inactive)

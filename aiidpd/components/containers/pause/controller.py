@@ -12,9 +12,9 @@ from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import PauseJournal
 from aiidpd.components.containers.pause.state import (
     Effect,
-    Held,
     Observed,
     Pause,
+    PauseProgress,
     PauseState,
     PauseTally,
     PauseView,
@@ -36,7 +36,7 @@ from aiidpd.platform.statefile import StateUnreadable
 _READ_EVERY = 1.0  # seconds, while something is paused or requested
 _NEVER = 3600.0
 _SOON = 0.05
-_DOUBT = 10.0  # seconds in which a call without an answer may yet be carried out
+_SETTLE = 10.0  # seconds in which a call without an answer may yet be carried out
 _CLOSING = 2.0  # seconds that a worker that ends waits until everything is unpaused
 _ANSWER_WITHIN = 1.5  # seconds that a stop waits for the answer to a call that was made already
 
@@ -96,7 +96,7 @@ class PauseController:
         publisher: PausePublisher,
         clock: Clock,
         settings: PauseSettings,
-        doubt: float = _DOUBT,
+        settle: float = _SETTLE,
         closing: float = _CLOSING,
     ) -> None:
         self._runtime = runtime
@@ -105,7 +105,7 @@ class PauseController:
         self._publisher = publisher
         self._clock = clock
         self._settings = settings
-        self._doubt = doubt
+        self._settle = settle
         self._closing = closing
         self._resumed = False
         self._written: frozenset[Pause] | None = None  # what the journal names; None: that is not known
@@ -169,7 +169,7 @@ class PauseController:
                 'it names containers of a Docker Engine, and containers.engine is "simulated"'
             )
         now = self._clock.monotonic()
-        self._pauses.state = decide.resumed(self._pauses.state, real, now, self._doubt)
+        self._pauses.state = decide.resumed(self._pauses.state, real, now, self._settle)
         self._written, self._resumed = frozenset(left), True
         self._publisher.show(self._pauses.state)
 
@@ -210,10 +210,10 @@ class PauseController:
                     group.start_soon(self._unpause, effect.held)
         await self._write()
 
-    async def _pause(self, held: Held) -> None:
+    async def _pause(self, held: PauseProgress) -> None:
         identity = held.pause.id
         now = self._clock.monotonic()
-        self._pauses.state = decide.calling(self._pauses.state, identity, now, self._doubt)
+        self._pauses.state = decide.calling(self._pauses.state, identity, now, self._settle)
         try:
             # A stop waits for the answer: a call that is cut off may be carried out all the same.
             with anyio.fail_after(_ANSWER_WITHIN, shield=True):
@@ -226,7 +226,7 @@ class PauseController:
             self._pauses.state, reports = decide.paused(self._pauses.state, identity, ours=ours)
             self._publish(reports)
 
-    async def _unpause(self, held: Held) -> None:
+    async def _unpause(self, held: PauseProgress) -> None:
         identity = held.pause.id
         try:
             await self._runtime.unpause(identity)
@@ -241,7 +241,7 @@ class PauseController:
 
     def _failed(self, identity: str, problem: str) -> None:
         now = self._clock.monotonic()
-        self._pauses.state, reports = decide.failed(self._pauses.state, identity, problem, now, self._doubt)
+        self._pauses.state, reports = decide.failed(self._pauses.state, identity, problem, now, self._settle)
         self._publish(reports)
 
     def _publish(self, reports: tuple[Report, ...]) -> None:

@@ -22,10 +22,10 @@ from typing import Final
 
 from aiidpd.components.containers.pause.state import (
     Effect,
-    Held,
     Observed,
     Outcome,
     Pause,
+    PauseProgress,
     PauseState,
     Phase,
     Report,
@@ -94,7 +94,7 @@ class _Decision:
         )
         return state, tuple(self._effects)
 
-    def follow(self, held: Held) -> None:
+    def follow(self, held: PauseProgress) -> None:
         """Compare what is held with what the runtime shows, and unpause what is over."""
         if held.phase is not Phase.RELEASING and (reason := self._over(held)):
             held = replace(held, phase=Phase.RELEASING, over=reason, troubled=False)
@@ -117,12 +117,12 @@ class _Decision:
         else:
             self._runs(held)
 
-    def _lost(self, held: Held, reading: ContainerReading) -> None:
+    def _lost(self, held: PauseProgress, reading: ContainerReading) -> None:
         # The call goes by the container's id, so it may reach a later run of it: then that one is ours.
         if reading.state == "paused" and reading.started_at is not None:
             self._paused(replace(held, pause=replace(held.pause, started_at=reading.started_at)))
 
-    def _paused(self, held: Held) -> None:
+    def _paused(self, held: PauseProgress) -> None:
         if held.phase is Phase.CALLED:
             held = replace(held, phase=Phase.PAUSED)
             self._effects.append(Report(Outcome.PAUSED, held.pause, held.pause.reason))
@@ -130,7 +130,7 @@ class _Decision:
         if held.phase is Phase.RELEASING:
             self._effects.append(Unpause(held))
 
-    def _runs(self, held: Held) -> None:
+    def _runs(self, held: PauseProgress) -> None:
         if held.phase is Phase.PAUSED:
             self._drop(
                 held, Outcome.UNPAUSED, "somebody else resumed it; it is left alone until the request ends"
@@ -141,14 +141,14 @@ class _Decision:
         elif self._now >= held.settled:
             self._drop(held)
 
-    def _drop(self, held: Held, outcome: Outcome | None = None, reason: str = "") -> None:
+    def _drop(self, held: PauseProgress, outcome: Outcome | None = None, reason: str = "") -> None:
         del self._held[held.pause.id]
         if held.called:
             self._rested[held.pause.id] = self._now + self._settings.rest
         if outcome is not None and held.seen:
             self._effects.append(Report(outcome, held.pause, reason, held.lasted(self._now)))
 
-    def _over(self, held: Held) -> str:
+    def _over(self, held: PauseProgress) -> str:
         if self.closing:
             return self.closing
         if self._now >= held.until:
@@ -173,7 +173,7 @@ class _Decision:
             started, simulated = reading.started_at, self._observed.simulated
             pause = Pause(reading.id, name, started, request.label, request.reason, simulated)
             until = self._now + self._settings.longest
-            self._held[reading.id] = Held(pause, since=self._now, until=until)
+            self._held[reading.id] = PauseProgress(pause, since=self._now, until=until)
             self._effects.append(StartPause(self._held[reading.id]))
 
 
@@ -181,17 +181,17 @@ def _same_run(pause: Pause, reading: ContainerReading) -> bool:
     return reading.running and reading.started_at == pause.started_at
 
 
-def resumed(state: PauseState, left: Iterable[Pause], now: float, doubt: float) -> PauseState:
+def resumed(state: PauseState, left: Iterable[Pause], now: float, settle: float) -> PauseState:
     """Return the state of a worker that begins, where an earlier one has ``left`` these pauses behind."""
     reason = "an earlier run of aiidpd left it paused"
     held = {
-        pause.id: Held(
+        pause.id: PauseProgress(
             pause,
             since=now,
             until=now,
             phase=Phase.RELEASING,
             called=True,
-            settled=now + doubt,
+            settled=now + settle,
             over=reason,
             inherited=True,
         )
@@ -205,10 +205,10 @@ def not_written(state: PauseState, identity: str, now: float) -> PauseState:
     return _dropping(state, identity, now + RETRY)
 
 
-def calling(state: PauseState, identity: str, now: float, doubt: float) -> PauseState:
+def calling(state: PauseState, identity: str, now: float, settle: float) -> PauseState:
     """Return the state while the runtime is called to pause ``identity``: from here on it may be paused."""
-    held = replace(state.held[identity], phase=Phase.CALLED, called=True, settled=now + doubt)
-    return _holding(state, held)
+    held = replace(state.held[identity], phase=Phase.CALLED, called=True, settled=now + settle)
+    return _with_pause(state, held)
 
 
 def paused(state: PauseState, identity: str, *, ours: bool) -> tuple[PauseState, tuple[Report, ...]]:
@@ -217,7 +217,7 @@ def paused(state: PauseState, identity: str, *, ours: bool) -> tuple[PauseState,
     if not ours:
         return _dropping(state, identity), ()
     held = replace(held, phase=Phase.PAUSED, seen=True, settled=-inf)
-    return _holding(state, held), (Report(Outcome.PAUSED, held.pause, held.pause.reason),)
+    return _with_pause(state, held), (Report(Outcome.PAUSED, held.pause, held.pause.reason),)
 
 
 def unpaused(
@@ -230,7 +230,7 @@ def unpaused(
 
 
 def failed(
-    state: PauseState, identity: str, problem: str, now: float, doubt: float
+    state: PauseState, identity: str, problem: str, now: float, settle: float
 ) -> tuple[PauseState, tuple[Report, ...]]:
     """Return the state after a call about ``identity`` failed with ``problem``; it may yet be carried out."""
     held = state.held[identity]
@@ -239,11 +239,11 @@ def failed(
     reports = () if held.troubled else (Report(outcome, held.pause, problem),)
     held = replace(held, troubled=True)
     if not releasing:
-        held = replace(held, pause=replace(held.pause, lost=True), settled=now + doubt)
-    return _holding(state, held), reports
+        held = replace(held, pause=replace(held.pause, lost=True), settled=now + settle)
+    return _with_pause(state, held), reports
 
 
-def _holding(state: PauseState, held: Held) -> PauseState:
+def _with_pause(state: PauseState, held: PauseProgress) -> PauseState:
     return replace(state, held=MappingProxyType({**state.held, held.pause.id: held}))
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from aiidpd.components.containers.pause.state import Held, Outcome, Pause, PauseState, PauseTally, Report
+from aiidpd.components.containers.pause.state import (
+    Outcome,
+    Pause,
+    PauseProgress,
+    PauseState,
+    PauseTally,
+    Report,
+)
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import describe
@@ -121,7 +128,7 @@ class PausePublisher:
         """Clear what the two above set."""
         self._conditions.clear(JOURNAL_CONDITION, path)
 
-    def _time(self, held: Held) -> str:
+    def _time(self, held: PauseProgress) -> str:
         until = self._clock.time() + held.until - self._clock.monotonic()
         return time.strftime("%H:%M:%S UTC", time.gmtime(until))
 

@@ -17,7 +17,7 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.inbox import Inbox
 from aiidpd.kernel.publisher import Publisher
 
-_DOUBT: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
+_SETTLE: Final = 2.0  # seconds in which the engine may yet carry out a call of a daemon that was killed
 
 
 async def unpause_all(
@@ -49,7 +49,7 @@ async def unpause_all(
         publisher=publisher,
         clock=clock,
         settings=PauseSettings(),
-        doubt=_DOUBT,
+        settle=_SETTLE,
         closing=within,
     )
     return await controller.unpause_all()

@@ -41,7 +41,7 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PauseProgress:
     """One pause of ours. Monotonic seconds.
 
     ``called``: the runtime was called to pause it, and ``seen``: it is known to have done so. Where that is
@@ -73,7 +73,7 @@ class PauseState:
     unpaused. ``missing``: requested names that no container has, which was published.
     """
 
-    held: Mapping[str, Held] = field(default_factory=lambda: MappingProxyType({}))
+    held: Mapping[str, PauseProgress] = field(default_factory=lambda: MappingProxyType({}))
     rested: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     alone: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     missing: frozenset[str] = frozenset()
@@ -108,14 +108,14 @@ class Outcome(StrEnum):
 class StartPause:
     """Write the journal of all that is held, then pause this."""
 
-    held: Held
+    held: PauseProgress
 
 
 @dataclass(frozen=True, slots=True)
 class Unpause:
     """Unpause this."""
 
-    held: Held
+    held: PauseProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class HoldDocument:
 
     released: bool
     seconds_left: float | None
-    """When it resumes by itself; null where it does not."""
+    """Time until it resumes by itself; null where it does not."""
 
 
 def routes(

@@ -104,7 +104,7 @@ class House:
             publisher=publisher,
             clock=self.clock,
             settings=SETTINGS,
-            doubt=5.0,
+            settle=5.0,
             closing=self.closing,
         )
 

@@ -28,7 +28,7 @@ from tests.forms import examples
 from tests.tables import made
 
 SETTINGS = made(PauseSettings, longest=20.0, rest=10.0)
-DOUBT = 5.0
+SETTLE = 5.0
 TICK = 1.0
 NAMES = ("vllm", "llama")
 
@@ -69,7 +69,7 @@ class World:
     answers: bool = True  # whether the engine shows anything
     refuses: bool = False  # it answers calls with an error
     loses: bool = False  # it carries calls out, and its answer is lost
-    slow: list[tuple[float, str]] = field(default_factory=list)  # pauses on their way, no longer than doubt
+    slow: list[tuple[float, str]] = field(default_factory=list)  # pauses on their way, no longer than SETTLE
     keeps_calls: bool = False  # calls go on their way and are carried out later
     faultless_since: float = 100.0
     made: int = 1
@@ -77,7 +77,7 @@ class World:
 
     def passes(self, seconds: float = TICK, closing: str = "") -> None:
         self.now += seconds
-        if any(self.now >= at + DOUBT for at, _ in self.slow):
+        if any(self.now >= at + SETTLE for at, _ in self.slow):
             self.late_calls_arrive()
         self.step(self.look(), closing)
         if self.asks and not closing and self.answers:
@@ -102,7 +102,7 @@ class World:
         if isinstance(effect, StartPause):
             identity = effect.held.pause.id
             assert effect.held.pause in self.lease, "it must be written down first"
-            self.state = decide.calling(self.state, identity, self.now, DOUBT)
+            self.state = decide.calling(self.state, identity, self.now, SETTLE)
             self.call("pause", identity)
         elif isinstance(effect, Unpause):
             self.call("unpause", effect.held.pause.id)
@@ -124,7 +124,7 @@ class World:
             self.said += said
 
     def fail(self, identity: str) -> None:
-        self.state, said = decide.failed(self.state, identity, "no answer", self.now, DOUBT)
+        self.state, said = decide.failed(self.state, identity, "no answer", self.now, SETTLE)
         self.said += said
 
     def carry_out(self, action: str, identity: str) -> bool:
@@ -174,7 +174,7 @@ class World:
     def crash(self) -> None:
         """Kill -9, and the next start."""
         self.killed = bool(self.slow)
-        self.state = decide.resumed(PauseState(), self.lease, self.now, DOUBT)
+        self.state = decide.resumed(PauseState(), self.lease, self.now, SETTLE)
 
     def ours(self) -> list[str]:
         return [one.name for one in self.real.values() if one.by == "us"]
