@@ -20,7 +20,7 @@ from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.conditions import update_conditions as update_snapshots
 from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.components.containers.pause.events import PausePublisher
-from aiidpd.components.containers.pause.state import Held, Pause, PauseState, PauseTally
+from aiidpd.components.containers.pause.state import Pause, PauseProgress, PauseState, PauseTally
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.state import LOOP_WINDOW
@@ -225,7 +225,7 @@ def _pauses(house: House) -> PausePublisher:
 
 async def a_pause(house: House) -> None:
     publisher = _pauses(house)
-    held = Held(Pause("a" * 64, "vllm", 1.0, "GPU 0", "hot"), 0.0, 60.0, seen=True, troubled=True)
+    held = PauseProgress(Pause("a" * 64, "vllm", 1.0, "GPU 0", "hot"), 0.0, 60.0, seen=True, troubled=True)
     with (
         house.begins_and_ends("container_paused") as paused,
         house.begins_and_ends("container_unpause") as stuck,
