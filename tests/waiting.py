@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import anyio
 
 PATIENCE: Final = 60.0
 """Seconds. What has not come about by then will not: this says nothing about how fast it should."""
 
 _SUMMED_EVERY = 2.1  # seconds: the kernel brings what it says of stalls up to date every two
+
+T = TypeVar("T")
+
+
+async def eventually(
+    read: Callable[[], Awaitable[T]], holds: Callable[[T], object], seconds: float = PATIENCE
+) -> T:
+    """Return the first value of ``read()`` for which ``holds`` is true; fail where none comes in time."""
+    deadline = time.monotonic() + seconds
+    while not holds(value := await read()):
+        assert time.monotonic() < deadline, f"still {value!r} after {seconds:g} s"
+        await anyio.sleep(0.02)
+    return value
 
 
 def until(holds: Callable[[], object], seconds: float = PATIENCE, why: Callable[[], str] = str) -> None:

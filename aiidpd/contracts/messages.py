@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
+from aiidpd.kernel.events import Scalar
 from aiidpd.kernel.messages import Message
 
 LONGEST_HOLD: Final = 3600.0
@@ -41,3 +45,27 @@ class BackOffRequested(BackOffMessage):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackOffEnded(BackOffMessage):
     """A GPU that may be used again."""
+
+
+class Cure(StrEnum):
+    """Act that ends a fault of a container."""
+
+    RESTART = "restart"
+    RECREATE = "recreate"  # what it was given at its creation (a GPU) is gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealRequested(Message):
+    """A container whose processes do not do their work: ``cure`` would end that.
+
+    Sent again and again while the fault is observed, and forgotten ``hold_seconds`` after the last: so it
+    need not be taken back. ``container`` is the full id, ``name`` for people, ``fault`` one of the types of
+    conditions (``engine_hung``). ``evidence`` goes into the incident and the events.
+    """
+
+    container: str
+    name: str
+    fault: str
+    cure: Cure
+    hold_seconds: float
+    evidence: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))

@@ -21,8 +21,9 @@ from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.stop import EmergencyStopper
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
+from aiidpd.components.containers.view import summary
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.contracts.containers import CONTAINERS, ContainerSummary, ContainersView
+from aiidpd.contracts.containers import CONTAINERS, ContainersView
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -160,10 +161,7 @@ class ContainersComponent:
             return None
         if self._view is None or self._view[0] is not reading:
             summaries = (
-                ContainerSummary(
-                    each.id, each.name, each.image, each.state, each.health, each.gpu, each.running
-                )
-                for each in reading.value.containers
+                summary(each, paused_by_us=self._pauses.owned(each.id)) for each in reading.value.containers
             )
             view = ContainersView(tuple(summaries))
             self._view = reading, Reading(view, reading.at, reading.read)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from aiidpd.contracts.containers import NO_ADDRESSES, NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,12 @@ class ContainerReading:
     run and None while one goes on. ``oom_killed`` is Docker's claim, which is known to be wrong in
     both directions. ``restart_count`` counts the restarts by Docker's own restart policy; a start
     by hand sets it back to zero. ``started_at`` identifies a run of the container.
+
+    ``pid`` is the host's, of its first process; None where it does not run. ``error`` is why the runtime
+    could not start it, in its own words. ``labels`` are those of aiidpd and compose. ``arguments``
+    (entrypoint and command) and ``environment`` may hold secrets. ``network_mode`` is Docker's: ``host``,
+    ``container:ID``, a network's name. ``addresses`` are ``HOST:PORT`` of its TCP ports, by the port inside.
+    ``execs`` counts the commands that were started in it and may still run, its health check's among them.
     """
 
     id: str
@@ -34,6 +42,14 @@ class ContainerReading:
     service: str = ""
     restart_policy: str = "no"
     gpu: bool = False
+    pid: int | None = None
+    error: str = ""
+    network_mode: str = ""
+    execs: int = 0
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    arguments: tuple[str, ...] = field(default=(), repr=False)
+    environment: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
+    addresses: Mapping[int, str] = field(default_factory=lambda: NO_ADDRESSES)
 
     @property
     def running(self) -> bool:

@@ -31,9 +31,12 @@ from aiidpd.components.thermal.metrics import ThermalCollector
 from aiidpd.components.thermal.rollup import MinuteLog
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.components.thermal.signals.validate import SnapshotValidator
+from aiidpd.components.thermal.view import gpus_view
 from aiidpd.components.thermal.worker import SnapshotListener, ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
+from aiidpd.contracts.gpus import GPUS, GpusView
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import InactiveWorker, Task
 from aiidpd.platform.installed import Installed
 from aiidpd.platform.statefile import StateFile
@@ -62,6 +65,7 @@ class ThermalComponent:
         self._installed = Installed(state / SEEN, clock, "gpu.library", lambda: self._settings().library)
         self._xids = XidLedger()
         self._tally = Tally()
+        self._view: tuple[Reading[GpuSnapshot], Reading[GpusView]] | None = None
         baselines = StateFile(state / BASELINES, Baselines, indent=1)
         self._alerts = EvaluatorMemory(self._forecasts, baselines)
         self._validator = SnapshotValidator()
@@ -77,6 +81,7 @@ class ThermalComponent:
             generations=sources.generations,
             counts=sources.token_counts,
         )
+        context.views.offer(GPUS, self._gpus)
         # In this order: what begins an incident is on record before it does.
         self._listeners: tuple[SnapshotListener, ...] = (
             evidence,
@@ -166,6 +171,15 @@ class ThermalComponent:
         return NvmlLibrary(
             call_timeout=gpu.call_timeout, pcie_throughput=gpu.pcie_throughput, ledger=self._xids
         )
+
+    def _gpus(self) -> Reading[GpusView] | None:
+        """Return the view of the last reading, made once a reading."""
+        reading = self._latest.get()
+        if reading is None:
+            return None
+        if self._view is None or self._view[0] is not reading:
+            self._view = reading, Reading(gpus_view(reading.value), reading.at, reading.read)
+        return self._view[1]
 
     def _price(self) -> tuple[float, str]:
         energy = self._settings().energy

@@ -1,28 +1,28 @@
-"""Docker Engine through aiodocker; no other module imports aiodocker or aiohttp's client."""
+"""Reads a Docker Engine: its containers and its events; stops and pauses."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aiodocker
 import aiohttp
 import anyio
 
 from aiidpd.components.containers.docker import payload
-from aiidpd.components.containers.docker.faults import Faults
+from aiidpd.components.containers.docker.connection import (
+    Connection,
+    GoneError,
+    OtherStateError,
+    read_version,
+)
 from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.kernel.errors import Unavailable
 
-_NOT_FOUND = 404
-_CANNOT_CONNECT = 900  # aiodocker's own number
-# With status 409 or, from some versions, 500.
-_OTHER_STATE = re.compile(r"\bis (already paused|not paused|not running|restarting)\b")
 _LONGEST_EVENT = 1 << 20  # bytes; an event carries all labels of its container
 
 
@@ -34,12 +34,9 @@ class DockerRuntime:
     """
 
     def __init__(self, socket: str | Path, *, call_timeout: float = 10.0, concurrency: int = 8) -> None:
-        self._socket = Path(socket)
+        self._connection = Connection(socket, call_timeout)
         self._call_timeout = call_timeout
-        self._faults = Faults(self._socket, call_timeout)
         self._concurrency = concurrency
-        self._client: aiodocker.Docker | None = None
-        self._version = ""
         self._read: dict[str, tuple[tuple[object, ...], ContainerReading]] = {}
 
     @property
@@ -48,11 +45,11 @@ class DockerRuntime:
 
     async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
         try:
-            async with self._calling("list the containers of") as client:
+            async with self._connection.calling("list the containers of") as client:
                 listed = await client.containers.list(all=True)
                 summaries = {str(entry["Id"]): _Summary(entry) for entry in listed}
         except Unavailable:
-            await self._drop()  # the next call makes a new client, and asks for the version again
+            await self._connection.drop()  # the next call makes a new client, and asks for the version again
             raise
         if fresh:
             self._read.clear()
@@ -70,10 +67,10 @@ class DockerRuntime:
             (key, summaries[key].name) for key in unread if key not in readings and key not in gone
         )
         if unreadable and len(unreadable) == len(unread) > 1:
-            await self._drop()
-            raise broken or self._faults.hung("read the containers of")
+            await self._connection.drop()
+            raise broken or self._connection.faults.hung("read the containers of")
         ordered = tuple(readings[key] for key in summaries if key in readings)
-        return RuntimeSnapshot(ordered, self._version, unreadable=unreadable)
+        return RuntimeSnapshot(ordered, self._connection.version, unreadable=unreadable)
 
     async def _inspect(
         self, identities: list[str], into: dict[str, ContainerReading]
@@ -107,19 +104,19 @@ class DockerRuntime:
 
     async def container(self, identity: str) -> ContainerReading | None:
         try:
-            async with self._calling("read a container of") as client:
+            async with self._connection.calling("read a container of") as client:
                 return payload.reading(await client.containers.container(identity).show())
-        except _GoneError:
+        except GoneError:
             return None
 
     async def stop(self, identity: str, grace: float) -> bool:
         try:
             # The engine answers once the container has ended, so the grace comes on top of the deadline.
-            async with self._calling("stop a container of", also=grace) as client:
+            async with self._connection.calling("stop a container of", also=grace) as client:
                 before = await client.containers.container(identity).show()
                 await client.containers.container(identity).stop(t=math.ceil(grace))
                 return bool(before["State"]["Running"])
-        except _GoneError:
+        except GoneError:
             return False
 
     async def pause(self, identity: str) -> bool:
@@ -130,11 +127,11 @@ class DockerRuntime:
 
     async def _switched(self, action: str, identity: str) -> bool:
         try:
-            async with self._calling(f"{action} a container of") as client:
+            async with self._connection.calling(f"{action} a container of") as client:
                 container = client.containers.container(identity)
                 await (container.pause() if action == "pause" else container.unpause())
                 return True
-        except (_GoneError, _OtherStateError):
+        except (GoneError, OtherStateError):
             return False
 
     @asynccontextmanager
@@ -143,11 +140,11 @@ class DockerRuntime:
         # looks like a quiet one; its queue is unbounded; and it swallows a broken connection. Its
         # session is public, and the engine's stream is one JSON object a line. A client of its own
         # keeps the stream's state apart from the calls' and dies with the stream.
-        client = self._new_client()
+        client = self._connection.new_client()
         try:
-            with self._translated("follow events of"):
+            with self._connection.translated("follow events of"):
                 with anyio.fail_after(self._call_timeout):
-                    await _version(client)
+                    await read_version(client)
                     response = await client.session.get(
                         f"{client.docker_host}/events",
                         params={
@@ -170,7 +167,7 @@ class DockerRuntime:
 
     async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[RuntimeEvent]:
         while True:
-            with self._translated("follow events of"):
+            with self._connection.translated("follow events of"):
                 line = await response.content.readline()
                 if not line:
                     return
@@ -179,75 +176,7 @@ class DockerRuntime:
                 yield event
 
     async def aclose(self) -> None:
-        await self._drop()
-
-    async def _drop(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            with anyio.CancelScope(shield=True):
-                await client.close()
-
-    def _new_client(self) -> aiodocker.Docker:
-        # No timeout of aiohttp's own: each call stands in a cancel scope, and one deadline is enough.
-        return aiodocker.Docker(url=f"unix://{self._socket}", timeout=aiohttp.ClientTimeout(total=None))
-
-    @asynccontextmanager
-    async def _calling(self, action: str, also: float = 0.0) -> AsyncIterator[aiodocker.Docker]:
-        with self._translated(action), anyio.fail_after(self._call_timeout + also):
-            if self._client is None:
-                self._client = self._new_client()
-                self._version = ""
-            client = self._client
-            if not self._version:
-                self._version = await _version(client)
-            yield client
-
-    @contextmanager
-    def _translated(self, action: str) -> Iterator[None]:
-        """Turn whatever goes wrong in a call into one of this room's errors."""
-        try:
-            yield
-        except TimeoutError as error:
-            raise self._faults.hung(action) from error
-        except aiodocker.DockerError as error:
-            if error.status == _NOT_FOUND and "No such container" in error.message:
-                raise _GoneError from error
-            cause = error.__context__
-            if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
-                raise self._disconnected(action, cause) from error
-            fault = self._faults.refused(action, error.status, error.message)
-            raise (_OtherStateError.of(fault) if _OTHER_STATE.search(error.message) else fault) from error
-        except aiohttp.ClientConnectionError as error:
-            raise self._disconnected(action, error) from error
-        except aiohttp.ClientPayloadError as error:
-            raise self._faults.closed(action) from error
-        except (aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
-            raise self._faults.foreign(action, f"{type(error).__name__}: {error}") from error
-
-    def _disconnected(self, action: str, error: aiohttp.ClientConnectionError) -> Unavailable:
-        if isinstance(error, aiohttp.ServerDisconnectedError):
-            return self._faults.closed(action)
-        number = error.errno if isinstance(error, OSError) else None
-        return self._faults.unreachable(action, number, str(error))
-
-
-async def _version(client: aiodocker.Docker) -> str:
-    version = (await client.version())["Version"]
-    if not isinstance(version, str):
-        raise ValueError(f"its version is {version!r:.40}")  # noqa: TRY004 -- a bad answer, not a bad argument
-    return version
-
-
-class _GoneError(Exception):
-    """No such container (any more)."""
-
-
-class _OtherStateError(Unavailable):
-    """A container in another state than the call is about."""
-
-    @classmethod
-    def of(cls, fault: Unavailable) -> Self:
-        return cls(fault.action, fault.subject, reason=fault.reason, remedy=fault.remedy)
+        await self._connection.drop()
 
 
 class _Summary:

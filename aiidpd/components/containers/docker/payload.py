@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,10 @@ from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, Runt
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d))", re.ASCII
 )
+
+_LABELS = ("aiidpd.", "com.docker.compose.")
+_LONGEST_ERROR = 2000  # characters
+_WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 -- published for everybody, so on loopback too
 
 
 def parse_time(text: str) -> float | None:
@@ -57,6 +61,14 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             service=str(labels.get("com.docker.compose.service", "")),
             restart_policy=str((host.get("RestartPolicy") or {}).get("Name") or "no"),
             gpu=_wants_gpu(host),
+            pid=int(state.get("Pid") or 0) or None,
+            error=str(state.get("Error") or "")[:_LONGEST_ERROR],
+            network_mode=str(host.get("NetworkMode") or ""),
+            execs=len(data.get("ExecIDs") or ()),
+            labels={str(key): str(labels[key]) for key in labels if str(key).startswith(_LABELS)},
+            arguments=(str(data.get("Path") or ""), *map(str, data.get("Args") or ())),
+            environment=_environment(config.get("Env") or ()),
+            addresses=_addresses(data.get("NetworkSettings") or {}, config.get("ExposedPorts") or {}),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a container's description: {error!r}") from error
@@ -70,6 +82,31 @@ def _health(status: str, health: Mapping[str, Any]) -> str | None:
     if status != "running" or suspended or said not in ("healthy", "unhealthy", "starting"):
         return None
     return str(said)
+
+
+def _environment(entries: Iterable[str]) -> dict[str, str]:
+    pairs = (str(entry).partition("=") for entry in entries)
+    return {name: value for name, _, value in pairs}
+
+
+def _addresses(network: Mapping[str, Any], exposed: Iterable[str]) -> dict[int, str]:
+    """Return where each TCP port can be reached from the host: as published, else in the container itself."""
+    networks = (network.get("Networks") or {}).values()
+    own = next((each["IPAddress"] for each in networks if each and each.get("IPAddress")), None)
+    found: dict[int, str] = {}
+    published = network.get("Ports") or {}
+    for key in (*published, *exposed):
+        number, _, protocol = str(key).partition("/")
+        if protocol not in ("", "tcp") or int(number) in found:
+            continue
+        binding = next(iter(published.get(key) or ()), None)
+        if binding is not None:
+            host = str(binding.get("HostIp") or "")
+            host = "127.0.0.1" if host in _WILDCARDS else f"[{host}]" if ":" in host else host
+            found[int(number)] = f"{host}:{int(binding['HostPort'])}"
+        elif own is not None:
+            found[int(number)] = f"{own}:{int(number)}"
+    return found
 
 
 def _wants_gpu(host: Mapping[str, Any]) -> bool:

@@ -1,0 +1,56 @@
+"""Protocol of acts on containers, and of what is read of one alone (pure). Adapter: docker/actions.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class ContainerActions(Protocol):
+    """Acts on containers by their ids. Every method raises ``Unavailable`` in bounded time.
+
+    One that is about a container that does not exist (any more) returns False or None and changes nothing.
+    """
+
+    @property
+    def simulated(self) -> bool:
+        """True where the containers are made up."""
+
+    async def describe(self, identity: str) -> Mapping[str, Any] | None:
+        """Return everything that the runtime knows of a container, as its API has it."""
+
+    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> bytes | None:
+        """Return the last ``lines`` lines of output since ``since`` (Unix seconds), bounded in size.
+
+        Each begins with its time (RFC 3339). None also where the container's log driver can't be read.
+        """
+
+    async def start(self, identity: str) -> bool:
+        """Start a container; return whether this call did so: False where it runs."""
+
+    async def stop(self, identity: str, grace: float) -> bool:
+        """Have a container end, and killed after ``grace`` seconds; return whether it ran."""
+
+    async def kill(self, identity: str, signal: str = "KILL") -> bool:
+        """Send a signal to its first process; return whether it ran. Does not wait for its end."""
+
+    async def restart(self, identity: str, grace: float) -> bool:
+        """Stop and start a container in one call of the runtime; return whether it exists."""
+
+    async def rename(self, identity: str, name: str) -> bool:
+        """Give a container another name."""
+
+    async def remove(self, identity: str) -> bool:
+        """Remove a container that does not run, without its volumes."""
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+        """Create a container as the runtime's API describes one; return its id. Does not start it."""
+
+    async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:
+        """Connect a container to one more network."""
+
+    async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
+        """Return the commands that run in a container now, each as the runtime's API describes it."""
+
+    async def aclose(self) -> None:
+        """Release what the adapter holds; may be called twice."""

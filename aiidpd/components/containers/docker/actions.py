@@ -1,0 +1,165 @@
+"""Acts on the containers of a Docker Engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import aiodocker
+import aiohttp
+import anyio
+
+from aiidpd.components.containers.docker.connection import Connection, GoneError, OtherStateError
+
+_MOST_LOG_BYTES: Final = 4 * 2**20
+_NOT_MODIFIED: Final = 304
+_FRAME: Final = 8  # bytes of the header before each piece of a container's output
+
+
+class DockerActions:
+    """Calls the engine behind the Unix socket ``socket``; a call takes ``call_timeout`` seconds at most."""
+
+    def __init__(self, socket: str | Path, *, call_timeout: float = 10.0) -> None:
+        self._connection = Connection(socket, call_timeout)
+
+    @property
+    def simulated(self) -> bool:
+        return False
+
+    async def describe(self, identity: str) -> Mapping[str, Any] | None:
+        try:
+            async with self._connection.calling("describe a container of") as client:
+                found: Mapping[str, Any] = await client.containers.container(identity).show()
+                return found
+        except GoneError:
+            return None
+
+    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> bytes | None:
+        parameters = {
+            "stdout": "1",
+            "stderr": "1",
+            "timestamps": "1",
+            "tail": str(lines),
+            "since": f"{since:.9f}",
+        }
+        try:
+            async with (
+                self._connection.calling("read the log of a container of") as client,
+                client.session.get(
+                    f"{client.docker_host}/containers/{identity}/logs",
+                    params=parameters,
+                    timeout=aiohttp.ClientTimeout(),
+                ) as response,
+            ):
+                if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
+                    raise aiodocker.DockerError(response.status, await _message(response))
+                raw = response.content_type == "application/vnd.docker.raw-stream"
+                data = await _bounded(response)
+        except GoneError:
+            return None
+        return data if raw else _unframed(data)
+
+    async def start(self, identity: str) -> bool:
+        return await self._post("start", identity)
+
+    async def stop(self, identity: str, grace: float) -> bool:
+        return await self._post("stop", identity, also=grace, t=math.ceil(grace))
+
+    async def kill(self, identity: str, signal: str = "KILL") -> bool:
+        try:
+            return await self._post("kill", identity, signal=signal)
+        except OtherStateError:
+            return False
+
+    async def restart(self, identity: str, grace: float) -> bool:
+        return await self._post("restart", identity, also=grace, t=math.ceil(grace))
+
+    async def rename(self, identity: str, name: str) -> bool:
+        return await self._post("rename", identity, name=name)
+
+    async def remove(self, identity: str) -> bool:
+        try:
+            async with self._connection.calling("remove a container of") as client:
+                await client.containers.container(identity).delete()
+                return True
+        except GoneError:
+            return False
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+        async with self._connection.calling("create a container of") as client:
+            created = await client.containers.create(dict(body), name=name)
+            return str(created.id)
+
+    async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:
+        try:
+            async with self._connection.calling("connect a container of") as client:
+                found = await client.networks.get(network)
+                await found.connect({"Container": identity, "EndpointConfig": dict(endpoint)})
+                return True
+        except GoneError:
+            return False
+
+    async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
+        described = await self.describe(identity)
+        found: list[Mapping[str, Any]] = []
+        for each in (described or {}).get("ExecIDs") or ():
+            try:
+                async with self._connection.calling("read what runs in a container of") as client:
+                    data = await client.containers.exec(each).inspect()
+            except GoneError:
+                continue  # it ended meanwhile
+            if data.get("Running"):
+                found.append(data)
+        return tuple(found)
+
+    async def aclose(self) -> None:
+        await self._connection.drop()
+
+    async def _post(self, action: str, identity: str, *, also: float = 0.0, **parameters: str | int) -> bool:
+        """Have the engine do ``action``; return whether it did: False where there was nothing to do."""
+        try:
+            async with (
+                self._connection.calling(f"{action} a container of", also=also) as client,
+                client.session.post(
+                    f"{client.docker_host}/containers/{identity}/{action}",
+                    params=parameters,
+                    timeout=aiohttp.ClientTimeout(),
+                ) as response,
+            ):
+                if response.status >= 400:  # noqa: PLR2004 -- HTTP's errors
+                    raise aiodocker.DockerError(response.status, await _message(response))
+                return response.status != _NOT_MODIFIED
+        except GoneError:
+            return False
+
+
+async def _message(response: aiohttp.ClientResponse) -> str:
+    """Return the engine's own words about a failure."""
+    try:
+        return str((await response.json(content_type=None))["message"])
+    except (ValueError, KeyError, TypeError):
+        return (await response.text(errors="replace"))[:200]
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """Return the newest part of the body: what is before that is dropped while it is read."""
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > 2 * _MOST_LOG_BYTES:
+            await anyio.lowlevel.checkpoint()
+            raise aiodocker.DockerError(500, f"its log has lines of more than {_MOST_LOG_BYTES // 2**20} MiB")
+    return bytes(data)
+
+
+def _unframed(data: bytes) -> bytes:
+    """Return the output in ``data``, which has a header of stream and length before each piece."""
+    pieces: list[bytes] = []
+    at = 0
+    while at + _FRAME <= len(data):
+        length = int.from_bytes(data[at + 4 : at + _FRAME], "big")
+        pieces.append(data[at + _FRAME : at + _FRAME + length])
+        at += _FRAME + length
+    return b"".join(pieces)

@@ -1,0 +1,122 @@
+"""What acts on containers, on the real Docker Engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from aiidpd.components.containers.docker.actions import DockerActions
+from aiidpd.components.containers.docker.client import DockerRuntime
+from tests.fakes.docker_engine import RealDocker
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.real("docker")
+NOBODY = "0" * 64
+
+
+@pytest.fixture
+async def actions(docker: RealDocker) -> AsyncIterator[DockerActions]:
+    found = DockerActions(docker.socket)
+    yield found
+    await found.aclose()
+
+
+async def state(docker: RealDocker, identity: str) -> str:
+    return await docker.docker("inspect", "--format", "{{.State.Status}}", identity)
+
+
+async def test_a_container_is_stopped_started_killed_and_restarted(
+    docker: RealDocker, actions: DockerActions
+) -> None:
+    one = await docker.run("acts")
+    assert await actions.stop(one, 1)
+    assert not await actions.stop(one, 1)
+    assert await state(docker, one) == "exited"
+    assert await actions.start(one)
+    assert not await actions.start(one)
+    first = (await actions.describe(one) or {})["State"]["StartedAt"]
+    assert await actions.restart(one, 1)
+    assert (await actions.describe(one) or {})["State"]["StartedAt"] > first
+    assert await actions.kill(one)
+    await eventually(lambda: state(docker, one), lambda found: found == "exited")
+    assert not await actions.kill(one)
+
+
+async def test_a_container_is_renamed_and_removed(docker: RealDocker, actions: DockerActions) -> None:
+    one = await docker.run("named")
+    assert await actions.rename(one, docker.name("renamed"))
+    assert (await actions.describe(one) or {})["Name"] == f"/{docker.name('renamed')}"
+    await actions.stop(one, 0)
+    assert await actions.remove(one)
+    assert not await actions.remove(one)
+    assert await actions.describe(one) is None
+
+
+async def test_a_container_is_created_and_connected_to_a_network(
+    docker: RealDocker, actions: DockerActions
+) -> None:
+    network = await docker.docker("network", "create", docker.name("network"))
+    try:
+        body = {"Image": docker.image, "Cmd": ["sleep", "600"], "HostConfig": {"NetworkMode": "none"}}
+        alone = await actions.create(docker.name("made"), body)
+        assert (await actions.describe(alone) or {})["State"]["Status"] == "created"
+        bridged = await actions.create(
+            docker.name("bridged"), {"Image": docker.image, "Cmd": ["sleep", "600"]}
+        )
+        assert await actions.connect(network, bridged, {"Aliases": ["other"]})
+        networks = (await actions.describe(bridged) or {})["NetworkSettings"]["Networks"]
+        assert networks[docker.name("network")]["Aliases"][0] == "other"
+        await docker.docker("rm", "-f", alone, bridged)
+    finally:
+        await docker.docker("network", "rm", network)
+
+
+async def test_the_newest_lines_of_a_log_come_with_their_times(
+    docker: RealDocker, actions: DockerActions
+) -> None:
+    script = "for i in 1 2 3; do echo line $i; done; echo wrong >&2; sleep 600"
+    one = await docker.run("speaks", command=("sh", "-c", script))
+
+    async def read() -> bytes:
+        return await actions.logs(one, lines=2) or b""
+
+    found = await eventually(read, lambda data: data.count(b"\n") == 2)
+    assert [line.split(b" ", 1)[1] for line in found.splitlines()] == [b"line 3", b"wrong"]
+    assert all(line.startswith(b"20") for line in found.splitlines())
+
+
+async def test_commands_that_run_in_a_container_are_seen(docker: RealDocker, actions: DockerActions) -> None:
+    one = await docker.run("visited")
+    assert await actions.execs(one) == ()
+    await docker.docker("exec", "-d", one, "sleep", "500")
+    (found,) = await actions.execs(one)
+    assert found["ProcessConfig"]["entrypoint"] == "sleep"
+
+
+async def test_a_container_that_is_gone_is_no_error(actions: DockerActions) -> None:
+    assert await actions.describe(NOBODY) is None
+    assert await actions.logs(NOBODY, lines=1) is None
+    assert not await actions.start(NOBODY)
+    assert not await actions.stop(NOBODY, 0)
+    assert not await actions.restart(NOBODY, 0)
+    assert not await actions.rename(NOBODY, "other")
+    assert not await actions.remove(NOBODY)
+    assert await actions.execs(NOBODY) == ()
+
+
+async def test_a_reading_has_the_ports_that_the_host_reaches(docker: RealDocker) -> None:
+    one = await docker.docker(
+        "run", "-d", "--name", docker.name("ports"), "-p", "127.0.0.1::8000", "--expose", "9000",
+        "-e", "LLAMA_ARG_PORT=8000", "--label", "aiidpd.heal=off", docker.image, "sleep", "600",
+    )  # fmt: skip
+    runtime = DockerRuntime(docker.socket)
+    reading = await runtime.container(one)
+    await runtime.aclose()
+    assert reading is not None
+    assert reading.addresses[8000].startswith("127.0.0.1:")
+    assert reading.addresses[9000].endswith(":9000")
+    assert reading.arguments == ("sleep", "600")
+    assert reading.environment["LLAMA_ARG_PORT"] == "8000"
+    assert reading.labels == {"aiidpd.heal": "off"}
+    assert reading.pid
