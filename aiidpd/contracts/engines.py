@@ -48,6 +48,10 @@ class EngineState:
     None where that is not known. ``includes_probe``: a probe of ours was, or may have been, among the
     requests.
 
+    ``longest_prompt_tokens`` is the length of the longest prompt that a running request has, None where that
+    is not known. ``pending_since`` is the monotonic second at which the read request was sent that the engine
+    has not answered yet, None while none is open.
+
     ``may_sleep``: its model can go to sleep or be unloaded, so that nothing that counts as use may be sent to
     it, unless a person does. ``verdict_since`` is in Unix seconds.
     """
@@ -63,6 +67,8 @@ class EngineState:
     requests_running: int | None = None
     requests_waiting: int | None = None
     steps: int | None = None
+    longest_prompt_tokens: int | None = None
+    pending_since: float | None = None
     generated_tokens: int | None = None
     prompt_tokens: int | None = None
     generated_tokens_per_second: float | None = None

@@ -1,0 +1,64 @@
+"""Protocols of what a heal needs of its neighbours: evidence before it, and re-creation (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.kernel.events import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class HealSubject:
+    """Container that is about to be healed, its fault and why that is one.
+
+    ``fault`` is a type of condition, such as ``container_unhealthy`` or ``engine_hung``.
+    """
+
+    container: ContainerReading
+    fault: str
+    reason: str
+    simulated: bool
+
+
+class EvidenceCollector(Protocol):
+    """Collects what a heal would destroy, and has it on the disk before the heal begins."""
+
+    async def collect(self, subject: HealSubject, evidence: Mapping[str, Scalar]) -> str:
+        """Write an incident about ``subject``; return its id, or an empty text where none could be written.
+
+        Bounded in time and size; raises nothing of the runtime's: what could not be read is named in the
+        incident.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Recreated:
+    """A container in the place of another. ``way`` is ``compose`` or ``inspect``."""
+
+    identity: str
+    way: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotRecreated:
+    """Reason why a container can't be created anew faithfully; it was left as it is, or put back."""
+
+    reason: str
+    remedy: str = ""
+
+
+class Recreator(Protocol):
+    """Puts a new container, created as the old one was, in its place."""
+
+    async def check(self, identity: str) -> NotRecreated | None:
+        """Return why a container can't be created anew, None where it can; changes nothing."""
+
+    async def recreate(self, identity: str, *, grace: float) -> Recreated | NotRecreated:
+        """Create a container anew; the old one ends within ``grace`` seconds, or is killed.
+
+        Whatever happens, one of the two is there under the name, and runs if it did before, as soon as the
+        runtime answers. Raises ``Unavailable`` where that has to wait for it.
+        """
