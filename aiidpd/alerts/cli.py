@@ -27,11 +27,16 @@ def run(_options: argparse.Namespace, session: Session) -> int:
     return DONE
 
 
+def _title(alert: Document) -> str:
+    """Return the name of ``alert``, with its subject where no rule has that in its summary."""
+    return f"{alert['name']} {alert['subject']}" if alert["name"].islower() else str(alert["name"])
+
+
 def alert_lines(alerts: Iterable[Document], now: float, paint: Paint) -> list[str]:
     """Return each alert with what it is, and under it what to do about it."""
     lines = []
     for alert in alerts:
-        words = [f"{alert['severity']:<8} {alert['stage']:<8} {alert['name']}: {alert['summary']}"]
+        words = [f"{alert['severity']:<8} {alert['stage']:<8} {_title(alert)}: {alert['summary']}"]
         words.append(f"(for {span(max(0.0, now - alert['since']))})")
         if alert["condition"] == "unknown":
             words.append(f"(last known {since(alert['known_at'], now)})")
@@ -42,5 +47,7 @@ def alert_lines(alerts: Iterable[Document], now: float, paint: Paint) -> list[st
         text = plain(" ".join(words))
         grave = paint.bad if alert["severity"] == "error" else paint.warn
         lines.append(grave(text) if alert["stage"] == "firing" else text)
-        lines.append(paint.dim(plain(f"{'':<17} {alert['remedy']}; {alert['runbook']}")))
+        advice = "; ".join(filter(None, (alert["remedy"], alert["runbook"])))
+        if advice:
+            lines.append(paint.dim(plain(f"{'':<17} {advice}")))
     return lines

@@ -139,8 +139,12 @@ class AlertManager:
         return self._sources[source].alerts
 
     def active(self) -> tuple[ActiveAlert, ...]:
-        """Return what is pending or firing: the firing first, the gravest first, then the oldest."""
+        """Return what is pending or firing: the firing first, the gravest first, then the oldest.
+
+        A condition that no rule sets fires as long as it is active, under its type.
+        """
         found = [alert for alert in self.all() if alert.stage is not Stage.INACTIVE]
+        found += map(_firing, self.conditions())
         order = (Stage.FIRING, Stage.PENDING)
         found.sort(key=lambda a: (order.index(a.stage), -a.severity, a.since, a.name, a.subject))
         return tuple(found)
@@ -153,6 +157,13 @@ class AlertManager:
             for (key, subject), alert in mine.alerts.items()
             if _known(alert)
         )
+
+    def conditions(self) -> Iterator[Condition]:
+        """Yield the active conditions that no rule of an alert sets, from a warning on."""
+        rules = {rule.name for rule in self.rules}
+        for condition in self._conditions.active():
+            if condition.type not in rules and condition.severity >= Severity.WARNING:
+                yield condition
 
     def stages(self) -> Iterator[tuple[AlertRule, str, Stage]]:
         """Yield rule, subject and stage of the alerts that :meth:`all` returns: a scrape needs no words."""
@@ -277,6 +288,24 @@ def _ended(
     ends: Mapping[Stage, Change] = _ENDS,
 ) -> Transition:
     return Transition(rule, subject, ends[alert.stage], now - alert.since, alert.evidence, why)
+
+
+def _firing(condition: Condition) -> ActiveAlert:
+    return ActiveAlert(
+        name=condition.type,
+        subject=condition.subject,
+        stage=Stage.FIRING,
+        severity=condition.severity,
+        summary=condition.reason,
+        remedy=condition.remedy,
+        runbook=condition.runbook,
+        since=condition.since,
+        known_at=condition.since,
+        condition=Status.TRUE.value,
+        evidence={},
+        source=condition.source,
+        simulated=condition.simulated,
+    )
 
 
 def _known(alert: Alert) -> bool:

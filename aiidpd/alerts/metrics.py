@@ -18,7 +18,7 @@ class AlertsCollector(Collector):
     """Builds the ``aiidpd_alert_`` families from the manager at each scrape.
 
     The series are bounded by the rules and the things that are watched. An alert whose condition is not
-    known has no series, unless it is active.
+    known has no series, unless it is active; a condition without a rule has one while it is active.
     """
 
     def __init__(self, manager: AlertManager) -> None:
@@ -44,6 +44,8 @@ class AlertsCollector(Collector):
             firing.add_metric(labels, stage is Stage.FIRING)
             if stage is Stage.PENDING:
                 pending.add_metric(labels, 1)
+        for condition in self._manager.conditions():
+            firing.add_metric((condition.type, condition.severity.name.lower(), condition.subject), 1)
         fired = CounterFamily("aiidpd_alert_fired", "How often the alert began to fire.", labels=["alert"])
         for name, count in self._manager.fired.items():
             fired.add_metric([name], count)

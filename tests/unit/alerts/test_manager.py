@@ -5,7 +5,7 @@ from aiidpd.alerts.metrics import AlertsCollector
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Stage, Status
 from aiidpd.kernel.bus import EventBus
-from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.telemetry.registry import build_registry
@@ -146,3 +146,21 @@ def test_the_gravest_stands_first_and_what_is_pending_last():
     dusty = Observation("Dusty", "GPU-0", TRUE, {"name": "GPU 0"})
     house.client.observe([house.hot(TRUE), dusty])
     assert [alert.name for alert in house.manager.active()] == ["Dusty", "Hot"]
+
+
+async def test_a_condition_without_a_rule_fires_while_it_is_active():
+    house = House()
+    house.client.observe([house.hot(TRUE)])
+    await house.clock.advance(3)
+    house.client.observe([house.hot(TRUE)])
+    house.conditions.set(
+        Condition("container_unhealthy", "web", Severity.ERROR, "its health check fails", "docker logs web")
+    )
+    house.conditions.set(Condition("aside", "web", Severity.INFO, "it is nothing grave"))
+    found = {alert.name: alert for alert in house.manager.active()}
+    assert list(found) == ["Hot", "container_unhealthy"]
+    assert found["container_unhealthy"].summary == "its health check fails"
+    assert house.metrics["aiidpd_alert_firing container_unhealthy error web"] == 1
+    house.conditions.clear("container_unhealthy", "web")
+    assert [alert.name for alert in house.manager.active()] == ["Hot"]
+    assert "aiidpd_alert_firing container_unhealthy error web" not in house.metrics

@@ -244,7 +244,7 @@ async def test_a_file_that_is_damaged_or_newer_is_a_condition_and_nothing_was_ac
 ) -> None:
     (tmp_path / "alerts.json").write_bytes(content)
     house = House(tmp_path)
-    assert house.manager.active() == ()
+    assert house.manager.all() == ()
     assert house.codes == ["alert_state"]
     assert "alerts.json.unreadable" in house.conditions.active()[0].reason
     assert house.conditions.active()[0].remedy == "it is written again within a minute"  # the disk is well
