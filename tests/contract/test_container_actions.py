@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.docker.actions import DockerActions
 from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.docker.logstream import LINE_BYTES
 from tests.fakes.docker_engine import RealDocker
 from tests.waiting import eventually
 
@@ -78,12 +80,66 @@ async def test_the_newest_lines_of_a_log_come_with_their_times(
     script = "for i in 1 2 3; do echo line $i; done; sleep 0.3; echo wrong >&2; sleep 600"
     one = await docker.run("speaks", command=("sh", "-c", script))
 
-    async def read() -> bytes:
-        return await actions.logs(one, lines=2) or b""
+    async def read() -> tuple[bytes, ...]:
+        return (await actions.logs(one, lines=2) or LogTail()).lines
 
-    found = await eventually(read, lambda data: b"wrong" in data)
-    assert [line.split(b" ", 1)[1] for line in found.splitlines()] == [b"line 3", b"wrong"]
-    assert all(line.startswith(b"20") for line in found.splitlines())
+    found = await eventually(read, lambda lines: b"wrong" in b"".join(lines))
+    assert [line.split(b" ", 1)[1] for line in found] == [b"line 3", b"wrong"]
+    assert all(line.startswith(b"20") for line in found)
+
+
+async def logged(docker: RealDocker, text: str, script: str, *options: str) -> str:
+    """Return the id of a container that ran ``script`` to its end."""
+    one = await docker.run(text, *options, command=("sh", "-c", script))
+    await eventually(lambda: state(docker, one), lambda found: found == "exited")
+    return one
+
+
+async def test_of_200000_quick_lines_the_newest_are_read(docker: RealDocker, actions: DockerActions) -> None:
+    script = "i=0; while [ $i -lt 200000 ]; do echo $i; i=$((i+1)); done"
+    one = await logged(docker, "quick", script)
+    found = await actions.logs(one, lines=500)
+    assert found is not None
+    assert found.full
+    assert found.complete
+    assert [line.split(b" ")[1] for line in found.lines] == [
+        b"%d" % number for number in range(199500, 200000)
+    ]
+    assert found.received < 100_000  # the runtime reads its file backwards
+
+
+@pytest.mark.parametrize("options", [(), ("-t",)])
+async def test_of_a_line_of_100_megabytes_a_little_is_held(
+    docker: RealDocker, actions: DockerActions, options: tuple[str, ...]
+) -> None:
+    script = "dd if=/dev/zero bs=1048576 count=100 2>/dev/null"
+    one = await logged(docker, f"long{len(options)}", script, *options)
+    found = await actions.logs(one, lines=500)
+    assert found is not None
+    assert sum(map(len, found.lines)) < 2 * LINE_BYTES
+    assert b"more bytes]" in found.lines[0]
+    assert found.received < 20 << 20
+
+
+async def test_what_is_no_text_is_read_as_it_is(docker: RealDocker, actions: DockerActions) -> None:
+    one = await logged(docker, "binary", r"printf '\001\000\377\033[2J\n\200\n'", "-t")
+    found = await actions.logs(one, lines=5)
+    assert found is not None
+    # Docker itself replaces what is no UTF-8.
+    assert [line.split(b" ", 1)[1] for line in found.lines] == [
+        b"\x01\x00\xef\xbf\xbd\x1b[2J",
+        b"\xef\xbf\xbd",
+    ]
+
+
+async def test_a_log_that_its_driver_does_not_give_says_so(
+    docker: RealDocker, actions: DockerActions
+) -> None:
+    one = await docker.run("mute", "--log-driver", "none")
+    found = await actions.logs(one, lines=5)
+    assert found is not None
+    assert "does not support reading" in found.unreadable
+    assert found.lines == ()
 
 
 async def test_commands_that_run_in_a_container_are_seen(docker: RealDocker, actions: DockerActions) -> None:

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class LogTail:
+    """Newest lines of a container's output, the oldest first, each with its time (RFC 3339) before it.
+
+    A line that was too long has its beginning, and how many more bytes it had. ``received`` counts the bytes
+    of output that were read for it. ``full``: there were more lines than requested. Not ``complete``: reading
+    was ended at its bound, in bytes or time. ``unreadable`` is why the log can't be read, where it can't.
+    """
+
+    lines: tuple[bytes, ...] = ()
+    received: int = 0
+    full: bool = False
+    complete: bool = True
+    unreadable: str = ""
 
 
 class ContainerActions(Protocol):
@@ -19,11 +36,8 @@ class ContainerActions(Protocol):
     async def describe(self, identity: str) -> Mapping[str, Any] | None:
         """Return everything that the runtime knows of a container, as its API has it."""
 
-    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> bytes | None:
-        """Return the last ``lines`` lines of output since ``since`` (Unix seconds), bounded in size.
-
-        Each begins with its time (RFC 3339). None also where the container's log driver can't be read.
-        """
+    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> LogTail | None:
+        """Return the last ``lines`` lines of output since ``since`` (Unix seconds), bounded in size."""
 
     async def start(self, identity: str) -> bool:
         """Start a container; return whether this call did so: False where it runs."""

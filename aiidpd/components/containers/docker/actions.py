@@ -11,11 +11,14 @@ import aiodocker
 import aiohttp
 import anyio
 
+from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.docker.connection import Connection, GoneError, OtherStateError
+from aiidpd.components.containers.docker.logstream import LogStream
 
-_MOST_LOG_BYTES: Final = 4 * 2**20
+_MOST_LOG_BYTES: Final = 4 * 2**20  # that are held
+_MOST_READ_BYTES: Final = 64 * 2**20  # that are read
 _NOT_MODIFIED: Final = 304
-_FRAME: Final = 8  # bytes of the header before each piece of a container's output
+_UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
 
 
 class DockerActions:
@@ -36,12 +39,13 @@ class DockerActions:
         except GoneError:
             return None
 
-    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> bytes | None:
+    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> LogTail | None:
+        stream = LogStream(lines, _MOST_LOG_BYTES)
         parameters = {
             "stdout": "1",
             "stderr": "1",
             "timestamps": "1",
-            "tail": str(lines),
+            "tail": str(lines + 1),
             "since": f"{since:.9f}",
         }
         try:
@@ -54,12 +58,29 @@ class DockerActions:
                 ) as response,
             ):
                 if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
-                    raise aiodocker.DockerError(response.status, await _message(response))
-                raw = response.content_type == "application/vnd.docker.raw-stream"
-                data = await _bounded(response)
+                    message = await _message(response)
+                    if _UNREADABLE in message:
+                        return LogTail(unreadable=_UNREADABLE)
+                    raise aiodocker.DockerError(response.status, message)
+                complete = await self._read(response, stream)
         except GoneError:
             return None
-        return data if raw else _unframed(data)
+        return stream.tail(complete=complete)
+
+    async def _read(self, response: aiohttp.ClientResponse, stream: LogStream) -> bool:
+        """Have ``stream`` take the body; return whether it ended before the bounds in bytes and time."""
+        with anyio.move_on_after(self._connection.call_timeout / 2):
+            async for piece in response.content.iter_any():
+                stream.feed(piece)
+                if stream.received > _MOST_READ_BYTES:
+                    break
+                await anyio.lowlevel.checkpoint()
+            else:
+                return True
+        response.close()  # release() would wait for the end of an endless answer
+        if not stream.received:
+            raise TimeoutError
+        return False
 
     async def start(self, identity: str) -> bool:
         return await self._post("start", identity)
@@ -141,25 +162,3 @@ async def _message(response: aiohttp.ClientResponse) -> str:
         return str((await response.json(content_type=None))["message"])
     except (ValueError, KeyError, TypeError):
         return (await response.text(errors="replace"))[:200]
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    """Return the newest part of the body: what is before that is dropped while it is read."""
-    data = bytearray()
-    async for piece in response.content.iter_any():
-        data += piece
-        if len(data) > 2 * _MOST_LOG_BYTES:
-            await anyio.lowlevel.checkpoint()
-            raise aiodocker.DockerError(500, f"its log has lines of more than {_MOST_LOG_BYTES // 2**20} MiB")
-    return bytes(data)
-
-
-def _unframed(data: bytes) -> bytes:
-    """Return the output in ``data``, which has a header of stream and length before each piece."""
-    pieces: list[bytes] = []
-    at = 0
-    while at + _FRAME <= len(data):
-        length = int.from_bytes(data[at + 4 : at + _FRAME], "big")
-        pieces.append(data[at + _FRAME : at + _FRAME + length])
-        at += _FRAME + length
-    return b"".join(pieces)
