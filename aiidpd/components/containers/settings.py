@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aiidpd.config.fields import Duration, SocketPath, Table, Was, Whole
+from aiidpd.config.fields import Duration, Number, SocketPath, Table, Was, Whole
 
 
 class PauseSettings(Table):
@@ -25,6 +25,29 @@ class PauseSettings(Table):
         ge=1,
         le=3600,
         description="For how long at least such a container runs before it is paused again.",
+    )
+
+
+class LogSettings(Table):
+    """Logs of the containers that serve models or use a GPU."""
+
+    interval: Duration = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description="How often the newest lines of their logs are read, to see a storm of lines and a GPU "
+        "that the container has lost. Less than a second counts as one; 0: never. Why a container died is "
+        "read from its log in any case.",
+    )
+    lines: Whole = Field(
+        default=1000, ge=10, le=20_000, description="How many lines of each log are read at a time, at most."
+    )
+    storm_lines_per_second: Number = Field(
+        default=200.0,
+        ge=1,
+        le=1_000_000,
+        description="From how many lines a second on, in three readings in a row, a log is a storm: it fills "
+        "the disk and hides what matters. It ends with three readings of less than half of that.",
     )
 
 
@@ -52,3 +75,4 @@ class ContainersSettings(Table):
         default=3, ge=0, le=1000, description='How many containers engine = "simulated" shows.'
     )
     pause: PauseSettings = PauseSettings()
+    logs: LogSettings = LogSettings()
