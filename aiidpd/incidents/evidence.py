@@ -37,6 +37,17 @@ class Evidence(Protocol):
         del moment
         return {}
 
+    def at_trigger(self) -> Mapping[str, Any]:
+        """Return JSON documents that an incident gets with a trigger, its first one and every later one.
+
+        They replace those that have their key. Where there are any, the incident is written at each trigger.
+        """
+        return {}
+
+    def texts(self) -> Mapping[str, str]:
+        """Return files of text, by their names in the incident's folder, that come with a trigger too."""
+        return {}
+
     def summary(self, window: Window) -> tuple[Mapping[str, Any], Sequence[Series]]:
         """Return the documents about the rows in ``window``, and the files that hold them.
 

@@ -22,7 +22,7 @@ from aiidpd.incidents.incident import (
 )
 from aiidpd.incidents.recording import Recording
 from aiidpd.incidents.series import Series
-from aiidpd.incidents.store import IncidentStore
+from aiidpd.incidents.store import DOCUMENT, TEXT_NAME, IncidentStore
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Event, Scalar, Severity
@@ -65,6 +65,7 @@ class IncidentRecorder:
         self._open: Recording | None = None
         self._ended: deque[Recording] = deque(maxlen=_MOST_WAITING)
         self._changed = anyio.Event()
+        self._written = anyio.Event()  # set, and another put in its place, whenever writing was tried
         self._recovered = False
         publish.bus.attach(events=self.on_event)
 
@@ -98,8 +99,24 @@ class IncidentRecorder:
             return
         if begins:
             recording.extend(event, now, self.policy)
+            self._take_trigger(recording)
             self._changed.set()
         recording.append(event, self.policy)
+
+    async def written(self, event: Event) -> str:
+        """Return the id of the incident that ``event`` has just begun or prolonged, once that is on the disk.
+
+        An empty text where ``event`` did neither, or the disk refuses. Whoever calls it bounds it.
+        """
+        recording = self._open
+        if recording is None or recording.trigger < event.id:
+            return ""
+        revision = recording.revision
+        while recording.saved < revision:
+            if recording.refused >= revision:
+                return ""
+            await self._written.wait()
+        return recording.identity
 
     @property
     def simulated(self) -> bool:
@@ -127,6 +144,9 @@ class IncidentRecorder:
                 continue
             if not recording.identity:
                 await self._announce(recording)
+                continue
+            if recording.behind:
+                await self._write(recording, "recording")
                 continue
             left = until(recording.first, recording.last, self.policy) - self._clock.monotonic()
             if left < 0:
@@ -159,6 +179,18 @@ class IncidentRecorder:
         self._open = recording
         self._changed.set()
         return recording
+
+    def _take_trigger(self, recording: Recording) -> None:
+        """Add what contributors have for the trigger that ``recording`` has just got."""
+        brought = False
+        for name, evidence in self._evidence.items():
+            documents = _guarded(recording, name, evidence.at_trigger) or {}
+            texts = _guarded(recording, name, partial(_named_texts, evidence)) or {}
+            recording.documents.setdefault(name, {}).update(documents)
+            recording.texts.update(texts)
+            brought = brought or bool(documents or texts)
+        if brought:
+            recording.revision += 1
 
     def _end(self, recording: Recording) -> None:
         for name, evidence in self._evidence.items():
@@ -213,16 +245,25 @@ class IncidentRecorder:
 
     async def _write(self, recording: Recording, state: str) -> bool:
         document, files = self._contents(recording, state)
-        identity = recording.identity
+        identity, revision, texts = recording.identity, recording.revision, dict(recording.texts)
 
         def write() -> bool:
-            self._store.write(identity, document, files)
+            self._store.write(identity, document, files, texts)
             return True
 
         for name, reason in recording.faults.items():
             self._fail(f"cannot record {name} in incident {identity}: {reason}")
         recording.faults.clear()
-        return bool(await self._in_thread(write, f"write incident {identity}"))
+        done = bool(await self._in_thread(write, f"write incident {identity}"))
+        if done:
+            recording.saved = revision
+            for name in texts:
+                recording.texts.pop(name, None)
+        else:
+            recording.refused = revision
+        self._written.set()
+        self._written = anyio.Event()
+        return done
 
     async def _in_thread(self, work: Callable[[], Any], action: str) -> Any:
         """Return what ``work`` returns, None where the disk refused."""
@@ -248,6 +289,15 @@ class IncidentRecorder:
         self._publish.marked(simulated=recording.event.simulated).effect(
             Event(self._clock.time(), "", kind, reason, recording.identity, evidence=evidence)
         )
+
+
+def _named_texts(evidence: Evidence) -> Mapping[str, str]:
+    """Return the texts of ``evidence``; raises ValueError where one has the name of no such file."""
+    texts = evidence.texts()
+    for name in texts:
+        if TEXT_NAME.fullmatch(name) is None or name == DOCUMENT:
+            raise ValueError(f"{name!r:.80} is no name of a file of text")
+    return texts
 
 
 def _guarded(recording: Recording, name: str, call: Callable[[], T]) -> T | None:

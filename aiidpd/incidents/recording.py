@@ -18,6 +18,10 @@ class Recording:
     ``documents`` and ``windows`` are what each contributor of evidence gave, by its name; ``faults`` those
     that failed and were not published yet. ``counts`` is how many subjects have files, by the list that
     names them. ``identity`` is empty until it was first to be written.
+
+    ``trigger`` is the id of the last event that began or prolonged it. ``texts`` are files that are to be
+    written. ``revision`` counts what triggers brought; ``saved`` is the last that is on the disk, ``refused``
+    the last that the disk refused.
     """
 
     event: Event
@@ -33,10 +37,21 @@ class Recording:
     events: list[dict[str, Any]] = field(default_factory=list)
     left_out: int = 0
     identity: str = ""
+    trigger: int = 0
+    texts: dict[str, str] = field(default_factory=dict)
+    revision: int = 1
+    saved: int = 0
+    refused: int = 0
+
+    @property
+    def behind(self) -> bool:
+        """True where a trigger brought something that was not to be written yet."""
+        return self.revision > max(self.saved, self.refused)
 
     def extend(self, event: Event, now: float, policy: IncidentPolicy) -> None:
         """Take ``event`` as a trigger: the incident ends later for it, within its bounds."""
         self.last = max(self.last, now)
+        self.trigger = event.id
         if len(self.triggers) < policy.most_triggers:
             self.triggers.append(to_document(event))
         for window in self.windows.values():

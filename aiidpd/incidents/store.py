@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from aiidpd.incidents.incident import FORMAT, IDENTITY, thin
@@ -17,6 +19,10 @@ from aiidpd.kernel.errors import NotFound, Unavailable
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
 DOCUMENT: Final = "incident.json"
+TEXT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}\.(?:txt|json)", re.ASCII)
+"""Form of the name of a file of text, which is never that of the document."""
+
+NO_TEXTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class IncidentStore:
@@ -49,13 +55,21 @@ class IncidentStore:
             name, number = f"{identity}-{number}", number + 1
         return name
 
-    def write(self, identity: str, document: Mapping[str, Any], files: Sequence[Series]) -> None:
-        """Write an incident, or write it anew; raises :class:`OSError`, and then what was there still is."""
+    def write(
+        self,
+        identity: str,
+        document: Mapping[str, Any],
+        files: Sequence[Series],
+        texts: Mapping[str, str] = NO_TEXTS,
+    ) -> None:
+        """Write an incident, or write it anew; raises :class:`OSError`, and then what was there still is.
+
+        ``texts`` are added to the files of text that it has.
+        """
         self.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         final = self.folder / identity
         if final.is_dir():
-            for series in files:
-                write_atomic(final / series.file, encode(series), mode=0o640)
+            _write_files(final, files, texts)
             self._put(identity, document)
         else:
             # Made aside and moved into place, so that nobody finds half of one.
@@ -63,8 +77,7 @@ class IncidentStore:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(mode=0o750)
             try:
-                for series in files:
-                    write_atomic(aside / series.file, encode(series), mode=0o640)
+                _write_files(aside, files, texts)
                 write_atomic(aside / DOCUMENT, _json(document), mode=0o640)
                 aside.rename(final)
             except BaseException:
@@ -171,6 +184,13 @@ class IncidentStore:
             for entry in entries:
                 total += entry.stat(follow_symlinks=False).st_size
         return total
+
+
+def _write_files(folder: Path, files: Sequence[Series], texts: Mapping[str, str]) -> None:
+    for series in files:
+        write_atomic(folder / series.file, encode(series), mode=0o640)
+    for name, text in texts.items():
+        write_atomic(folder / name, text.encode(errors="replace"), mode=0o640)
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

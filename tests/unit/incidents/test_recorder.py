@@ -474,3 +474,101 @@ async def test_a_contributor_that_fails_costs_its_own_part_alone(flown: Flown) -
     assert failed[-1].reason == (
         f"cannot record rooms in incident {document['id']}: RuntimeError: the thermometer is gone"
     )
+
+
+class AtTriggers(Evidence):
+    """Brings a document and a text with each trigger for which it has one."""
+
+    def __init__(self) -> None:
+        self.brings: dict[str, str] = {}
+        self.all: list[str] = []
+
+    def documents(self, moment: Moment) -> dict[str, Any]:
+        if moment is Moment.BEGINNING:
+            self.all.clear()
+        return {}
+
+    def at_trigger(self) -> dict[str, Any]:
+        self.all += self.brings
+        return {"brought": list(self.all)} if self.brings else {}
+
+    def texts(self) -> dict[str, str]:
+        return self.brings
+
+
+def flown_with(flown: Flown) -> AtTriggers:
+    brought = AtTriggers()
+    flown.recorder.contribute("brought", brought, triggers=(Trigger("heal"),))
+    return brought
+
+
+def heal(flown: Flown, brought: AtTriggers, **texts: str) -> Event:
+    brought.brings = {name.replace("_", "."): text for name, text in texts.items()}
+    event = flown.bus.publish(Event(flown.clock.time(), "test", "heal", "it hangs", "vllm"))
+    brought.brings = {}
+    return event
+
+
+async def test_what_a_trigger_brings_is_on_the_disk_when_that_is_awaited(flown: Flown) -> None:
+    brought = flown_with(flown)
+    async with flown.running():
+        first = await flown.recorder.written(heal(flown, brought, one_txt="a\n"))
+        assert flown.store.read(first, 10)["brought"] == ["one.txt"]
+        assert (flown.store.folder / first / "one.txt").read_text() == "a\n"
+        # The next one within the incident: it has both.
+        second = await flown.recorder.written(heal(flown, brought, two_txt="b\n"))
+        assert second == first
+        document = flown.store.read(first, 10)
+        assert document["brought"] == ["one.txt", "two.txt"]
+        assert [trigger["kind"] for trigger in document["triggers"]] == ["heal", "heal"]
+        assert (flown.store.folder / first / "two.txt").read_text() == "b\n"
+        await flown.fly(15)
+        await flown.told("incident.recorded")
+        assert flown.store.read(first, 10)["state"] == "complete"
+        assert flown.store.read(first, 10)["brought"] == ["one.txt", "two.txt"]
+        third = await flown.recorder.written(heal(flown, brought, three_txt="c\n"))
+        assert third != first
+        assert flown.store.read(third, 10)["brought"] == ["three.txt"]
+
+
+async def test_two_who_wait_at_once_both_get_theirs(flown: Flown) -> None:
+    brought = flown_with(flown)
+    found: list[str] = []
+
+    async def wait(event: Event) -> None:
+        found.append(await flown.recorder.written(event))
+
+    async with flown.running(), anyio.create_task_group() as group:
+        group.start_soon(wait, heal(flown, brought, one_txt="a"))
+        group.start_soon(wait, heal(flown, brought, two_txt="b"))
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    assert flown.store.read(found[0], 10)["brought"] == ["one.txt", "two.txt"]
+
+
+async def test_a_disk_that_refuses_ends_the_wait_and_no_trigger_has_no_incident(flown: Flown) -> None:
+    brought = flown_with(flown)
+    flown.store.folder.write_text("not a folder")
+    async with flown.running():
+        assert await flown.recorder.written(heal(flown, brought, one_txt="a")) == ""
+        await flown.told("incident.failed")
+        other = flown.bus.publish(Event(flown.clock.time(), "test", "other", "it is so"))
+        assert await flown.recorder.written(other) == ""
+        # What was refused is tried again with what comes later.
+        flown.store.folder.unlink()
+        identity = await flown.recorder.written(heal(flown, brought, two_txt="b"))
+        assert sorted(path.name for path in (flown.store.folder / identity).glob("*.txt")) == [
+            "one.txt",
+            "two.txt",
+        ]
+
+
+async def test_a_name_that_is_no_file_of_text_costs_that_part_alone(flown: Flown) -> None:
+    brought = flown_with(flown)
+    async with flown.running():
+        brought.brings = {"../escape.txt": "x"}
+        event = flown.bus.publish(Event(flown.clock.time(), "test", "heal", "it hangs"))
+        identity = await flown.recorder.written(event)
+        assert [path.name for path in (flown.store.folder / identity).iterdir()] == ["incident.json"]
+        (failed,) = await flown.told("incident.failed")
+        assert "no name of a file of text" in failed.reason
