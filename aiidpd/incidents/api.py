@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -147,6 +147,56 @@ class IncidentGpu:
 
 
 @dataclass(frozen=True, slots=True)
+class IncidentHealthCheck:
+    """One result of a container's health check."""
+
+    ended_at: str
+    exit_code: int | None
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFailure:
+    """A failure that was recognised by a line of the log, or by another fact where ``line`` is empty."""
+
+    name: str
+    title: str
+    remedy: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentHeal:
+    """A heal, and what was collected before it. What could not be is in ``missing``, with the reason."""
+
+    container: str
+    id: str
+    image: str = ""
+    fault: str
+    reason: str
+    evidence: Mapping[str, Scalar]
+    collected_at: float
+    state: str
+    health: str | None = None
+    exit_code: int | None = None
+    restart_count: int = 0
+    started_at: float | None = None
+    health_checks: tuple[IncidentHealthCheck, ...] = ()
+    failure: IncidentFailure | None = None
+    engine: Mapping[str, Scalar] | None = None
+    """Figures of its engine, and the verdict on it."""
+    use: Mapping[str, Scalar] | None = None
+    """Use of the machine by its processes."""
+    gpus: tuple[Mapping[str, Scalar], ...] = ()
+    log_lines: int | None = None
+    log_file: str = ""
+    """File with its last lines, in the incident's folder."""
+    inspect_file: str = ""
+    """File with the runtime's description of it."""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class IncidentDocument(IncidentSummary):
     """An incident with everything that is stored of it."""
 
@@ -161,6 +211,8 @@ class IncidentDocument(IncidentSummary):
     requests_at_end: IncidentRequests | None = None
     """End; null before."""
     requests_track: IncidentTrack = IncidentTrack()
+    heals: tuple[IncidentHeal, ...] = ()
+    """Heals that began while it was in progress."""
     driver_version: str = ""
     gpus: tuple[IncidentGpu, ...] = ()
 

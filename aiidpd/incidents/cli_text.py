@@ -58,6 +58,7 @@ def incident_lines(document: Document, paint: Paint, *, width: int = 100, braill
     """Return everything about an incident, ``width`` characters wide."""
     blocks = [_head(document, paint)]
     blocks += (_gpu(gpu, document, paint, width, braille=braille) for gpu in document["gpus"])
+    blocks += (_heal(each, document["folder"], paint) for each in document.get("heals", ()))
     blocks += [_containers(document["containers"], paint), _requests(document, paint)]
     blocks.append(_curves_of_requests(document, width, braille=braille))
     blocks.append(_events(document, paint))
@@ -135,6 +136,30 @@ def _processes(processes: Sequence[Document] | None) -> list[str]:
         for each in processes
     )
     return [plain(f"processes: {held or 'none'}")]
+
+
+def _heal(heal: Document, folder: str, paint: Paint) -> list[str]:
+    """Return what was collected before a container was healed."""
+    lines = [
+        paint.bold(plain(f"Before the heal of {heal['container']}")) + f"  {moment(heal['collected_at'])}",
+        plain(f"{heal['fault']}: {heal['reason']}"),
+    ]
+    failure, engine = heal["failure"], heal["engine"]
+    if failure is not None:
+        said = f": {failure['line']}" if failure["line"] else ""
+        lines += [plain(f"{failure['title']}{said}"), plain(failure["remedy"])]
+    for check in heal["health_checks"][-1:]:
+        lines.append(plain(f"health check, exit code {check['exit_code']}: {check['output']}"))
+    if engine is not None:
+        running, waiting = engine.get("requests_running"), engine.get("requests_waiting")
+        counts = "" if running is None else f", {running} running, {waiting or 0} waiting"
+        lines.append(plain(f"engine {engine.get('name')}: {engine.get('verdict')}{counts}"))
+    if heal["log_file"]:
+        lines.append(plain(f"last {heal['log_lines']} lines of its log: {folder}/{heal['log_file']}"))
+    if heal["inspect_file"]:
+        lines.append(plain(f"its description: {folder}/{heal['inspect_file']}"))
+    lines += [plain(f"not known: {name}: {reason}") for name, reason in heal["missing"].items()]
+    return lines
 
 
 def _containers(known: Document, paint: Paint) -> list[str]:

@@ -1,4 +1,4 @@
-"""``aiidpctl containers``: every container of the engine."""
+"""``aiidpctl containers``: every container of the engine, and one with all that is known of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 
 from aiidpd.cli.session import Session
 from aiidpd.cli.snapshot import show
-from aiidpd.components.containers.cli_text import container_table
+from aiidpd.components.containers.cli_text import container_lines, container_table
+
+_PATH = "/v1/containers"
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -15,14 +17,28 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     parser.set_defaults(run=run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     commands.add_parser("list", parents=[common], help="list the containers").set_defaults(run=run)
+    one = commands.add_parser("show", parents=[common], help="everything that is known of one")
+    one.add_argument("container", metavar="NAME", help="its name, or the beginning of its id")
+    one.set_defaults(run=run_show)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:
     """Show the containers; fail where there is no current reading."""
-    document = session.client.get("/v1/containers")
+    document = session.client.get(_PATH)
     return show(
         session,
         document,
         "containers",
         lambda: container_table(document, time.time(), session.paint),
+    )
+
+
+def run_show(options: argparse.Namespace, session: Session) -> int:
+    """Show one container; fail where there is no such, or no current reading."""
+    document = session.client.get(f"{_PATH}/{options.container.strip('/')}")
+    return show(
+        session,
+        document,
+        "figures",
+        lambda: container_lines(document, time.time(), session.paint),
     )

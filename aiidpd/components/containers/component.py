@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from aiidpd.component import Component, Context, Spec
+from aiidpd.components.containers.actions import ContainerActions
 from aiidpd.components.containers.api import routes
 from aiidpd.components.containers.conditions import WATCHED
-from aiidpd.components.containers.evidence import NAME as EVIDENCE
-from aiidpd.components.containers.evidence import ContainerEvidence
+from aiidpd.components.containers.detail import DetailSources, detail_routes
+from aiidpd.components.containers.evidence.collector import IncidentCollector
+from aiidpd.components.containers.evidence.heals import NAME as HEALS
+from aiidpd.components.containers.evidence.heals import TRIGGERS as HEAL_TRIGGERS
+from aiidpd.components.containers.evidence.heals import HealEvidence
+from aiidpd.components.containers.evidence.running import NAME as EVIDENCE
+from aiidpd.components.containers.evidence.running import ContainerEvidence
+from aiidpd.components.containers.logs.conditions import TYPES as LOG_TYPES
+from aiidpd.components.containers.logs.named import Deaths, NamedFailures
+from aiidpd.components.containers.logs.namer import FailureNamer
+from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
 from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.off import OFF, SwitchedOffRuntime
 from aiidpd.components.containers.pause.controller import PauseController, Pauses
@@ -24,6 +35,7 @@ from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecor
 from aiidpd.components.containers.view import summary
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
 from aiidpd.contracts.containers import CONTAINERS, ContainersView
+from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -60,6 +72,13 @@ class ContainersComponent:
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
         context.views.offer(CONTAINERS, self._containers)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
+        self._heals = HealEvidence()
+        context.incidents.contribute(HEALS, self._heals, triggers=HEAL_TRIGGERS)
+        self._failures = NamedFailures()
+        self._namer = FailureNamer(self._failures, self._latest.get, context.publish, context.clock)
+        self._deaths = Deaths(self._latest.get)
+        self._logs = LogMemory()
+        context.publish.bus.attach(events=self._deaths.on_event)
 
     def component(self) -> Component:
         """Return what the daemon runs, collects and serves."""
@@ -68,13 +87,17 @@ class ContainersComponent:
                 Task(NAME, self._watcher, self._watcher_deadline),
                 Task(f"{NAME}.stop", self._stopper, self._call_deadline),
                 Task(f"{NAME}.pause", self._pauser, self._call_deadline),
+                Task(f"{NAME}.logs", self._log_watcher, self._call_deadline),
             ),
             collectors={
                 NAME: ContainersCollector(self._latest),
                 "pauses": PausesCollector(self._pauses),
             },
             close=lambda: self._stopped.wait(_DISK),
-            routes=routes(self._latest, self._pauses.active, lambda: self._context.status(NAME)),
+            routes=(
+                *routes(self._latest, self._pauses.active, lambda: self._context.status(NAME)),
+                *detail_routes(self._detail()),
+            ),
         )
 
     def _watcher(self) -> ContainersWorker | InactiveWorker:
@@ -129,6 +152,65 @@ class ContainersComponent:
             clock=context.clock,
             settings=settings.pause,
         )
+
+    def _log_watcher(self) -> LogWatcher | InactiveWorker:
+        settings, context = self._settings(), self._context
+        if settings.engine in ("off", "simulated"):
+            context.conditions.update(LOG_TYPES, ())
+            return InactiveWorker(OFF if settings.engine == "off" else "made-up containers write no log")
+        return LogWatcher(
+            self._actions(),
+            settings.logs,
+            containers=self._latest.get,
+            engines=lambda: context.views.get(ENGINES),
+            deaths=self._deaths,
+            namer=self._namer,
+            memory=self._logs,
+            conditions=context.conditions,
+            messages=context.messages,
+            clock=context.clock,
+        )
+
+    def _evidence_collector(self, actions: ContainerActions) -> IncidentCollector:
+        """Return what writes an incident before a heal, by the ``actions`` of whoever heals."""
+        context = self._context
+        return IncidentCollector(
+            actions,
+            evidence=self._heals,
+            failures=self._failures,
+            recorder=context.incidents,
+            views=context.views,
+            publish=context.publish,
+            clock=context.clock,
+        )
+
+    def _detail(self) -> DetailSources:
+        context = self._context
+
+        async def describe(identity: str) -> Mapping[str, Any] | None:
+            actions = self._actions()
+            try:
+                return await actions.describe(identity)
+            finally:
+                await actions.aclose()
+
+        return DetailSources(
+            latest=self._latest,
+            status=lambda: context.status(NAME),
+            pauses=self._pauses.active,
+            describe=describe,
+            failures=self._failures,
+            conditions=context.conditions,
+            views=context.views,
+            history=context.history,
+        )
+
+    def _actions(self) -> ContainerActions:
+        """Return an adapter of its own for acts on the containers of the configured engine."""
+        from aiidpd.components.containers.docker.actions import DockerActions
+
+        settings = self._settings()
+        return DockerActions(settings.socket, call_timeout=settings.call_timeout)
 
     def _runtime(self) -> ContainerRuntime:
         """Return the adapter of one task: a real one each, so that a slow reading holds up no act."""

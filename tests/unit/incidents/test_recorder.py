@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from aiidpd.components.containers.evidence import ContainerEvidence
+from aiidpd.components.containers.evidence.running import ContainerEvidence
 from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.thermal.evidence import COLUMNS, NOISE, TRIGGERS, GpuEvidence
 from aiidpd.components.thermal.gpu import GpuReading

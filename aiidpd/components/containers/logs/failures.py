@@ -35,6 +35,22 @@ class NamedFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class LastFailure:
+    """Last failure of a container that has a name. ``at`` is in Unix seconds; ``line`` has no secret."""
+
+    container: str
+    at: float
+    named: NamedFailure
+    line: str
+    exit_code: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Return it in words."""
+        return f"{self.named.failure.title}" + (f": {self.line!r}" if self.line else "")
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     failure: Failure
     words: tuple[str, ...]

@@ -8,7 +8,7 @@ from typing import Final
 
 import anyio
 
-from aiidpd.components.containers.logs.failures import NamedFailure
+from aiidpd.components.containers.logs.failures import LastFailure
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.reading import Reading
@@ -17,22 +17,6 @@ _MOST: Final = 1000  # containers whose last failure is remembered
 _MOST_WAITING: Final = 64
 _DIED: Final = "container.died"
 _LOOPS: Final = "container.restart_loop"
-
-
-@dataclass(frozen=True, slots=True)
-class LastFailure:
-    """Last failure of a container that has a name. ``at`` is in Unix seconds; ``line`` has no secret."""
-
-    container: str
-    at: float
-    named: NamedFailure
-    line: str
-    exit_code: int | None = None
-
-    @property
-    def sentence(self) -> str:
-        """Return it in words."""
-        return f"{self.named.failure.title}" + (f": {self.line!r}" if self.line else "")
 
 
 @dataclass(frozen=True, slots=True)

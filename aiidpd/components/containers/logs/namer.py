@@ -7,9 +7,9 @@ from typing import Final
 
 from aiidpd.components.containers.actions import ContainerActions
 from aiidpd.components.containers.logs.conditions import clip
-from aiidpd.components.containers.logs.failures import NamedFailure, name_failure
+from aiidpd.components.containers.logs.failures import LastFailure, NamedFailure, name_failure
 from aiidpd.components.containers.logs.lines import LogLine, parse
-from aiidpd.components.containers.logs.named import Death, LastFailure, NamedFailures
+from aiidpd.components.containers.logs.named import Death, NamedFailures
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable

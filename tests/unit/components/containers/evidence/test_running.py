@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from aiidpd.api.document import parse
-from aiidpd.components.containers.evidence import NOT_READ, ContainerEvidence
+from aiidpd.components.containers.evidence.running import NOT_READ, ContainerEvidence
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.incidents.api import IncidentContainers
 from aiidpd.incidents.evidence import Moment
