@@ -22,7 +22,7 @@ WORKERS = ("thermal", "containers", "backup", "bench")
 SIMULATED_TASKS = frozenset(
     {"thermal", "containers", "containers.stop", "containers.pause", "engines", "bench"}
 )
-TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup"}
+TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup", "containers.logs"}
 SIMULATED = """\
 [daemon]
 state_directory = "{folder}/state"

@@ -19,10 +19,13 @@ from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.conditions import update_conditions as update_snapshots
 from aiidpd.components.backup.view import SnapshotInfo
+from aiidpd.components.containers.logs.named import Deaths, NamedFailures
+from aiidpd.components.containers.logs.namer import FailureNamer
+from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.state import Pause, PauseProgress, PauseState, PauseTally
-from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.settings import ContainersSettings
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
+from aiidpd.components.containers.settings import ContainersSettings, LogSettings
 from aiidpd.components.containers.state import LOOP_WINDOW
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainer
@@ -41,12 +44,14 @@ from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.supervisor import Supervisor
 from aiidpd.kernel.task import Heartbeat, Task
 from aiidpd.platform.statefile import StateFile
 from tests.fakes.clock import FakeClock, settle
+from tests.fakes.container_logs import ScriptedLogs
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
 from tests.unit.components.containers.stopped import register
@@ -318,6 +323,40 @@ async def the_containers(house: House) -> None:
         group.cancel_scope.cancel()
 
 
+async def the_logs(house: House) -> None:
+    reading = ContainerReading("c1", "vllm", "vllm", "running", started_at=1.0)
+    latest: Latest[RuntimeSnapshot] = Latest(house.clock, 1e9)
+    latest.put(RuntimeSnapshot((reading,), "1"))
+    logs, messages = ScriptedLogs(), Messages(house.clock)
+    watcher = LogWatcher(
+        logs,
+        LogSettings(),
+        containers=latest.get,
+        engines=lambda: None,
+        deaths=Deaths(latest.get),
+        namer=FailureNamer(NamedFailures(), latest.get, house.publisher("containers"), house.clock),
+        memory=LogMemory(),
+        conditions=house.conditions,
+        messages=messages,
+        clock=house.clock,
+    )
+    async with anyio.create_task_group() as group:
+        with (
+            house.begins_and_ends("container_log_storm") as storm,
+            house.begins_and_ends("container_gpu_lost") as lost,
+        ):
+            group.start_soon(watcher.run, heartbeat(house.clock))
+            for _ in range(3):
+                loud = ["Failed to initialize NVML: Unknown Error"] * 10_000
+                logs.write("c1", house.clock.time() + 29, *loud)
+                await house.clock.advance(30)
+            storm()
+            lost()
+            latest.put(RuntimeSnapshot((replace(reading, started_at=house.clock.time()),), "1"))
+            await house.clock.advance(120)
+        group.cancel_scope.cancel()
+
+
 async def a_stopped_container(house: House) -> None:
     stopped = register(house.folder, house.clock, house.conditions)
     reading = ContainerReading("c1", "vllm", "image", "exited", started_at=1.0)
@@ -397,6 +436,8 @@ PARTS = {
     "container_pause_lease": the_journal_of_pauses,
     "container_unhealthy": the_containers,
     "container_restart_loop": the_containers,
+    "container_log_storm": the_logs,
+    "container_gpu_lost": the_logs,
     "container_emergency_stopped": a_stopped_container,
     "container_stops_state": the_file_of_stopped_containers,
     "backup_snapshot_broken": a_snapshot,

@@ -22,7 +22,7 @@ from aiidpd.cli.text import (
 from aiidpd.history.cli import event_line
 
 _LABEL = 10  # columns before what is known
-_EVENTS = 8
+_EVENTS = 6
 _DEATHS = 3
 _FIRST_SIGNAL_CODE, _LAST_SIGNAL_CODE = 128, 192
 
@@ -80,9 +80,11 @@ def container_lines(document: Document, now: float, paint: Paint) -> list[str]:
             text = f"{each['type']}: {each['reason']} (for {span(now - each['since'])})"
             lines += _wrapped(text, paint, paint.bad if each["severity"] == "error" else paint.warn)
             lines += _wrapped(each["remedy"], paint, indent="  ") if each["remedy"] else []
-    if document["deaths"]:
-        lines += ["", paint.bold("Last ends")]
-        lines += [_when(each, paint) for each in document["deaths"][-_DEATHS:]]
+    shown = {each["id"] for each in document["events"][-_EVENTS:]}
+    ends = [each for each in document["deaths"][-_DEATHS:] if each["id"] not in shown]
+    if ends:
+        lines += ["", paint.bold("Ends before")]
+        lines += [_when(each, paint) for each in ends]
     if document["events"]:
         lines += ["", paint.bold("Last events")]
         lines += [cut(event_line(each, paint), paint.width) for each in document["events"][-_EVENTS:]]
@@ -156,7 +158,7 @@ def _engine(engine: Document, now: float) -> str:
 
 def _use(use: Document) -> str:
     limit = "" if use["memory_limit_bytes"] is None else f" of {size(use['memory_limit_bytes'])}"
-    parts = [f"{use['processes']} processes", f"{size(use['memory_bytes'])}{limit} memory"]
+    parts = [_processes(use["processes"]), f"{size(use['memory_bytes'])}{limit} memory"]
     if use["blocked"]:
         parts.append(f"{use['blocked']} in state D")
     if use["oom_kills"]:
@@ -168,10 +170,14 @@ def _gpus(gpus: list[Document] | None) -> str:
     if gpus is None:
         return "its processes there are not known"
     held = [
-        f"GPU {each['index']} {each['name']}: {each['processes']} processes, {size(each['memory_bytes'])}"
+        f"GPU {each['index']} {each['name']}: {_processes(each['processes'])}, {size(each['memory_bytes'])}"
         for each in gpus
     ]
     return "; ".join(held) or "it asked for one, and none of its processes is on any"
+
+
+def _processes(count: int) -> str:
+    return f"{count} process{'' if count == 1 else 'es'}"
 
 
 def _when(event: Document, paint: Paint) -> str:

@@ -121,6 +121,7 @@ class ContainersComponent:
             memory=self._memory,
             owned=self._pauses.owned,
             installed=self._installed,
+            failure=self._failures.sentence,
         )
 
     def _stopper(self) -> EmergencyStopper:

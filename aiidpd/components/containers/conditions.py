@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from aiidpd.components.containers.state import ContainersState, Known
@@ -15,9 +15,12 @@ LOOPING: Final = "container_restart_loop"
 WATCHED: Final = (UNHEALTHY, LOOPING)
 
 
-def conditions(state: ContainersState, *, simulated: bool) -> Iterator[Condition]:
+def conditions(
+    state: ContainersState, *, simulated: bool, failure: Callable[[str], str] = lambda _: ""
+) -> Iterator[Condition]:
     """Yield what is wrong with the containers of ``state``, which are or are not ``simulated``.
 
+    ``failure`` returns the last failure of a container (by its id) in words, empty where none has a name.
     The health check of a paused container is suspended: what it found last counts until it is unpaused.
     """
     for known in state.known.values():
@@ -25,7 +28,7 @@ def conditions(state: ContainersState, *, simulated: bool) -> Iterator[Condition
         if known.running and known.health == "unhealthy":
             yield _unhealthy(name, simulated=simulated)
         if known.looping:
-            yield _looping(name, known, simulated=simulated)
+            yield _looping(name, known, failure(known.id), simulated=simulated)
 
 
 def _unhealthy(name: str, *, simulated: bool) -> Condition:
@@ -41,13 +44,14 @@ def _unhealthy(name: str, *, simulated: bool) -> Condition:
     )
 
 
-def _looping(name: str, known: Known, *, simulated: bool) -> Condition:
+def _looping(name: str, known: Known, failure: str, *, simulated: bool) -> Condition:
     restarts = f"; restarts by Docker's own policy: {known.restart_count}" if known.restart_count else ""
+    because = f"; the last time because {failure}" if failure else ""
     return Condition(
         LOOPING,
         name,
         Severity.ERROR,
-        f"it ends again and again and nobody asked it to{restarts}",
+        f"it ends again and again and nobody asked it to{restarts}{because}",
         f"`docker logs {name}` says why; `docker stop {name}` ends the loop",
         source=SOURCE,
         simulated=simulated,

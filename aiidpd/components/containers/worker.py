@@ -88,6 +88,7 @@ class ContainersWorker:
 
     ``memory`` outlives this object; ``latest`` is cleared while the runtime can't be read.
     ``owned(id)``: this pause is ours and already published, so its paused and unpaused events are dropped.
+    ``failure(id)`` is the last failure of a container in words, empty where none has a name.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class ContainersWorker:
         memory: ContainersMemory | None = None,
         owned: Callable[[str], bool] = lambda _: False,
         installed: Installed | None = None,
+        failure: Callable[[str], str] = lambda _: "",
         reconnect_cap: float = _RECONNECT_CAP,
     ) -> None:
         self._runtime = runtime
@@ -115,6 +117,7 @@ class ContainersWorker:
         self._memory = memory if memory is not None else ContainersMemory()
         self._owned = owned
         self._installed = installed
+        self._failure = failure
         self._unreadable: tuple[tuple[str, str], ...] = ()
         self._version = ""
         self._found = False
@@ -259,7 +262,7 @@ class ContainersWorker:
         self._memory.paused |= {one.id[:12] for one in known if one.paused and self._owned(one.id)}
         readings = tuple(one.reading for one in known if one.reading is not None)
         self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
-        found = conditions(state, simulated=self.simulated)
+        found = conditions(state, simulated=self.simulated, failure=self._failure)
         self._conditions.update(WATCHED, found, announce=False)  # its events have been published
         unread = [one.id for one in known if one.reading is None] + [key for key, _ in self._unreadable]
         self._stopped.observe(readings, unread, simulated=self.simulated, listed_at=listed_at)

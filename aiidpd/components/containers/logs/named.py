@@ -46,6 +46,11 @@ class NamedFailures:
         """Return the last failure of a container; None where none has a name."""
         return self._by_id.get(identity)
 
+    def sentence(self, identity: str) -> str:
+        """Return the last failure of a container in words; empty where none has a name."""
+        found = self._by_id.get(identity)
+        return "" if found is None else found.sentence
+
     def put(self, found: LastFailure) -> None:
         """Remember ``found`` as the last of its container."""
         self._by_id.pop(found.container, None)
