@@ -131,11 +131,18 @@ def _known(document: Document, now: float) -> Iterator[tuple[str, str]]:
         yield "label", f"{key}={value}"
     if document["heal"]:
         yield "healing", ", ".join(f"{key} {value}" for key, value in document["heal"].items())
+    yield from _said(document, now)
+
+
+def _said(document: Document, now: float) -> Iterator[tuple[str, str]]:
+    """Yield likewise what its health check and its log said."""
     for each in document["health_checks"][-1:]:
         code = UNKNOWN if each["exit_code"] is None else each["exit_code"]
         yield "check", f"exit code {code}: {each['output'] or 'it said nothing'}"
     if document["health_reason"]:
         yield "check", f"not known: {document['health_reason']}"
+    if document["log_reason"]:
+        yield "log", f"can't be read: {document['log_reason']}"
     failure = document["failure"]
     if failure is not None:
         said = f": {failure['line']}" if failure["line"] else ""

@@ -17,6 +17,7 @@ from aiidpd.components.containers.evidence.heals import HealEvidence
 from aiidpd.components.containers.evidence.running import NAME as EVIDENCE
 from aiidpd.components.containers.evidence.running import ContainerEvidence
 from aiidpd.components.containers.logs.conditions import TYPES as LOG_TYPES
+from aiidpd.components.containers.logs.metrics import LogsCollector
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
 from aiidpd.components.containers.logs.namer import FailureNamer
 from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
@@ -92,6 +93,7 @@ class ContainersComponent:
             collectors={
                 NAME: ContainersCollector(self._latest),
                 "pauses": PausesCollector(self._pauses),
+                "logs": LogsCollector(self._logs, self._failures, self._latest.get),
             },
             close=lambda: self._stopped.wait(_DISK),
             routes=(
@@ -201,6 +203,7 @@ class ContainersComponent:
             pauses=self._pauses.active,
             describe=describe,
             failures=self._failures,
+            unreadable=self._logs.unreadable.get,
             conditions=context.conditions,
             views=context.views,
             history=context.history,

@@ -140,6 +140,8 @@ class ContainerDetail(SnapshotResponse):
     gpus: tuple[ContainerGpuDocument, ...] | None = None
     """GPUs on which it has processes; null where that is not known."""
     failure: ContainerFailureDocument | None = None
+    log_reason: str = ""
+    """Why its log can't be read."""
     conditions: tuple[ContainerConditionDocument, ...] = ()
     heal: Mapping[str, Scalar] | None = None
     """Policy and state of its healing; null where nothing heals."""
@@ -155,8 +157,8 @@ class ContainerDetail(SnapshotResponse):
 class DetailSources:
     """Sources of what is known of a container; each answers at once but ``describe`` and ``history``.
 
-    ``describe`` returns the runtime's description of a container; ``heal`` the policy and state of its
-    healing, by id.
+    Each by id: ``describe`` returns the runtime's description of a container, ``unreadable`` why its log
+    can't be read, ``heal`` the policy and state of its healing.
     """
 
     latest: Latest[RuntimeSnapshot]
@@ -164,6 +166,7 @@ class DetailSources:
     pauses: Callable[[], Iterable[PauseView]]
     describe: Callable[[str], Awaitable[Mapping[str, Any] | None]]
     failures: NamedFailures
+    unreadable: Callable[[str], str | None] = lambda _: None
     conditions: Conditions
     views: Views
     history: EventHistory
@@ -261,6 +264,7 @@ async def _detail(
         use=_use(sources, container.id),
         gpus=_gpus(sources, container.id),
         failure=None if failure is None else _failure(failure),
+        log_reason=sources.unreadable(container.id) or "",
         conditions=tuple(
             document_of(ContainerConditionDocument, each, severity=severity_name(each.severity))
             for each in sources.conditions.active()

@@ -62,7 +62,14 @@ def redactor(container: ContainerReading, described: Mapping[str, Any] | None) -
 
 def log_text(tail: LogTail, redact: Redactor) -> str:
     """Return the lines of ``tail`` with their times, the newest of them where they are too long together."""
-    lines = parse(tail.lines)
+    raw: deque[bytes] = deque()
+    size = 0
+    for each in reversed(tail.lines):
+        size += len(each)
+        if size > _LOG_BYTES:
+            break
+        raw.appendleft(each)
+    lines = parse(raw)
     held: deque[str] = deque()
     size = 0
     for line, text in zip(lines, redact.lines(each.text for each in lines), strict=True):

@@ -14,7 +14,10 @@ from typing import Final
 GPU_LOST: Final = "gpu_lost"
 HOST_MEMORY: Final = "host_memory"
 _KILLED: Final = 137  # exit code after SIGKILL
-_LONGEST: Final = 4096  # characters of a line that are compared
+_LONGEST: Final = 2048  # characters of a line that are compared
+_VARIABLE: Final = re.compile(r"\(\?:[^)]*\)\??|\(\?!\)|.\?|.\{\d+,\d+\}|\\.|[\[\](){}*+^$.]")
+"""Part of a pattern that does not stand for one text: between such parts is what each match has in it."""
+_SHORTEST_WORDS: Final = 4  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +267,35 @@ _GENERAL: Final = tuple((row.failure, row.consequence()) for row in _ROWS if row
 _LOST: Final = _PRECISE[0][1]
 
 
+def alternatives(pattern: str) -> list[str]:
+    """Return the alternatives of ``pattern``, those within groups left in them."""
+    found, depth = [""], 0
+    for character in pattern:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "|" and not depth:
+            found.append("")
+        else:
+            found[-1] += character
+    return found
+
+
+def _texts(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return texts in lower case of which each match of one of ``patterns`` has one."""
+    found = {
+        max(_VARIABLE.sub("\0", each).split("\0"), key=len).lower()
+        for pattern in patterns
+        for each in alternatives(pattern)
+    }
+    if short := [each for each in found if len(each) < _SHORTEST_WORDS]:
+        raise ValueError(f"a pattern has too few words in a row: {short}")
+    return tuple(sorted(found))
+
+
+_HINTS: Final = _texts(pattern for row in _ROWS for pattern in (*row.words, *row.general))
+_HINTS_LOST: Final = _texts(_ROWS[0].words)
+"""To look for them takes a small part of the time of the patterns, and most lines have none."""
+
+
 def failure(name: str) -> Failure | None:
     """Return the failure called ``name``; None where there is none."""
     return _BY_NAME.get(name)
@@ -279,6 +311,9 @@ def name_failure(
     """
     general: NamedFailure | None = None
     for line in reversed(lines):
+        lower = line[:_LONGEST].lower()
+        if not any(hint in lower for hint in _HINTS):
+            continue
         found = _first(_PRECISE, line)
         if found is not None:
             return NamedFailure(found, line)
@@ -291,7 +326,9 @@ def name_failure(
 
 def says_gpu_is_lost(line: str) -> bool:
     """Return whether ``line`` says that the GPU is no longer there."""
-    return _LOST.search(line[:_LONGEST]) is not None
+    text = line[:_LONGEST]
+    lower = text.lower()
+    return any(hint in lower for hint in _HINTS_LOST) and _LOST.search(text) is not None
 
 
 def _first(rows: Iterable[tuple[Failure, re.Pattern[str]]], line: str) -> Failure | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -37,9 +38,13 @@ class Death:
 
 
 class NamedFailures:
-    """Last failure of each container, by its id; the least recent of more than 1000 is forgotten."""
+    """Last failure of each container, by its id; the least recent of more than 1000 is forgotten.
+
+    ``counts`` are those since the start, by the name of the failure.
+    """
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self._by_id: dict[str, LastFailure] = {}
 
     def get(self, identity: str) -> LastFailure | None:
@@ -53,6 +58,7 @@ class NamedFailures:
 
     def put(self, found: LastFailure) -> None:
         """Remember ``found`` as the last of its container."""
+        self.counts[found.named.failure.name] += 1
         self._by_id.pop(found.container, None)
         self._by_id[found.container] = found
         while len(self._by_id) > _MOST:

@@ -38,10 +38,23 @@ _FASTEST: Final = 1.0  # seconds between two passes
 _HOLD: Final = 3.0  # readings for which a request to heal holds
 
 
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Lines and bytes a second of a log, at its last reading."""
+
+    lines: float
+    bytes: float
+
+
 @dataclass(slots=True)
 class LogMemory:
-    """Part of the watcher that outlives its runs, by container id. ``read_until`` is in Unix seconds."""
+    """Part of the watcher that outlives its runs, by container id.
 
+    ``read_until`` is in Unix seconds; ``unreadable`` is why a log can't be read at all.
+    """
+
+    rates: dict[str, Rate] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     states: dict[str, LogState] = field(default_factory=dict)
     read_until: dict[str, float] = field(default_factory=dict)
 
@@ -88,6 +101,7 @@ class LogWatcher:
         interval = max(_FASTEST, self._settings.interval)
         if off:
             self._memory.states.clear()
+            self._memory.rates.clear()
             self._conditions.update(TYPES, ())
         due = self._clock.monotonic()
         try:
@@ -114,6 +128,8 @@ class LogWatcher:
         present = {each.id: each for each in reading.value.containers}
         self._forget(present.keys())
         watched = [each for each in present.values() if self._watched(each)]
+        for identity in self._memory.rates.keys() - {each.id for each in watched}:
+            del self._memory.rates[identity]  # it does not run any more
         count = min(len(watched), _MOST_CONTAINERS)
         chosen = [watched[(self._next + place) % len(watched)] for place in range(count)]
         self._next += count
@@ -139,11 +155,16 @@ class LogWatcher:
         before = self._memory.read_until.get(container.id, now - max(_FASTEST, self._settings.interval))
         since = max(run, min(before, now))
         tail = await self._actions.logs(container.id, lines=self._settings.lines, since=since)
-        if tail is None or tail.unreadable:
+        if tail is None:
             return
+        if tail.unreadable:
+            self._memory.unreadable[container.id] = tail.unreadable
+            return
+        self._memory.unreadable.pop(container.id, None)
         self._memory.read_until[container.id] = now
         state = self._memory.states.get(container.id, LogState())
         reading = self._reading(container, tail, since, now)
+        self._memory.rates[container.id] = Rate(reading.lines_per_second, reading.bytes_per_second)
         self._memory.states[container.id] = step(state, reading, self._settings)
 
     def _reading(self, container: ContainerReading, tail: LogTail, since: float, now: float) -> LogReading:
@@ -186,10 +207,9 @@ class LogWatcher:
 
     def _forget(self, present: AbstractSet[str]) -> None:
         memory = self._memory
-        for identity in memory.states.keys() - present:
-            del memory.states[identity]
-        for identity in memory.read_until.keys() - present:
-            del memory.read_until[identity]
+        for known in (memory.rates, memory.unreadable, memory.states, memory.read_until):
+            for identity in known.keys() - present:
+                del known[identity]
 
     async def _died(self, death: Death) -> None:
         found = await self._namer.name(self._actions, death)

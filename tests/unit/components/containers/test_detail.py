@@ -65,6 +65,7 @@ class House:
             pauses=lambda: self.pauses,
             describe=self.describe,
             failures=self.failures,
+            unreadable={ENDED.id: "its driver does not give it"}.get,
             conditions=self.conditions,
             views=self.views,
             history=self,  # type: ignore[arg-type]
@@ -179,7 +180,8 @@ async def test_an_end_that_no_event_shows_any_more_is_shown_before_them(
 async def test_of_one_of_which_little_is_known_that_is_shown(house: House, clock: FakeClock) -> None:
     found = await house.show("old")
     assert (found["engine"], found["use"], found["gpus"], found["failure"], found["heal"]) == (None,) * 5
-    (head, *_) = container_lines(found, clock.time(), Paint(width=80))
+    (head, *rest) = container_lines(found, clock.time(), Paint(width=80))
+    assert "log       can't be read: its driver does not give it" in rest
     assert head.startswith(
         "old  exited, ended with code 137, killed by signal 9; Docker says for lack of memory"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.logs.failures import (
+    _ROWS,
     FAILURES,
+    alternatives,
     failure,
     name_failure,
     says_gpu_is_lost,
@@ -48,6 +51,14 @@ def test_each_failure_has_a_line_that_names_it() -> None:
     assert all(each.title and each.remedy for each in FAILURES)
     assert failure("gpu_lost") in FAILURES
     assert failure("nothing") is None
+
+
+@given(data=st.data())
+def test_whatever_a_pattern_stands_for_is_found(data: st.DataObject) -> None:
+    row = data.draw(st.sampled_from(_ROWS))
+    pattern = data.draw(st.sampled_from([*row.words, *row.general]))
+    each = data.draw(st.sampled_from(alternatives(pattern)))
+    assert name_failure([data.draw(st.from_regex(re.compile(each, re.ASCII)))]) is not None
 
 
 def test_the_cause_counts_before_its_consequence() -> None:

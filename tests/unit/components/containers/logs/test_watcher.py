@@ -57,6 +57,7 @@ class House:
             VLLM, "vllm", "vllm/vllm-openai", "running", gpu=True, started_at=clock.time() - 500,
             environment={"HF_TOKEN": "s3cr3tvalue"},
         )  # fmt: skip
+        self.memory = LogMemory()
         self.watcher = LogWatcher(
             self.logs,
             settings,
@@ -64,7 +65,7 @@ class House:
             engines=self.engines.get,
             deaths=self.deaths,
             namer=FailureNamer(self.failures, self.latest.get, self.publish, clock),
-            memory=LogMemory(),
+            memory=self.memory,
             conditions=self.conditions,
             messages=self.messages,
             clock=clock,
@@ -200,6 +201,10 @@ async def test_a_log_that_cannot_be_read_is_no_failure(clock: FakeClock) -> None
     async with house.running():
         house.die(1)
         await clock.advance(90)
+        assert "does not support reading" in house.memory.unreadable[VLLM]
+        house.logs.unreadable.clear()
+        await clock.advance(30)
+        assert house.memory.unreadable == {}
     assert house.active() == []
     assert house.named() == []
 
