@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiidpd.components.containers.actions import ContainerActions, LogTail
@@ -33,6 +33,7 @@ _ENGINES: Final = re.compile(
 )
 _WORKS: Final = frozenset({Verdict.WORKING, Verdict.SATURATED})
 _WELL: Final = frozenset({*_WORKS, Verdict.IDLE, Verdict.SLEEPING, Verdict.PAUSED})  # nothing is healed there
+_ALIVE: Final = frozenset({"running", "restarting", "paused"})
 _MOST_CONTAINERS: Final = 64  # that are read in one pass
 _FASTEST: Final = 1.0  # seconds between two passes
 _HOLD: Final = 3.0  # readings for which a request to heal holds
@@ -127,6 +128,9 @@ class LogWatcher:
             return
         present = {each.id: each for each in reading.value.containers}
         self._forget(present.keys())
+        for identity, state in self._memory.states.items():
+            if state.lost is not None and present[identity].state not in _ALIVE:
+                self._memory.states[identity] = replace(state, lost=None)  # it is down, and may stay so
         watched = [each for each in present.values() if self._watched(each)]
         for identity in self._memory.rates.keys() - {each.id for each in watched}:
             del self._memory.rates[identity]  # it does not run any more

@@ -301,6 +301,9 @@ async def test_a_container_that_dies_for_want_of_a_gpu_has_lost_it(clock: FakeCl
         await clock.advance(30)
         assert [each.type for each in house.active()] == ["container_gpu_lost"]
         assert house.heals.first() is not None
+        house.show(replace(house.vllm, state="exited"))  # somebody stops it: that is respected
+        await clock.advance(30)
+        assert house.active() == []
 
 
 async def test_what_the_runtime_says_of_a_failed_start_is_named_once(clock: FakeClock) -> None:
