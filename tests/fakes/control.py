@@ -20,6 +20,8 @@ from aiidpd.api.server import ControlApi
 from aiidpd.components.backup import api as backup_api
 from aiidpd.components.bench import api as bench_api
 from aiidpd.components.containers import api as containers_api
+from aiidpd.components.containers.detail import DetailSources, detail_routes
+from aiidpd.components.containers.logs.named import NamedFailures
 from aiidpd.components.thermal.api import energy as energy_api
 from aiidpd.components.thermal.api import gpus as gpus_api
 from aiidpd.components.thermal.api.history import HistoryExport
@@ -39,6 +41,7 @@ from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import WorkerState, WorkerStatus
+from aiidpd.kernel.views import Views
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
@@ -137,6 +140,9 @@ async def control_daemon(
             conditions=conditions.active(),
         )
 
+    async def undescribed(_identity: str) -> None:
+        return None
+
     def of(name: str) -> Callable[[], WorkerStatus]:
         return lambda: workers[name]
 
@@ -156,6 +162,18 @@ async def control_daemon(
         *HistoryExport(history, views["gpus"], energy, clock).routes,
         *incidents_api.routes(IncidentStore(folder / "incidents")),
         *containers_api.routes(views["containers"], lambda: pauses, of("containers")),
+        *detail_routes(
+            DetailSources(
+                latest=views["containers"],
+                status=of("containers"),
+                pauses=lambda: pauses,
+                describe=undescribed,
+                failures=NamedFailures(),
+                conditions=conditions,
+                views=Views(),
+                history=history,
+            )
+        ),
         *backup_api.routes(views["backup"], queues["backup"], of("backup")),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
         *jobs_api.routes(jobs),

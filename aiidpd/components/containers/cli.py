@@ -7,7 +7,8 @@ import time
 
 from aiidpd.cli.session import Session
 from aiidpd.cli.snapshot import show
-from aiidpd.components.containers.cli_text import container_lines, container_table
+from aiidpd.components.containers.cli_detail import container_lines
+from aiidpd.components.containers.cli_text import container_table
 
 _PATH = "/v1/containers"
 

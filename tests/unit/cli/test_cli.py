@@ -24,10 +24,11 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.cli.main import COMMANDS, SOCKET_VARIABLE
 from aiidpd.components.backup.view import BackupView, SnapshotInfo
 from aiidpd.components.bench.view import BenchView, EndpointView
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.thermal.gpu import GpuReading, GpuSnapshot
 from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.kernel.events import Severity
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.task import WorkerState
 from tests.fakes.control import ControlDaemon, control_daemon, until
 from tests.unprivileged import NOBODY, python_as_nobody
@@ -172,6 +173,22 @@ async def test_readings(daemon: ControlDaemon) -> None:
     assert (await ctl(daemon, "backup", "list")).out.split("\n")[1].startswith("s1 ")
     daemon.views["bench"].put(BenchView((EndpointView("local", "http://x", "m", True),)))
     assert "SIMULATED" in (await ctl(daemon, "bench", "list")).out
+
+
+async def test_one_container_and_a_name_that_is_none(daemon: ControlDaemon) -> None:
+    assert (await ctl(daemon, "containers", "show", "vllm")).code == 1
+    reading = ContainerReading("abc", "vllm", "image", "running", "healthy", started_at=5.0)
+    daemon.views["containers"].put(RuntimeSnapshot((reading,), "20.10"))
+    daemon.bus.publish(Event(1.0, "containers", "container.started", "it started", "vllm"))
+    outcome = await ctl(daemon, "containers", "show", "/vllm")
+    assert outcome.code == 0
+    assert "vllm  running for" in outcome.out
+    assert "container.started vllm: it started" in outcome.out
+    document = json.loads((await ctl(daemon, "--json", "containers", "show", "vllm")).out)
+    assert document["container"]["name"] == "vllm"
+    outcome = await ctl(daemon, "containers", "show", "vlm")
+    assert outcome.code == 1
+    assert "did you mean vllm?" in outcome.err
 
 
 async def test_where_no_event_is_wanted_it_says_so(daemon: ControlDaemon) -> None:

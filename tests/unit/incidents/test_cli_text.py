@@ -132,3 +132,37 @@ def test_the_table_tells_each_in_a_line() -> None:
     assert "2 min ago" in lines[1]
     assert "broken" in lines[2]
     assert incident_table([], time.time(), Paint()) == []
+
+
+def test_what_was_collected_before_a_heal_is_shown_with_its_files() -> None:
+    heal = {
+        "container": "vl\x1b[2Jlm",
+        "id": "c" * 64,
+        "fault": "engine_hung",
+        "reason": "no step for 90 s",
+        "evidence": {},
+        "collected_at": BEGAN,
+        "state": "running",
+        "health_checks": [{"ended_at": "x", "exit_code": 1, "output": "timed out"}],
+        "failure": {
+            "name": "gpu_memory",
+            "title": "the GPU is full",
+            "remedy": "make room",
+            "line": "CUDA OOM",
+        },
+        "engine": {"name": "chat", "verdict": "hung", "requests_running": 3, "requests_waiting": None},
+        "log_lines": 500,
+        "log_file": "log-vllm.txt",
+        "inspect_file": "",
+        "missing": {"inspect": "the runtime did not answer within 2 s"},
+    }
+    text = "\n".join(incident_lines(incident(heals=[heal]), Paint()))
+    assert "\x1b" not in text
+    for words in (
+        *("Before the heal of", "engine_hung: no step for 90 s", "the GPU is full: CUDA OOM", "make room"),
+        *("health check, exit code 1: timed out", "engine chat: hung, 3 running, 0 waiting"),
+        "last 500 lines of its log: /state/incidents/x/log-vllm.txt",
+        "not known: inspect: the runtime did not answer within 2 s",
+    ):
+        assert words in text, words
+    assert "its description" not in text

@@ -11,7 +11,7 @@ import pytest
 from aiidpd.api.document import to_json
 from aiidpd.api.route import Call
 from aiidpd.cli.text import Paint
-from aiidpd.components.containers.cli_text import container_lines
+from aiidpd.components.containers.cli_detail import container_lines
 from aiidpd.components.containers.detail import DetailSources, detail_routes, find
 from aiidpd.components.containers.logs.failures import FAILURES, LastFailure, NamedFailure
 from aiidpd.components.containers.logs.named import NamedFailures
