@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aiidpd.config.fields import Duration, Number, SocketPath, Table, Was, Whole
+from aiidpd.config.fields import Duration, SocketPath, Table, Was, Whole
 
 
 class PauseSettings(Table):
@@ -42,8 +42,8 @@ class LogSettings(Table):
     lines: Whole = Field(
         default=1000, ge=10, le=20_000, description="How many lines of each log are read at a time, at most."
     )
-    storm_lines_per_second: Number = Field(
-        default=200.0,
+    storm_lines_per_second: Whole = Field(
+        default=200,
         ge=1,
         le=1_000_000,
         description="From how many lines a second on, in three readings in a row, a log is a storm: it fills "

@@ -60,7 +60,7 @@ OTHER: dict[str, Any] = {
     "containers.simulated_containers": 1,
     "containers.logs.interval": "1m",
     "containers.logs.lines": 500,
-    "containers.logs.storm_lines_per_second": 50.0,
+    "containers.logs.storm_lines_per_second": 50,
     "backup.source": "/srv/models",
     "backup.target": "/srv/backup",
     "backup.schedule": "daily",

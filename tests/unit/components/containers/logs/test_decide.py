@@ -11,7 +11,7 @@ from aiidpd.components.containers.logs.state import READINGS, LogReading, LogSta
 from aiidpd.components.containers.settings import LogSettings
 from tests.tables import made
 
-SETTINGS = made(LogSettings, storm_lines_per_second=100.0)
+SETTINGS = made(LogSettings, storm_lines_per_second=100)
 QUIET = LogReading(run=1.0, at=10.0, lines_per_second=1.0, bytes_per_second=100.0)
 LOUD = replace(QUIET, lines_per_second=5000.0, bytes_per_second=1e6, repeated="x", share=1.0)
 BETWEEN = replace(QUIET, lines_per_second=70.0)

@@ -29,7 +29,7 @@ from tests.fakes.container_logs import ScriptedLogs
 from tests.heartbeat import heartbeat
 from tests.tables import made
 
-SETTINGS = made(LogSettings, interval=30.0, lines=100, storm_lines_per_second=10.0)
+SETTINGS = made(LogSettings, interval=30.0, lines=100, storm_lines_per_second=10)
 LOST = "Failed to initialize NVML: Unknown Error"
 VLLM = "a" * 64
 
