@@ -20,7 +20,7 @@ from aiidpd.components.containers.evidence.document import (
     redactor,
     scalars,
 )
-from aiidpd.components.containers.evidence.heals import HEAL_BEGUN, HealEvidence
+from aiidpd.components.containers.evidence.heals import HEAL_EVIDENCE, HealEvidence
 from aiidpd.components.containers.heal.protocols import HealSubject
 from aiidpd.components.containers.logs.named import NamedFailures
 from aiidpd.contracts.containers import CONTAINER_USE
@@ -78,8 +78,8 @@ class IncidentCollector:
         texts = self._named(subject, about, texts)
         with self._evidence.beginning(about, texts):
             event = publish.event(
-                HEAL_BEGUN,
-                f"it is about to be healed, since {about['reason']}",
+                HEAL_EVIDENCE,
+                f"evidence of it is collected, since a heal is to begin: {about['reason']}",
                 about=subject.container.name,
                 severity=Severity.WARNING,
                 id=subject.container.id[:12],

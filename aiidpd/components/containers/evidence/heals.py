@@ -10,9 +10,9 @@ from aiidpd.incidents.evidence import Evidence, Moment
 from aiidpd.incidents.incident import Trigger
 
 NAME: Final = "heals"
-HEAL_BEGUN: Final = "container.heal_begun"
-TRIGGERS: Final = (Trigger(HEAL_BEGUN),)
-"""Events of heals that begin an incident, or prolong one."""
+HEAL_EVIDENCE: Final = "container.heal_evidence"
+TRIGGERS: Final = (Trigger(HEAL_EVIDENCE),)
+"""Event by which a heal begins an incident, or prolongs one."""
 
 
 class HealEvidence(Evidence):

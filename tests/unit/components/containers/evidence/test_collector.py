@@ -26,7 +26,7 @@ from aiidpd.components.containers.evidence.document import (
     log_text,
     redactor,
 )
-from aiidpd.components.containers.evidence.heals import HEAL_BEGUN, NAME, TRIGGERS, HealEvidence
+from aiidpd.components.containers.evidence.heals import HEAL_EVIDENCE, NAME, TRIGGERS, HealEvidence
 from aiidpd.components.containers.heal.protocols import EvidenceCollector, HealSubject
 from aiidpd.components.containers.logs.failures import FAILURES, LastFailure, NamedFailure
 from aiidpd.components.containers.logs.named import NamedFailures
@@ -173,7 +173,7 @@ async def test_everything_is_on_the_disk_when_it_returns_and_no_secret_is(house:
     log = files[heal.log_file].splitlines()
     assert [line.split(" ", 1)[1] for line in log] == ["using token [redacted]", "CUDA out of memory"]
     assert json.loads(files[heal.inspect_file])["Config"]["Env"][0] == "HF_TOKEN=[redacted]"
-    (event,) = [each for each in house.events if each.kind == HEAL_BEGUN]
+    (event,) = [each for each in house.events if each.kind == HEAL_EVIDENCE]
     assert event.subject == "vllm"
     assert event.evidence["fault"] == "engine_hung"
     assert SECRET not in str(event)
