@@ -76,7 +76,7 @@ def test_every_route_has_a_sentence_and_a_path_of_its_own() -> None:
         names = [route.name for route in assembly.routes]
         assert len(set(names)) == len(names)
         for route in assembly.routes:
-            assert re.fullmatch(r"/v1/[a-z/]+(\{id\})?", route.path)
+            assert re.fullmatch(r"/v1/[a-z/]+(\{(id|name)\})?", route.path)
             assert route.summary.endswith(".")
 
 

@@ -34,6 +34,7 @@ from aiidpd.kernel.views import Views
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import docker_proxy
 from tests.heartbeat import heartbeat
+from tests.ports import free_port
 from tests.tables import made
 from tests.unit.components.containers.stopped import register
 from tests.waiting import PATIENCE, eventually
@@ -147,6 +148,7 @@ async def test_the_evidence_is_on_the_disk_before_the_act_and_no_secret_is(
     )  # fmt: skip
     async with house.running():
         subject = await house.subject(name)
+        await eventually(lambda: house.actions.logs(one, lines=9), lambda tail: tail and len(tail.lines) == 2)
         with anyio.fail_after(PATIENCE):
             identity = await house.collector.collect(subject, {"witness": f"key {SECRET}"})
         found = list((house.folder / identity).iterdir())
@@ -196,13 +198,19 @@ async def test_a_port_that_is_taken_is_named_from_the_engine_s_own_words(
     docker: RealDocker, tmp_path: Path
 ) -> None:
     house = House(docker.socket, tmp_path)
-    run = ("run", "-d", "--name")
-    rest = ("-p", "127.0.0.1:38461:80", docker.image, "sleep", "600")
-    async with house.running():
-        await docker.docker(*run, docker.name("first"), *rest)
-        await anyio.run_process(["docker", *run, docker.name("second"), *rest], check=False)
-        await house.until(lambda: house.named(docker.name("second")))
-    (event,) = house.named(docker.name("second"))
+    network = await docker.docker("network", "create", docker.name("ports"))
+    port = free_port()
+    rest = ("--network", network, "-p", f"127.0.0.1:{port}:80", docker.image, "sleep", "600")
+    first, second = docker.name("first"), docker.name("second")
+    try:
+        async with house.running():
+            await docker.docker("run", "-d", "--name", first, *rest)
+            await anyio.run_process(["docker", "run", "-d", "--name", second, *rest], check=False)
+            await house.until(lambda: house.named(second))
+    finally:
+        await docker.docker("rm", "-f", first, second)
+        await docker.docker("network", "rm", network)
+    (event,) = house.named(second)
     assert event.evidence["failure"] == "port_taken"
 
 
@@ -217,8 +225,8 @@ async def test_a_storm_and_a_lost_gpu_are_seen_in_a_real_log_and_end_with_the_co
         async with house.running():
             script = f"while true; do echo '{LOST} {SECRET}'; echo x; done"
             await docker.docker(
-                "run", "-d", "--name", name, "-e", f"API_KEY={SECRET}", "--log-opt", "max-size=10m", image,
-                "sh", "-c", script,
+                "run", "-d", "--name", name, "--network", "none", "-e", f"API_KEY={SECRET}",
+                "--log-opt", "max-size=10m", image, "sh", "-c", script,
             )  # fmt: skip
             await house.until(lambda: len(house.reasons(name)) == 2)
             reasons = house.reasons(name)
