@@ -8,19 +8,17 @@ from dataclasses import replace
 
 import anyio
 
-from aiidpd.components.containers import events
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
 from aiidpd.components.containers.logs.namer import FAILURE_NAMED, FailureNamer
 from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.containers.settings import LogSettings
-from aiidpd.components.containers.state import Known
 from aiidpd.contracts.engines import EngineState, EnginesView, Verdict
 from aiidpd.contracts.messages import Cure, HealRequested
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import Unavailable
-from aiidpd.kernel.events import Event
+from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
@@ -32,6 +30,13 @@ from tests.tables import made
 SETTINGS = made(LogSettings, interval=30.0, lines=100, storm_lines_per_second=10)
 LOST = "Failed to initialize NVML: Unknown Error"
 VLLM = "a" * 64
+
+
+def death(identity: str, name: str, at: float, code: int, *, oom: bool = False) -> Event:
+    """Return the event by which the watcher of containers reports the end of a run."""
+    severity = Severity.WARNING if code else Severity.INFO
+    evidence = {"id": identity[:12], "exit_code": code, "oom_claimed": oom}
+    return Event(at, "containers", "container.died", "it ended", name, severity, evidence=evidence)
 
 
 class House:
@@ -86,8 +91,7 @@ class House:
         return [event for event in self.events if event.kind == FAILURE_NAMED]
 
     def die(self, code: int, *, oom: bool = False) -> None:
-        known = Known(VLLM, "vllm", "image", oom=oom)
-        self.bus.publish(events.died(known, self.clock.time(), code))
+        self.bus.publish(death(VLLM, "vllm", self.clock.time(), code, oom=oom))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -317,7 +321,7 @@ async def test_what_the_runtime_says_of_a_failed_start_is_named_once(clock: Fake
 
 async def test_switched_off_it_still_names_failures(clock: FakeClock) -> None:
     house = House(clock, made(LogSettings, interval=0.0))
-    house.conditions.set(Condition("container_log_storm", "vllm", events.Severity.WARNING, "from before"))
+    house.conditions.set(Condition("container_log_storm", "vllm", Severity.WARNING, "from before"))
     async with house.running():
         assert house.active() == []
         house.logs.write(VLLM, clock.time(), *["x"] * 5000, LOST)
@@ -331,6 +335,5 @@ async def test_switched_off_it_still_names_failures(clock: FakeClock) -> None:
 def test_only_so_many_deaths_wait_and_failures_are_remembered(clock: FakeClock) -> None:
     house = House(clock)
     for number in range(300):
-        house.bus.publish(events.died(Known(f"{number:064x}", "one", "image"), clock.time(), 1))
-        house.bus.publish(events.died(Known(f"{number:012x}x", "one", "image"), clock.time(), 1))
-    assert len(house.deaths.take()) <= 64
+        house.bus.publish(death(f"{number:012x}", "one", clock.time(), 1))
+    assert len(house.deaths.take()) == 64
