@@ -30,6 +30,7 @@ COMMANDS = {
     "gpu": ("aiidpd.components.thermal.cli.gpu:add", "the GPUs"),
     "incidents": ("aiidpd.incidents.cli:add", "what was so around what went wrong"),
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),
+    "engines": ("aiidpd.components.engines.cli:add", "the inference engines"),
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
     "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was requested"),

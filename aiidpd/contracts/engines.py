@@ -53,7 +53,8 @@ class EngineState:
     has not answered yet, None while none is open.
 
     ``may_sleep``: its model can go to sleep or be unloaded, so that nothing that counts as use may be sent to
-    it, unless a person does. ``verdict_since`` is in Unix seconds.
+    it, unless a person does. ``model_bytes`` and ``model_gpu_bytes`` are the size of the model in memory and
+    the part of it in the GPU's memory, where the engine reports them. ``verdict_since`` is in Unix seconds.
     """
 
     name: str
@@ -78,6 +79,8 @@ class EngineState:
     read: float | None = None
     reason: str = ""
     lasting: bool = False
+    model_bytes: int | None = None
+    model_gpu_bytes: int | None = None
     verdict: Verdict = Verdict.UNKNOWN
     verdict_since: float | None = None
     verdict_reason: str = ""

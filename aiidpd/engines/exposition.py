@@ -6,19 +6,18 @@ that the hundreds of buckets that vLLM shows cost nothing; what is left goes to 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from aiidpd.engines.figures import ENGINES, EngineFigures, Names, NotKnown, uncounted
+from aiidpd.engines.all import ENGINES
+from aiidpd.engines.figures import Sample, Samples
 
 MOST_BYTES: Final = 8 * 2**20
 LONGEST_LINE: Final = 4096
 MOST_WANTED: Final = 64 * 1024  # bytes of wanted lines: the parser takes Python's time for each character
-_MOST_COUNT: Final = 2**53
-_WANTED: Final = tuple(name.encode() for names in ENGINES for name in names.wanted)
+_WANTED: Final = tuple({name.encode() for engine in ENGINES for name in engine.names.wanted})
 
 
 class MalformedPageError(ValueError):
@@ -59,40 +58,14 @@ class PageLines:
                 self._wanted.append(line)
 
 
-def figures(lines: str) -> EngineFigures | NotKnown:
-    """Return the figures of ``lines``; those of one engine alone are believed."""
+def parse(lines: str) -> Samples:
+    """Return the samples in ``lines``; raises :class:`MalformedPageError` for what are none."""
     try:
         # None of these lines is a comment, so that each is a family of its own, under its own name.
-        samples = [sample for family in text_string_to_metric_families(lines) for sample in family.samples]
+        families = text_string_to_metric_families(lines)
+        return Samples.of(
+            Sample(each.name, each.labels, each.value) for family in families for each in family.samples
+        )
     except (ValueError, LookupError, ArithmeticError) as error:
         shown = " ".join(str(error)[:100].split())
-        return NotKnown(f"its page is malformed: {shown or type(error).__name__}", lasting=True)
-    sums: dict[str, float] = {}
-    for sample in samples:
-        sums[sample.name] = sums.get(sample.name, 0.0) + (
-            sample.value if _is_count(sample.value) else math.nan
-        )
-    for names in ENGINES:
-        if any(name in sums for name in names.wanted):
-            return _of(names, sums)
-    return NotKnown("its page has no figures of vLLM or llama.cpp", lasting=True)
-
-
-def _of(names: Names, sums: Mapping[str, float]) -> EngineFigures:
-    running, longest = _count(sums.get(names.running)), _count(sums.get(names.longest))
-    return EngineFigures(
-        names.engine,
-        running,
-        _count(sums.get(names.waiting)),
-        _count(sums.get(names.generated)),
-        _count(sums.get(names.prompt)),
-        uncounted(names, running, longest),
-    )
-
-
-def _is_count(value: float) -> bool:
-    return 0 <= value < _MOST_COUNT and value == int(value)
-
-
-def _count(value: float | None) -> int | None:
-    return None if value is None or not _is_count(value) else int(value)
+        raise MalformedPageError(f"it is malformed: {shown or type(error).__name__}") from None

@@ -1,61 +1,108 @@
-"""Reads the figures of an engine from its page for Prometheus, beside ``/v1``."""
+"""Reads the pages of one engine over HTTP: one request at a time, waited for, and bounded in size.
+
+There is no timeout: a page may wait for a batch that is decoded, and to cut the request off would only leave
+it behind at the engine. A connection whose other end is gone is noticed by keep-alives of TCP.
+"""
 
 from __future__ import annotations
 
-import anyio
+import json
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
 import httpx
 
-from aiidpd.engines.exposition import MalformedPageError, PageLines, figures
-from aiidpd.engines.figures import EngineFigures, NotKnown
-from aiidpd.engines.urls import metrics_url
+from aiidpd.engines.exposition import MalformedPageError, PageLines, parse
+from aiidpd.engines.figures import PollLoad
+from aiidpd.engines.profile import OK, Ask, Kind, Reply
+from aiidpd.engines.urls import page_url
 from aiidpd.platform.http import Client, root, usable_key
 
-# What may pass by itself: the model is being loaded, a proxy has nobody behind it, too many requests.
-_PASSING = frozenset({429, 500, 502, 503, 504})
+MOST_DOCUMENT: Final = 2 * 2**20  # bytes of JSON, which is parsed at once
+_REDIRECTS: Final = range(300, 400)
 
 
-class EnginePage:
-    """``GET /metrics`` of the server at ``url``, which takes ``timeout`` seconds at most.
+class PageReader:
+    """Pages below ``url``, with ``api_key`` where that is given, since llama.cpp requires it here too.
 
-    ``api_key`` is sent to that server as with a probe, since llama.cpp requires it here too. Raises
-    :class:`~aiidpd.kernel.errors.Misconfigured` for a url or a key that cannot be used.
+    ``load`` counts what reading them was. Raises :class:`~aiidpd.kernel.errors.Misconfigured` for a url or a
+    key that cannot be used.
     """
 
-    def __init__(self, name: str, url: str, *, api_key: str | None = None, timeout: float = 2.0) -> None:
-        self._url = metrics_url(url, name)
-        self._timeout = timeout
-        self._client = Client(tls=self._url.startswith("https:"))
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        api_key: str | None = None,
+        load: PollLoad | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = name
+        self._base = url
+        page_url(url, name, "/")
+        self._client = Client(tls=url.lower().startswith("https:"), keep_alive=True)
+        self._monotonic = monotonic
+        self.load = load or PollLoad()
         key = usable_key(name, api_key)
         # identity: a page of a few kilobytes whose length is known at its begin, not a bomb
-        self._headers = {"Accept": "text/plain", "Accept-Encoding": "identity"}
+        self._headers = {"Accept": "text/plain, application/json", "Accept-Encoding": "identity"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
 
-    async def read(self) -> EngineFigures | NotKnown:
-        with anyio.move_on_after(self._timeout):
-            try:
-                client = await self._client.get()
-                async with client.stream("GET", self._url, headers=self._headers) as response:
-                    return await self._parse(response)
-            except httpx.HTTPError as error:
-                return NotKnown(f"no page from {self._url}: {root(error)}", lasting=False)
-        return NotKnown(f"no page from {self._url} within {self._timeout:g} s", lasting=False)
+    async def get(self, ask: Ask) -> Reply:
+        """Return the page; what goes wrong on the way is in the reply."""
+        url = page_url(self._base, self._name, ask.path)
+        client = await self._client.get()
+        started = self._monotonic()
+        self.load.requests += 1
+        self.load.pending_since = started
+        try:
+            async with client.stream("GET", url, headers=self._headers) as response:
+                return await self._reply(ask, url, response)
+        except httpx.HTTPError as error:
+            return Reply(reason=f"no page from {url}: {root(error)}")
+        finally:
+            self.load.seconds += self._monotonic() - started
+            self.load.pending_since = None
 
     async def aclose(self) -> None:
+        """Close the connections. Can be called twice; a read afterwards opens them again."""
         await self._client.aclose()
 
-    async def _parse(self, response: httpx.Response) -> EngineFigures | NotKnown:
+    async def _reply(self, ask: Ask, url: str, response: httpx.Response) -> Reply:
         status = response.status_code
-        if status != httpx.codes.OK:
-            hint = "; start llama-server with --metrics" if status == httpx.codes.NOT_IMPLEMENTED else ""
-            return NotKnown(f"{self._url} answers {status}{hint}", lasting=status not in _PASSING)
+        if status in _REDIRECTS:
+            return Reply(status, reason=f"{url} answers {status}, and redirects are not followed")
+        if status != OK:
+            return Reply(status, reason=f"{url} answers {status}")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
-            return NotKnown(f"{self._url} is compressed though the request refused that", lasting=True)
-        lines = PageLines()
+            return Reply(
+                status, reason=f"{url} is compressed though the request refused that", malformed=True
+            )
         try:
-            async for data in response.aiter_raw():
-                lines.feed(data)
-            wanted = lines.end()
+            if ask.kind is Kind.SAMPLES:
+                return Reply(status, samples=await self._samples(response))
+            return Reply(status, document=await self._document(response))
         except MalformedPageError as error:
-            return NotKnown(f"{self._url} cannot be read: {error}", lasting=True)
-        return figures(wanted)
+            return Reply(status, reason=f"{url} cannot be read: {error}", malformed=True)
+
+    async def _samples(self, response: httpx.Response) -> Any:
+        lines = PageLines()
+        async for data in response.aiter_raw():
+            self.load.bytes += len(data)
+            lines.feed(data)
+        return parse(lines.end())
+
+    async def _document(self, response: httpx.Response) -> Any:
+        content = bytearray()
+        async for data in response.aiter_raw():
+            self.load.bytes += len(data)
+            content += data
+            if len(content) > MOST_DOCUMENT:
+                raise MalformedPageError(f"it is longer than {MOST_DOCUMENT // 2**20} MiB")
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise MalformedPageError(f"it is no JSON ({type(error).__name__})") from None

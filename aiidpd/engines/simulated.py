@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from aiidpd.engines.figures import EngineFigures
+from aiidpd.contracts.engines import Residency
+from aiidpd.engines.figures import EngineFigures, EngineReading, PollLoad
 from aiidpd.engines.target import Chunk, ProbeRequest, Timeline
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
@@ -14,6 +15,7 @@ _CHARACTERS_PER_TOKEN = 4
 _TOKENS_PER_SECOND = 80
 _CYCLE = (0, 1, 2, 3, 2, 1)  # users at a time
 _STEP = 20.0  # seconds that each of them lasts
+_PROMPT = 160  # tokens
 
 
 class SimulatedTarget:
@@ -77,15 +79,26 @@ class SimulatedEngine:
         self._clock = clock
         self._probing = probing
         self._began = clock.monotonic()
+        self.load = PollLoad()
 
-    async def read(self) -> EngineFigures:
+    async def read(self) -> EngineReading:
         steps, part = divmod((self._clock.monotonic() - self._began) / _STEP, 1.0)
         cycles, step = divmod(int(steps), len(_CYCLE))
         users = _CYCLE[step]
         worked = (cycles * sum(_CYCLE) + sum(_CYCLE[:step]) + users * part) * _STEP
         running = users + self._probing()
         generated = int(worked * _TOKENS_PER_SECOND)
-        return EngineFigures("SIMULATED", running, 0, generated, 2 * generated, running)
+        figures = EngineFigures(
+            "SIMULATED",
+            running,
+            0,
+            generated,
+            2 * generated,
+            running,
+            int(worked * _TOKENS_PER_SECOND),
+            _PROMPT if running else None,
+        )
+        return EngineReading(figures, figures.engine, Residency.LOADED)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 
 import anyio
@@ -13,6 +14,12 @@ import httpx
 from aiidpd.kernel.errors import Misconfigured, describe
 
 _CLOSING = 1.0  # seconds that closing a connection may take
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 
 
 class Client:
@@ -20,17 +27,19 @@ class Client:
 
     Environment variables are not obeyed: a proxy would be measured in the engine's place, and .netrc could
     send credentials that nobody configured. There is no timeout here: the caller's scope bounds the whole.
+    With ``keep_alive``, a connection whose other end is gone, and not only slow, fails after a minute.
     """
 
-    def __init__(self, *, tls: bool) -> None:
+    def __init__(self, *, tls: bool, keep_alive: bool = False) -> None:
         self._tls = tls
+        self._keep_alive = keep_alive
         self._client: httpx.AsyncClient | None = None
 
     async def get(self) -> httpx.AsyncClient:
         """Return the client, made with the first call."""
         if self._client is None:
             # In a thread: reading the system's certificates takes tens of ms.
-            self._client = await anyio.to_thread.run_sync(_client, self._tls)
+            self._client = await anyio.to_thread.run_sync(_client, self._tls, self._keep_alive)
         return self._client
 
     async def aclose(self) -> None:
@@ -65,13 +74,16 @@ def root(error: BaseException) -> str:
     return describe(error)
 
 
-def _client(tls: bool) -> httpx.AsyncClient:
+def _client(tls: bool, keep_alive: bool) -> httpx.AsyncClient:
     # The system's certificates, for an administrator's own are among them; or none, which spares 3 MiB.
     context = ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    limits = httpx.Limits(max_keepalive_connections=0)
+    transport = httpx.AsyncHTTPTransport(
+        verify=context, trust_env=False, limits=limits, socket_options=_KEEP_ALIVE if keep_alive else None
+    )
     return httpx.AsyncClient(
-        verify=context,
+        transport=transport,
         trust_env=False,
         follow_redirects=False,
         timeout=None,  # noqa: S113 -- the scope around each request bounds the whole of it
-        limits=httpx.Limits(max_keepalive_connections=0),
     )

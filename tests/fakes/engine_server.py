@@ -1,8 +1,7 @@
 """A scripted inference engine on loopback TCP: the pages of one engine, in a state that the test sets.
 
-``async with EngineServer("vllm") as engine`` serves at ``engine.url``. The kinds are the names of the profiles:
-vllm, llama.cpp, llama.cpp-router, sglang, tgi, ollama, tensorrt-llm, llama-swap. What a test does to it, at
-any time:
+``async with EngineServer("vllm") as engine`` serves at ``engine.url``. Its kinds are vllm, llama.cpp,
+llama.cpp-router, sglang, tgi, ollama, tensorrt-llm and llama-swap. What a test does to it, at any time:
 
 ``serve(running=2, waiting=1)``  requests run: steps and tokens move with the clock, ``rate`` steps a second
 ``saturate()``                   requests run and many wait
@@ -14,7 +13,7 @@ any time:
 ``lose_gpu()``                   completions fail with the driver's words
 ``die()``                        the port refuses; ``revive()`` serves there again, with counters from 0
 
-A completion (streamed or not) gives ``max_tokens`` tokens at once, and counts as use. What came of it all is in
+A completion (streamed or not) gives ``max_tokens`` tokens at once, and counts as use. What came of it all:
 ``uses`` (completions, and pages that reset an idle clock), ``wakes``, ``loads``, ``evictions``, ``requests``
 (method and path), ``most_in_flight`` and ``drains`` (reads of a page that takes away what it shows).
 """
@@ -207,7 +206,7 @@ class EngineServer:
             found["/slots"] = self._shown(self._slots, use=True)
         return found
 
-    def _own_pages(self) -> dict[str, Any]:
+    def _own_pages(self) -> dict[str, Any]:  # noqa: PLR0911 -- a table
         """Return the pages that no other kind has."""
         shown = self._shown
         match self.kind:

@@ -13,7 +13,7 @@ from aiidpd.api.jobs import JobDocument, job_document
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.components.bench.stats import BenchSample
 from aiidpd.components.bench.view import BenchView
-from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.contracts.engines import EngineState, EnginesView, Residency
 from aiidpd.kernel.errors import NotFound
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
@@ -46,6 +46,10 @@ class EngineDocument:
     """A measurement of ours was, or may have been, among the requests."""
     read_at: float | None
     reason: str
+    residency: Residency
+    """Place of its model, by what it reports without being used."""
+    may_sleep: bool
+    """Its model can go to sleep or be unloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class EndpointDocument:
     failed_at: float | None
     probes: int
     failures: int
+    left_out: str
+    """Why it is not measured by schedule now, such as that this would wake its model; no failure."""
     engine: EngineDocument | None = None
     """Null where engines are not polled."""
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiidpd.cli import engine_text, job
 from aiidpd.cli.session import DONE, Session
-from aiidpd.components.bench.cli_text import bench_table
+from aiidpd.cli.text import plain
+from aiidpd.components.bench.cli_text import bench_table, wakes
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -26,6 +27,9 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
 
 def _run(options: argparse.Namespace, session: Session) -> int:
     body = {} if options.endpoint is None else {"endpoint": options.endpoint}
+    for each in session.client.get("/v1/bench/results")["endpoints"]:
+        if options.endpoint in (None, each["name"]) and (what := wakes(each)):
+            session.report(plain(f"{each['name']}: this {what}"))
     return job.start(session, "/v1/bench/runs", body, result, wait=not options.no_wait)
 
 

@@ -5,6 +5,26 @@ from __future__ import annotations
 from aiidpd.cli.engine_text import requests
 from aiidpd.cli.text import SIMULATED, Document, Paint, number, plain, since, span, table
 
+_DISTURBED = {
+    "sleeping": "wakes its model",
+    "unloaded": "loads its model, if need be in the place of another",
+    "loading": "waits for its model, which is being loaded",
+}
+
+
+def wakes(endpoint: Document) -> str:
+    """Return what a measurement of ``endpoint`` does to its model, empty where nothing is done to it."""
+    engine = endpoint["engine"]
+    if engine is None:
+        return ""
+    if engine["residency"] in _DISTURBED:
+        return _DISTURBED[engine["residency"]]
+    return "keeps its model awake" if engine["may_sleep"] else ""
+
+
+def _left_out(endpoint: Document) -> str:
+    return f"left out: {endpoint['left_out']}" if endpoint["left_out"] else ""
+
 
 def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
     """Return the table of endpoints; the figures are those of the last measurement that succeeded."""
@@ -21,7 +41,9 @@ def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
                 number(sample.get("output_tokens_per_second"), digits=1),
                 since(each["measured_at"], now),
                 requests(each["engine"]),
-                "  ".join(filter(None, (SIMULATED if each["simulated"] else "", each["error"]))),
+                "  ".join(
+                    filter(None, (SIMULATED if each["simulated"] else "", each["error"] or _left_out(each)))
+                ),
             )
         )
     head = ("ENDPOINT", "MODEL", "FIRST TOKEN", "PER TOKEN", "TOKENS/S", "MEASURED", "REQUESTS", "")

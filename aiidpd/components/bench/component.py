@@ -11,7 +11,7 @@ from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.contracts.engines import ENGINES
+from aiidpd.contracts.engines import ENGINES, EnginesView
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbedEndpoint, ProbesView
 from aiidpd.engines.target import Target
@@ -32,6 +32,10 @@ def build(context: Context) -> Component:
     back_offs = context.messages.inbox(BackOffMessage)
     running: set[str] = set()
 
+    def engines() -> EnginesView | None:
+        reading = context.views.get(ENGINES)
+        return reading.value if reading else None
+
     def worker() -> BenchWorker:
         bench = settings()
         latest.max_age = max_age(bench)
@@ -44,6 +48,7 @@ def build(context: Context) -> Component:
             clock=context.clock,
             back_offs=back_offs,
             running=running,
+            engines=engines,
         )
 
     def endpoints() -> Reading[tuple[Endpoint, ...]]:

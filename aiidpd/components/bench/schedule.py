@@ -88,6 +88,12 @@ def step(schedule: Schedule, now: float, settings: BenchSettings) -> tuple[Sched
     return after_probe(schedule, name, now, settings), Probe(name)
 
 
+def postponed(schedule: Schedule, name: str, now: float, seconds: float) -> Schedule:
+    """Return the schedule in which ``name`` has its turn in ``seconds``, or when it has it anyway."""
+    due = min(now + seconds, max(now, schedule.due.get(name, now)))
+    return Schedule(MappingProxyType({**schedule.due, name: due}))
+
+
 def after_probe(schedule: Schedule, name: str, now: float, settings: BenchSettings) -> Schedule:
     """Return the schedule after ``name`` was probed, in its turn or on request."""
     return Schedule(MappingProxyType({**schedule.due, name: now + settings.interval}))

@@ -81,6 +81,11 @@ class BenchSettings(Table):
         le=4096,
         description="How many tokens one measurement requests; each costs the server time.",
     )
+    wake: bool = Field(
+        default=False,
+        description="Whether endpoints are measured by schedule also where that wakes a model that sleeps, "
+        "loads one in the place of another, or keeps it awake.",
+    )
     endpoints: Annotated[tuple[EndpointSettings, ...], AfterValidator(_unique)] = Field(
         default=(),
         description="The servers that are measured, one [[bench.endpoints]] each, at the end of this table.",

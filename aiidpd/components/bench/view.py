@@ -13,7 +13,8 @@ class EndpointView:
     """One endpoint. ``*_at`` in Unix seconds, ``probed`` in monotonic seconds.
 
     ``sample`` is the last one that succeeded, made at ``measured_at``; ``error`` is why the last
-    probe failed, and is empty where it succeeded: then, and only then, ``sample`` is current.
+    probe failed, and is empty where it succeeded: then, and only then, ``sample`` is current. ``left_out`` is
+    why no probe is made now by schedule, which is no failure.
     """
 
     name: str
@@ -27,6 +28,7 @@ class EndpointView:
     probed: float | None = None
     probes: int = 0
     failures: int = 0
+    left_out: str = ""
 
     @property
     def current(self) -> BenchSample | None:
@@ -35,12 +37,26 @@ class EndpointView:
 
     def measured(self, sample: BenchSample, at: float, now: float) -> EndpointView:
         """Return the view after a probe that succeeded."""
-        return replace(self, sample=sample, measured_at=at, error="", probed=now, probes=self.probes + 1)
+        return replace(
+            self,
+            sample=sample,
+            measured_at=at,
+            error="",
+            probed=now,
+            probes=self.probes + 1,
+            left_out="",
+        )
 
     def failed(self, error: str, at: float, now: float) -> EndpointView:
         """Return the view after a probe that failed."""
         return replace(
-            self, error=error, failed_at=at, probed=now, probes=self.probes + 1, failures=self.failures + 1
+            self,
+            error=error,
+            failed_at=at,
+            probed=now,
+            probes=self.probes + 1,
+            failures=self.failures + 1,
+            left_out="",
         )
 
 

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import anyio
 
 from aiidpd.components.bench.events import BenchPublisher, figures
-from aiidpd.components.bench.schedule import Probe, Schedule, Wait, after_probe, begin, request, step
+from aiidpd.components.bench.permission import AGAIN, Allowed, Later, LeftOut, permission
+from aiidpd.components.bench.schedule import (
+    Probe,
+    Schedule,
+    Wait,
+    after_probe,
+    begin,
+    postponed,
+    request,
+    step,
+)
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.contracts.backoff import BackOffs
+from aiidpd.contracts.engines import EnginesView
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import Clock
@@ -25,6 +37,7 @@ from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 
 _BEAT = 5.0  # seconds between signs of life while nothing is due
+_SOON = 0.5  # seconds between two questions to an engine's state that is not known yet
 NO_ENDPOINTS = "no endpoint is configured: add bench.endpoints to measure one"
 
 
@@ -34,7 +47,9 @@ class BenchWorker:
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
     ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
     a back-off request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the
-    endpoint that is probed right now. The targets belong to the worker: it closes them when it ends.
+    endpoint that is probed right now. By schedule an endpoint is probed only where that wakes no model, by
+    ``engines``, which gives the state of each; without it, every one is. A job is a person's will, and goes
+    ahead. The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
     """
 
@@ -49,6 +64,7 @@ class BenchWorker:
         clock: Clock,
         back_offs: Inbox[BackOffMessage] | None = None,
         running: set[str] | None = None,
+        engines: Callable[[], EnginesView | None] | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -63,6 +79,8 @@ class BenchWorker:
         self._nonce = nonce
         self._inbox = back_offs
         self._running = set() if running is None else running
+        self._engines = engines
+        self._waiting: dict[str, float] = {}  # since when it is not known whether one may be probed
         self._events = BenchPublisher(publish)
         self._view = BenchView()
         self._schedule = Schedule()
@@ -90,7 +108,7 @@ class BenchWorker:
                 self._back_offs = self._back_offs.after(self._inbox.take())
             effect: Probe | Wait = Wait(_BEAT)
             if not self._back_offs.active(self._clock.monotonic()):
-                self._schedule, effect = step(self._schedule, self._clock.monotonic(), self._settings)
+                self._schedule, effect = self._step(self._clock.monotonic())
             if isinstance(effect, Probe):
                 with heartbeat.working():
                     await self._probe(effect.name)
@@ -103,6 +121,30 @@ class BenchWorker:
                     with job.running():
                         await self._serve(job, heartbeat)
                     self._check()
+
+    def _step(self, now: float) -> tuple[Schedule, Probe | Wait]:
+        """Return what to do now; the probe of an endpoint that may not be probed is left out or postponed."""
+        schedule, effect = step(self._schedule, now, self._settings)
+        if not isinstance(effect, Probe) or self._engines is None:
+            return schedule, effect
+        view = self._engines()
+        waited = now - self._waiting.setdefault(effect.name, now)
+        found = permission(view.engine(effect.name) if view else None, view, waited, self._settings)
+        match found:
+            case Allowed():
+                del self._waiting[effect.name]
+                return schedule, effect
+            case Later():
+                return postponed(schedule, effect.name, now, _SOON), Wait(_SOON)
+            case LeftOut(reason):
+                self._leave_out(effect.name, reason)
+                return postponed(schedule, effect.name, now, AGAIN), Wait(0)
+
+    def _leave_out(self, name: str, reason: str) -> None:
+        endpoint = self._view.endpoint(name)
+        if endpoint is not None and endpoint.left_out != reason:
+            self._view = self._view.put(replace(endpoint, left_out=reason))
+        self._latest.put(self._view)
 
     def _start(self) -> None:
         """Take over what the worker before this one knew of the same endpoints."""
@@ -189,6 +231,7 @@ class BenchWorker:
         else:
             sample = measure(timeline)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
+            self._waiting.pop(name, None)
             self._events.measured(view, sample)
         finally:
             self._running.discard(name)

@@ -1,33 +1,41 @@
-"""Component engines: figures that inference engines report, polled once and shared by all."""
+"""Component engines: what inference engines report, polled once and shared by all."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from aiidpd.component import Component, Context, Spec
+from aiidpd.components.engines.api import routes
+from aiidpd.components.engines.conditions import update_conditions
+from aiidpd.components.engines.discovery import Discovery, FoundEngine
 from aiidpd.components.engines.evidence import NAME as REQUESTS
 from aiidpd.components.engines.evidence import RequestEvidence
 from aiidpd.components.engines.metrics import EnginesCollector
+from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.settings import EnginesSettings
-from aiidpd.components.engines.worker import EnginePoller, PolledEngine
+from aiidpd.components.engines.worker import EnginePoller
+from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINES, EnginesView
-from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
+from aiidpd.contracts.probes import ENDPOINTS, PROBES, ProbesView
 from aiidpd.engines.figures import EngineSource
+from aiidpd.engines.profile import EngineProfile, Facts, Start
 from aiidpd.kernel.latest import Latest
-from aiidpd.kernel.task import Task
+from aiidpd.kernel.task import InactiveWorker, Task, Worker
 
 NAME: Final = "engines"
 _DEADLINE: Final = 60.0
-_PAGE_TIMEOUT: Final = 2.0  # an engine that is well answers in milliseconds
 _SHORTEST: Final = 1.0
+OFF: Final = "engines.interval is 0, so that no engine is polled"
 
 
 def build(context: Context) -> Component:
-    """Return the component; it offers the view of the engines behind the configured endpoints."""
+    """Return the component; it offers the view of the engines."""
     settings = context.settings("engines", EnginesSettings)
     # Each engine's state has the time at which it was read, and the poller takes all away when it ends.
     latest: Latest[EnginesView] = Latest(context.clock, max_age=math.inf)
+    polls = Polls()
 
     def probes() -> ProbesView:
         reading = context.views.get(PROBES)
@@ -35,42 +43,78 @@ def build(context: Context) -> Component:
 
     evidence = RequestEvidence(latest, probes)
 
-    def source(endpoint: Endpoint) -> EngineSource:
-        if endpoint.simulated:
-            from aiidpd.engines.simulated import SimulatedEngine
+    def source(engine: FoundEngine) -> EngineSource:
+        return _source(engine, context, lambda: engine.name in probes().running)
 
-            return SimulatedEngine(context.clock, lambda: endpoint.name in probes().running)
-        from aiidpd.engines.page import EnginePage
+    def on_found(engines: Sequence[FoundEngine]) -> None:
+        update_conditions(context.conditions, engines)
 
-        return EnginePage(endpoint.name, endpoint.url, api_key=endpoint.api_key, timeout=_PAGE_TIMEOUT)
-
-    def worker() -> EnginePoller:
-        interval = settings().interval
-        endpoints = context.views.get(ENDPOINTS)
-        polled = endpoints.value if endpoints and interval else ()
+    def worker() -> Worker:
+        if not settings().interval:
+            return InactiveWorker(OFF)
         return EnginePoller(
-            [PolledEngine(each.name, _model(each), each.simulated, source(each)) for each in polled],
-            max(_SHORTEST, interval),
+            _finder(context, settings()),
+            source,
+            max(_SHORTEST, settings().interval),
             latest=latest,
             probes=probes,
             clock=context.clock,
+            polls=polls,
             on_state=evidence.record,
+            on_found=on_found,
         )
 
     context.incidents.contribute(REQUESTS, evidence)
     context.views.offer(ENGINES, latest.get)
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE),),
-        collectors={NAME: EnginesCollector(latest)},
+        collectors={NAME: EnginesCollector(lambda: context.views.get(ENGINES), polls)},
+        routes=routes(lambda: context.views.get(ENGINES), polls, context.clock, lambda: context.status(NAME)),
     )
 
 
-def _model(endpoint: Endpoint) -> str:
-    if endpoint.simulated:
-        from aiidpd.engines.simulated import SimulatedTarget
+def _finder(context: Context, settings: EnginesSettings) -> Callable[[], tuple[FoundEngine, ...]]:
+    """Return what finds the engines that are polled by ``settings``."""
+    discovery = Discovery()
+    last: tuple[object, object] = (None, None)
+    found: tuple[FoundEngine, ...] = ()
 
-        return SimulatedTarget.model
-    return endpoint.model
+    def find() -> tuple[FoundEngine, ...]:
+        nonlocal last, found
+        endpoints = context.views.get(ENDPOINTS)
+        containers = context.views.get(CONTAINERS) if settings.containers else None
+        seen = (endpoints.value if endpoints else (), containers.read if containers else None)
+        if seen != last:
+            running = containers.value.containers if containers else ()
+            found = discovery.find(endpoints.value if endpoints else (), settings.servers, running)
+            last = seen
+        return found
+
+    return find
+
+
+def _source(engine: FoundEngine, context: Context, probing: Callable[[], bool]) -> EngineSource:
+    if engine.simulated:
+        from aiidpd.engines.simulated import SimulatedEngine
+
+        return SimulatedEngine(context.clock, probing)
+    from aiidpd.components.engines.processes import find_start
+    from aiidpd.engines.all import profile_named
+    from aiidpd.engines.reader import EngineReader
+    from aiidpd.platform.thread import in_daemon_thread
+
+    def start_of(profile: EngineProfile) -> Awaitable[Start | None]:
+        return in_daemon_thread(lambda: find_start(profile, engine.url))
+
+    return EngineReader(
+        engine.name,
+        engine.url,
+        profile=profile_named(engine.profile),
+        facts=Facts(engine.model, engine.start, engine.may_sleep),
+        api_key=engine.api_key,
+        find_start=None if engine.container else start_of,
+        monotonic=context.clock.monotonic,
+    )
 
 
 SPEC: Final = Spec(NAME, {"engines": EnginesSettings}, build, follows=("bench",))
