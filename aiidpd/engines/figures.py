@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Final, Protocol
@@ -182,4 +181,4 @@ def _uncounted(names: Names, running: int | None, longest: int | None) -> int | 
 
 
 def _is_count(value: float) -> bool:
-    return math.isfinite(value) and 0 <= value < _MOST_COUNT and value == int(value)
+    return 0 <= value < _MOST_COUNT and value == int(value)

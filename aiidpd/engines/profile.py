@@ -145,7 +145,8 @@ class Facts:
 class Memory:
     """Facts that one poll hands to the next. Times are monotonic seconds.
 
-    ``slept``: it was seen asleep. ``may_sleep`` is what was last known of that. ``page`` is a page that changes rarely, as it was at ``page_at``.
+    ``slept``: it was seen asleep. ``may_sleep`` is what was last known of that.
+    ``page`` is a page that changes rarely, as it was at ``page_at``.
     ``no_figures`` is why it has no page of figures, found at ``no_figures_at``. ``steps`` counts the progress
     of ``tasks``, where the engine has no counter of its own.
     """

@@ -60,7 +60,7 @@ class EngineReader:
             if self._found_start is not None:
                 reading = await self._poll(self._profile)
         if reading.residency is Residency.UNKNOWN or self._went_back(reading):
-            self._profile, self._searched = self._given, False
+            self._profile, self._searched, self._found_start = self._given, False, None
             self._memory = replace(self._memory, page=None)
         return reading
 

@@ -12,9 +12,11 @@ from aiohttp import web
 
 from aiidpd.components.bench.schedule import request
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.contracts.engines import Residency
+from aiidpd.engines.figures import EngineFigures, EngineSource
 from aiidpd.engines.openai import OpenAITarget
-from aiidpd.engines.page import EnginePage
+from aiidpd.engines.profile import Facts
+from aiidpd.engines.reader import EngineReader
 from aiidpd.engines.simulated import SimulatedEngine, SimulatedTarget
 from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import SystemClock
@@ -49,21 +51,23 @@ async def engine(
         async with InferenceServer(steady(TOKENS, first=0.02, each=0.005)) as server:
             server.page = web.Response(text=vllm())
             found = OpenAITarget("scripted", server.url, "any")
-            yield Engine(found, EnginePage("scripted", server.url, timeout=20), follows=False)
+            yield Engine(found, EngineReader("scripted", server.url), follows=False)
             await found.aclose()
     else:
         if llama.find_server() is None:
             missing("llama-server", llama.HOW_TO_GET)
         with llama.running(tmp_path) as served:
             found = OpenAITarget("llama", served.url, "tiny")
-            yield Engine(found, EnginePage("llama", served.url, timeout=20))
+            awake = Facts(may_sleep=False)
+            yield Engine(found, EngineReader("llama", served.url, facts=awake))
             await found.aclose()
 
 
 async def look(engine: Engine) -> EngineFigures:
-    answer = await engine.source.read()
-    assert not isinstance(answer, NotKnown), answer
-    return answer
+    reading = await engine.source.read()
+    assert reading.residency is Residency.LOADED
+    assert isinstance(reading.figures, EngineFigures), reading
+    return reading.figures
 
 
 async def test_it_says_who_it_is_and_every_figure(engine: Engine) -> None:
@@ -71,7 +75,7 @@ async def test_it_says_who_it_is_and_every_figure(engine: Engine) -> None:
     await engine.source.aclose()
     assert found.engine
     assert ("SIMULATED" in found.engine) == engine.target.simulated
-    for figure in ("requests_running", "requests_waiting", "generated_tokens", "prompt_tokens"):
+    for figure in ("requests_running", "requests_waiting", "generated_tokens", "prompt_tokens", "steps"):
         count = getattr(found, figure)
         assert isinstance(count, int)
         assert count >= 0
@@ -90,9 +94,13 @@ async def test_its_counters_grow_by_what_was_generated_and_never_fall(engine: En
     assert after.prompt_tokens is not None
     assert after.generated_tokens >= before.generated_tokens
     assert after.prompt_tokens >= before.prompt_tokens
+    assert after.steps is not None
+    assert before.steps is not None
+    assert after.steps >= before.steps
     if engine.follows:
         assert after.generated_tokens - before.generated_tokens == TOKENS
         assert after.prompt_tokens > before.prompt_tokens
+        assert after.steps > before.steps
 
 
 async def test_it_can_be_read_again_also_after_it_was_closed_and_after_a_cancellation(engine: Engine) -> None:

@@ -29,7 +29,7 @@ _WHY: Final[Mapping[Residency, str]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The probe may be made."""
+    """Permission for the probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """The probe is not made, because ``reason``."""
+    """Refusal of the probe, because ``reason``."""
 
     reason: str
 

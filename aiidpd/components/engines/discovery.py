@@ -58,7 +58,7 @@ class FoundEngine:
 
     @property
     def polled_alike(self) -> FoundEngine:
-        """What decides how it is polled: all but what passes."""
+        """Engine without what passes: the rest decides how it is polled."""
         return replace(self, off="", notes=())
 
 

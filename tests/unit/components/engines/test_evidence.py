@@ -12,7 +12,7 @@ from aiidpd.components.engines.evidence import NO_ENDPOINTS, NOT_POLLED, Request
 from aiidpd.components.engines.state import with_answer
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
-from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.engines.figures import EngineFigures, EngineReading, NotKnown
 from aiidpd.incidents.api import IncidentRequests, IncidentTrack
 from aiidpd.incidents.evidence import Moment
 from aiidpd.kernel.latest import Latest
@@ -39,7 +39,11 @@ class House:
     def answer(self, **answers: EngineFigures | NotKnown) -> None:
         states = tuple(
             with_answer(
-                EngineState(name, "m", simulated=False), answer, 1000.0, 10.0, includes_probe=name == "b"
+                EngineState(name, "m", simulated=False),
+                EngineReading(answer),
+                1000.0,
+                10.0,
+                includes_probe=name == "b",
             )
             for name, answer in answers.items()
         )

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from aiidpd.components.engines.discovery import FoundEngine
 from aiidpd.components.engines.metrics import EnginesCollector
+from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.state import due, with_answer
-from aiidpd.components.engines.worker import EnginePoller, PolledEngine
-from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.components.engines.worker import EnginePoller
+from aiidpd.contracts.engines import EngineState, EnginesView, Residency
 from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
-from aiidpd.engines.figures import EngineFigures, EngineSource, NotKnown
+from aiidpd.engines.figures import EngineFigures, EngineReading, NotKnown, PollLoad
 from aiidpd.engines.simulated import SimulatedEngine
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
@@ -39,13 +41,30 @@ class StubSource:
     clock: FakeClock
     answer: EngineFigures | NotKnown = field(default_factory=figures)
     takes: float = 0.0
+    residency: Residency | None = None
+    may_sleep: bool = False
+    busy: bool = False
     asked: list[float] = field(default_factory=list)
     closed: int = 0
+    cut: int = 0
+    load: PollLoad = field(default_factory=PollLoad)
 
-    async def read(self) -> EngineFigures | NotKnown:
-        self.asked.append(self.clock.monotonic())
-        await self.clock.sleep(self.takes)
-        return self.answer
+    async def read(self) -> EngineReading:
+        began = self.clock.monotonic()
+        self.asked.append(began)
+        self.load.requests += 1
+        self.load.pending_since = began
+        try:
+            await self.clock.sleep(self.takes)
+        except BaseException:
+            self.cut += 1
+            raise
+        finally:
+            self.load.pending_since = None
+            self.load.seconds += self.clock.monotonic() - began
+        known = Residency.UNKNOWN if isinstance(self.answer, NotKnown) else Residency.LOADED
+        residency = known if self.residency is None else self.residency
+        return EngineReading(self.answer, "vllm", residency, self.may_sleep, self.busy)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -54,18 +73,23 @@ class StubSource:
 class Room:
     """A reader with everything around it."""
 
-    def __init__(self, clock: FakeClock, **sources: EngineSource) -> None:
+    def __init__(self, clock: FakeClock, **sources: StubSource) -> None:
         self.clock = clock
+        self.found = tuple(FoundEngine(name, "m") for name in sources)
+        self.sources = dict(sources)
+        self.polls = Polls()
         self.latest: Latest[EnginesView] = Latest(clock, float("inf"))
         self.probed: dict[str, float] = {}
         self.running_probes: set[str] = set()
         self.states: list[EngineState] = []
         self.reader = EnginePoller(
-            [PolledEngine(name, "m", False, source) for name, source in sources.items()],
+            lambda: self.found,
+            lambda engine: self.sources[engine.name],
             INTERVAL,
             latest=self.latest,
             probes=self.probes,
             clock=clock,
+            polls=self.polls,
             on_state=self.states.append,
         )
 
@@ -131,15 +155,15 @@ async def test_tokens_a_second_are_those_between_two_looks_and_a_restart_is_no_n
 
 
 async def test_a_probe_of_ours_is_told_also_where_it_began_or_ended_meanwhile(clock: FakeClock) -> None:
-    source = StubSource(clock, takes=1.0)
-    room = Room(clock, a=source, b=StubSource(clock, takes=1.0))
+    source = StubSource(clock, takes=0.2)
+    room = Room(clock, a=source, b=StubSource(clock, takes=0.2))
     async with room.running():
-        await clock.advance(0.5)
+        await clock.advance(0.1)
         room.running_probes.add("a")  # from the middle of the first look to that of the second
         await clock.advance(1.0)
         assert room.state("a").includes_probe
         assert not room.state("b").includes_probe
-        await clock.advance(5.0)
+        await clock.advance(4.2)
         room.running_probes.clear()
         await clock.advance(1.0)
         assert room.state("a").includes_probe
@@ -186,7 +210,7 @@ def test_no_engine_is_asked_too_often_nor_forgotten(
     lasting: bool, read: float, probed: float | None, interval: float
 ) -> None:
 
-    state = with_answer(FRESH, NotKnown("x", lasting), 0.0, read, includes_probe=False)
+    state = with_answer(FRESH, EngineReading(NotKnown("x", lasting)), 0.0, read, includes_probe=False)
     wait = due(state, probed, interval) - read
     assert wait >= (60.0 if lasting else interval) - 1e-6
     assert wait <= (3600.0 if lasting else interval) + 1e-6
@@ -197,7 +221,7 @@ def test_a_rate_is_never_negative_nor_of_another_time(looks: list[tuple[float, i
     state, now, before = FRESH, 0.0, None
     for gap, generated in looks:
         now += gap
-        state = with_answer(state, figures(generated), now, now, includes_probe=False)
+        state = with_answer(state, EngineReading(figures(generated)), now, now, includes_probe=False)
         rate = state.generated_tokens_per_second
         if rate is not None:
             assert before is not None
@@ -208,12 +232,16 @@ def test_a_rate_is_never_negative_nor_of_another_time(looks: list[tuple[float, i
 
 
 async def test_the_simulated_engine_grows_by_its_users_and_counts_our_probe(clock: FakeClock) -> None:
-    assert (await SimulatedEngine(clock, lambda: True).read()).requests_running == 1
+    (probed,) = [(await SimulatedEngine(clock, lambda: True).read()).figures]
+    assert isinstance(probed, EngineFigures)
+    assert probed.requests_running == 1
     engine = SimulatedEngine(clock)
     seen = []
     for _ in range(240):
         await clock.advance(1.0)
-        seen.append(await engine.read())
+        found = (await engine.read()).figures
+        assert isinstance(found, EngineFigures)
+        seen.append(found)
     assert {each.requests_running for each in seen} == {0, 1, 2, 3}
     tokens = [each.generated_tokens or 0 for each in seen]
     assert tokens == sorted(tokens)
@@ -227,15 +255,19 @@ async def test_the_simulated_engine_grows_by_its_users_and_counts_our_probe(cloc
 def test_what_a_scrape_shows(clock: FakeClock) -> None:
     latest: Latest[EnginesView] = Latest(clock, float("inf"))
     registry = CollectorRegistry()
-    registry.register(EnginesCollector(latest))
+    registry.register(EnginesCollector(latest.get, Polls()))
     assert list(registry.collect()) == []
-    known = with_answer(FRESH, figures(generated=None), 0.0, 0.0, includes_probe=False)
+    known = with_answer(FRESH, EngineReading(figures(generated=None)), 0.0, 0.0, includes_probe=False)
     unknown = with_answer(
-        EngineState("b", "m", simulated=False), NotKnown("no", True), 0.0, 0.0, includes_probe=False
+        EngineState("b", "m", simulated=False),
+        EngineReading(NotKnown("no", True)),
+        0.0,
+        0.0,
+        includes_probe=False,
     )
     latest.put(EnginesView((known, unknown)))
     labels = {"endpoint": "a", "model": "m", "engine": "vllm"}
     assert registry.get_sample_value("aiidpd_bench_engine_requests_running", labels) == 1
     assert registry.get_sample_value("aiidpd_bench_engine_prompt_tokens_total", labels) == 10
     samples = [sample for family in registry.collect() for sample in family.samples]
-    assert not [each for each in samples if "generated" in each.name or each.labels["endpoint"] == "b"]
+    assert not [each for each in samples if "generated" in each.name or each.labels.get("endpoint") == "b"]

@@ -12,7 +12,7 @@ from aiidpd.components.thermal.energy.per_token import CountedBy, Generation, To
 from aiidpd.components.thermal.energy.sources import Sources
 from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
 from aiidpd.contracts.probes import PROBES, ProbedEndpoint, ProbesView
-from aiidpd.engines.figures import EngineFigures, NotKnown
+from aiidpd.engines.figures import EngineFigures, EngineReading, NotKnown
 from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.views import Views
 from tests.fakes.clock import FakeClock
@@ -48,7 +48,11 @@ class House:
     def engines(self, **answers: EngineFigures | NotKnown) -> None:
         self._engines = tuple(
             with_answer(
-                EngineState(name, "m", simulated=False), answer, 1000.0, 10.0, includes_probe=name == "b"
+                EngineState(name, "m", simulated=False),
+                EngineReading(answer),
+                1000.0,
+                10.0,
+                includes_probe=name == "b",
             )
             for name, answer in answers.items()
         )
