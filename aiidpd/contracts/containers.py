@@ -45,9 +45,10 @@ NO_ADDRESSES: Final[Mapping[int, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class ContainersView:
-    """Every container, by its name."""
+    """Every container, by its name. ``simulated``: they are made up."""
 
     containers: tuple[ContainerSummary, ...] = ()
+    simulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,8 +45,8 @@ PROPS: Final = "/props"
 MODELS: Final = "/models"
 MAY_SLEEP: Final = "its model may go to sleep, and reading its figures could keep it awake or wake it"
 UNKNOWN_START: Final = (
-    "it is not known how it was started, so that its model may go to sleep: set may_sleep = false for it in "
-    "[[engines.servers]] if it can't"
+    "it is not known how it was started, so that its model may go to sleep: if it can't, set "
+    'may_sleep = "no" for it in [[engines.servers]]'
 )
 NO_PAGES: Final = "it shows no figures: start llama-server with --metrics"
 ROUTER: Final = "it is a router, and asking it for figures could load a model"

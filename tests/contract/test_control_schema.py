@@ -19,9 +19,10 @@ from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.api import ContainerDocument, ContainersDocument, PauseDocument
 from aiidpd.components.containers.pause.state import PauseView
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
+from aiidpd.components.engines.api import EnginesDocument, EngineStateDocument
 from aiidpd.components.thermal.api.gpus import GpusDocument
 from aiidpd.components.thermal.gpu import GpuSnapshot
-from aiidpd.contracts.engines import EngineState
+from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.daemon.api import ConditionDocument, WorkerDocument
 from aiidpd.daemon.reference import every_route
 from aiidpd.history.api import EventDocument
@@ -53,8 +54,20 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
         EngineDocument,
         EngineState,
         NONE,
-        frozenset({"name", "model", "simulated", "uncounted_tokens", "read", "lasting"}),
+        # The rest of it is in EngineStateDocument.
+        frozenset(
+            {"name", "model", "simulated", "uncounted_tokens", "read", "lasting", "container", "url", "steps"}
+            | {"longest_prompt_tokens", "pending_since", "model_bytes", "model_gpu_bytes"}
+            | {"verdict", "verdict_since", "verdict_reason"}
+        ),
     ),
+    (
+        EngineStateDocument,
+        EngineState,
+        frozenset({"polls"}),
+        frozenset({"uncounted_tokens", "read", "lasting", "pending_since"}),
+    ),
+    (EnginesDocument, EnginesView, COMMON, NONE),
     (BenchDocument, BenchView, COMMON, frozenset({"note"})),
 ]
 # Given in another form on purpose: a severity by its name, pairs as objects, states as their words.

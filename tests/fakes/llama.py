@@ -103,7 +103,11 @@ def make_model(path: Path, *, layers: int = 2, width: int = 64, seed: int = 7) -
 
 @dataclass
 class LlamaServer:
-    """One server process on a port of its own; after ``stop``, ``start`` starts it again there."""
+    """One server process on a port of its own; after ``stop``, ``start`` starts it again there.
+
+    ``model`` is a file, or a folder of several: then it is a router, which loads one when it is requested.
+    ``options`` are further ones of its command line.
+    """
 
     binary: Path
     model: Path
@@ -111,17 +115,49 @@ class LlamaServer:
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
     metrics: bool = True  # whether it shows its page for Prometheus
+    slots: bool = True  # whether it shows its slots
+    options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def sleeps(self) -> int:
+        """How often it fell asleep."""
+        return self._said("server is entering sleeping state")
+
+    @property
+    def wakes(self) -> int:
+        """How often it was woken."""
+        return self._said("server is exiting sleeping state")
+
+    @property
+    def loads(self) -> int:
+        """How often a router loaded a model."""
+        return self._said("spawning server instance with name=")
+
+    @property
+    def evictions(self) -> int:
+        """How often a router ended one model for another."""
+        return self._said("evicting idle LRU")
+
+    def _said(self, text: str) -> int:
+        return self.log.read_text(errors="replace").count(text)
+
     def start(self, within: float = PATIENCE) -> None:
         """Start the server and return when it answers; raises with its log where it does not."""
         environment = {**os.environ, "LD_LIBRARY_PATH": str(self.binary.parent)}
-        command = [self.binary, "-m", self.model, "--host", "127.0.0.1", "--port", self.port]
+        command = [self.binary, "--models-dir" if self.model.is_dir() else "-m", self.model]
+        command += ["--host", "127.0.0.1", "--port", self.port, *self.options]
         command += ["--metrics"] if self.metrics else []
-        command += ["--slots", "--threads", 1, "--parallel", 1, "--ctx-size", CONTEXT]
+        command += ["--slots" if self.slots else "--no-slots"]
+        command += ["--threads", 1, "--parallel", 1, "--ctx-size", CONTEXT]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, env=environment)
         deadline = time.monotonic() + within
@@ -136,20 +172,40 @@ class LlamaServer:
     def stop(self) -> None:
         """Kill the server, as a crash would, and wait until it is gone."""
         if self.process is not None:
+            if self.model.is_dir():  # a router ends its models itself, and a killed one can't
+                self.process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(PATIENCE)
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(PATIENCE)
             self.process = None
 
 
 @contextlib.contextmanager
-def running(folder: Path, **shape: int) -> Iterator[LlamaServer]:
+def running(folder: Path, *options: str, **shape: int) -> Iterator[LlamaServer]:
     """Make a model of ``shape`` in ``folder`` and serve it; :func:`find_server` must find a server."""
+    model = folder / "tiny.gguf"
+    make_model(model, **shape)
+    with _serving(folder, model, options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def router(folder: Path, *models: str, options: tuple[str, ...] = ()) -> Iterator[LlamaServer]:
+    """Make ``models`` in ``folder`` and serve them by a router, of which none is loaded."""
+    (folder / "models").mkdir()
+    for name in models:
+        make_model(folder / "models" / f"{name}.gguf")
+    with _serving(folder, folder / "models", options) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, model: Path, options: tuple[str, ...]) -> Iterator[LlamaServer]:
     binary = find_server()
     if binary is None:
         raise LookupError(HOW_TO_GET)
-    model = folder / "tiny.gguf"
-    make_model(model, **shape)
-    server = LlamaServer(binary, model, folder / "llama-server.log")
+    server = LlamaServer(binary, model, folder / "llama-server.log", options=options)
     server.start()
     try:
         yield server

@@ -29,6 +29,7 @@ READ: Final = {
     "gpus": "/v1/gpus",
     "gpus_energy": "/v1/gpus/energy",
     "containers": "/v1/containers",
+    "engines": "/v1/engines",
     "backup_snapshots": "/v1/backup/snapshots",
     "bench_results": "/v1/bench/results",
     "incidents": "/v1/incidents",

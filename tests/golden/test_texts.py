@@ -43,6 +43,8 @@ COMMANDS: Final = (
     "incidents list",
     "incidents show 20270115T080049Z",
     "containers",
+    "engines",
+    "engines show simulated",
     "backup list",
     "backup run",
     "backup run --no-wait",

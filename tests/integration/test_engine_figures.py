@@ -150,16 +150,43 @@ def test_requests_and_tokens_of_a_real_engine(server: llama.LlamaServer, tmp_pat
 
 def test_an_engine_without_its_page_is_no_fault(server: llama.LlamaServer, tmp_path: Path) -> None:
     server.stop()
-    server.metrics = False
+    server.metrics = server.slots = False
     server.start()
     endpoint = f'[{{name = "llama", url = "{server.url}", model = "tiny"}}]'
     with running(tmp_path, SETTINGS | {"AIIDPD_BENCH__ENDPOINTS": endpoint}) as daemon:
         daemon.wait_for("aiidpd_bench_ttft_seconds")
         until(lambda: engine(daemon).get("reason"))
-        assert "answers 501; start llama-server with --metrics" in engine(daemon)["reason"]
+        assert "start llama-server with --metrics" in engine(daemon)["reason"]
+        assert engine(daemon)["residency"] == "loaded"
         assert engine(daemon)["requests_running"] is None
         assert "engine not known" in shown(daemon, "bench", "list")
         status = get(daemon, "/v1/status")
         assert next(each for each in status["workers"] if each["name"] == "bench")["up"]
-        assert "answers 501" not in (tmp_path / "log").read_text()
+        assert "start llama-server" not in (tmp_path / "log").read_text()
         assert "aiidpd_bench_engine_requests" not in daemon.exposition()
+
+
+def test_an_engine_that_sleeps_is_left_asleep_by_the_whole_daemon(
+    tmp_path: Path, missing: Callable[[str, str], None]
+) -> None:
+    if llama.find_server() is None:
+        missing("llama-server", llama.HOW_TO_GET)
+    often = {"AIIDPD_BENCH__INTERVAL": "100ms", "AIIDPD_ENGINES__INTERVAL": "1s"}
+    with llama.running(tmp_path, "--sleep-idle-seconds", "2") as server:
+        endpoint = f'[{{name = "llama", url = "{server.url}", model = "tiny"}}]'
+        with running(tmp_path, often | {"AIIDPD_BENCH__ENDPOINTS": endpoint}) as daemon:
+            daemon.wait_for("aiidpd_engine_residency")
+            until(lambda: engine(daemon).get("residency") == "sleeping")
+            polls = get(daemon, "/v1/engines")["engines"][0]["polls"]["requests"]
+            until(lambda: get(daemon, "/v1/engines")["engines"][0]["polls"]["requests"] >= polls + 5)
+            assert (server.sleeps, server.wakes) == (1, 0)
+            (endpoint,) = get(daemon, "/v1/bench/results")["endpoints"]
+            assert (endpoint["left_out"], endpoint["probes"]) == ("its model is asleep", 0)
+            assert "left out: its model is asleep" in shown(daemon, "bench", "list")
+            assert "sleeping" in shown(daemon, "engines", "list")
+            assert "nothing that counts as use" in shown(daemon, "engines", "show", "llama")
+            page = daemon.exposition()
+            assert 'aiidpd_engine_residency{engine="llama",residency="sleeping"} 1' in page
+            assert 'aiidpd_engine_may_sleep{engine="llama"} 1' in page
+            shown(daemon, "bench", "run")
+            assert server.wakes == 1

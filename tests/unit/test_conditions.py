@@ -30,6 +30,8 @@ from aiidpd.components.containers.state import LOOP_WINDOW
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainer
 from aiidpd.components.containers.worker import ContainersWorker
+from aiidpd.components.engines.conditions import update_conditions as update_engines
+from aiidpd.components.engines.discovery import FoundEngine
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -386,6 +388,14 @@ async def a_snapshot(house: House) -> None:
         update_snapshots(house.conditions, "/target", [replace(snapshot, broken="")])
 
 
+async def a_label(house: House) -> None:
+    with house.begins_and_ends("engine_label_invalid") as active:
+        engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
+        update_engines(house.conditions, [engine])
+        active()
+        update_engines(house.conditions, [replace(engine, notes=())])
+
+
 ENDS = ("false", "unknown", "no longer in the rules", "withdrawn", "of another kind")
 
 
@@ -441,6 +451,7 @@ PARTS = {
     "container_emergency_stopped": a_stopped_container,
     "container_stops_state": the_file_of_stopped_containers,
     "backup_snapshot_broken": a_snapshot,
+    "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,
     "gpu_governor_restore": a_gpu_that_is_not_restored,

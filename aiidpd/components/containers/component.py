@@ -249,7 +249,7 @@ class ContainersComponent:
             summaries = (
                 summary(each, paused_by_us=self._pauses.owned(each.id)) for each in reading.value.containers
             )
-            view = ContainersView(tuple(summaries))
+            view = ContainersView(tuple(summaries), reading.value.simulated)
             self._view = reading, Reading(view, reading.at, reading.read)
         return self._view[1]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from aiidpd.cli.engine_text import requests
-from aiidpd.cli.text import SIMULATED, UNKNOWN, Document, Paint, number, plain, since, size, span, table
+from aiidpd.cli.text import SIMULATED, UNKNOWN, Document, Paint, cut, number, plain, since, size, span, table
 
+_LONGEST_NAME = 24  # characters
 _BAD = frozenset({"hung"})
 _DOUBTFUL = frozenset({"stalled", "saturated"})
 _NOTHING = (
@@ -16,19 +17,20 @@ def engine_table(document: Document, now: float, paint: Paint) -> list[str]:
     """Return the table of engines, and a line for each of which something is to be said."""
     rows = [
         (
-            each["name"],
+            cut(plain(each["name"]), _LONGEST_NAME),
             each["engine"] or UNKNOWN,
             each["verdict"],
             each["residency"],
-            requests(each),
+            number(each["requests_running"]),
+            number(each["requests_waiting"]),
             number(each["generated_tokens_per_second"], digits=1),
             since(each["read_at"], now),
             SIMULATED if each["simulated"] else "",
         )
         for each in document["engines"]
     ]
-    head = ("ENGINE", "KIND", "VERDICT", "MODEL IS", "REQUESTS", "TOKENS/S", "READ", "")
-    lines = table(head, rows, paint, right="lllllr") if rows else [paint.dim(_NOTHING)]
+    head = ("ENGINE", "KIND", "VERDICT", "MODEL IS", "RUN", "WAIT", "TOKENS/S", "READ", "")
+    lines = table(head, rows, paint, right="llllrrr") if rows else [paint.dim(_NOTHING)]
     for each in document["engines"]:
         if each["verdict"] in _BAD | _DOUBTFUL and each["verdict_reason"]:
             text = plain(f"{each['name']}: {each['verdict']}: {each['verdict_reason']}")

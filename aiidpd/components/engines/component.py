@@ -85,7 +85,7 @@ def _finder(context: Context, settings: EnginesSettings) -> Callable[[], tuple[F
         containers = context.views.get(CONTAINERS) if settings.containers else None
         seen = (endpoints.value if endpoints else (), containers.read if containers else None)
         if seen != last:
-            running = containers.value.containers if containers else ()
+            running = containers.value.containers if containers and not containers.value.simulated else ()
             found = discovery.find(endpoints.value if endpoints else (), settings.servers, running)
             last = seen
         return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 from aiidpd.components.engines.settings import EngineServer
@@ -24,7 +25,9 @@ MAY_SLEEP: Final = "aiidpd.engine.may-sleep"
 NOT_RUNNING: Final = "its container does not run"
 PAUSED: Final = "its container is paused"
 SWITCHED_OFF: Final = f"the label {ENGINE}={OFF} says to leave it alone"
-_SWITCH: Final[Mapping[str, bool]] = {"true": True, "false": False}
+_SWITCH: Final[Mapping[str, bool]] = MappingProxyType(
+    {"yes": True, "true": True, "no": False, "false": False}
+)
 _LONGEST: Final = 200  # characters of a text from outside
 _SHOWN: Final = 40  # characters of a label that is refused
 _LOOPBACK: Final = "127.0.0.1"
@@ -138,7 +141,7 @@ def _configured(
         url = server.url or (named.url if named else "")
         key = server.api_key.get_secret_value() if server.api_key else None
         own = FoundEngine(
-            server.name, url=url, profile=server.engine, may_sleep=server.may_sleep, api_key=key
+            server.name, url=url, profile=server.engine, may_sleep=_SWITCH.get(server.may_sleep), api_key=key
         )
         if named is not None:
             own = replace(own, container=named.container.id)
@@ -237,7 +240,7 @@ def _hosted(container: ContainerSummary) -> _Hosted:
     if MAY_SLEEP in labels:
         may_sleep = _SWITCH.get(labels[MAY_SLEEP].strip().lower())
         if may_sleep is None:
-            notes.append(_wrong(MAY_SLEEP, labels[MAY_SLEEP], "true or false"))
+            notes.append(_wrong(MAY_SLEEP, labels[MAY_SLEEP], "yes or no"))
             may_sleep = True  # until it can be read, the one that harms nothing
     url = _url(container, profile, start, notes)
     off = SWITCHED_OFF if asked == OFF else ""

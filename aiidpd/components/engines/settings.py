@@ -39,10 +39,10 @@ class EngineServer(Table):
     container: Annotated[str, BeforeValidator(values.text)] = Field(
         default="", description="The name of the container that it runs in; empty: found by its address."
     )
-    may_sleep: bool | None = Field(
-        default=None,
+    may_sleep: Literal["unknown", "yes", "no"] = Field(
+        default="unknown",
         description="Whether its model can go to sleep or be unloaded. Such an engine is asked nothing that "
-        "could keep its model awake, wake it or load it. By itself that is found out, where it can be.",
+        'could keep its model awake, wake it or load it. "unknown": that is found out, where it can be.',
     )
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(
         default=None,

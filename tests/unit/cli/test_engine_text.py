@@ -20,6 +20,8 @@ def engine(**changes: Any) -> dict[str, Any]:
         "includes_probe": False,
         "read_at": 100.0,
         "reason": "",
+        "residency": "loaded",
+        "may_sleep": False,
     }
     return as_dict(parse(EngineDocument, document | changes))
 

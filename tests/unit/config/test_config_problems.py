@@ -15,7 +15,8 @@ from aiidpd.kernel.errors import Misconfigured
 
 NOTHING = Path("/dev/null")
 NO_SECRET = (
-    ".api_key: there is no such secret; secrets are named aiidpd.bench.endpoints.NAME.api_key; "
+    ".api_key: there is no such secret; secrets are named aiidpd.engines.servers.NAME.api_key "
+    "or aiidpd.bench.endpoints.NAME.api_key; "
     "what is not secret belongs in the file"
 )
 BAD_SECRET = "holds a space, a control character or a letter outside ASCII"

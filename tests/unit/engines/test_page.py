@@ -14,7 +14,8 @@ from aiidpd.engines.page import MOST_DOCUMENT, PageReader
 from aiidpd.engines.profile import Ask, Kind, Reply
 from aiidpd.kernel.errors import Misconfigured
 from tests.fakes.engine_pages import vllm
-from tests.fakes.inference import Cut, Forever, Hang, InferenceServer, Send, Wait
+from tests.fakes.engine_server import EngineServer
+from tests.fakes.inference import Cut, Forever, Hang, InferenceServer, Send
 from tests.fakes.llama import free_port
 from tests.waiting import eventually
 
@@ -26,10 +27,6 @@ DOCUMENT = Ask("/metrics")  # the one page that the scripted server plays
 async def server() -> AsyncIterator[InferenceServer]:
     async with InferenceServer() as running:
         yield running
-
-
-async def _arrived(server: InferenceServer) -> bool:
-    return bool(server.pages)
 
 
 async def get(
@@ -88,22 +85,26 @@ async def test_what_is_no_json(server: InferenceServer, page: str) -> None:
     assert "is no JSON" in found.reason
 
 
-async def test_a_page_that_waits_is_waited_for_and_shows_as_pending(server: InferenceServer) -> None:
-    server.page_steps = [Wait(0.3), Send(vllm().encode())]
-    load = PollLoad()
-    pages = PageReader("local", server.url, load=load)
-    async with anyio.create_task_group() as group:
-        replies: list[Reply] = []
+async def test_a_page_that_waits_is_waited_for_and_shows_as_pending() -> None:
+    load, replies = PollLoad(), list[Reply]()
+    async with EngineServer("llama.cpp") as engine:
+        engine.block()
+        pages = PageReader("local", engine.url, load=load)
 
         async def read() -> None:
             replies.append(await pages.get(FIGURES))
 
-        group.start_soon(read)
-        await eventually(lambda: _arrived(server), bool)
-        assert load.pending_since is not None
-    assert replies[0].good
-    assert load.pending_since is None
-    await pages.aclose()
+        async def arrived() -> bool:
+            return bool(engine.requests)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(read)
+            await eventually(arrived, bool)
+            assert load.pending_since is not None
+            engine.idle()
+        assert replies[0].good
+        assert load.pending_since is None
+        await pages.aclose()
 
 
 async def test_a_hundred_megabytes_in_one_line_are_left_at_the_bound(server: InferenceServer) -> None:

@@ -1,4 +1,4 @@
-"""Every engine over HTTP: read a hundred times it is used never, and a request at a time."""
+"""Every engine over HTTP: read again and again it is used never, and a request at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiidpd.engines.reader import EngineReader
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine_server import KINDS, EngineServer
 
-READS: Final = 100
+READS: Final = 30
 AWAKE: Final = Start(("llama-server", "-m", "x.gguf"))
 IDLES: Final = Start((*AWAKE.arguments, "--sleep-idle-seconds", "60"))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.contracts.engines import EngineState, EnginesView, Residency
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
 from aiidpd.kernel.bus import EventBus
@@ -73,6 +75,7 @@ class Room:
     ) -> None:
         self.clock = clock
         self.targets = targets
+        self.engines: Callable[[], EnginesView | None] | None = None
         self.settings = settings
         self.events: list[Event] = []
         self.samples: list[Sample] = []
@@ -94,6 +97,7 @@ class Room:
             publish=Publisher(self.bus, self.clock, "bench"),
             clock=self.clock,
             running=self.probing,
+            engines=self.engines,
         )
 
     @asynccontextmanager
@@ -378,6 +382,78 @@ async def test_what_is_simulated_says_so_everywhere(clock: FakeClock):
     assert "SIMULATED" in room.view.endpoints[0].name
     assert room.events[0].simulated
     assert all(sample.simulated for sample in room.samples)
+
+
+class Engines:
+    """The view of one engine, that of the endpoint ``a``."""
+
+    def __init__(self) -> None:
+        self.state = EngineState("a", "m", simulated=False)
+
+    def put(self, **values: Any) -> None:
+        self.state = replace(self.state, read=1.0, **values)
+
+    def __call__(self) -> EnginesView:
+        return EnginesView((self.state,))
+
+
+async def test_an_endpoint_whose_model_sleeps_is_left_out_which_is_no_failure_until_a_person_wants_it(
+    clock: FakeClock,
+):
+    target, engines = StubTarget(clock, "a"), Engines()
+    room = Room(clock, [target])
+    room.engines = engines
+    engines.put(residency=Residency.SLEEPING, may_sleep=True)
+    async with room.running():
+        await clock.advance(20_000.0)
+        assert target.asked == []
+        view = room.view.endpoints[0]
+        assert (view.left_out, view.error, view.probes, view.failures) == ("its model is asleep", "", 0, 0)
+        assert room.status.state is WorkerState.RUNNING
+        assert room.kinds() == []
+        assert clock.monotonic() - room.heartbeat.last < worker_deadline(SETTINGS)
+        job = room.queue.submit()
+        await clock.advance(5.0)
+        assert job.status.state is JobState.SUCCEEDED
+        assert len(target.asked) == 1
+        assert room.view.endpoints[0].left_out == ""
+        await clock.advance(1000.0)
+        assert len(target.asked) == 1
+        assert room.view.endpoints[0].left_out == "its model is asleep"
+
+
+async def test_its_turn_comes_again_soon_after_it_was_left_out(clock: FakeClock):
+    target, engines = StubTarget(clock, "a"), Engines()
+    other = StubTarget(clock, "b")
+    room = Room(clock, [target, other])
+    room.engines = lambda: EnginesView((engines.state, replace(engines.state, name="b")))
+    engines.put(residency=Residency.LOADING)
+    async with room.running():
+        await clock.advance(90.0)
+        assert room.view.endpoints[0].left_out == "its model is being loaded"
+        engines.put(residency=Residency.LOADED)
+        await clock.advance(61.0)
+        assert (len(target.asked), len(other.asked)) == (1, 1)
+        assert room.view.endpoints[0].left_out == ""
+        await clock.advance(100.0)
+        assert len(target.asked) == 2
+
+
+async def test_it_waits_for_the_engine_s_first_answer_and_never_probes_blindly(clock: FakeClock):
+    target, engines = StubTarget(clock, "a"), Engines()
+    room = Room(clock, [target])
+    room.engines = engines
+    async with room.running():
+        await clock.advance(10.0)
+        assert target.asked == []
+        assert room.view.endpoints[0].left_out == ""
+        engines.put(residency=Residency.LOADED)
+        await clock.advance(1.0)
+        assert len(target.asked) == 1
+        engines.state = EngineState("a", "m", simulated=False)
+        await clock.advance(1000.0)
+        assert len(target.asked) == 1
+        assert "has not answered yet" in room.view.endpoints[0].left_out
 
 
 def test_two_endpoints_of_one_name_are_refused(clock: FakeClock):

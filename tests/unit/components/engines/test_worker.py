@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 import pytest
@@ -20,8 +20,9 @@ from aiidpd.components.engines.state import due, with_answer
 from aiidpd.components.engines.worker import EnginePoller
 from aiidpd.contracts.engines import EngineState, EnginesView, Residency
 from aiidpd.contracts.probes import ProbedEndpoint, ProbesView
-from aiidpd.engines.figures import EngineFigures, EngineReading, NotKnown, PollLoad
+from aiidpd.engines.figures import EngineFigures, EngineReading, EngineSource, NotKnown, PollLoad
 from aiidpd.engines.simulated import SimulatedEngine
+from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.latest import Latest
 from tests.fakes.clock import FakeClock, settle
 from tests.heartbeat import heartbeat
@@ -105,10 +106,13 @@ class Room:
             yield
             group.cancel_scope.cancel()
 
-    def state(self, name: str = "a") -> EngineState:
+    def view(self) -> EnginesView:
         reading = self.latest.get()
         assert reading is not None
-        state = reading.value.engine(name)
+        return reading.value
+
+    def state(self, name: str = "a") -> EngineState:
+        state = self.view().engine(name)
         assert state is not None
         return state
 
@@ -190,6 +194,138 @@ async def test_an_engine_without_figures_is_asked_again_rarely_and_after_a_probe
         assert room.state().reason == ""
         await clock.advance(10.0)
         assert len(source.asked) > 4
+
+
+async def test_a_slow_one_is_polled_less_often_and_one_that_is_busy_too(clock: FakeClock) -> None:
+    slow, busy = StubSource(clock, takes=1.0), StubSource(clock, NotKnown("429", lasting=False), busy=True)
+    room = Room(clock, a=slow, b=busy)
+    async with room.running():
+        await clock.advance(100.0)
+    assert slow.asked == [0.0, 21.0, 42.0, 63.0, 84.0]
+    assert busy.asked == [0.0, 10.0, 30.0, 70.0]
+    polls = room.polls.known("a")
+    assert polls is not None
+    assert (polls.requests, polls.interval) == (5, 20.0)
+
+
+async def test_a_page_that_does_not_answer_is_waited_for_and_shows_since_when(clock: FakeClock) -> None:
+    source = StubSource(clock)
+    room = Room(clock, a=source, b=StubSource(clock))
+    async with room.running():
+        source.takes = 1800.0
+        await clock.advance(900.0)
+        assert source.asked == [0.0, 5.0]
+        assert room.state().pending_since == 5.0
+        assert (room.state().read, room.state().requests_running) == (0.0, 1)
+        assert room.state("b").pending_since is None
+        assert room.state("b").read == 900.0
+        await clock.advance(930.0)
+        assert room.state().read == 1805.0
+        assert room.state().pending_since is None
+        assert source.cut == 0
+
+
+async def test_engines_at_one_address_take_turns(clock: FakeClock) -> None:
+    first, second = StubSource(clock, takes=3.0), StubSource(clock, takes=3.0)
+    room = Room(clock, a=first, b=second)
+    room.found = tuple(replace(each, url="http://127.0.0.1:8080") for each in room.found)
+    async with room.running():
+        await clock.advance(7.0)
+    assert (first.asked, second.asked) == ([0.0], [3.0])
+    assert (first.cut, second.cut) == (0, 0)
+
+
+async def test_engines_come_and_go_and_one_that_was_started_anew_is_read_anew(clock: FakeClock) -> None:
+    source = StubSource(clock)
+    room = Room(clock, a=source)
+    room.sources["b"] = StubSource(clock)
+    async with room.running():
+        await clock.advance(1.0)
+        room.found += (FoundEngine("b"),)
+        await clock.advance(1.5)
+        assert [each.name for each in room.view().engines] == ["a", "b"]
+        assert room.state("b").requests_running == 1
+        room.found = (replace(room.found[0], run=50.0), room.found[1])
+        await clock.advance(1.0)
+        assert source.closed == 1
+        assert source.asked == [0.0, 3.0]
+        room.found = room.found[1:]
+        await clock.advance(1.0)
+        assert [each.name for each in room.view().engines] == ["b"]
+        room.found = ()
+        await clock.advance(1.0)
+        assert room.view() == EnginesView()
+        assert room.sources["b"].closed == 1
+
+
+async def test_a_request_that_is_open_is_cut_only_when_its_engine_is_gone_and_no_second_is_sent_before(
+    clock: FakeClock,
+) -> None:
+    source = StubSource(clock, takes=500.0)
+    room = Room(clock, a=source)
+    async with room.running():
+        await clock.advance(10.0)
+        room.found = (replace(room.found[0], off="its container is paused"),)
+        await clock.advance(10.0)
+        assert (source.asked, source.cut) == ([0.0], 0)
+        room.found = (replace(room.found[0], off="", run=15.0),)
+        await clock.advance(2.0)
+        assert source.cut == 1
+        assert len(source.asked) == 2
+
+
+async def test_one_that_is_switched_off_is_not_asked_and_says_why(clock: FakeClock) -> None:
+    source = StubSource(clock)
+    room = Room(clock, a=source)
+    async with room.running():
+        await clock.advance(6.0)
+        running = room.found
+        room.found = tuple(replace(each, off="its container is paused") for each in running)
+        await clock.advance(60.0)
+        assert source.asked == [0.0, 5.0]
+        assert (room.state().reason, room.state().lasting) == ("its container is paused", True)
+        assert (room.state().read, room.state().requests_running) == (None, None)
+        room.found = running
+        await clock.advance(2.0)
+        assert len(source.asked) == 3
+        assert room.state().requests_running == 1
+
+
+async def test_an_engine_whose_url_cannot_be_used_says_so_and_harms_no_other(clock: FakeClock) -> None:
+    room = Room(clock, a=StubSource(clock), b=StubSource(clock))
+    good = room.reader._source
+
+    def source(engine: FoundEngine) -> EngineSource:
+        if engine.name == "a":
+            raise Misconfigured("use", "a", reason="its key is none", remedy="mend it")
+        return good(engine)
+
+    room.reader._source = source
+    async with room.running():
+        await clock.advance(1.0)
+        assert "its key is none" in room.state("a").reason
+        assert room.state("b").requests_running == 1
+
+
+async def test_one_that_says_how_its_model_is_without_figures_is_polled_each_minute(clock: FakeClock) -> None:
+    source = StubSource(clock, NotKnown("no page", lasting=True), residency=Residency.LOADED)
+    room = Room(clock, a=source)
+    async with room.running():
+        await clock.advance(130.0)
+    assert source.asked == [0.0, 60.0, 120.0]
+
+
+async def test_what_it_says_of_its_model_is_in_its_state(clock: FakeClock) -> None:
+    source = StubSource(
+        clock, NotKnown("asleep", lasting=False), residency=Residency.SLEEPING, may_sleep=True
+    )
+    room = Room(clock, a=source)
+    room.found = (replace(room.found[0], container="c1", url="http://h"),)
+    async with room.running():
+        await clock.advance(1.0)
+        state = room.state()
+        assert (state.residency, state.may_sleep) == (Residency.SLEEPING, True)
+        assert (state.engine, state.container, state.url) == ("vllm", "c1", "http://h")
 
 
 async def test_one_that_is_only_away_for_a_moment_is_asked_in_its_period(clock: FakeClock) -> None:
