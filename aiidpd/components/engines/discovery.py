@@ -252,12 +252,9 @@ def _url(container: ContainerSummary, profile: EngineProfile | None, start: Star
     labels = container.labels
     if URL in labels:
         url = labels[URL].strip()
-        try:
-            page_url(url, container.name, "/")
-        except Misconfigured:
-            notes.append(_wrong(URL, url, "http://HOST:PORT"))
-        else:
+        if _usable(url, container.name):
             return url
+        notes.append(_wrong(URL, url, "http://HOST:PORT"))
     port = port_of(labels[PORT].strip()) if PORT in labels else None
     if PORT in labels and port is None:
         notes.append(_wrong(PORT, labels[PORT], "a number from 1 to 65535"))
@@ -271,6 +268,16 @@ def _url(container: ContainerSummary, profile: EngineProfile | None, start: Star
         return f"http://{_LOOPBACK}:{port}{path}"
     address = container.addresses.get(port)
     return f"http://{address}{path}" if address else ""
+
+
+def _usable(url: str, name: str) -> bool:
+    if len(url) > _LONGEST or not url.isprintable():
+        return False
+    try:
+        page_url(url, name, "/")
+    except Misconfigured:
+        return False
+    return True
 
 
 def _wrong(label: str, value: str, wanted: str) -> str:

@@ -137,6 +137,8 @@ def test_one_that_is_to_be_left_alone_is_left_alone_also_as_an_endpoint() -> Non
         ({".port": "8000\x1b[31m"}, r"'8000\x1b[31m'"),
         ({".url": "ftp://x"}, "aiidpd.engine.url is 'ftp://x', which is not http://HOST:PORT"),
         ({".url": "http://user:password@h"}, "which is not http://HOST:PORT"),
+        ({".url": "http://h/" + "x" * 60_000}, "which is not http://HOST:PORT"),
+        ({".url": "http://h\n.lan/"}, "which is not http://HOST:PORT"),
         ({".may-sleep": "perhaps"}, "aiidpd.engine.may-sleep is 'perhaps', which is not yes or no"),
         ({".port": "9" * 60_000}, "999...'"),
     ],
