@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from aiidpd.component import Component, Context, Spec
@@ -18,7 +19,7 @@ from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.worker import EnginePoller
 from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINES, EnginesView
-from aiidpd.contracts.probes import ENDPOINTS, PROBES, ProbesView
+from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
 from aiidpd.engines.figures import EngineSource
 from aiidpd.engines.profile import EngineProfile, Facts, Start
 from aiidpd.kernel.latest import Latest
@@ -86,11 +87,22 @@ def _finder(context: Context, settings: EnginesSettings) -> Callable[[], tuple[F
         seen = (endpoints.value if endpoints else (), containers.read if containers else None)
         if seen != last:
             running = containers.value.containers if containers and not containers.value.simulated else ()
-            found = discovery.find(endpoints.value if endpoints else (), settings.servers, running)
+            found = discovery.find(
+                tuple(map(_named, endpoints.value)) if endpoints else (), settings.servers, running
+            )
             last = seen
         return found
 
     return find
+
+
+def _named(endpoint: Endpoint) -> Endpoint:
+    """Return ``endpoint`` with its model, also where that is made up."""
+    if not endpoint.simulated:
+        return endpoint
+    from aiidpd.engines.simulated import SimulatedTarget
+
+    return replace(endpoint, model=SimulatedTarget.model)
 
 
 def _source(engine: FoundEngine, context: Context, probing: Callable[[], bool]) -> EngineSource:
