@@ -22,6 +22,8 @@ from aiidpd.components.bench import api as bench_api
 from aiidpd.components.containers import api as containers_api
 from aiidpd.components.containers.detail import DetailSources, detail_routes
 from aiidpd.components.containers.logs.named import NamedFailures
+from aiidpd.components.engines import api as engines_api
+from aiidpd.components.engines.polls import Polls
 from aiidpd.components.thermal.api import energy as energy_api
 from aiidpd.components.thermal.api import gpus as gpus_api
 from aiidpd.components.thermal.api.history import HistoryExport
@@ -47,7 +49,7 @@ from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
-WORKERS = ("thermal", "containers", "backup", "bench")
+WORKERS = ("thermal", "containers", "backup", "engines", "bench")
 
 
 @dataclass
@@ -174,6 +176,7 @@ async def control_daemon(
                 history=history,
             )
         ),
+        *engines_api.routes(views["engines"].get, Polls(), clock, of("engines")),
         *backup_api.routes(views["backup"], queues["backup"], of("backup")),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
         *jobs_api.routes(jobs),

@@ -29,7 +29,7 @@ from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.task import WorkerState
 from aiidpd.platform.peercred import Peer
-from tests.fakes.control import ControlDaemon, control_daemon
+from tests.fakes.control import WORKERS, ControlDaemon, control_daemon
 from tests.fakes.control_fixtures import Asker
 from tests.waiting import PATIENCE
 
@@ -58,7 +58,7 @@ async def test_status_is_healthy_while_all_workers_are_up_and_nothing_grave_stan
     status = await asker.get("/v1/status")
     assert status["healthy"] is True
     assert status["version"] == "1.2.3"
-    assert [worker["name"] for worker in status["workers"]] == ["thermal", "containers", "backup", "bench"]
+    assert [worker["name"] for worker in status["workers"]] == list(WORKERS)
 
     daemon.conditions.set(Condition("disk", "/var", Severity.WARNING, "nearly full", "tidy"))
     status = await asker.get("/v1/status")
