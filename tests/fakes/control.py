@@ -49,7 +49,7 @@ from aiidpd.platform.sockets import listen_unix
 from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
-WORKERS = ("thermal", "containers", "backup", "engines", "bench")
+WORKERS = ("thermal", "containers", "backup", "bench", "engines")
 
 
 @dataclass
