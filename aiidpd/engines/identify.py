@@ -11,11 +11,11 @@ from aiidpd.engines import ollama
 from aiidpd.engines.all import ENGINES
 from aiidpd.engines.figures import EngineReading, NotKnown, Samples
 from aiidpd.engines.profile import (
-    Ask,
     EngineProfile,
     Facts,
     Kind,
     Memory,
+    PageRequest,
     Reply,
     as_list,
     as_mapping,
@@ -26,9 +26,9 @@ VERSION: Final = "/api/version"  # Ollama's
 METRICS: Final = "/metrics"
 
 
-def identify(facts: Facts, memory: Memory) -> Generator[Ask, Reply, EngineProfile | EngineReading]:
-    """Ask what it is, by pages that count as no use anywhere; return the engine, or why it is not known."""
-    listed = yield Ask(MODELS)
+def identify(facts: Facts, memory: Memory) -> Generator[PageRequest, Reply, EngineProfile | EngineReading]:
+    """Find out what it is, by pages that count as no use; return the engine, or why it is not known."""
+    listed = yield PageRequest(MODELS)
     if listed.good:
         entries = as_list(as_mapping(listed.document).get("data"))
         owners = {each.get("owned_by") for each in entries}
@@ -37,10 +37,10 @@ def identify(facts: Facts, memory: Memory) -> Generator[Ask, Reply, EngineProfil
                 return profile
     elif not listed.absent:
         return _reading(listed.not_known(), facts, memory, busy=listed.busy)
-    version = yield Ask(VERSION)
+    version = yield PageRequest(VERSION)
     if version.good and isinstance(as_mapping(version.document).get("version"), str):
         return ollama.PROFILE
-    page = yield Ask(METRICS, Kind.SAMPLES)
+    page = yield PageRequest(METRICS, Kind.SAMPLES)
     if not page.good:
         return _reading(page.not_known(), facts, memory, busy=page.busy)
     found = of_page(page.samples or Samples())
@@ -57,7 +57,7 @@ def of_page(samples: Samples) -> EngineProfile | None:
 
 def poll_engine(
     profile: EngineProfile | None, facts: Facts, memory: Memory, now: float
-) -> Generator[Ask, Reply, tuple[EngineProfile | None, EngineReading, Memory]]:
+) -> Generator[PageRequest, Reply, tuple[EngineProfile | None, EngineReading, Memory]]:
     """Poll the engine of ``profile``, which is found out first where it is None; return it too."""
     if profile is None:
         found = yield from identify(facts, memory)

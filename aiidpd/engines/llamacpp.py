@@ -3,15 +3,15 @@
 Sources, in ggml-org/llama.cpp at build 11434: routes and the router's condition (no model given) in
 ``tools/server/server.cpp``; /props with ``is_sleeping``, ``endpoint_metrics`` and ``endpoint_slots``, the
 slots' ``n_decoded`` and ``n_prompt_tokens``, the 503 while it loads in ``tools/server/server-context.cpp``
-and ``server-http.cpp``; the figures in ``server-task.cpp``, where ``n_decode_total`` moves with each batch,
-of a prompt too, and ``tokens_predicted_total`` when a request ends; the idle clock in ``server-queue.cpp``;
-the states of a router's models in ``server-models.h``; options in ``common/arg.cpp``, where
-``--sleep-idle-seconds`` has no variable.
+and ``server-http.cpp``; the figures in ``server-task.cpp``, where ``n_decode_total`` moves with each
+batch, of a prompt too, and ``tokens_predicted_total`` when a request ends; the idle clock in
+``server-queue.cpp``; the states of a router's models in ``server-models.h``; options in
+``common/arg.cpp``, where ``--sleep-idle-seconds`` has no variable.
 
-/health, /props and /models count as no use, whatever it does. /slots does and wakes; /metrics does so before
-build 11434, and both wait for the batch that is decoded. So one that may sleep, or of which that is not
-known, is asked /props alone. A router hands /metrics and /slots to a model and would load it: it is asked
-/props and /models.
+/health, /props and /models count as no use, whatever it does. /slots does and wakes; /metrics does so in
+older builds, and both wait for the batch that is decoded. So one that may sleep, or of which that is
+not known, is sent requests for /props alone. A router hands /metrics and /slots to a model and would load
+it: of it are requested /props and /models.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from aiidpd.contracts.engines import Residency
 from aiidpd.engines.figures import EngineFigures, EngineReading, Names, NotKnown, Series, figures_of
 from aiidpd.engines.profile import (
     UNAVAILABLE,
-    Ask,
     EngineProfile,
     Facts,
     Kind,
     Memory,
     Option,
+    PageRequest,
     Poll,
     Reply,
     Start,
@@ -49,7 +49,7 @@ UNKNOWN_START: Final = (
     'may_sleep = "no" for it in [[engines.servers]]'
 )
 NO_PAGES: Final = "it shows no figures: start llama-server with --metrics"
-ROUTER: Final = "it is a router, and asking it for figures could load a model"
+ROUTER: Final = "it is a router, and a request for figures could load a model"
 _PAGE_AGE: Final = 60.0  # seconds for which /props of one that can't sleep is believed
 _MOST_SLOTS: Final = 1024
 _IDLE: Final = Option(("--sleep-idle-seconds",))
@@ -89,10 +89,10 @@ def sleeps(start: Start) -> bool:
 
 
 def poll(facts: Facts, memory: Memory, now: float) -> Poll:
-    """Ask how it is, and for its figures only where its model can't sleep."""
+    """Request how it is, and its figures only where its model can't sleep."""
     props = memory.page if now - memory.page_at < _PAGE_AGE else None
     if props is None:
-        reply = yield Ask(PROPS)
+        reply = yield PageRequest(PROPS)
         props = as_mapping(reply.document)
         if not reply.good:
             return _silent(reply, facts, memory)
@@ -131,7 +131,7 @@ def _silent(reply: Reply, facts: Facts, memory: Memory) -> tuple[EngineReading, 
 
 def _router(facts: Facts, memory: Memory) -> Poll:
     may = may_sleep(facts, memory, inferred=True)
-    reply = yield Ask(MODELS)
+    reply = yield PageRequest(MODELS)
     if not reply.good:
         return EngineReading(reply.not_known(), NAME, may_sleep=may, busy=reply.busy), memory
     found = {
@@ -149,16 +149,16 @@ def _is(entry: Mapping[str, Any], model: str) -> bool:
 
 
 def _figures(props: Mapping[str, Any], memory: Memory) -> Poll:
-    """Ask for /metrics, and while requests run for /slots, one after the other."""
+    """Request /metrics, and while requests run /slots, one after the other."""
     figures: EngineFigures | None = None
     if props.get("endpoint_metrics", True):
-        reply = yield Ask("/metrics", Kind.SAMPLES)
+        reply = yield PageRequest("/metrics", Kind.SAMPLES)
         if reply.good and reply.samples is not None and reply.samples.has_any(NAMES):
             figures = figures_of(NAME, NAMES, reply.samples)
         elif not reply.absent:
             return _failed(reply, memory)
     if props.get("endpoint_slots", True) and (figures is None or figures.requests_running):
-        reply = yield Ask("/slots")
+        reply = yield PageRequest("/slots")
         if reply.good and isinstance(reply.document, list):
             memory, found = _of_slots(reply.document, memory)
             if figures is None:

@@ -2,7 +2,7 @@
 
 Sources, in mostlygeek/llama-swap: ``handleRunning`` in ``internal/server/api.go``, which lists the
 processes that are not stopped and starts none; their states in ``internal/process/process.go``; the flag
-in ``llama-swap.go``. What is below /upstream/MODEL/ starts that model: nothing there is ever asked, so
+in ``llama-swap.go``. What is below /upstream/MODEL/ starts that model: nothing there is ever requested, so
 that there are no figures. Any request for a model may start it in the place of another.
 """
 
@@ -13,11 +13,11 @@ from typing import Final
 from aiidpd.contracts.engines import Residency
 from aiidpd.engines.figures import EngineReading, NotKnown
 from aiidpd.engines.profile import (
-    Ask,
     EngineProfile,
     Facts,
     Memory,
     Option,
+    PageRequest,
     Poll,
     Start,
     as_list,
@@ -36,9 +36,9 @@ def sleeps(_: Start) -> bool:
 
 
 def poll(facts: Facts, memory: Memory, _now: float) -> Poll:
-    """Ask which processes run."""
+    """Request which processes run."""
     may = may_sleep(facts, memory, inferred=True)
-    reply = yield Ask(RUNNING)
+    reply = yield PageRequest(RUNNING)
     if not reply.good:
         return EngineReading(reply.not_known(), NAME, may_sleep=may, busy=reply.busy), memory
     states = {

@@ -14,11 +14,11 @@ from typing import Any, Final
 from aiidpd.contracts.engines import Residency
 from aiidpd.engines.figures import EngineReading, NotKnown
 from aiidpd.engines.profile import (
-    Ask,
     EngineProfile,
     Facts,
     Memory,
     Option,
+    PageRequest,
     Poll,
     Start,
     as_count,
@@ -39,9 +39,9 @@ def sleeps(_: Start) -> bool:
 
 
 def poll(facts: Facts, memory: Memory, _now: float) -> Poll:
-    """Ask which models are loaded."""
+    """Request which models are loaded."""
     may = may_sleep(facts, memory, inferred=True)
-    reply = yield Ask(LOADED_MODELS)
+    reply = yield PageRequest(LOADED_MODELS)
     if not reply.good:
         return EngineReading(reply.not_known(), NAME, may_sleep=may, busy=reply.busy), memory
     loaded = [

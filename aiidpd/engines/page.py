@@ -15,7 +15,7 @@ import httpx
 
 from aiidpd.engines.exposition import MalformedPageError, PageLines, parse
 from aiidpd.engines.figures import PollLoad
-from aiidpd.engines.profile import OK, Ask, Kind, Reply
+from aiidpd.engines.profile import OK, Kind, PageRequest, Reply
 from aiidpd.engines.urls import page_url
 from aiidpd.platform.http import Client, root, usable_key
 
@@ -51,16 +51,16 @@ class PageReader:
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
 
-    async def get(self, ask: Ask) -> Reply:
+    async def get(self, request: PageRequest) -> Reply:
         """Return the page; what goes wrong on the way is in the reply."""
-        url = page_url(self._base, self._name, ask.path)
+        url = page_url(self._base, self._name, request.path)
         client = await self._client.get()
         started = self._monotonic()
         self.load.requests += 1
         self.load.pending_since = started
         try:
             async with client.stream("GET", url, headers=self._headers) as response:
-                return await self._reply(ask, url, response)
+                return await self._reply(request, url, response)
         except httpx.HTTPError as error:
             return Reply(reason=f"no page from {url}: {root(error)}")
         finally:
@@ -71,7 +71,7 @@ class PageReader:
         """Close the connections. Can be called twice; a read afterwards opens them again."""
         await self._client.aclose()
 
-    async def _reply(self, ask: Ask, url: str, response: httpx.Response) -> Reply:
+    async def _reply(self, request: PageRequest, url: str, response: httpx.Response) -> Reply:
         status = response.status_code
         if status in _REDIRECTS:
             return Reply(status, reason=f"{url} answers {status}, and redirects are not followed")
@@ -82,7 +82,7 @@ class PageReader:
                 status, reason=f"{url} is compressed though the request refused that", malformed=True
             )
         try:
-            if ask.kind is Kind.SAMPLES:
+            if request.kind is Kind.SAMPLES:
                 return Reply(status, samples=await self._samples(response))
             return Reply(status, document=await self._document(response))
         except MalformedPageError as error:

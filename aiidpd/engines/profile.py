@@ -1,7 +1,7 @@
-"""Profile of an inference engine: how it is recognised, how it was started, and what it may be asked (pure).
+"""Profile of an inference engine: how it is recognised and was started, and what may be requested (pure).
 
-A poll is a conversation: a generator that yields one :class:`Ask` at a time and is sent the :class:`Reply`.
-So that what an engine is asked, and in which order, is decided without any I/O.
+A poll is a conversation: a generator that yields one :class:`PageRequest` at a time and is sent the
+:class:`Reply`. So that what is requested, and in which order, is decided without any I/O.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PageRequest:
     """GET of one page."""
 
     path: str
@@ -45,7 +45,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer to one :class:`Ask`. ``status`` is 0 where none came; ``reason`` is why there is no content."""
+    """Answer to a request. ``status`` is 0 where none came; ``reason`` is why there is no content."""
 
     status: int = 0
     document: Any = None
@@ -60,7 +60,7 @@ class Reply:
 
     @property
     def absent(self) -> bool:
-        """True where the server has no such page, as far as it can be told."""
+        """True where the server has no such page, as far as is known."""
         return not self.good and (self.malformed or self.status not in _PASSING)
 
     @property
@@ -161,7 +161,7 @@ class Memory:
     tasks: Mapping[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
 
 
-Poll: TypeAlias = Generator[Ask, Reply, tuple[EngineReading, Memory]]
+Poll: TypeAlias = Generator[PageRequest, Reply, tuple[EngineReading, Memory]]
 
 
 def _never(_: Start) -> bool:
@@ -176,7 +176,7 @@ class EngineProfile:
     Python modules. ``poll`` holds one conversation. ``port`` is the one that it listens at by default.
     ``owner`` is what /v1/models has as ``owned_by``. ``address`` is an option that holds host and port.
     ``sleeps`` returns whether its model can go to sleep or be unloaded, by how it was started, and
-    ``start_decides`` is true where nothing else can tell that.
+    ``start_decides`` is true where nothing else decides that.
     """
 
     name: str

@@ -17,7 +17,7 @@ class EngineReader:
     """Engine at ``url``; which one it is and how it was started is found out where that is not given.
 
     ``find_start`` returns how an engine of this machine was started, None where that can't be known. It is
-    asked once, and again after the engine did not answer, for it may have been started anew since.
+    called once, and again after the engine did not answer, for it may have been started anew since.
     """
 
     simulated = False
@@ -82,9 +82,9 @@ class EngineReader:
             facts = replace(facts, start=self._found_start)
         conversation = poll_engine(profile, facts, self._memory, self._monotonic())
         try:
-            ask = next(conversation)
+            request = next(conversation)
             while True:
-                ask = conversation.send(await self._pages.get(ask))
+                request = conversation.send(await self._pages.get(request))
         except StopIteration as end:
             self._profile, reading, self._memory = end.value
         found: EngineReading = reading

@@ -1,4 +1,4 @@
-"""Conversation with an engine that listens once its model is loaded: its figures tell it all (pure)."""
+"""Conversation with an engine that listens once its model is loaded: its figures say it all (pure)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 from aiidpd.contracts.engines import Residency
 from aiidpd.engines.figures import EngineReading, Names, NotKnown, Samples, figures_of
-from aiidpd.engines.profile import Ask, Facts, Kind, Memory, Poll, Reply, Start
+from aiidpd.engines.profile import Facts, Kind, Memory, PageRequest, Poll, Reply, Start
 
 MODELS: Final = "/v1/models"
-_AGAIN: Final = 600.0  # seconds until an engine without a page of figures is asked for it again
+_AGAIN: Final = 600.0  # seconds until a page of figures that was not there is requested again
 
 
 def poll_serving(
@@ -24,13 +24,13 @@ def poll_serving(
     sleeps: bool = False,
     hint: str = "",
 ) -> Poll:
-    """Ask for the page ``figures``, and where there is none, whether anything is served.
+    """Request the page ``figures``, and where there is none, whether anything is served.
 
     ``sleeps``: how it was started lets its model be put to sleep. ``hint`` is how such a page is had.
     """
     no_figures = memory.no_figures if now - memory.no_figures_at < _AGAIN else None
     if no_figures is None:
-        reply = yield Ask(figures, Kind.SAMPLES)
+        reply = yield PageRequest(figures, Kind.SAMPLES)
         if reply.good:
             if reply.samples is not None and reply.samples.has_any(names):
                 return _found(engine, names, reply.samples, facts, memory, sleeps=sleeps)
@@ -41,7 +41,7 @@ def poll_serving(
         else:
             no_figures = NotKnown(f"{reply.reason}{hint}", lasting=True)
         memory = replace(memory, no_figures=no_figures, no_figures_at=now)
-    reply = yield Ask(MODELS)
+    reply = yield PageRequest(MODELS)
     residency = Residency.LOADED if reply.good else Residency.UNKNOWN
     known = no_figures if reply.good else reply.not_known()
     return _bounded(EngineReading(known, engine, residency), facts, memory, sleeps=sleeps), memory

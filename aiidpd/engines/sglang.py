@@ -4,7 +4,7 @@ Sources, in sgl-project/sglang: figures in ``python/sglang/srt/observability/met
 (before: ``srt/metrics/collector.py``), where the tokens of a request are counted when it ends and
 ``cuda_graph_passes_total`` at each forward pass of a decode; the page, which ``--enable-metrics`` switches
 on, in ``python/sglang/srt/entrypoints/http_server.py``. There /health_generate, and in later versions
-/health, generate a token: neither is ever asked. Versions without ``cuda_graph_passes_total`` have no
+/health, generate a token: neither is ever requested. Versions without ``cuda_graph_passes_total`` have no
 figure that moves with each step. Its memory can be taken away (``--enable-memory-saver``), which no page
 shows: such a one counts as one that may sleep.
 """
@@ -35,7 +35,7 @@ def sleeps(start: Start) -> bool:
 
 
 def poll(facts: Facts, memory: Memory, now: float) -> Poll:
-    """Ask for its figures, which its processes write and no request waits for."""
+    """Request its figures, which its processes write and no request waits for."""
     hint = "; start SGLang with --enable-metrics"
     asleep = sleeps(started(facts))
     return poll_serving(NAME, NAMES, facts, memory, now, sleeps=asleep, hint=hint)

@@ -4,7 +4,7 @@ Sources, in NVIDIA/TensorRT-LLM: figures in ``tensorrt_llm/metrics/collector.py`
 /prometheus/metrics in the documentation of trtllm-serve. The tokens of a request are counted when it ends.
 The requests need ``enable_iter_perf_stats``, the tokens ``return_perf_metrics``. /metrics there is a queue
 of JSON that a read takes away from whoever else reads it, and /health_generate generates: neither is ever
-asked. No figure of it is known to move with each step. It has no sleep that a page shows.
+requested. No figure of it is known to move with each step. It has no sleep that a page shows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NAMES: Final = Names(
 
 
 def poll(facts: Facts, memory: Memory, now: float) -> Poll:
-    """Ask for its figures."""
+    """Request its figures."""
     hint = "; set return_perf_metrics and enable_iter_perf_stats for trtllm-serve"
     return poll_serving(NAME, NAMES, facts, memory, now, figures="/prometheus/metrics", hint=hint)
 

@@ -4,7 +4,7 @@ Sources, in huggingface/text-generation-inference: ``tgi_batch_current_size`` an
 ``tgi_batch_inference_count``, which counts each prefill and each decode of a batch, in
 ``backends/v3/src/backend.rs``; ``tgi_queue_size`` in ``backends/v3/src/queue.rs``; the histograms of
 tokens, recorded when a request ends, and the routes in ``router/src/server.rs``. There /health may
-generate a token (``backends/v3/src/backend.rs``): it is never asked. Port and names of variables in
+generate a token (``backends/v3/src/backend.rs``): it is never requested. Port and names of variables in
 ``launcher/src/main.rs``, the image's port 80 in ``Dockerfile``. It has no sleep, listens once its model is
 loaded, and names the model itself as ``owned_by``.
 """
@@ -29,7 +29,7 @@ NAMES: Final = Names(
 
 
 def poll(facts: Facts, memory: Memory, now: float) -> Poll:
-    """Ask for its figures, which its router has."""
+    """Request its figures, which its router has."""
     return poll_serving(NAME, NAMES, facts, memory, now)
 
 

@@ -3,7 +3,7 @@
 Sources, in vllm-project/vllm: figures and ``engine_sleep_state`` in ``vllm/v1/metrics/loggers.py``, where
 ``iteration_tokens_total`` is a histogram that is observed at each step of the engine; the page in
 ``vllm/entrypoints/serve/instrumentator/metrics.py``, which is made of a registry in the server's process,
-so that reading it asks the engine nothing and wakes nothing; sleep and wake-up, by requests alone and
+so that reading it reaches no engine and wakes nothing; sleep and wake-up, by requests alone and
 never by idleness, in ``vllm/entrypoints/serve/sleep/api_router.py``; ``owned_by`` in
 ``vllm/entrypoints/openai/protocol.py``. It listens once its model is loaded. Its page has no length of a
 running request's prompt.
@@ -35,7 +35,7 @@ def sleeps(start: Start) -> bool:
 
 
 def poll(facts: Facts, memory: Memory, now: float) -> Poll:
-    """Ask for its figures, which no request waits for."""
+    """Request its figures, which no request waits for."""
     asleep = sleeps(started(facts))
     return poll_serving(NAME, NAMES, facts, memory, now, sleeps=asleep)
 

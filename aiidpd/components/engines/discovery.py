@@ -229,11 +229,11 @@ def _key(profile: EngineProfile | None, start: Start) -> str | None:
 def _hosted(container: ContainerSummary) -> _Hosted:
     labels, notes = container.labels, list[str]()
     start = Start(container.arguments, container.environment)
-    asked = labels.get(ENGINE, "").strip().lower()
-    profile = profile_named(asked)
-    if asked and asked != OFF and profile is None:
+    named = labels.get(ENGINE, "").strip().lower()
+    profile = profile_named(named)
+    if named and named != OFF and profile is None:
         known = ", ".join([*(each.name for each in ENGINES), OFF])
-        notes.append(_wrong(ENGINE, asked, f"one of {known}"))
+        notes.append(_wrong(ENGINE, named, f"one of {known}"))
     if profile is None:
         profile = next((each for each in ENGINES if each.matches(container.image, start)), None)
     may_sleep = None
@@ -243,7 +243,7 @@ def _hosted(container: ContainerSummary) -> _Hosted:
             notes.append(_wrong(MAY_SLEEP, labels[MAY_SLEEP], "yes or no"))
             may_sleep = True  # until it can be read, the one that harms nothing
     url = _url(container, profile, start, notes)
-    off = SWITCHED_OFF if asked == OFF else ""
+    off = SWITCHED_OFF if named == OFF else ""
     return _Hosted(container, profile, start, url, may_sleep, off, tuple(notes))
 
 

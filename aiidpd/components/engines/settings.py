@@ -41,7 +41,7 @@ class EngineServer(Table):
     )
     may_sleep: Literal["unknown", "yes", "no"] = Field(
         default="unknown",
-        description="Whether its model can go to sleep or be unloaded. Such an engine is asked nothing that "
+        description="Whether its model can go to sleep or be unloaded. Such an engine is sent nothing that "
         'could keep its model awake, wake it or load it. "unknown": that is found out, where it can be.',
     )
     api_key: Annotated[SecretStr | None, BeforeValidator(_secret)] = Field(

@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from typing import Any, TypeVar
 
 from aiidpd.engines.exposition import PageLines, parse
-from aiidpd.engines.profile import Ask, Kind, Reply
+from aiidpd.engines.profile import Kind, PageRequest, Reply
 
 T = TypeVar("T")
 ABSENT = Reply(404, reason="it answers 404")
@@ -23,16 +23,18 @@ def samples(page: str) -> Reply:
     return Reply(200, samples=parse(lines.end()))
 
 
-def converse(conversation: Generator[Ask, Reply, T], pages: Mapping[str, Reply]) -> tuple[T, list[str]]:
+def converse(
+    conversation: Generator[PageRequest, Reply, T], pages: Mapping[str, Reply]
+) -> tuple[T, list[str]]:
     """Answer by ``pages``, all others being absent; return the outcome and the paths that were asked."""
     asked: list[str] = []
     try:
-        ask = next(conversation)
+        request = next(conversation)
         while True:
-            asked.append(ask.path)
-            reply = pages.get(ask.path, ABSENT)
-            assert not reply.good or (ask.kind is Kind.SAMPLES) == (reply.samples is not None), ask
-            ask = conversation.send(reply)
+            asked.append(request.path)
+            reply = pages.get(request.path, ABSENT)
+            assert not reply.good or (request.kind is Kind.SAMPLES) == (reply.samples is not None), request
+            request = conversation.send(reply)
     except StopIteration as end:
         outcome: T = end.value
         return outcome, asked

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from aiidpd.engines.figures import PollLoad
 from aiidpd.engines.page import MOST_DOCUMENT, PageReader
-from aiidpd.engines.profile import Ask, Kind, Reply
+from aiidpd.engines.profile import Kind, PageRequest, Reply
 from aiidpd.kernel.errors import Misconfigured
 from tests.fakes.engine_pages import vllm
 from tests.fakes.engine_server import EngineServer
@@ -19,8 +19,8 @@ from tests.fakes.inference import Cut, Forever, Hang, InferenceServer, Send
 from tests.fakes.llama import free_port
 from tests.waiting import eventually
 
-FIGURES = Ask("/metrics", Kind.SAMPLES)
-DOCUMENT = Ask("/metrics")  # the one page that the scripted server plays
+FIGURES = PageRequest("/metrics", Kind.SAMPLES)
+DOCUMENT = PageRequest("/metrics")  # the one page that the scripted server plays
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ async def server() -> AsyncIterator[InferenceServer]:
 
 
 async def get(
-    server: InferenceServer, ask: Ask = FIGURES, load: PollLoad | None = None, **more: str
+    server: InferenceServer, request: PageRequest = FIGURES, load: PollLoad | None = None, **more: str
 ) -> Reply:
     pages = PageReader("local", f"{server.url}/v1", load=load, **more)
     try:
-        return await pages.get(ask)
+        return await pages.get(request)
     finally:
         await pages.aclose()
 
