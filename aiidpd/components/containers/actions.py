@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from aiidpd.kernel.errors import Unavailable
+
+
+class Refused(Unavailable):
+    """The runtime has answered that it does not do what it was called for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class LogTail:
 class ContainerActions(Protocol):
     """Acts on containers by their ids. Every method raises ``Unavailable`` in bounded time.
 
+    That is :class:`Refused` where the runtime has answered, and anything may be so where it has not.
+
     One that is about a container that does not exist (any more) returns False or None and changes nothing.
     """
 
@@ -33,8 +41,11 @@ class ContainerActions(Protocol):
     def simulated(self) -> bool:
         """True where the containers are made up."""
 
-    async def describe(self, identity: str) -> Mapping[str, Any] | None:
-        """Return everything that the runtime knows of a container, as its API has it."""
+    async def describe(self, identity: str, *, size: bool = False) -> Mapping[str, Any] | None:
+        """Return everything that the runtime knows of a container, as its API has it.
+
+        ``size``: also how large its own layer is (SizeRw, bytes), which the runtime may take long to find.
+        """
 
     async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> LogTail | None:
         """Return the last ``lines`` lines of output since ``since`` (Unix seconds), bounded in size."""
@@ -62,6 +73,24 @@ class ContainerActions(Protocol):
 
     async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:
         """Connect a container to one more network."""
+
+    async def disconnect(self, network: str, identity: str) -> bool:
+        """Disconnect a container from a network."""
+
+    async def labelled(self, labels: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+        """Return the summaries of all containers that have these labels, each ``NAME=VALUE``."""
+
+    async def changes(self, identity: str) -> tuple[Mapping[str, Any], ...] | None:
+        """Return what has changed in a container's own layer, as the runtime's API has it."""
+
+    async def image(self, reference: str) -> Mapping[str, Any] | None:
+        """Return the description of an image, by its id or name."""
+
+    async def network(self, reference: str) -> Mapping[str, Any] | None:
+        """Return the description of a network, by its id or name."""
+
+    async def volume(self, name: str) -> Mapping[str, Any] | None:
+        """Return the description of a volume."""
 
     async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
         """Return the commands that run in a container now, each as the runtime's API describes it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiodocker
 import aiohttp
@@ -19,6 +21,8 @@ _MOST_LOG_BYTES: Final = 4 * 2**20  # that are held
 _MOST_READ_BYTES: Final = 64 * 2**20  # that are read
 _NOT_MODIFIED: Final = 304
 _UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
+_NOT_FOUND: Final = 404
+_SLOW: Final = 20.0  # seconds more for what makes the engine walk through a container's files
 
 
 class DockerActions:
@@ -31,10 +35,11 @@ class DockerActions:
     def simulated(self) -> bool:
         return False
 
-    async def describe(self, identity: str) -> Mapping[str, Any] | None:
+    async def describe(self, identity: str, *, size: bool = False) -> Mapping[str, Any] | None:
+        also, parameters = (_SLOW, {"size": "1"}) if size else (0.0, {})
         try:
-            async with self._connection.calling("describe a container of") as client:
-                found: Mapping[str, Any] = await client.containers.container(identity).show()
+            async with self._connection.calling("describe a container of", also=also) as client:
+                found: Mapping[str, Any] = await client.containers.container(identity).show(**parameters)
                 return found
         except GoneError:
             return None
@@ -122,6 +127,35 @@ class DockerActions:
         except GoneError:
             return False
 
+    async def disconnect(self, network: str, identity: str) -> bool:
+        try:
+            async with self._connection.calling("disconnect a container of") as client:
+                found = await client.networks.get(network)
+                await found.disconnect({"Container": identity})
+                return True
+        except GoneError:
+            return False
+
+    async def labelled(self, labels: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+        filters = json.dumps({"label": list(labels)})
+        found = await self._get("list the containers of", "containers/json", all="1", filters=filters)
+        return tuple(found or ())
+
+    async def changes(self, identity: str) -> tuple[Mapping[str, Any], ...] | None:
+        found = await self._get(
+            "read the changes in a container of", f"containers/{identity}/changes", also=_SLOW
+        )
+        return None if found is None else tuple(found)
+
+    async def image(self, reference: str) -> Mapping[str, Any] | None:
+        return await self._described("an image", f"images/{_quoted(reference)}/json")
+
+    async def network(self, reference: str) -> Mapping[str, Any] | None:
+        return await self._described("a network", f"networks/{_quoted(reference)}")
+
+    async def volume(self, name: str) -> Mapping[str, Any] | None:
+        return await self._described("a volume", f"volumes/{_quoted(name)}")
+
     async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
         described = await self.describe(identity)
         found: list[Mapping[str, Any]] = []
@@ -137,6 +171,24 @@ class DockerActions:
 
     async def aclose(self) -> None:
         await self._connection.drop()
+
+    async def _described(self, what: str, path: str) -> Mapping[str, Any] | None:
+        found = await self._get(f"describe {what} of", path)
+        return found if isinstance(found, dict) else None
+
+    async def _get(self, action: str, path: str, *, also: float = 0.0, **parameters: str) -> Any:
+        """Return the document at ``path``; None where there is none, or nothing in it."""
+        async with (
+            self._connection.calling(action, also=also) as client,
+            client.session.get(
+                f"{client.docker_host}/{path}", params=parameters, timeout=aiohttp.ClientTimeout()
+            ) as response,
+        ):
+            if response.status == _NOT_FOUND:
+                return None
+            if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
+                raise aiodocker.DockerError(response.status, await _message(response))
+            return await response.json(content_type=None)
 
     async def _post(self, action: str, identity: str, *, also: float = 0.0, **parameters: str | int) -> bool:
         """Have the engine do ``action``; return whether it did: False where there was nothing to do."""
@@ -154,6 +206,11 @@ class DockerActions:
                 return response.status != _NOT_MODIFIED
         except GoneError:
             return False
+
+
+def _quoted(name: str) -> str:
+    """Return ``name`` for a path: it is whatever a container says, and an image's may have slashes."""
+    return quote(name, safe="/:@") if ".." not in name else quote(name, safe="")
 
 
 async def _message(response: aiohttp.ClientResponse) -> str:

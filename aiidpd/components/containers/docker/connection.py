@@ -12,6 +12,7 @@ import aiodocker
 import aiohttp
 import anyio
 
+from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.docker.faults import Faults
 from aiidpd.kernel.errors import Unavailable
 
@@ -25,13 +26,17 @@ class GoneError(Exception):
     """No such container (any more)."""
 
 
-class OtherStateError(Unavailable):
-    """A container in another state than the call is about."""
+class RefusedError(Refused):
+    """The engine has answered with an error."""
 
     @classmethod
     def of(cls, fault: Unavailable) -> Self:
         """Return one with the words of ``fault``."""
         return cls(fault.action, fault.subject, reason=fault.reason, remedy=fault.remedy)
+
+
+class OtherStateError(RefusedError):
+    """A container in another state than the call is about."""
 
 
 class Connection:
@@ -88,7 +93,8 @@ class Connection:
             if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
                 raise self._disconnected(action, cause) from error
             fault = self.faults.refused(action, error.status, error.message)
-            raise (OtherStateError.of(fault) if _OTHER_STATE.search(error.message) else fault) from error
+            kind = OtherStateError if _OTHER_STATE.search(error.message) else RefusedError
+            raise kind.of(fault) from error
         except aiohttp.ClientConnectionError as error:
             raise self._disconnected(action, error) from error
         except aiohttp.ClientPayloadError as error:

@@ -36,10 +36,14 @@ class EvidenceCollector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Recreated:
-    """A container in the place of another. ``way`` is ``compose`` or ``inspect``."""
+    """A container in the place of another. ``way`` is ``compose`` or ``inspect``.
+
+    ``notes`` is what is worth telling of it: why not by compose, what compose has changed.
+    """
 
     identity: str
     way: str
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
