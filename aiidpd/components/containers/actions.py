@@ -10,7 +10,7 @@ from aiidpd.kernel.errors import Unavailable
 
 
 class Refused(Unavailable):
-    """The runtime has answered that it does not do what it was called for."""
+    """Answer of the runtime that it does not do what it was called for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class GoneError(Exception):
 
 
 class RefusedError(Refused):
-    """The engine has answered with an error."""
+    """Answer of the engine that is an error."""
 
     @classmethod
     def of(cls, fault: Unavailable) -> Self:

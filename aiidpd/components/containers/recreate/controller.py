@@ -289,6 +289,7 @@ class ContainerRecreator:
         if entry.phase is Phase.COMPOSING:
             if self._compose is not None:
                 await self._compose.end_left_over(entry.token)
+            await self._clock.sleep(self._late)
             entry = await self._found_by_compose(entry)
         elif not entry.new:
             entry = await self._found_late(entry)

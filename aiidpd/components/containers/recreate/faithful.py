@@ -30,6 +30,7 @@ _MADE_BY_COMPOSE: Final = "com.docker.compose.version"
 _ADDED: Final = 1  # kind of a change in the layer
 # Below /etc these are written by the runtime's own hooks and by programs that start.
 _USUAL_IN_ETC: Final = ("/etc/ld.so", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab")
+_BY_RUNTIME: Final = ("/sbin", "/dev", "/proc", "/sys")
 _MOST_PLACES: Final = 3
 _LONGEST: Final = 200  # characters of a name from outside
 
@@ -40,8 +41,8 @@ class Facts:
 
     ``container`` is its description with the size of its layer, and ``image`` that of its image, None where
     that is gone. ``tag`` is the id of the image that its image's name leads to now, empty for none. ``gone``
-    names (kind, name) what it refers to and what does not exist any more. ``changes`` are those in its layer, None
-    where they could not be read.
+    names (kind, name) what it refers to and what does not exist any more. ``changes`` are those in its layer,
+    None where they could not be read.
     """
 
     container: Description
@@ -170,9 +171,8 @@ def _refusals_of_injected(facts: Facts) -> Iterator[NotRecreated]:
 
 def _places(changes: Sequence[Mapping[str, Any]]) -> str:
     """Return the folders in which most was added, for a text."""
-    added = Counter(
-        "/".join(str(change.get("Path")).split("/")[:4]) for change in changes if change.get("Kind") == _ADDED
-    )
+    paths = (str(change.get("Path")) for change in changes if change.get("Kind") == _ADDED)
+    added = Counter("/".join(path.split("/")[:4]) for path in paths if not path.startswith(_BY_RUNTIME))
     named = ", ".join(path[:_LONGEST] for path, _ in added.most_common(_MOST_PLACES))
     return f" ({named})" if named else ""
 

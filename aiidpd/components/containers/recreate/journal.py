@@ -71,7 +71,7 @@ class RecreationJournal:
         return self._saving()
 
     def ending(self, entry: Recreation, new: str = "") -> Callable[[], None]:
-        """Return what a thread is to carry out, so that ``entry`` is over and ``new`` in its place, if any."""
+        """Return what a thread is to carry out, so that ``entry`` is over and ``new`` in its place."""
         self._active.pop(entry.old, None)
         if new:
             self._successors = _followed(self._successors, entry.old, new)
@@ -92,7 +92,7 @@ def _pairs(found: Iterable[tuple[str, str]]) -> Iterable[Successor]:
 
 
 def _followed(successors: Mapping[str, str], old: str, new: str) -> dict[str, str]:
-    """Return ``successors`` with ``new`` in the place of ``old``, and of all that ``old`` was the successor of."""
+    """Return ``successors`` with ``new`` in the place of ``old``, and of all that ``old`` had followed."""
     moved = {key: new if value == old else value for key, value in successors.items()}
     moved.pop(old, None)
     moved[old] = new
