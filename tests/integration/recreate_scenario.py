@@ -1,8 +1,8 @@
-"""Kills processes that create a real container anew, one after the other, and looks each time at what is left.
+"""Kills processes that create a real container anew, one after the other, and reads each time what is left.
 
-A program, so that several run side by side: ``python -m tests.integration.recreate_scenario FOLDER SOCKET NAME
-SEED ROUNDS``. It prints one JSON object. Each round forks a process that recreates the container, kills it at a
-random moment, and has the next process recover.
+A program, so that several run side by side: ``python -m tests.integration.recreate_scenario FOLDER SOCKET
+NAME SEED ROUNDS``. It prints one JSON object. Each round forks a process that recreates the container, kills
+it at a random moment, and has the next process recover.
 """
 
 from __future__ import annotations

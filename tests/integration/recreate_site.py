@@ -1,4 +1,4 @@
-"""A real container with volumes, networks and labels that is created anew, and what must be true of it after."""
+"""A real container that is created anew, faults on the way, and what must be true of it afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root"}
 
 
 class Site:
-    """The container ``name``, on the engine behind ``socket``; each recreator of it is that of a new process."""
+    """The container ``name`` on the engine behind ``socket``; each recreator is that of a new process."""
 
     def __init__(self, folder: Path, socket: Path, name: str) -> None:
         self.folder, self.socket, self.name = folder, socket, name
@@ -35,12 +35,12 @@ class Site:
         self._made: list[ContainerRecreator] = []
 
     def recreator(
-        self, actions: ContainerActions | None = None, settle: float = SETTLE
+        self, actions: ContainerActions | None = None, settle: float = SETTLE, path: str = ENVIRONMENT["PATH"]
     ) -> ContainerRecreator:
         made = ContainerRecreator(
             actions or DockerActions(self.socket, call_timeout=PATIENCE),
             RecreationJournal(self.folder / NAME),
-            compose=Compose(self.socket, ENVIRONMENT),
+            compose=Compose(self.socket, {**ENVIRONMENT, "PATH": path}),
             clock=SystemClock(),
             settle=settle,
             late=LATE,

@@ -1,4 +1,4 @@
-"""Copies of real containers, made with every option that `docker run` takes: none differs from its original."""
+"""Copies of real containers of every option that `docker run` takes: none differs from its original."""
 
 from __future__ import annotations
 
@@ -222,6 +222,9 @@ def surroundings(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -
         done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         return done.stdout.strip()
 
+    def run(text: str, *options: str) -> str:
+        return call("run", "-d", "--init", "--name", docker.name(text), *options, docker.image, *PLAIN)
+
     network, second, volume = docker.name("network"), docker.name("second"), docker.name("volume")
     image = f"{docker.image}-options"
     folder = tmp_path_factory.mktemp("image")
@@ -237,8 +240,8 @@ def surroundings(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -
         "second": second,
         "volume": volume,
         "other": docker.name("other"),
-        "other_id": call("run", "-d", "--init", "--name", docker.name("other"), "-v", "/of/other", docker.image, *PLAIN),
-        "shared": call("run", "-d", "--init", "--ipc", "shareable", "--name", docker.name("shared"), docker.image, *PLAIN),
+        "other_id": run("other", "-v", "/of/other"),
+        "shared": run("shared", "--ipc", "shareable"),
     }  # fmt: skip
     try:
         yield Surroundings(names, image)
@@ -317,15 +320,22 @@ async def test_one_that_was_renamed_and_a_copy_of_a_copy_are_the_same(bench: Ben
 
 
 GROUPS = {
-    "network": ("", "--network {network} --network-alias x", "--network host", "--network none", "-p 8000 -P --expose 9"),
-    "volumes": ("", "-v /anonymous", "-v {volume}:/data:ro -v /other", "--mount type=volume,target=/m", "--volumes-from {other}"),
-    "limits": ("", "-m 64m", "--cpus 0.5 --pids-limit 50", "--cpu-shares 100 --oom-score-adj 3"),
-    "rights": ("", "--privileged", "--cap-drop ALL --cap-add CHOWN", "--security-opt no-new-privileges", "-u 5:6"),
-    "names": ("", "--hostname h", "--label a=b -e C=d", "-w /w --stop-timeout 3"),
-    "files": ("", "--read-only --tmpfs /tmp", "--shm-size 128m --ulimit nofile=99", "--tmpfs /from/image"),
-    "spaces": ("", "--pid host", "--ipc shareable", "--uts host", "--pid container:{other}"),
-    "health": ("", "--no-healthcheck", "--health-cmd true --health-retries 2", "--restart on-failure:2"),
-}  # fmt: skip
+    "network": [
+        "",
+        "--network {network} --network-alias x",
+        "--network host",
+        "--network none",
+        "-p 8000 -P",
+    ],
+    "volumes": ["", "-v /anonymous", "-v {volume}:/data:ro -v /other", "--mount type=volume,target=/m"],
+    "others": ["", "--volumes-from {other}", "--expose 9"],
+    "limits": ["", "-m 64m", "--cpus 0.5 --pids-limit 50", "--cpu-shares 100 --oom-score-adj 3"],
+    "rights": ["", "--privileged", "--cap-drop ALL --cap-add CHOWN", "--security-opt no-new-privileges"],
+    "names": ["", "--hostname h", "--label a=b -e C=d", "-w /w --stop-timeout 3", "-u 5:6"],
+    "files": ["", "--read-only --tmpfs /tmp", "--shm-size 128m --ulimit nofile=99", "--tmpfs /from/image"],
+    "spaces": ["", "--pid host", "--ipc shareable", "--uts host", "--pid container:{other}"],
+    "health": ["", "--no-healthcheck", "--health-cmd true --health-retries 2", "--restart on-failure:2"],
+}
 
 
 @settings(examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -25,14 +25,22 @@ _EMPTY_IS_ASKED_FOR: Final = frozenset({"MaskedPaths", "ReadonlyPaths"})
 _OF_A_MOUNT: Final = ("Type", "Name", "Source", "Destination", "Driver", "RW", "Propagation")
 _LONGEST_VALUE: Final = 60  # characters of a value in a text
 _MOST_NAMED: Final = 5
+_OF_COMPOSE: Final = "affinity:container="  # a variable that its first version gives each successor
 
 
-def differences(old: Description, new: Description, plan: Plan) -> tuple[str, ...]:
-    """Return the paths of the fields in which ``new`` is not as ``old`` but for what ``plan`` changes."""
-    expected = {key: old.get(key) for key in _TOP}
-    found = [key for key in _TOP if _plain(expected[key]) != _plain(new.get(key))]
-    found += _different("Config", _expected_config(old, plan), _own_config(new))
-    found += _different("HostConfig", plan.body["HostConfig"], new["HostConfig"])
+def differences(old: Description, new: Description, plan: Plan, *, loosely: bool = False) -> tuple[str, ...]:
+    """Return the paths of the fields in which ``new`` is not as ``old`` but for what ``plan`` changes.
+
+    ``loosely``: the order of variables and mounts makes no difference. Compose has one of its own.
+    """
+    found = [key for key in _TOP if _plain(old.get(key)) != _plain(new.get(key))]
+    expected, config = _expected_config(old, plan), _own_config(new)
+    wanted, host = dict(plan.body["HostConfig"]), dict(new["HostConfig"])
+    if loosely:
+        expected["Env"], config["Env"] = _environment(expected), _environment(config)
+        wanted["Binds"], host["Binds"] = _binds(wanted), _binds(host)
+    found += _different("Config", expected, config)
+    found += _different("HostConfig", wanted, host)
     found += _different("Mounts", _mounts(old), _mounts(new))
     if is_connected(plan.body["HostConfig"]):
         found += _different("NetworkSettings.Networks", _endpoints(old), _endpoints(new))
@@ -61,6 +69,14 @@ def _own_config(container: Description) -> dict[str, Any]:
     elif host.get("UTSMode") == "host" or config.get("Hostname") == str(container["Id"])[:SHORT]:
         config.pop("Hostname", None)
     return config
+
+
+def _environment(config: Mapping[str, Any]) -> list[str]:
+    return sorted(each for each in map(str, config.get("Env") or ()) if not each.startswith(_OF_COMPOSE))
+
+
+def _binds(host: Mapping[str, Any]) -> list[str]:
+    return sorted(str(bind).removesuffix(":rw") for bind in host.get("Binds") or ())
 
 
 def _mounts(container: Description) -> dict[str, Any]:

@@ -263,7 +263,7 @@ class ContainerRecreator:
         new = await self._actions.describe(outcome.identity) if outcome else None
         if new is None or str(new["Id"]) == str(prepared.facts.container["Id"]):
             return ""
-        found = differences(prepared.facts.container, new, prepared.plan)
+        found = differences(prepared.facts.container, new, prepared.plan, loosely=True)
         return f"compose has changed {in_words(found)}" if found else ""
 
     async def _found_by_compose(self, entry: Recreation) -> Recreation:

@@ -103,7 +103,7 @@ def _restore(entry: Recreation, seen: Situation, old: Place, new: Place | None) 
         return _undo_copy(new)
     if old.name in (entry.old_name, entry.composes_name):
         return Act.REPLACED if seen.taken else Act.NAME_OLD
-    if entry.ran and not old.runs and not seen.taken:
+    if entry.ran and not old.runs and not seen.taken and not seen.restarted:
         return Act.START_OLD
     return Act.RESTORED
 

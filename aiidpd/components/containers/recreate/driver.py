@@ -20,12 +20,13 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 
 _ENDS: Final = frozenset({Act.RECREATED, Act.RESTORED, Act.REPLACED, Act.GONE})
-_GIVING_WAY: Final = frozenset({Act.STOP_OLD, Act.RENAME_OLD, Act.RENAME_NEW, Act.START_NEW})
+_GIVING_WAY: Final = frozenset({Act.RENAME_OLD, Act.RENAME_NEW, Act.START_NEW})
 """Acts of the way forward: where one is refused, the old container gets its place back."""
 
 _MOST_ACTS: Final = 60
 _MOST_REFUSALS: Final = 5  # of one act; a removal that goes on already is refused too
 _LOOK_AGAIN: Final = 0.2  # seconds
+_PATIENCE: Final = 3600.0  # seconds for which a copy waits for the end of the old container
 _LONGEST_ERROR: Final = 300  # characters
 
 
@@ -45,6 +46,7 @@ class _Course:
     entry: Recreation
     problem: str = ""
     proven: bool = False
+    restarted: bool = False
     refusals: Counter[Act] = field(default_factory=Counter)
 
 
@@ -76,7 +78,16 @@ class Driver:
                 return None
             try:
                 await self._do(act, course, seen)
-            except Refused as error:
+                if act is Act.START_NEW:
+                    if not watch:
+                        return None
+                    await self._prove(course, seen)
+                course.restarted = course.restarted or act is Act.START_OLD
+            except Unavailable as error:
+                if act is Act.STOP_OLD and await self._endless(course, error):
+                    continue
+                if not isinstance(error, Refused):
+                    raise
                 ended = await self._refused(act, course, seen, error)
                 if ended is not None:
                     return ended
@@ -92,7 +103,7 @@ class Driver:
             and name_of(holder) == entry.name
             and str(holder["Id"]) not in (entry.old, entry.new)
         )
-        return Situation(_place(old), _place(new), taken, course.proven)
+        return Situation(_place(old), _place(new), taken, course.proven, course.restarted)
 
     async def _do(self, act: Act, course: _Course, seen: Situation) -> None:
         entry, actions = course.entry, self._actions
@@ -130,6 +141,26 @@ class Driver:
         else:
             raise error
         return None
+
+    async def _endless(self, course: _Course, error: Unavailable) -> bool:
+        """Raise that the old container can't be ended; return whether the copy gives way.
+
+        It may yet end, and would be down then. So the copy waits, to take its place as soon as that is free.
+        """
+        entry = course.entry
+        old = await self._actions.describe(entry.old)
+        if old is None or not runs(old):
+            return True  # it has ended all the same
+        if self._clock.time() - entry.at > _PATIENCE:
+            course.problem = f"it does not end: {error.reason}"
+            await self._restore(course)
+            return True
+        raise Unavailable(
+            "stop",
+            f"container {entry.name}",
+            reason=f"it did not end within {entry.grace:g} s, nor when it was killed ({error.reason})",
+            remedy="a process that hangs in a driver ends with a reboot; the new one starts when it has ended",
+        ) from error
 
     async def _prove(self, course: _Course, seen: Situation) -> None:
         problem = await self._watch(course.entry.new)

@@ -63,7 +63,8 @@ def find_service(container: Description) -> tuple[ComposeService | None, str]:
         return None, "it is a one-off container of `compose run`"
     directory = found.get("project.working_dir", "")
     files = tuple(each for each in found.get("project.config_files", "").split(",") if each)
-    if not directory.startswith("/") or not files:
+    more = tuple(each for each in found.get("project.environment_file", "").split(",") if each)
+    if not directory.startswith("/") or not files or any(each.startswith("-") for each in (*files, *more)):
         return None, "its labels do not name the compose file"
     return (
         ComposeService(
@@ -72,7 +73,7 @@ def find_service(container: Description) -> tuple[ComposeService | None, str]:
             found.get("container-number", "1"),
             directory,
             files,
-            tuple(each for each in found.get("project.environment_file", "").split(",") if each),
+            more,
             found.get("config-hash", ""),
             _major(found.get("version", "")),
         ),

@@ -83,13 +83,15 @@ class Place:
 class Situation:
     """Both containers, None for one that does not exist.
 
-    ``taken``: a third container has the name. ``proven``: the copy has been seen to run for long enough.
+    ``taken``: a third container has the name. ``proven``: the copy was watched, and there is nothing to wait
+    for any more. ``restarted``: the old one was started again.
     """
 
     old: Place | None
     new: Place | None
     taken: bool = False
     proven: bool = False
+    restarted: bool = False
 
 
 def is_temporary(name: str) -> bool:

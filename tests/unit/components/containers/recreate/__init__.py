@@ -1,0 +1,1 @@
+"""Re-creation of containers."""
