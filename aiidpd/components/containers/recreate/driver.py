@@ -159,7 +159,7 @@ class Driver:
             "stop",
             f"container {entry.name}",
             reason=f"it did not end within {entry.grace:g} s, nor when it was killed ({error.reason})",
-            remedy="a process that hangs in a driver ends with a reboot; the new one starts when it has ended",
+            remedy="what hangs in a driver ends with a reboot; the new one starts once it has ended",
         ) from error
 
     async def _prove(self, course: _Course, seen: Situation) -> None:
