@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aiidpd.components.containers.actions import LogTail
+from aiidpd.components.containers.actions import LogTail, Refused
 from aiidpd.components.containers.docker.actions import DockerActions
 from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.docker.logstream import LINE_BYTES
@@ -150,6 +150,54 @@ async def test_commands_that_run_in_a_container_are_seen(docker: RealDocker, act
     assert found["ProcessConfig"]["entrypoint"] == "sleep"
 
 
+async def test_a_container_is_disconnected_and_its_network_image_and_volume_described(
+    docker: RealDocker, actions: DockerActions
+) -> None:
+    name, volume = docker.name("left"), docker.name("described")
+    network = await docker.docker("network", "create", name)
+    one = await docker.docker(
+        "run", "-d", "--init", "--name", docker.name("leaver"), "--network", name, "-v", f"{volume}:/data",
+        "--label", "aiidpd.test=a/b", docker.image, "sh", "-c", "touch /written; sleep 600",
+    )  # fmt: skip
+    try:
+        assert (await actions.network(network) or {})["Name"] == name
+        assert (await actions.network(name) or {})["Id"] == network
+        assert (await actions.volume(volume) or {})["Name"] == volume
+        image = await actions.image(docker.image)
+        assert image is not None
+        assert (await actions.image(image["Id"]) or {})["Id"] == image["Id"]
+        assert [each["Id"] for each in await actions.labelled(["aiidpd.test=a/b"])] == [one]
+        assert await actions.labelled(["aiidpd.test=a"]) == ()
+
+        async def written() -> list[str]:
+            return [change["Path"] for change in await actions.changes(one) or ()]
+
+        await eventually(written, lambda paths: "/written" in paths)
+        assert (await actions.describe(one, size=True) or {})["SizeRw"] >= 0
+        assert await actions.disconnect(name, one)
+        assert (await actions.describe(one) or {})["NetworkSettings"]["Networks"] == {}
+        with pytest.raises(Refused, match="not connected"):
+            await actions.disconnect(name, one)
+    finally:
+        await docker.docker("rm", "-f", one)
+        await docker.docker("network", "rm", network)
+        await docker.docker("volume", "rm", volume)
+    assert await actions.network(name) is None
+    assert await actions.volume(volume) is None
+    assert await actions.image("no/such:image") is None
+    assert await actions.image("../../info") is None
+
+
+async def test_what_the_engine_does_not_do_is_a_refusal(docker: RealDocker, actions: DockerActions) -> None:
+    one = await docker.run("refused")
+    with pytest.raises(Refused, match="it refuses: You cannot remove a running container"):
+        await actions.remove(one)
+    with pytest.raises(Refused, match="No such image"):
+        await actions.create(docker.name("never"), {"Image": "no-such-image"})
+    with pytest.raises(Refused, match="already in use"):
+        await actions.create(docker.name("refused"), {"Image": docker.image, "Cmd": ["sleep", "1"]})
+
+
 async def test_a_container_that_is_gone_is_no_error(actions: DockerActions) -> None:
     assert await actions.describe(NOBODY) is None
     assert await actions.logs(NOBODY, lines=1) is None
@@ -159,6 +207,8 @@ async def test_a_container_that_is_gone_is_no_error(actions: DockerActions) -> N
     assert not await actions.rename(NOBODY, "other")
     assert not await actions.remove(NOBODY)
     assert await actions.execs(NOBODY) == ()
+    assert await actions.changes(NOBODY) is None
+    assert not await actions.disconnect("bridge", NOBODY)
 
 
 async def test_a_reading_has_the_ports_that_the_host_reaches(docker: RealDocker) -> None:

@@ -201,6 +201,57 @@ async def test_compose_that_fails_half_way_puts_the_old_one_back(project: Projec
     assert await project.wrong(facts) == []
 
 
+PLUGIN = """\
+#!/bin/sh
+# Does what compose 2 does to create a service anew, in its order, and ends before step {step}.
+case "$*" in
+  "version --short") echo 2.27.0; exit;;
+  *"config --hash"*) echo engine abc; exit;;
+  *"up --help") echo "  --pull string"; exit;;
+esac
+case "$*" in *" up -d --no-deps --force-recreate --no-build --pull never "*) ;; *) exit 9;; esac
+old=$(docker inspect -f '{{{{.Id}}}}' {name})
+temporary=$(echo $old | cut -c-12)_{name}
+[ {step} = 0 ] && exit 1; docker create --name $temporary {options} >/dev/null
+[ {step} = 1 ] && exit 1; docker stop -t 1 $old >/dev/null
+[ {step} = 2 ] && exit 1; docker rm $old >/dev/null
+[ {step} = 3 ] && exit 1; docker rename $temporary {name}
+[ {step} = 4 ] && exit 1; docker start {name} >/dev/null
+"""
+
+
+@pytest.mark.parametrize("step", range(6))
+async def test_the_order_of_the_plugin_ends_well_wherever_it_ends(
+    docker: RealDocker, tmp_path: Path, step: int
+) -> None:
+    site = Site(tmp_path, docker.socket, docker.name("plugin"))
+    labels = {
+        "project": docker.name("plugin"), "service": "engine", "config-hash": "abc", "version": "2.27.0",
+        "project.working_dir": str(tmp_path), "project.config_files": f"{tmp_path}/compose.yml",
+    }  # fmt: skip
+    pairs = [f"--label com.docker.compose.{key}={value}" for key, value in labels.items()]
+    options = f"--init --network none -v {site.name}:/data {' '.join(pairs)} {docker.image} sleep 600"
+    (tmp_path / "compose.yml").touch()
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "docker-compose"
+    script.write_text(PLUGIN.format(step=step, name=site.name, options=options))
+    script.chmod(0o755)
+    old = await docker.docker("create", "--name", site.name, *options.split())
+    await docker.docker("start", old)
+    facts = await site.facts()
+    try:
+        done = await site.recreate(path=f"{tmp_path}/bin:/usr/local/bin:/usr/bin:/bin")
+        assert await site.wrong(facts) == []
+        assert (await site.id() == old) == (step < 3)
+        assert isinstance(done, NotRecreated if step < 3 else Recreated), done
+        if isinstance(done, Recreated):
+            assert (done.way, done.notes) == ("compose", "")
+    finally:
+        await docker.docker("rm", "-f", site.name)
+        await docker.docker("volume", "rm", site.name)
+        await site.aclose()
+
+
 async def test_a_cancellation_in_the_middle_of_compose_loses_nothing(project: Project) -> None:
     facts = await project.facts()
     for seconds in (0.3, 0.6, 0.9, 1.2):

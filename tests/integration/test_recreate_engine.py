@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +36,11 @@ class Engine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        # In a network of its own: with --bridge=none it removes docker0, which is another engine's.
+        folder = self.folder
         command = [
-            "dockerd", "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec",
-            "--pidfile", f"{self.folder}/pid", "-H", f"unix://{self.socket}",
-            "--iptables=false", "--bridge=none",
+            "unshare", "--net", "dockerd", "--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec",
+            "--pidfile", f"{folder}/pid", "-H", f"unix://{self.socket}", "--iptables=false", "--bridge=none",
         ]  # fmt: skip
         (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
@@ -52,9 +56,14 @@ class Engine:
         until(lambda: not Path(f"/proc/{child}").exists())
 
     def end(self) -> None:
+        """End it, and the shims of its containers that lost their containerd."""
         assert self._process is not None
         self._process.terminate()
         self._process.wait(PATIENCE)
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError):
+                if folder.name.isdigit() and bytes(self.folder) in (folder / "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
 
     def docker(self, *arguments: str, check: bool = True, **options: Any) -> str | None:
         command = ["docker", "-H", f"unix://{self.socket}", *arguments]

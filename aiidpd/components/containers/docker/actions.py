@@ -22,6 +22,7 @@ _MOST_READ_BYTES: Final = 64 * 2**20  # that are read
 _NOT_MODIFIED: Final = 304
 _UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
 _NOT_FOUND: Final = 404
+_ELSEWHERE: Final = range(300, 400)
 _SLOW: Final = 20.0  # seconds more for what makes the engine walk through a container's files
 
 
@@ -181,10 +182,13 @@ class DockerActions:
         async with (
             self._connection.calling(action, also=also) as client,
             client.session.get(
-                f"{client.docker_host}/{path}", params=parameters, timeout=aiohttp.ClientTimeout()
+                f"{client.docker_host}/{path}",
+                params=parameters,
+                timeout=aiohttp.ClientTimeout(),
+                allow_redirects=False,  # of a name with dots and slashes: there is none like that
             ) as response,
         ):
-            if response.status == _NOT_FOUND:
+            if response.status == _NOT_FOUND or response.status in _ELSEWHERE:
                 return None
             if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
                 raise aiodocker.DockerError(response.status, await _message(response))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiidpd.kernel.errors import NotInstalled, Unavailable
 
+_BAD_REQUEST = 400
 _FORBIDDEN = 403
+_CONFLICT = 409
 _SERVER_ERROR = 500
+_NO_SUCH = re.compile(r"No such \w+: |network \S+ not found|get \S+: no such volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Faults:
                 f"it denies the request: {message:.200}",
                 "allow this call in the authorization plugin or proxy that guards the socket",
             )
+        if status in (_BAD_REQUEST, _CONFLICT) or _NO_SUCH.match(message):
+            return self._error(action, f"it refuses: {message:.300}", "see `journalctl -u docker`")
         return self.foreign(action, f"status {status}: {message}")
 
     def foreign(self, action: str, answer: str) -> Unavailable:
