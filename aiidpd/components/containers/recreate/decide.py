@@ -43,7 +43,7 @@ def next_act(entry: Recreation, seen: Situation) -> Act:
     if entry.phase is Phase.CREATING:
         return _undo_copy(new)
     if entry.phase is Phase.COMPOSING:
-        return _after_compose(entry, seen)
+        return _after_compose(entry, seen, new)
     if seen.old is None:
         return _new_alone(entry, seen, new)
     if entry.phase is Phase.RESTORING or new is None:
@@ -57,13 +57,13 @@ def _undo_copy(new: Place | None) -> Act:
     return Act.STOP_NEW if new.runs else Act.REMOVE_NEW
 
 
-def _after_compose(entry: Recreation, seen: Situation) -> Act:
+def _after_compose(entry: Recreation, seen: Situation, new: Place | None) -> Act:
     """Return what is to be done once compose has ended, however it did."""
     if seen.old is None:
-        return _new_alone(entry, seen, seen.new)
-    if seen.new is not None and seen.new.name == entry.name and seen.new.runs:
+        return _new_alone(entry, seen, new)
+    if new is not None and new.name == entry.name and new.runs:
         put_aside = seen.old.name == entry.composes_name and not seen.old.runs
-        return _prove(entry, seen, seen.new, Act.REMOVE_OLD if put_aside else Act.RECREATED)
+        return _prove(entry, seen, new, Act.REMOVE_OLD if put_aside else Act.RECREATED)
     return Act.RESTORE
 
 

@@ -109,9 +109,9 @@ def _refusals_of_layer(facts: Facts) -> Iterator[NotRecreated]:
         )
     size = facts.container.get("SizeRw")
     keep = f"mount a volume there, or set the label {LAYER_LABEL}={_DISCARD}"
-    if size is None and facts.changes is None:
+    if size is None:
         yield NotRecreated("it is not known how much it has written into its own layer", keep)
-    if size is not None and size > LARGEST_LAYER:
+    elif size > LARGEST_LAYER:
         yield NotRecreated(
             f"{size / 2**20:.0f} MiB that it has written into its own layer{_places(facts.changes or ())} "
             "would be lost",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from aiidpd.components.containers.actions import ContainerActions, Refused
 from aiidpd.components.containers.recreate.described import (
@@ -15,6 +16,8 @@ from aiidpd.components.containers.recreate.described import (
 )
 from aiidpd.components.containers.recreate.faithful import Facts
 from aiidpd.kernel.errors import Unavailable
+
+_TRIES: Final = 3
 
 
 async def gather(
@@ -36,11 +39,10 @@ async def gather(
 
 
 async def _sized(actions: ContainerActions, identity: str) -> Description | None:
-    try:
-        return await actions.describe(identity, size=True)
-    except Refused:
-        # A layer whose files change meanwhile can't be measured; then the number of changes must do.
-        return await actions.describe(identity)
+    for _ in range(_TRIES):
+        with suppress(Refused):  # files that vanish meanwhile can't be measured
+            return await actions.describe(identity, size=True)
+    return await actions.describe(identity)
 
 
 async def _changes(actions: ContainerActions, identity: str) -> tuple[Mapping[str, Any], ...] | None:

@@ -36,7 +36,10 @@ class Recreations:
 
 
 class RecreationJournal:
-    """Journal at ``path``. :meth:`load` blocks on the disk, and so does what the others return."""
+    """Journal at ``path``: one for the life of the daemon.
+
+    :meth:`load` blocks on the disk, and so does what the others return.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

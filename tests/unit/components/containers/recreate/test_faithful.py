@@ -60,7 +60,7 @@ def test_an_ordinary_one_is_not_refused() -> None:
             },
             "1024 MiB that it has written into its own layer (/root/.cache/models, /tmp/c) would be lost",
         ),
-        ({"size": None, "changes": None}, "it is not known how much it has written into its own layer"),
+        ({"size": None}, "it is not known how much it has written into its own layer"),
     ],
 )
 def test_what_is_refused_by_every_way(changes: dict[str, Any], reason: str) -> None:
