@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from aiidpd.components.containers.recreate.state import Recreation
-from aiidpd.platform.statefile import StateFile, StateUnreadable
+from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "recreations.json"
 REMEDY: Final = (
@@ -79,10 +79,6 @@ class RecreationJournal:
         if new:
             self._successors = _followed(self._successors, entry.old, new)
         return self._saving()
-
-    def unreadable(self, reason: str) -> StateUnreadable:
-        """Return the error for a journal that is of no use, with ``reason`` and the way out."""
-        return self._file.unreadable(reason)
 
     def _saving(self) -> Callable[[], None]:
         if not self._active and not self._successors:

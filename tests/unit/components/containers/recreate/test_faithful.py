@@ -97,6 +97,15 @@ V2 = {"com.docker.compose.version": "2.27.0"}
         ),
         ({"gone": (("network", "n"), ("volume", "v"))}, "its network n is gone"),
         (
+            {
+                "container": {
+                    "Config": {"Volumes": {"/a:b": {}}},
+                    "Mounts": [{"Type": "volume", "Name": "v", "Destination": "/a:b"}],
+                }
+            },
+            "its volume at '/a:b' has a path with a colon, which can't be named",
+        ),
+        (
             {"labels": V2, "changes": [{"Path": "/settings", "Kind": 1}]},
             "/settings was added to it, which may be one of compose's configs or secrets",
         ),
