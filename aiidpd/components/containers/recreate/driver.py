@@ -76,6 +76,7 @@ class Driver:
                 return Outcome(act, identity, course.problem)
             if act is Act.WATCH_NEW and not watch:
                 return None
+            began = self._clock.monotonic()
             try:
                 await self._do(act, course, seen)
                 if act is Act.START_NEW:
@@ -84,7 +85,8 @@ class Driver:
                     await self._prove(course, seen)
                 course.restarted = course.restarted or act is Act.START_OLD
             except Unavailable as error:
-                if act is Act.STOP_OLD and await self._endless(course, error):
+                waited = self._clock.monotonic() - began >= entry.grace
+                if act is Act.STOP_OLD and await self._endless(course, error, waited=waited):
                     continue
                 if not isinstance(error, Refused):
                     raise
@@ -142,10 +144,11 @@ class Driver:
             raise error
         return None
 
-    async def _endless(self, course: _Course, error: Unavailable) -> bool:
-        """Raise that the old container can't be ended; return whether the copy gives way.
+    async def _endless(self, course: _Course, error: Unavailable, *, waited: bool) -> bool:
+        """Return whether there is a way on after a stop of the old container that has failed.
 
-        It may yet end, and would be down then. So the copy waits, to take its place as soon as that is free.
+        Raises ``Unavailable`` where it can't be ended. It may yet end, and would be down then: so the copy
+        waits, to take its place as soon as that is free. ``waited``: it had its grace.
         """
         entry = course.entry
         old = await self._actions.describe(entry.old)
@@ -155,6 +158,8 @@ class Driver:
             course.problem = f"it does not end: {error.reason}"
             await self._restore(course)
             return True
+        if not waited and not isinstance(error, Refused):
+            return False
         raise Unavailable(
             "stop",
             f"container {entry.name}",
