@@ -29,7 +29,9 @@ COUNTER = 'echo run >> /data/runs; trap "exit 0" TERM; sleep 600 & wait'
 async def start(
     site: Site, docker: RealDocker, *options: str, command: tuple[str, ...] = ("sleep", "600")
 ) -> str:
-    run = ("run", "-d", "--init", "--name", site.name)
+    run: tuple[str, ...] = ("run", "-d", "--init", "--name", site.name)
+    if not {"--network", "--link"} & set(options):
+        run = (*run, "--network", "none")
     return await docker.docker(*run, *options, docker.image, *command)
 
 
@@ -299,8 +301,11 @@ async def test_what_is_gone_is_named(docker: RealDocker, site: Site) -> None:
 
 
 async def test_one_that_was_disconnected_from_everything_is_refused(docker: RealDocker, site: Site) -> None:
-    await start(site, docker)
-    await docker.docker("network", "disconnect", "bridge", site.name)
+    network = docker.name("left")
+    await docker.docker("network", "create", network)
+    await start(site, docker, "--network", network)
+    await docker.docker("network", "disconnect", network, site.name)
+    await docker.docker("network", "rm", network)
     assert "disconnected from all of its networks" in (await refused(site, docker)).reason
 
 
@@ -349,11 +354,12 @@ async def test_whatever_kills_a_daemon_that_recreates_one_container_has_the_name
         folder.mkdir()
         site = Site(folder, docker.socket, docker.name(f"lane{seed}of{rounds}"))
         await docker.docker("network", "create", f"{site.name}-net")
+        await docker.docker("network", "create", f"{site.name}-two")
         await start(
             site, docker, "-v", "/anonymous", "-v", f"{site.name}-data:/data",
             "--network", f"{site.name}-net", "--network-alias", "engine", "--restart", "always",
         )  # fmt: skip
-        await docker.docker("network", "connect", "bridge", site.name)
+        await docker.docker("network", "connect", f"{site.name}-two", site.name)
         arguments = [str(folder), str(docker.socket), site.name, str(seed), str(rounds // LANES)]
         lanes.append(lane([sys.executable, "-m", "tests.integration.recreate_scenario", *arguments]))
         await site.aclose()
@@ -367,7 +373,7 @@ async def test_whatever_kills_a_daemon_that_recreates_one_container_has_the_name
     for seed in range(LANES):
         name = docker.name(f"lane{seed}of{rounds}")
         await docker.docker("rm", "-f", "-v", name)
-        await docker.docker("network", "rm", f"{name}-net")
+        await docker.docker("network", "rm", f"{name}-net", f"{name}-two")
         await docker.docker("volume", "rm", f"{name}-data")
     assert seen["right"] == rounds
     assert seen["left a journal"] > rounds / 4, "kills must hit the middle"
