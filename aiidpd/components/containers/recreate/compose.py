@@ -21,6 +21,7 @@ from aiidpd.components.containers.actions import ContainerActions
 from aiidpd.components.containers.recreate import project
 from aiidpd.components.containers.recreate.faithful import Facts
 from aiidpd.components.containers.recreate.project import ComposeService
+from aiidpd.platform.redaction import Redactor
 
 MARK: Final = "AIIDPD_RECREATION"
 """Variable that marks a compose process of ours, so that one that outlives us can be found."""
@@ -30,6 +31,7 @@ _ASK_WITHIN: Final = 15.0  # seconds: for its version and for a hash
 _UP_WITHIN: Final = 120.0  # seconds beside the grace
 _MOST_OUTPUT: Final = 64 * 1024  # bytes
 _SHOWN: Final = 400  # characters
+_READ: Final = 4000  # characters, of which that is the end
 _VERSION: Final = re.compile(r"v?(\d{1,3})\.\d+", re.ASCII)
 _PROC: Final = Path("/proc")
 
@@ -43,8 +45,9 @@ class Done:
 
     @property
     def words(self) -> str:
-        """End of the output in one line, bounded, for a reason."""
-        return " ".join(self.output.split())[-_SHOWN:] or "it printed nothing"
+        """End of the output in one line, bounded and without secrets, for a reason."""
+        text = " ".join(self.output[-_READ:].split())
+        return Redactor().text(text)[-_SHOWN:] or "it printed nothing"
 
 
 class Compose:

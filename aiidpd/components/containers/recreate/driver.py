@@ -18,6 +18,7 @@ from aiidpd.components.containers.recreate.journal import RecreationJournal
 from aiidpd.components.containers.recreate.state import Phase, Place, Recreation, Situation
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.redaction import Redactor
 
 _ENDS: Final = frozenset({Act.RECREATED, Act.RESTORED, Act.REPLACED, Act.GONE})
 _GIVING_WAY: Final = frozenset({Act.RENAME_OLD, Act.RENAME_NEW, Act.START_NEW})
@@ -183,7 +184,7 @@ class Driver:
                 return "the new one was removed"
             state = found["State"]
             if state["Status"] != "running" or found.get("RestartCount"):
-                error = str(state.get("Error") or "")[:_LONGEST_ERROR]
+                error = Redactor().text(str(state.get("Error") or "")[:_LONGEST_ERROR])
                 words = f" ({error})" if error else ""
                 return f"the new one ended at once, with code {state.get('ExitCode')}{words}"
             if self._clock.monotonic() >= deadline:

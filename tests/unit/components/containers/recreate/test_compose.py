@@ -85,6 +85,8 @@ async def test_each_reason_not_to_use_it_is_named(tool: Tool) -> None:
     assert await tool.problem() == "its compose file has changed since, and a heal brings no change"
     tool.install(hash_="echo 'yaml: line 3' >&2; exit 1")
     assert await tool.problem() == "compose does not accept its file: yaml: line 3"
+    tool.install(hash_="echo 'bad value HF_TOKEN=hf_abcdefghijklmnopqrstuvwxyzABCDEF01'; exit 1")
+    assert "hf_abc" not in await tool.problem()
     (tool.folder / "compose.yml").unlink()
     assert await tool.problem() == f"{tool.folder}/compose.yml can't be read"
     (tool.folder / "compose.yml").mkdir()
