@@ -18,10 +18,12 @@ from pathlib import Path
 
 import anyio
 
-from aiidpd.components.containers.recreate.journal import RecreationJournal
+from aiidpd.components.containers.recreate.journal import NAME, RecreationJournal
 from tests.integration.recreate_site import Site
+from tests.waiting import until
 
 LONGEST = 1.6  # seconds, about what one takes here
+BEGUN = 0.7  # of the kills come once it has begun
 
 
 class Lane:
@@ -47,7 +49,7 @@ class Lane:
 
     async def judge(self, before: dict[str, object]) -> None:
         site = self.site()
-        journal = RecreationJournal(site.folder / "recreations.json")
+        journal = RecreationJournal(site.folder / NAME)
         journal.load()
         self.seen["left a journal"] += bool(journal.active)
         for entry in journal.active:
@@ -62,6 +64,12 @@ class Lane:
         self.seen["recreated" if old != await site.id() else "put back"] += 1
         await site.aclose()
 
+    def begun(self) -> bool:
+        """Return whether something is under way, by the journal."""
+        journal = RecreationJournal(self.folder / NAME)
+        journal.load()
+        return bool(journal.active)
+
     def round(self) -> None:
         before = anyio.run(self.facts)
         pid = os.fork()
@@ -72,6 +80,8 @@ class Lane:
                 code = 0
             finally:
                 os._exit(code)
+        if self.random.random() < BEGUN:  # however long the machine takes to come to it
+            until(lambda: self.begun() or os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
         time.sleep(self.random.uniform(0, LONGEST))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -278,10 +278,9 @@ async def test_what_has_written_much_into_its_own_layer_is_refused_until_that_ma
 
 
 async def test_legacy_links_are_refused(docker: RealDocker, site: Site) -> None:
-    other = await docker.docker(
-        "run", "-d", "--init", "--name", docker.name("linked"), docker.image, "sleep", "600"
-    )
-    await start(site, docker, "--link", f"{other}:db")
+    # Created only: to start, they need the engine's own bridge, which another engine may have taken away.
+    other = await docker.docker("create", "--name", docker.name("linked"), docker.image, "true")
+    await docker.docker("create", "--name", site.name, "--link", f"{other}:db", docker.image, "true")
     assert "legacy links" in (await refused(site, docker)).reason
 
 
@@ -314,7 +313,7 @@ async def test_one_whose_images_name_has_moved_gets_the_image_that_it_has(
 ) -> None:
     tag = f"{docker.image}-moves"
     await docker.docker("tag", docker.image, tag)
-    await docker.docker("run", "-d", "--init", "--name", site.name, tag, "sleep", "600")
+    await docker.docker("run", "-d", "--init", "--network", "none", "--name", site.name, tag, "sleep", "600")
     image = (await site.facts())["image"]
     container = await docker.docker("commit", "-m", "another", site.name, tag)
     assert container != image
