@@ -56,9 +56,10 @@ class ContainerUse:
     """Use of the machine by the processes of a running container, as the kernel counts it.
 
     Counters since the start of its cgroup: ``cpu_seconds``, ``read_bytes`` and ``written_bytes`` (block
-    devices), ``oom_kills``. ``memory_bytes`` is anonymous memory, which nothing but the processes' end gives
-    back; ``memory_limit_bytes`` is None where there is no limit. ``blocked`` are the pids in state D. What
-    could not be read is None. ``read`` is in monotonic seconds.
+    devices), ``oom_kills``. ``memory_bytes`` is anonymous memory, which nothing but the processes' end
+    gives back; ``memory_limit_bytes`` is None where there is no limit. ``blocked`` are the pids in state D;
+    those of a paused container, which is ``frozen``, don't count. What could not be read is None. ``read``
+    is in monotonic seconds.
     """
 
     id: str
@@ -71,6 +72,7 @@ class ContainerUse:
     read_bytes: int | None = None
     written_bytes: int | None = None
     oom_kills: int | None = None
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

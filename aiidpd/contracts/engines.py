@@ -52,6 +52,10 @@ class EngineState:
     is not known. ``pending_since`` is the monotonic second at which the read request was sent that the engine
     has not answered yet, None while none is open.
 
+    ``requests_finished`` counts the answers that ended since the engine's start, ``requests_cut`` those of
+    them that a limit on length or the context's end cut. ``model_bytes`` is the size of the loaded model,
+    and ``model_gpu_bytes`` how much of it lies in the memory of GPUs.
+
     ``may_sleep``: its model can go to sleep or be unloaded, so that nothing that counts as use may be sent to
     it, unless a person does. ``model_bytes`` and ``model_gpu_bytes`` are the size of the model in memory and
     the part of it in the GPU's memory, where the engine reports them. ``verdict_since`` is in Unix seconds.
@@ -74,6 +78,10 @@ class EngineState:
     prompt_tokens: int | None = None
     generated_tokens_per_second: float | None = None
     uncounted_tokens: int | None = None
+    requests_finished: int | None = None
+    requests_cut: int | None = None
+    model_bytes: int | None = None
+    model_gpu_bytes: int | None = None
     includes_probe: bool = False
     read_at: float | None = None
     read: float | None = None

@@ -25,10 +25,15 @@ from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
 from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.state import Pause, PauseProgress, PauseState, PauseTally
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
-from aiidpd.components.containers.settings import ContainersSettings, LogSettings
+from aiidpd.components.containers.settings import ContainersSettings, LogSettings, UsageSettings
 from aiidpd.components.containers.state import LOOP_WINDOW
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainer
+from aiidpd.components.containers.usage.growth import Trend
+from aiidpd.components.containers.usage.memory import UseMemory
+from aiidpd.components.containers.usage.reader import UseReading
+from aiidpd.components.containers.usage.unkillable import PendingKill
+from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.components.engines.conditions import update_conditions as update_engines
 from aiidpd.components.engines.discovery import FoundEngine
@@ -41,6 +46,7 @@ from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Tally
 from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.contracts.containers import ContainerUse
 from aiidpd.history.conditions import update_conditions
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
@@ -57,6 +63,7 @@ from tests.fakes.container_logs import ScriptedLogs
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
 from tests.unit.components.containers.stopped import register
+from tests.unit.components.containers.usage.scripted import ScriptedReader
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
 RULES = rules(GpuSettings().alerts)
@@ -380,6 +387,37 @@ async def the_file_of_stopped_containers(house: House) -> None:
     stopped.wait(60)
 
 
+async def the_use_of_a_container(house: House) -> None:
+    latest: Latest[RuntimeSnapshot] = Latest(house.clock, 1e9)
+    memory = UseMemory(house.clock)
+    reader = ScriptedReader()
+    latest.put(RuntimeSnapshot((ContainerReading("c1", "vllm", "image", "running", started_at=1.0),), "1"))
+    worker = UseWorker(
+        memory, latest, UsageSettings(), conditions=house.conditions, clock=house.clock, reader=reader
+    )
+    memory.trends["c1"] = Trend(1.0, 0.0, slope=1e9)
+    reader.shown["c1"] = UseReading(
+        ContainerUse("c1", 0.0, memory_bytes=1 << 30), (PendingKill(7, 100, "D"),)
+    )
+    async with anyio.create_task_group() as group:
+        with (
+            house.begins_and_ends("container_memory_growth") as growing,
+            house.begins_and_ends("container_unkillable") as unkillable,
+        ):
+            group.start_soon(worker.run, heartbeat(house.clock))
+            for _ in range(45):
+                await house.clock.advance(2)
+                await anyio.sleep(0.002)
+            growing()
+            unkillable()
+            latest.put(RuntimeSnapshot((), "1"))
+            reader.shown.clear()
+            for _ in range(3):
+                await house.clock.advance(2)
+                await anyio.sleep(0.002)
+        group.cancel_scope.cancel()
+
+
 async def a_snapshot(house: House) -> None:
     with house.begins_and_ends("backup_snapshot_broken") as active:
         snapshot = SnapshotInfo("20260101T000000Z", broken="manifest.json: No such file or directory")
@@ -450,6 +488,8 @@ PARTS = {
     "container_gpu_lost": the_logs,
     "container_emergency_stopped": a_stopped_container,
     "container_stops_state": the_file_of_stopped_containers,
+    "container_memory_growth": the_use_of_a_container,
+    "container_unkillable": the_use_of_a_container,
     "backup_snapshot_broken": a_snapshot,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,

@@ -33,9 +33,13 @@ from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.stop import EmergencyStopper
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
+from aiidpd.components.containers.usage.memory import UseMemory
+from aiidpd.components.containers.usage.worker import DEADLINE as USE_DEADLINE
+from aiidpd.components.containers.usage.worker import NAME as USE
+from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.components.containers.view import summary
 from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
-from aiidpd.contracts.containers import CONTAINERS, ContainersView
+from aiidpd.contracts.containers import CONTAINER_USE, CONTAINERS, ContainersView
 from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
@@ -71,7 +75,9 @@ class ContainersComponent:
         self._pauses = Pauses(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, ContainerRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
+        self._use = UseMemory(context.clock)
         context.views.offer(CONTAINERS, self._containers)
+        context.views.offer(CONTAINER_USE, self._use.latest.get)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
         self._heals = HealEvidence()
         context.incidents.contribute(HEALS, self._heals, triggers=HEAL_TRIGGERS)
@@ -89,6 +95,7 @@ class ContainersComponent:
                 Task(f"{NAME}.stop", self._stopper, self._call_deadline),
                 Task(f"{NAME}.pause", self._pauser, self._call_deadline),
                 Task(f"{NAME}.logs", self._log_watcher, self._call_deadline),
+                Task(USE, self._user, lambda: USE_DEADLINE),
             ),
             collectors={
                 NAME: ContainersCollector(self._latest),
@@ -125,6 +132,26 @@ class ContainersComponent:
             installed=self._installed,
             failure=self._failures.sentence,
         )
+
+    def _user(self) -> UseWorker:
+        return UseWorker(
+            self._use,
+            self._latest,
+            self._settings().usage,
+            conditions=self._context.conditions,
+            clock=self._context.clock,
+            engines=self._engines,
+            ending=self._ending,
+        )
+
+    def _engines(self) -> set[str]:
+        """Return the containers in which inference engines run."""
+        reading = self._context.views.get(ENGINES)
+        return {each.container for each in reading.value.engines} if reading else set()
+
+    def _ending(self) -> set[str]:
+        """Return the containers whose end somebody requested, and that run still."""
+        return {each.id for each in self._memory.state.known.values() if each.running and each.signal}
 
     def _stopper(self) -> EmergencyStopper:
         return EmergencyStopper(

@@ -1,4 +1,4 @@
-"""Tables [containers] and [containers.pause]: the container runtime, and how long a pause may be."""
+"""Tables [containers], [containers.pause] and [containers.usage]: the container runtime and what it runs."""
 
 from __future__ import annotations
 
@@ -51,6 +51,18 @@ class LogSettings(Table):
     )
 
 
+class UsageSettings(Table):
+    """Use of CPU, memory and disks by the processes of containers, as the kernel counts it."""
+
+    memory_horizon: Duration = Field(
+        default=86400.0,
+        ge=0,
+        le=2592000,
+        description="A container whose memory only grows is reported when it will reach its limit, or use "
+        "up the host's memory, within this time; 0: never.",
+    )
+
+
 class ContainersSettings(Table):
     """Component containers: what the container runtime runs and in what state."""
 
@@ -76,3 +88,4 @@ class ContainersSettings(Table):
     )
     pause: PauseSettings = PauseSettings()
     logs: LogSettings = LogSettings()
+    usage: UsageSettings = UsageSettings()
