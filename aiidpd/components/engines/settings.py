@@ -1,4 +1,4 @@
-"""Table [engines]: which inference engines are polled, and how often."""
+"""Tables [engines] and [engines.liveness]: which engines are polled, how often, and when one is hung."""
 
 from __future__ import annotations
 
@@ -66,6 +66,56 @@ def _unique(servers: tuple[EngineServer, ...]) -> tuple[EngineServer, ...]:
     return servers
 
 
+class LivenessSettings(Table):
+    """Liveness of engines by their progress: when one is hung, and when that is only possible."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether a verdict on each engine is formed: a hung one becomes a condition, and is "
+        "reported to what heals containers. Nothing is sent to an engine for it but what check_interval "
+        "allows.",
+    )
+    minimum_quiet: Duration = Field(
+        default=10.0,
+        ge=5,
+        le=600,
+        description="For how long at least an engine with requests must make no step, and its processes "
+        "and GPUs nothing at all, before it is hung: also where it never paused so long in its history.",
+    )
+    maximum_quiet: Duration = Field(
+        default=24.0,
+        ge=5,
+        le=600,
+        description="For how long at most that is waited for, and always while little is known of the "
+        "engine. With 24 s a hang is found within 30 s.",
+    )
+    load_timeout: Duration = Field(
+        default=3600.0,
+        ge=60,
+        le=86400,
+        description="How long an engine may load its model before that is a condition; it is hung if it "
+        "then does nothing at all.",
+    )
+    check_interval: Duration = Field(
+        default=300.0,
+        ge=0,
+        le=86400,
+        description="How often at most an idle engine is sent a completion of one token to see that it "
+        "answers; 0: never. None is sent while requests run or the engine made steps meanwhile, nor ever to "
+        "an engine whose model may sleep or be unloaded.",
+    )
+
+    def contradictions(self) -> Iterator[Clash]:
+        """See the base class."""
+        if self.minimum_quiet > self.maximum_quiet:
+            yield Clash(
+                "minimum_quiet",
+                "is more than engines.liveness.maximum_quiet",
+                "lower it, or raise the other",
+                "maximum_quiet",
+            )
+
+
 class EnginesSettings(Table):
     """Component engines: what inference engines report of themselves."""
 
@@ -86,3 +136,4 @@ class EnginesSettings(Table):
         default=(),
         description="Further engines, one [[engines.servers]] each, at the end of this table.",
     )
+    liveness: LivenessSettings = LivenessSettings()

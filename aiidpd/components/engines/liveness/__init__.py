@@ -1,0 +1,1 @@
+"""Liveness of inference engines by their progress: verdicts with their evidence."""
