@@ -13,15 +13,18 @@ from aiidpd.components.engines.conditions import update_conditions
 from aiidpd.components.engines.discovery import Discovery, FoundEngine
 from aiidpd.components.engines.evidence import NAME as REQUESTS
 from aiidpd.components.engines.evidence import RequestEvidence
+from aiidpd.components.engines.liveness.wiring import Liveness
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.worker import EnginePoller
 from aiidpd.contracts.containers import CONTAINERS
-from aiidpd.contracts.engines import ENGINES, EnginesView
+from aiidpd.contracts.engines import ENGINES, EnginesView, EngineState
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
 from aiidpd.engines.figures import EngineSource
 from aiidpd.engines.profile import EngineProfile, Facts, Start
+from aiidpd.engines.target import Target
+from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import InactiveWorker, Task, Worker
 
@@ -66,10 +69,17 @@ def build(context: Context) -> Component:
         )
 
     context.incidents.contribute(REQUESTS, evidence)
-    context.views.offer(ENGINES, latest.get)
+    liveness = Liveness(
+        context, lambda: settings().liveness, latest.get, lambda engine: _target(context, engine)
+    )
+    context.views.offer(ENGINES, lambda: liveness.verdicts.merged(latest.get()))
     return Component(
-        tasks=(Task(NAME, worker, lambda: _DEADLINE),),
-        collectors={NAME: EnginesCollector(lambda: context.views.get(ENGINES), polls)},
+        tasks=(Task(NAME, worker, lambda: _DEADLINE), liveness.task),
+        collectors={
+            NAME: EnginesCollector(lambda: context.views.get(ENGINES), polls),
+            "liveness": liveness.collector,
+        },
+        close=liveness.close,
         routes=routes(lambda: context.views.get(ENGINES), polls, context.clock, lambda: context.status(NAME)),
     )
 
@@ -127,6 +137,22 @@ def _source(engine: FoundEngine, context: Context, probing: Callable[[], bool]) 
         find_start=None if engine.container else start_of,
         monotonic=context.clock.monotonic,
     )
+
+
+def _target(context: Context, engine: EngineState) -> Target | None:
+    """Return what sends a completion to an engine, by its endpoint or by where it was found."""
+    from aiidpd.engines.openai import OpenAITarget
+
+    endpoints = context.views.get(ENDPOINTS)
+    try:
+        for each in endpoints.value if endpoints is not None else ():
+            if each.name == engine.name:
+                return OpenAITarget(each.name, each.url, each.model, api_key=each.api_key)
+        if not engine.url or not engine.model:
+            return None
+        return OpenAITarget(engine.name, engine.url, engine.model)
+    except Misconfigured:
+        return None
 
 
 SPEC: Final = Spec(NAME, {"engines": EnginesSettings}, build, follows=("bench",))

@@ -20,7 +20,7 @@ from aiidpd.components.engines.liveness.history import (
     stall_seconds,
     with_idle,
 )
-from aiidpd.components.engines.liveness.loading import loading, with_loading
+from aiidpd.components.engines.liveness.loading import RECENT_SECONDS, loading, with_loading
 from aiidpd.components.engines.liveness.observation import Observation
 from aiidpd.components.engines.liveness.progress import answers, observe, phases
 from aiidpd.components.engines.liveness.state import Decision, LivenessState, Outcome
@@ -32,8 +32,6 @@ UNKNOWN_STALL_SECONDS: Final = 60.0
 """Standstill with witnesses that are not known, before it is remarkable."""
 BUSY_STALL_SECONDS: Final = 300.0
 """The same with busy witnesses: a long prefill looks so."""
-_RECENT_SECONDS: Final = 12.0
-"""An answer of this age says which requests run."""
 _ANSWERING_SECONDS: Final = 5.0
 """A page that has not answered for so long does not answer just now."""
 _OLD_SECONDS: Final = 120.0
@@ -170,11 +168,11 @@ def _says_so(state: LivenessState, seen: Observation, pending: float | None) -> 
     """Return whether the engine's last count of its requests is of now, or the last that it could give."""
     if state.read is None:
         return False
-    if seen.now - state.read <= _RECENT_SECONDS:
+    if seen.now - state.read <= RECENT_SECONDS:
         return not seen.engine.reason or pending is not None
     asked = seen.engine.pending_since
     return (
-        asked is not None and (pending or 0.0) >= _ANSWERING_SECONDS and asked - state.read <= _RECENT_SECONDS
+        asked is not None and (pending or 0.0) >= _ANSWERING_SECONDS and asked - state.read <= RECENT_SECONDS
     )
 
 

@@ -20,6 +20,8 @@ from aiidpd.components.engines.settings import LivenessSettings
 from aiidpd.contracts.engines import Residency, Verdict
 from aiidpd.kernel.events import Scalar
 
+RECENT_SECONDS: Final = 12.0
+"""An answer of no greater age says what is so now."""
 _SHORTEST_STALL: Final = 60.0
 _SHORTEST_TIMEOUT: Final = 600.0
 _TIMES_USUAL: Final = 5.0
@@ -47,6 +49,14 @@ def _loads(state: LivenessState, seen: Observation) -> bool:
     return seen.container is not None and not state.answered and unknown and read
 
 
+def _recent(seen: Observation, quiet: float) -> bool:
+    """Return whether the engine's last word on its load is of now, or it has given none for as long."""
+    engine = seen.engine
+    if engine.pending_since is not None:
+        return seen.now - engine.pending_since >= quiet
+    return engine.read is not None and seen.now - engine.read <= RECENT_SECONDS
+
+
 def loading(state: LivenessState, seen: Observation, settings: LivenessSettings) -> Decision | None:
     """Return the verdict on an engine that loads; None for one that does not, as far as is known."""
     if state.loading_since is None:
@@ -63,7 +73,7 @@ def loading(state: LivenessState, seen: Observation, settings: LivenessSettings)
     if took > timeout:
         window = over(state.witnesses, settings.maximum_quiet, idle_levels(state.history), seen.now)
         idle = window.activity is Activity.IDLE and still >= settings.maximum_quiet
-        hung = idle and (says_so or usual is not None)
+        hung = idle and _recent(seen, settings.maximum_quiet) and (says_so or usual is not None)
         if hung or took > settings.load_timeout:
             reason = words.sentence([loads, words.witnesses(window, seen)])
             verdict = Verdict.HUNG if hung else Verdict.STALLED

@@ -67,6 +67,7 @@ def observe(state: LivenessState, seen: Observation) -> LivenessState:
         steps=engine.steps,
         tokens=engine.generated_tokens,
         stepped=read if stepped or not busy else state.stepped,
+        progressed=read if stepped else state.progressed,
         still_since=still,
         prompt_tokens=prompt if stepped or prompt is not None else state.prompt_tokens,
         tainted=state.tainted and not stepped and busy,

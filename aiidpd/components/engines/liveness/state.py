@@ -17,10 +17,11 @@ class LivenessState:
     """Liveness of one run of an engine. Times are monotonic seconds unless their names say otherwise.
 
     ``run`` is the start of its container (Unix seconds). ``read`` is when its page last answered, with
-    ``running``, ``waiting``, ``steps`` and ``tokens`` as it then said; ``stepped`` when a step was last seen.
-    Nothing has been seen to progress since ``still_since``. ``tainted``: this gap between steps is no usual
-    one. ``idle_since`` is since when no request was seen, ``failing_since`` since when its page is not to be
-    had, ``moved`` when the processes of a loading engine last did something.
+    ``running``, ``waiting``, ``steps`` and ``tokens`` as it then said; ``stepped`` when the present gap
+    between steps began, and ``progressed`` when a step was last seen. Nothing has been seen to progress
+    since ``still_since``. ``tainted``: this gap between steps is no usual one. ``idle_since`` is since when
+    no request was seen, ``failing_since`` since when its page is not to be had, ``moved`` when the
+    processes of a loading engine last did something.
     """
 
     history: EngineHistory = field(default_factory=EngineHistory)
@@ -33,6 +34,7 @@ class LivenessState:
     steps: int | None = None
     tokens: int | None = None
     stepped: float | None = None
+    progressed: float | None = None
     still_since: float = 0.0
     prompt_tokens: int | None = None
     tainted: bool = False
