@@ -31,7 +31,7 @@ class CheckState:
 
     @property
     def unanswered_since(self) -> float | None:
-        """When the first completion was sent of those that passed their deadlines, once that counts."""
+        """Moment at which the first of those was sent that passed their deadlines, once that counts."""
         return self.missed_since if self.missed >= TWICE else None
 
 

@@ -297,10 +297,8 @@ class LivenessWorker:
     async def _send(self, engine: EngineState, check: CheckState, target: Target | None) -> None:
         name, began = engine.name, self._clock.monotonic()
         self._memory.checks[name] = checks.sent(check, began)
-        if target is None:
-            return
         live = self._memory.live.get(name)
-        if live is None:
+        if target is None or live is None:
             return
         deadline = check_deadline(live.history, again=check.missed > 0)
         try:
