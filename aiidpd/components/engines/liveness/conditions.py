@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiidpd.components.engines.liveness.silent import CUT, GHOST, ON_CPU, Fault
+from aiidpd.components.engines.liveness.silent import Fault, FaultKind
 from aiidpd.contracts.engines import Verdict
 from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Severity
@@ -12,7 +12,10 @@ from aiidpd.kernel.events import Severity
 SOURCE: Final = "engines"
 HUNG: Final = "engine_hung"
 STALLED: Final = "engine_stalled"
-TYPES: Final = (HUNG, STALLED, ON_CPU, GHOST, CUT)
+ON_CPU: Final = "engine_on_cpu"
+GHOST_LOAD: Final = "engine_ghost_load"
+ANSWERS_CUT: Final = "engine_answers_cut"
+TYPES: Final = (HUNG, STALLED, ON_CPU, GHOST_LOAD, ANSWERS_CUT)
 
 
 def of_verdict(name: str, verdict: Verdict, reason: str, *, since: float, simulated: bool) -> Condition:
@@ -32,9 +35,16 @@ def of_verdict(name: str, verdict: Verdict, reason: str, *, since: float, simula
 
 def of_fault(name: str, fault: Fault, *, simulated: bool) -> Condition:
     """Return the condition of a silent fault."""
-    parts = {"source": SOURCE, "simulated": simulated}
-    if fault.type == ON_CPU:
-        return Condition(ON_CPU, name, Severity.WARNING, fault.reason, fault.remedy, **parts)  # type: ignore[arg-type]
-    if fault.type == GHOST:
-        return Condition(GHOST, name, Severity.WARNING, fault.reason, fault.remedy, **parts)  # type: ignore[arg-type]
-    return Condition(CUT, name, Severity.WARNING, fault.reason, fault.remedy, **parts)  # type: ignore[arg-type]
+    match fault.kind:
+        case FaultKind.ON_CPU:
+            return _warning(ON_CPU, name, fault, simulated=simulated)
+        case FaultKind.GHOST_LOAD:
+            return _warning(GHOST_LOAD, name, fault, simulated=simulated)
+        case FaultKind.ANSWERS_CUT:
+            return _warning(ANSWERS_CUT, name, fault, simulated=simulated)
+
+
+def _warning(type_: str, name: str, fault: Fault, *, simulated: bool) -> Condition:
+    return Condition(
+        type_, name, Severity.WARNING, fault.reason, fault.remedy, source=SOURCE, simulated=simulated
+    )

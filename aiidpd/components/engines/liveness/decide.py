@@ -149,7 +149,7 @@ def _serving(state: LivenessState, seen: Observation, settings: LivenessSettings
         state.history, state.prompt_tokens, settings.minimum_quiet, settings.maximum_quiet
     )
     window = over(state.witnesses, allowed, idle_levels(state.history), now)
-    running = bool(state.running) and _says_so(state, seen, pending)
+    running = bool(state.running) and _says_so(state, seen, pending, allowed / 2)
     silent = pending is not None and pending >= settings.maximum_quiet
     reasons = _standstill(state, seen, still, allowed, running=running)
     if silent:
@@ -164,11 +164,14 @@ def _serving(state: LivenessState, seen: Observation, settings: LivenessSettings
     return _fares(state, seen, window, pending, still)
 
 
-def _says_so(state: LivenessState, seen: Observation, pending: float | None) -> bool:
-    """Return whether the engine's last count of its requests is of now, or the last that it could give."""
+def _says_so(state: LivenessState, seen: Observation, pending: float | None, age: float) -> bool:
+    """Return whether the engine's last count of its requests is of now, or the last that it could give.
+
+    ``age`` is that of a count that is of now: later its requests may have ended, and it be idle for that.
+    """
     if state.read is None:
         return False
-    if seen.now - state.read <= RECENT_SECONDS:
+    if seen.now - state.read <= min(RECENT_SECONDS, age):
         return not seen.engine.reason or pending is not None
     asked = seen.engine.pending_since
     return (
@@ -244,7 +247,7 @@ def _works(
 ) -> Decision:
     """Return the verdict on an engine in which requests run."""
     unwatched = state.steps is None and window.activity is Activity.IDLE and still >= UNKNOWN_STALL_SECONDS
-    if unwatched and _says_so(state, seen, pending):
+    if unwatched and _says_so(state, seen, pending, RECENT_SECONDS):
         reasons = [words.requests(state.running), f"no token for {words.seconds(still)}"]
         reason = words.sentence([*reasons, "it reports no step counter", words.witnesses(window, seen)])
         found = words.evidence(window, seen, still)

@@ -12,8 +12,8 @@ from aiidpd.components.engines.liveness.witnesses import Idle
 
 UNKNOWN_LENGTH: Final = "unknown"
 MOST_ENGINES: Final = 256
-ENOUGH_GAPS: Final = 50
-"""Gaps of one length of prompt, before what was learned bounds anything."""
+ENOUGH_GAPS: Final = 720
+"""Gaps of one length of prompt, before what was learned bounds anything: an hour of work, seen each 5 s."""
 _MOST_BUCKETS: Final = 32
 _MOST_STARTS: Final = 8
 _LONGEST: Final = 7 * 86400.0
@@ -90,11 +90,11 @@ def bucket(prompt_tokens: int | None) -> str:
     return str(1 << max(0, min(prompt_tokens, 1 << 30) - 1).bit_length())
 
 
-def longest_gap(history: EngineHistory, prompt_tokens: int | None) -> Gap | None:
+def longest_gap(history: EngineHistory, prompt_tokens: int | None, fewest: int = ENOUGH_GAPS) -> Gap | None:
     """Return the longest gap of prompts up to this length, None where too few were seen of this length."""
     name = bucket(prompt_tokens)
     own = history.gaps.get(name)
-    if own is None or own.count < ENOUGH_GAPS:
+    if own is None or own.count < fewest:
         return None
     if prompt_tokens is None:
         return own
@@ -110,7 +110,7 @@ def allowed_seconds(history: EngineHistory, prompt_tokens: int | None, least: fl
 
 def stall_seconds(history: EngineHistory, prompt_tokens: int | None, least: float) -> float:
     """Return for how long steps may be missing while the witnesses are busy, before that is remarkable."""
-    gap = longest_gap(history, prompt_tokens)
+    gap = longest_gap(history, prompt_tokens, fewest=1)
     return least if gap is None else max(least, _FACTOR * gap.seconds)
 
 

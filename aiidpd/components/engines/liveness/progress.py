@@ -54,9 +54,9 @@ def observe(state: LivenessState, seen: Observation) -> LivenessState:
     still = state.still_since
     if stepped:
         still = max(still, before if before is not None else read, read - POLL_SLACK_SECONDS)
-    elif not engine.requests_running or not state.running:
+    elif not _owes(seen) or (engine.requests_running and not state.running):
         still = read
-    idle = not engine.requests_running and not engine.requests_waiting and not stepped
+    idle = not _owes(seen) and not stepped
     prompt = engine.longest_prompt_tokens
     return replace(
         state,
@@ -94,6 +94,11 @@ def phases(state: LivenessState, seen: Observation) -> LivenessState:
         return state
     done = start.first_step_seconds is not None
     return replace(state, history=with_start(state.history, start), start=None if done else start)
+
+
+def _owes(seen: Observation) -> bool:
+    """Return whether requests run or wait."""
+    return bool(seen.engine.requests_running or seen.engine.requests_waiting)
 
 
 def _stepped(state: LivenessState, seen: Observation) -> bool:

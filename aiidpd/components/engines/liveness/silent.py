@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final
 
 from aiidpd.components.engines.liveness import words
@@ -33,6 +34,14 @@ _CUT_WINDOW_SECONDS: Final = 3600.0
 _GIB: Final = 1 << 30
 
 
+class FaultKind(StrEnum):
+    """Kinds of silent faults."""
+
+    ON_CPU = "on_cpu"
+    GHOST_LOAD = "ghost_load"
+    ANSWERS_CUT = "answers_cut"
+
+
 @dataclass(frozen=True, slots=True)
 class Dwell:
     """Fault that is ``active``; ``since`` is from when on the opposite has been observed."""
@@ -53,9 +62,9 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A silent fault: its condition's type, its evidence in a sentence, and what to do."""
+    """A silent fault: its kind, its evidence in a sentence, and what to do."""
 
-    type: str
+    kind: FaultKind
     reason: str
     remedy: str
 
@@ -72,11 +81,6 @@ class SilentState:
     on_cpu_reason: str = ""
     ghost_reason: str = ""
     cut_reason: str = ""
-
-
-ON_CPU: Final = "engine_on_cpu"
-GHOST: Final = "engine_ghost_load"
-CUT: Final = "engine_answers_cut"
 
 
 def step(before: SilentState, live: LivenessState, seen: Observation, own_requests: int) -> SilentState:
@@ -99,7 +103,7 @@ def faults(state: SilentState) -> tuple[Fault, ...]:
         (
             state.on_cpu.active,
             lambda: Fault(
-                ON_CPU,
+                FaultKind.ON_CPU,
                 state.on_cpu_reason,
                 "see its log for why it found no GPU (driver too old, no CUDA build, GPU lost in the "
                 "container), and create its container anew",
@@ -108,7 +112,7 @@ def faults(state: SilentState) -> tuple[Fault, ...]:
         (
             state.ghost.active,
             lambda: Fault(
-                GHOST,
+                FaultKind.GHOST_LOAD,
                 state.ghost_reason,
                 "see its log for a request that never ended, and restart it where nothing waits for one",
             ),
@@ -116,7 +120,7 @@ def faults(state: SilentState) -> tuple[Fault, ...]:
         (
             state.cut is not None,
             lambda: Fault(
-                CUT,
+                FaultKind.ANSWERS_CUT,
                 state.cut_reason,
                 "raise the clients' max_tokens or the engine's context length, or shorten the prompts",
             ),
