@@ -64,6 +64,7 @@ from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
 from tests.unit.components.containers.stopped import register
 from tests.unit.components.containers.usage.scripted import ScriptedReader
+from tests.unit.components.engines.liveness.room import Room, working
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
 RULES = rules(GpuSettings().alerts)
@@ -418,6 +419,53 @@ async def the_use_of_a_container(house: House) -> None:
         group.cancel_scope.cancel()
 
 
+async def a_hung_engine(house: House) -> None:
+    room = Room(house.clock, house.folder, bus=house.bus, conditions=house.conditions)
+    room.works()
+    async with working(room):
+        await house.clock.advance(30)
+        with house.begins_and_ends("engine_hung") as active:
+            room.hangs()
+            await house.clock.advance(30)
+            active()
+            room.works()
+            await house.clock.advance(30)
+
+
+async def a_stalled_engine(house: House) -> None:
+    room = Room(house.clock, house.folder, bus=house.bus, conditions=house.conditions)
+    room.works()
+    async with working(room):
+        await house.clock.advance(30)
+        with house.begins_and_ends("engine_stalled") as active:
+            room.rate = 0
+            await house.clock.advance(400)
+            active()
+            room.works()
+            await house.clock.advance(30)
+
+
+async def the_silent_faults_of_an_engine(house: House) -> None:
+    room = Room(house.clock, house.folder, bus=house.bus, conditions=house.conditions)
+    room.engine |= {"model_bytes": 100, "model_gpu_bytes": 50, "requests_finished": 0, "requests_cut": 0}
+    room.container["gpu"] = True
+    async with working(room):
+        with (
+            house.begins_and_ends("engine_on_cpu") as on_cpu,
+            house.begins_and_ends("engine_ghost_load") as ghost,
+            house.begins_and_ends("engine_answers_cut") as cut,
+        ):
+            room.gpu = 1.0
+            await house.clock.advance(10)
+            room.engine |= {"requests_finished": 100, "requests_cut": 100}
+            await house.clock.advance(3700)
+            for each in (on_cpu, ghost, cut):
+                each()
+            room.gpu = 0.0
+            room.engine |= {"model_gpu_bytes": 100, "requests_finished": 200}
+            await house.clock.advance(3700)
+
+
 async def a_snapshot(house: House) -> None:
     with house.begins_and_ends("backup_snapshot_broken") as active:
         snapshot = SnapshotInfo("20260101T000000Z", broken="manifest.json: No such file or directory")
@@ -490,6 +538,11 @@ PARTS = {
     "container_stops_state": the_file_of_stopped_containers,
     "container_memory_growth": the_use_of_a_container,
     "container_unkillable": the_use_of_a_container,
+    "engine_hung": a_hung_engine,
+    "engine_stalled": a_stalled_engine,
+    "engine_on_cpu": the_silent_faults_of_an_engine,
+    "engine_ghost_load": the_silent_faults_of_an_engine,
+    "engine_answers_cut": the_silent_faults_of_an_engine,
     "backup_snapshot_broken": a_snapshot,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,

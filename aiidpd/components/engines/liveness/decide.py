@@ -46,7 +46,8 @@ def begin(history: EngineHistory, seen: Observation) -> LivenessState:
     """Return the state of an engine that is first observed. A start is timed if it is observed whole."""
     container = seen.container
     run = container.started_at if container is not None else None
-    watched = run is not None and not answers(seen) and seen.time - run < _YOUNG_SECONDS
+    begins = not answers(seen) or seen.engine.residency is Residency.LOADING
+    watched = run is not None and begins and seen.time - run < _YOUNG_SECONDS
     return LivenessState(
         history=history,
         run=run,

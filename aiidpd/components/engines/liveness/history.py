@@ -23,7 +23,7 @@ _DECAY: Final = 0.99
 _FACTOR: Final = 3.0
 _IDLE_FACTOR: Final = 2.0
 _IDLE_MARGIN: Final = 0.02
-_LEAST_IDLE: Final = 0.03
+_LEAST_IDLE: Final = 0.02
 _MOST_IDLE: Final = 0.25
 """Cores, or a quarter of a GPU: an engine that polls more than that can't be seen to hang."""
 _CHECK_FACTOR: Final = 5.0

@@ -46,7 +46,7 @@ class Sample:
 class Idle:
     """Levels up to which a witness is idle: CPU in cores, utilisation of a GPU as a ratio."""
 
-    cpu: float = 0.05
+    cpu: float = 0.03
     gpu: float = 0.05
 
 

@@ -147,7 +147,7 @@ def test_a_health_check_in_the_container_does_not_hide_a_hang() -> None:
     watch = works()
     stops(watch)
     for _ in range(3):
-        watch.scene.cpu += 0.3
+        watch.scene.cpu += 0.2
         watch.seconds(10)
     assert watch.verdict is Verdict.HUNG
 
