@@ -5,11 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import anyio
 import pytest
 
+from aiidpd.components.containers.docker.client import DockerRuntime
+from aiidpd.components.containers.runtime import RuntimeSnapshot
+from aiidpd.components.containers.settings import UsageSettings
+from aiidpd.components.containers.usage.memory import UseMemory
 from aiidpd.components.containers.usage.reader import Target, UseReader
+from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.contracts.containers import ContainerUse
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.clock import SystemClock
+from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.latest import Latest
 from tests.fakes.docker_engine import RealDocker
+from tests.heartbeat import heartbeat
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.real("docker")
@@ -83,3 +94,27 @@ async def test_block_io_of_a_container_is_known(docker: RealDocker) -> None:
     one = Watched(docker, await docker.run("writes", command=("sh", "-c", writes)))
     use = await one.until(lambda use: use.written_bytes is not None)
     assert use.read_bytes is not None
+
+
+async def test_the_task_shows_every_running_container_of_the_engine(docker: RealDocker) -> None:
+    running = {await docker.run("one"), await docker.run("two")}
+    ended = await docker.run("ended", command=("test", "1"))
+    clock = SystemClock()
+    latest: Latest[RuntimeSnapshot] = Latest(clock, 600.0)
+    memory = UseMemory(clock)
+    conditions = Conditions(clock, EventBus())
+    runtime = DockerRuntime(docker.socket)
+    latest.put(await runtime.containers())
+    await runtime.aclose()
+    worker = UseWorker(memory, latest, UsageSettings(), conditions=conditions, clock=clock)
+
+    async def shown() -> set[str]:
+        reading = memory.latest.get()
+        return set(reading.value.by_id) if reading is not None else set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.run, heartbeat(clock))
+        found = await eventually(shown, lambda ids: running <= ids)
+        group.cancel_scope.cancel()
+    assert ended not in found
+    assert all(memory.oom_kills(identity) == 0 for identity in running)

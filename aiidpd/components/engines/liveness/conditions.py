@@ -15,7 +15,8 @@ STALLED: Final = "engine_stalled"
 ON_CPU: Final = "engine_on_cpu"
 GHOST_LOAD: Final = "engine_ghost_load"
 ANSWERS_CUT: Final = "engine_answers_cut"
-TYPES: Final = (HUNG, STALLED, ON_CPU, GHOST_LOAD, ANSWERS_CUT)
+VERDICTS: Final = (HUNG, STALLED)
+SILENT: Final = (ON_CPU, GHOST_LOAD, ANSWERS_CUT)
 
 
 def of_verdict(name: str, verdict: Verdict, reason: str, *, since: float, simulated: bool) -> Condition:

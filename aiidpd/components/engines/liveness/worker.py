@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -10,7 +10,7 @@ import anyio
 
 from aiidpd.components.engines.liveness import checks, silent
 from aiidpd.components.engines.liveness.checks import CheckState
-from aiidpd.components.engines.liveness.conditions import HUNG, TYPES, of_fault, of_verdict
+from aiidpd.components.engines.liveness.conditions import HUNG, SILENT, VERDICTS, of_fault, of_verdict
 from aiidpd.components.engines.liveness.decide import begin, step
 from aiidpd.components.engines.liveness.history import check_deadline, with_check
 from aiidpd.components.engines.liveness.memory import LivenessMemory
@@ -125,7 +125,7 @@ class LivenessWorker:
         finally:
             self._memory.save_soon()
             self._verdicts.only(())
-            self._conditions.update(TYPES, (), announce=False)
+            self._report((), ())
 
     def _pass(self) -> None:
         view = self._sources.engines()
@@ -139,17 +139,25 @@ class LivenessWorker:
         by_id = {each.id: each for each in containers.containers} if containers is not None else {}
         uses = self._sources.known(CONTAINER_USE)
         gpus, probes = self._sources.known(GPUS), self._sources.known(PROBES)
-        active: list[Condition] = []
+        ill: list[Condition] = []
+        faulty: list[Condition] = []
         for engine in engines:
             container = by_id.get(engine.container)
             use = uses.by_id.get(engine.container) if uses is not None else None
             seen = self._observation(engine, container, use, gpus, probes)
-            active += self._observe(engine, seen)
-        self._conditions.update(TYPES, active, announce=False)
+            ill += self._observe(engine, seen)
+            found = silent.faults(self._memory.silent[engine.name])
+            faulty += [of_fault(engine.name, each, simulated=engine.simulated) for each in found]
+        self._report(ill, faulty)
         now = self._clock.monotonic()
         if now - self._saved >= _SAVE_EVERY:
             self._saved = now
             self._memory.save_soon()
+
+    def _report(self, ill: Iterable[Condition], faulty: Iterable[Condition]) -> None:
+        """Report what is wrong now. Verdicts have events of their own."""
+        self._conditions.update(VERDICTS, ill, announce=False)
+        self._conditions.update(SILENT, faulty)
 
     def _observation(
         self,
@@ -177,7 +185,7 @@ class LivenessWorker:
         )
 
     def _observe(self, engine: EngineState, seen: Observation) -> list[Condition]:
-        """Return what is wrong with one engine."""
+        """Form the verdict on one engine, and return it where it is to be reported."""
         memory, name = self._memory, engine.name
         if memory.models.get(name) != engine.model:
             memory.live.pop(name, None)
@@ -199,20 +207,12 @@ class LivenessWorker:
         if self._due is None and not self._checking and self._may_check(check, live, seen):
             self._due = (engine, check)
             self._wanted.set()
-        active = [
-            of_fault(name, each, simulated=engine.simulated) for each in silent.faults(memory.silent[name])
-        ]
-        if decision.condition:
-            active.append(
-                of_verdict(
-                    name,
-                    decision.verdict,
-                    decision.reason,
-                    since=outcome.since,
-                    simulated=engine.simulated,
-                )
-            )
-        return active
+        if not decision.condition:
+            return []
+        condition = of_verdict(
+            name, decision.verdict, decision.reason, since=outcome.since, simulated=engine.simulated
+        )
+        return [condition]
 
     def _may_check(self, check: CheckState, live: LivenessState, seen: Observation) -> bool:
         backing_off = bool(self._back_offs.active(seen.now))
