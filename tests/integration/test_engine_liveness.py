@@ -12,17 +12,20 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import anyio.to_thread
 import pytest
 
-from aiidpd.components.containers.usage.reader import UseReader
+from aiidpd.components.containers.usage.reader import Target, UseReader
 from aiidpd.components.engines.liveness.decide import begin, step
 from aiidpd.components.engines.liveness.history import EngineHistory
 from aiidpd.components.engines.liveness.observation import Observation
 from aiidpd.components.engines.settings import LivenessSettings
-from aiidpd.contracts.containers import ContainerSummary
+from aiidpd.contracts.containers import ContainerSummary, ContainerUse
 from aiidpd.contracts.engines import EngineState, Residency, Verdict
 from tests.fakes import llama
+from tests.fakes.docker_engine import RealDocker
 from tests.forms import LONG
+from tests.ports import free_port
 from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch, until
 
@@ -115,24 +118,31 @@ class Clients:
                         break
 
 
-@contextlib.contextmanager
-def watched(server: llama.LlamaServer) -> Iterator[Callable[[LivenessSettings], Verdict]]:
-    """Yield what observes the server once and returns the verdict."""
+def of_process(server: llama.LlamaServer) -> Callable[[float], ContainerUse]:
+    """Return what reads the use by the server's process."""
     assert server.process is not None
-    pid, began = server.process.pid, time.time()
-    page = Page(server.url)
+    pid, reader = server.process.pid, UseReader()
+    return lambda now: reader.processes("c" * 64, [pid], now)
+
+
+@contextlib.contextmanager
+def watched(
+    url: str, read: Callable[[float], ContainerUse]
+) -> Iterator[Callable[[LivenessSettings], Verdict]]:
+    """Yield what observes the server at ``url`` once and returns the verdict; ``read`` gives its use."""
+    began = time.time()
+    page = Page(url)
     container = ContainerSummary(
         "c" * 64, "llama", "llama", "running", None, gpu=False, running=True, started_at=began - 60.0
     )
-    reader = UseReader()
     state = None
-    use = reader.processes(container.id, [pid], time.monotonic())
+    use = read(time.monotonic())
 
     def verdict(settings: LivenessSettings) -> Verdict:
         nonlocal state, use
         now = time.monotonic()
         if now - use.read >= 2.0:
-            use = reader.processes(container.id, [pid], now)
+            use = read(now)
         seen = Observation(now, time.time(), page.state(), container, use, None, wants_gpu=False)
         state, outcome = step(begin(EngineHistory(), seen) if state is None else state, seen, settings)
         if outcome.changed:
@@ -153,14 +163,21 @@ def test_a_server_that_is_stopped_amid_a_generation_is_hung_in_time_and_then_wel
     server: llama.LlamaServer, settings: LivenessSettings
 ) -> None:
     assert server.process is not None
-    clients = Clients(server.url)
-    with watched(server) as verdict:
+    stopped_amid_a_generation(server.url, server.process.pid, of_process(server), settings)
+
+
+def stopped_amid_a_generation(
+    url: str, pid: int, read: Callable[[float], ContainerUse], settings: LivenessSettings
+) -> None:
+    """Stop the server ``pid`` while it generates, and see that it is hung in time, and well again after."""
+    clients = Clients(url)
+    with watched(url, read) as verdict:
         until(lambda: verdict(settings) is Verdict.WORKING)
         end = time.monotonic() + settings.maximum_quiet + 4.0
         while time.monotonic() < end:
             assert verdict(settings) is not Verdict.HUNG
             time.sleep(0.5)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(pid, signal.SIGSTOP)
         try:
             stopwatch = Stopwatch()
             until(lambda: verdict(settings) is Verdict.HUNG)
@@ -168,9 +185,38 @@ def test_a_server_that_is_stopped_amid_a_generation_is_hung_in_time_and_then_wel
             print(f"stopped to hung: {took:.1f} s")  # noqa: T201 -- the figure is of interest
         finally:
             clients.close()
-            os.kill(server.process.pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
         until(lambda: verdict(settings) in (Verdict.WORKING, Verdict.IDLE))
     assert stopwatch.within(settings.maximum_quiet + 6.0, took)
+
+
+@pytest.mark.real("docker")
+async def test_the_same_in_a_container_by_its_control_group(
+    server: llama.LlamaServer, docker: RealDocker
+) -> None:
+    port = free_port()
+    folders = ("/lib", "/lib64", "/usr/lib", str(server.binary.parent.parent), str(server.model.parent))
+    mounts = [option for each in folders for option in ("-v", f"{each}:{each}:ro")]
+    arguments = ["-m", server.model, "--host", "127.0.0.1", "--port", port, "--metrics"]
+    arguments += ["--threads", 1, "--parallel", 1, "--ctx-size", llama.CONTEXT]
+    identity = await docker.docker(
+        "run",
+        *("-d", "--name", docker.name("llama"), "--network", "host"),
+        *("-e", f"LD_LIBRARY_PATH={server.binary.parent}", *mounts, docker.image, str(server.binary)),
+        *map(str, arguments),
+    )
+    pid = int(await docker.docker("inspect", "--format", "{{.State.Pid}}", identity))
+    reader = UseReader()
+
+    def read(now: float) -> ContainerUse:
+        found = reader.read([Target(identity, pid)], now)
+        assert found, identity
+        return found[identity].use
+
+    def stop() -> None:
+        stopped_amid_a_generation(f"http://127.0.0.1:{port}", pid, read, QUICK)
+
+    await anyio.to_thread.run_sync(stop)
 
 
 @pytest.mark.parametrize("seconds", [pytest.param(20, id="short"), pytest.param(600, id="long", marks=LONG)])
@@ -178,7 +224,7 @@ def test_a_long_generation_is_work(server: llama.LlamaServer, seconds: int) -> N
     clients = Clients(server.url)
     seen = set()
     try:
-        with watched(server) as verdict:
+        with watched(server.url, of_process(server)) as verdict:
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 seen.add(verdict(QUICK))
