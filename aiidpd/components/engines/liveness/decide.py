@@ -24,7 +24,15 @@ from aiidpd.components.engines.liveness.loading import RECENT_SECONDS, loading, 
 from aiidpd.components.engines.liveness.observation import Observation
 from aiidpd.components.engines.liveness.progress import answers, observe, phases
 from aiidpd.components.engines.liveness.state import Decision, LivenessState, Outcome
-from aiidpd.components.engines.liveness.witnesses import Activity, Window, Witnesses, add, last, over
+from aiidpd.components.engines.liveness.witnesses import (
+    LONGEST_GAP_SECONDS,
+    Activity,
+    Window,
+    Witnesses,
+    add,
+    last,
+    over,
+)
 from aiidpd.components.engines.settings import LivenessSettings
 from aiidpd.contracts.engines import Residency, Verdict
 
@@ -52,6 +60,8 @@ def begin(history: EngineHistory, seen: Observation) -> LivenessState:
         history=history,
         run=run,
         began=seen.now,
+        observed=seen.now,
+        watched_since=seen.now,
         still_since=seen.now,
         start=ColdStart(run) if watched and run is not None else None,
         moved=seen.now,
@@ -65,7 +75,7 @@ def step(
 ) -> tuple[LivenessState, Outcome]:
     """Return the state after an observation, and the verdict with when it began."""
     before = state
-    state = _same_run(state, seen)
+    state = _watched(_same_run(state, seen), seen)
     suspended = _suspended(seen)
     if suspended is None:
         longest = max(settings.maximum_quiet, _IDLE_WINDOW)
@@ -93,6 +103,12 @@ def _same_run(state: LivenessState, seen: Observation) -> LivenessState:
         return state
     fresh = begin(state.history, seen)
     return replace(fresh, verdict=state.verdict, decayed=state.decayed)
+
+
+def _watched(state: LivenessState, seen: Observation) -> LivenessState:
+    """Return the state, in which the watch begins anew after a gap."""
+    gap = seen.now - state.observed > LONGEST_GAP_SECONDS
+    return replace(state, observed=seen.now, watched_since=seen.now if gap else state.watched_since)
 
 
 def _suspended(seen: Observation) -> Decision | None:
@@ -144,15 +160,18 @@ def _decide(state: LivenessState, seen: Observation, settings: LivenessSettings)
 
 def _serving(state: LivenessState, seen: Observation, settings: LivenessSettings) -> Decision:
     engine, now = seen.engine, seen.now
-    pending = None if engine.pending_since is None else max(0.0, now - engine.pending_since)
-    still = max(0.0, now - state.still_since)
+    since = state.watched_since
+    pending = None if engine.pending_since is None else max(0.0, now - max(since, engine.pending_since))
+    still = max(0.0, now - max(since, state.still_since))
     allowed = allowed_seconds(
         state.history, state.prompt_tokens, settings.minimum_quiet, settings.maximum_quiet
     )
     window = over(state.witnesses, allowed, idle_levels(state.history), now)
     running = bool(state.running) and _says_so(state, seen, pending, allowed / 2)
     silent = pending is not None and pending >= settings.maximum_quiet
-    reasons = _standstill(state, seen, still, allowed, running=running)
+    reasons = _standstill(state, still, allowed, running=running)
+    if reasons and not silent and (pending or 0.0) >= _ANSWERING_SECONDS:
+        reasons.append("its page does not answer either")
     if silent:
         reasons.append(f"its page has not answered for {words.seconds(pending or 0.0)}")
         whole = over(state.witnesses, settings.maximum_quiet, idle_levels(state.history), now)
@@ -180,17 +199,12 @@ def _says_so(state: LivenessState, seen: Observation, pending: float | None, age
     )
 
 
-def _standstill(
-    state: LivenessState, seen: Observation, still: float, allowed: float, *, running: bool
-) -> list[str]:
+def _standstill(state: LivenessState, still: float, allowed: float, *, running: bool) -> list[str]:
     """Return what stands still although requests run, for longer than is usual."""
     if not running or state.steps is None or still < allowed:
         return []
     usual = words.usual_gap(state.history, state.prompt_tokens)
-    reasons = [words.requests(state.running), f"no decode step for {words.seconds(still)} {usual}"]
-    if seen.engine.pending_since is not None and seen.now - seen.engine.pending_since >= _ANSWERING_SECONDS:
-        reasons.append("its page does not answer either")
-    return reasons
+    return [words.requests(state.running), f"no decode step for {words.seconds(still)} {usual}"]
 
 
 def _stands_still(
@@ -220,7 +234,7 @@ def _fares(
     """Return the verdict on an engine against which nothing speaks that could be a hang."""
     engine, now = seen.engine, seen.now
     lately = state.read is not None and (now - state.read <= _OLD_SECONDS or pending is not None)
-    failing = None if state.failing_since is None else now - state.failing_since
+    failing = None if state.failing_since is None else now - max(state.watched_since, state.failing_since)
     if pending is None and (failing is not None or engine.reason):
         return _unreadable(state, seen, window, failing or 0.0)
     if not lately:

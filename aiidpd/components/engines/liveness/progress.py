@@ -43,13 +43,21 @@ def observe(state: LivenessState, seen: Observation) -> LivenessState:
     read = engine.read
     if _restarted(state, seen):
         state = LivenessState(
-            history=state.history, run=state.run, began=seen.now, answered=True, decayed=state.decayed
+            history=state.history,
+            run=state.run,
+            began=seen.now,
+            observed=state.observed,
+            watched_since=state.watched_since,
+            answered=True,
+            moved=seen.now,
+            decayed=state.decayed,
         )
     before = state.read
     stepped = _stepped(state, seen)
     busy = bool(state.running) and bool(engine.requests_running)
     history = state.history
-    if stepped and busy and state.stepped is not None and not state.tainted:
+    whole = state.stepped is not None and state.stepped >= state.watched_since  # it was watched throughout
+    if stepped and busy and state.stepped is not None and whole and not state.tainted:
         history = with_gap(history, state.prompt_tokens, read - state.stepped)
     still = state.still_since
     if stepped:

@@ -16,17 +16,21 @@ from aiidpd.kernel.events import Scalar
 class LivenessState:
     """Liveness of one run of an engine. Times are monotonic seconds unless their names say otherwise.
 
-    ``run`` is the start of its container (Unix seconds). ``read`` is when its page last answered, with
-    ``running``, ``waiting``, ``steps`` and ``tokens`` as it then said; ``stepped`` when the present gap
-    between steps began, and ``progressed`` when a step was last seen. Nothing has been seen to progress
-    since ``still_since``. ``tainted``: this gap between steps is no usual one. ``idle_since`` is since when
-    no request was seen, ``failing_since`` since when its page is not to be had, ``moved`` when the
-    processes of a loading engine last did something.
+    ``run`` is the start of its container (Unix seconds). It was last ``observed`` then, and without a gap
+    since ``watched_since``: what happened in a gap, in which the daemon itself may have stood still, proves
+    nothing. ``read`` is when its page last answered, with ``running``, ``waiting``, ``steps`` and
+    ``tokens`` as it then said; ``stepped`` when the present gap between steps began, and ``progressed``
+    when a step was last seen. Nothing has been seen to progress since ``still_since``. ``tainted``: this
+    gap between steps is no usual one. ``idle_since`` is since when no request was seen, ``failing_since``
+    since when its page is not to be had, ``moved`` when the processes of a loading engine last did
+    something.
     """
 
     history: EngineHistory = field(default_factory=EngineHistory)
     run: float | None = None
     began: float = 0.0
+    observed: float = 0.0
+    watched_since: float = 0.0
     witnesses: Witnesses = field(default_factory=Witnesses)
     read: float | None = None
     running: int | None = None

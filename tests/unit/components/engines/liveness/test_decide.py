@@ -211,6 +211,18 @@ def test_a_freezer_that_nobody_told_of_is_a_pause() -> None:
     assert watch.verdict is not Verdict.HUNG
 
 
+def test_a_gap_in_which_the_daemon_itself_stood_still_proves_nothing() -> None:
+    watch = works()
+    stops(watch, page=False)
+    watch.seconds(5)
+    watch.now += 600.0
+    for _ in range(20):
+        watch.seconds(1)
+        assert watch.verdict is Verdict.WORKING
+    watch.seconds(15)
+    assert watch.verdict is Verdict.HUNG
+
+
 def test_many_wait_and_it_works() -> None:
     watch = works()
     watch.seconds(600, rate=1, requests_waiting=500)
