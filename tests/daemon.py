@@ -20,7 +20,16 @@ from tests.waiting import PATIENCE, Stopwatch, until
 
 WORKERS = ("thermal", "containers", "backup", "bench")
 SIMULATED_TASKS = frozenset(
-    {"thermal", "containers", "containers.stop", "containers.pause", "engines", "bench"}
+    {
+        "thermal",
+        "containers",
+        "containers.stop",
+        "containers.pause",
+        "containers.use",
+        "engines",
+        "engines.liveness",
+        "bench",
+    }
 )
 TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup", "containers.logs"}
 SIMULATED = """\

@@ -106,9 +106,10 @@ WEIGHTS = {
 class World:
     """One engine in one container on one machine, advanced by ``tick``.
 
-    ``hang`` is the second at which it hangs: ``idle`` (nothing moves any more, its page answers no more or
-    says what it last did), or ``busy`` (something spins). ``idle_cpu`` is what it uses without requests, in
-    cores.
+    ``hang`` is the second from which on it hangs as soon as it decodes or prefills, and has said that its
+    model is loaded: what hangs before that is a load that stands still. ``hang_kind`` is ``idle`` (nothing
+    moves any more, and its page answers no more), ``page`` (the page answers, with what it last said) or
+    ``busy`` (something spins). ``idle_cpu`` is what it uses without requests, in cores.
     """
 
     source: random.Random
@@ -174,6 +175,7 @@ class World:
             and not self.hanging
             and self.now >= self.hang
             and segment.kind in ("decode", "prefill")
+            and self.state.residency is Residency.LOADED
         ):
             self.hung_on = segment
             self.left = 1e9
