@@ -24,7 +24,7 @@ TREE = {
     for path in ((ROOT / top), *(ROOT / top).rglob("*"))
 } | {"pyproject.toml"}
 MADE_WHILE_IT_RUNS = re.compile(r"my\.toml|incidents/|TARGET/.*|.*\.(?:sock|unreadable)")
-OF_OTHERS = {"http.client", "containers.stop", "containers.pause"}  # Python's own; tasks
+OF_OTHERS = {"http.client", "containers.stop", "containers.pause", "containers.use"}  # Python's own; tasks
 
 
 def spans(page: Path) -> list[str]:

@@ -11,7 +11,7 @@ from aiidpd.components.engines.liveness.decide import begin, step
 from aiidpd.components.engines.liveness.history import EngineHistory
 from aiidpd.components.engines.settings import LivenessSettings
 from aiidpd.contracts.engines import Verdict
-from tests.forms import short_and_long
+from tests.forms import LONG, short_and_long
 from tests.unit.components.engines.liveness.world import DAY, Segment, World, day
 
 SETTINGS = LivenessSettings()
@@ -34,10 +34,19 @@ def made_up(seed: int, seconds: float, *, hang: float | None = None, kind: str =
     )
 
 
-@short_and_long("seeds, hours", (4, 3), (200, 24))
-def test_what_works_is_never_hung(seeds: int, hours: float) -> None:
+@pytest.mark.parametrize(
+    ("seeds", "hours"),
+    [
+        pytest.param(range(4), 3, id="short"),
+        *(
+            pytest.param(range(first, first + 50), 24, id=f"long from {first}", marks=LONG)
+            for first in range(0, 200, 50)
+        ),
+    ],
+)
+def test_what_works_is_never_hung(seeds: range, hours: float) -> None:
     seen: set[Verdict] = set()
-    for seed in range(seeds):
+    for seed in seeds:
         world = made_up(seed, hours * 3600)
         observation = world.tick()
         assert observation is not None
