@@ -1,4 +1,4 @@
-"""Tables [containers], [containers.pause] and [containers.usage]: the container runtime and what it runs."""
+"""Tables [containers], [containers.pause], [containers.logs] and [containers.usage]."""
 
 from __future__ import annotations
 
