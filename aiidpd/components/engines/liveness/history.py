@@ -21,6 +21,9 @@ _MOST_COUNTED: Final = 1_000_000
 _DECAY: Final = 0.99
 """Of a longest gap, an hour of watching: half of it is forgotten in three days."""
 _FACTOR: Final = 3.0
+_STALL_FACTOR: Final = 1.5
+_LONGEST_STALL: Final = 3600.0
+"""After so long without a step that is remarkable, whatever was usual before."""
 _IDLE_FACTOR: Final = 2.0
 _IDLE_MARGIN: Final = 0.02
 _LEAST_IDLE: Final = 0.02
@@ -111,7 +114,7 @@ def allowed_seconds(history: EngineHistory, prompt_tokens: int | None, least: fl
 def stall_seconds(history: EngineHistory, prompt_tokens: int | None, least: float) -> float:
     """Return for how long steps may be missing while the witnesses are busy, before that is remarkable."""
     gap = longest_gap(history, prompt_tokens, fewest=1)
-    return least if gap is None else max(least, _FACTOR * gap.seconds)
+    return least if gap is None else max(least, min(_LONGEST_STALL, _STALL_FACTOR * gap.seconds))
 
 
 def idle_levels(history: EngineHistory) -> Idle:

@@ -73,7 +73,9 @@ def hang_of(seed: int, kind: str) -> tuple[World, float | None, set[Verdict]]:
         if world.hanging:
             began = began or world.now
             verdicts.add(outcome.decision.verdict)
-            if outcome.decision.verdict is Verdict.HUNG or world.now - began > 900:
+            lasted = world.now - began
+            known = lasted > 900 and Verdict.STALLED in verdicts
+            if outcome.decision.verdict is Verdict.HUNG or known or lasted > 3700:  # an hour is remarkable
                 found = world.now - began if outcome.decision.verdict is Verdict.HUNG else None
                 return world, found, verdicts
         else:
