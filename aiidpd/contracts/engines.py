@@ -53,8 +53,7 @@ class EngineState:
     has not answered yet, None while none is open.
 
     ``requests_finished`` counts the answers that ended since the engine's start, ``requests_cut`` those of
-    them that a limit on length or the context's end cut. ``model_bytes`` is the size of the loaded model,
-    and ``model_gpu_bytes`` how much of it lies in the memory of GPUs.
+    them that a limit on length or the context's end cut.
 
     ``may_sleep``: its model can go to sleep or be unloaded, so that nothing that counts as use may be sent to
     it, unless a person does. ``model_bytes`` and ``model_gpu_bytes`` are the size of the model in memory and
@@ -80,8 +79,6 @@ class EngineState:
     uncounted_tokens: int | None = None
     requests_finished: int | None = None
     requests_cut: int | None = None
-    model_bytes: int | None = None
-    model_gpu_bytes: int | None = None
     includes_probe: bool = False
     read_at: float | None = None
     read: float | None = None

@@ -19,7 +19,7 @@ from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.worker import EnginePoller
 from aiidpd.contracts.containers import CONTAINERS
-from aiidpd.contracts.engines import ENGINES, EnginesView, EngineState
+from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
 from aiidpd.engines.figures import EngineSource
 from aiidpd.engines.profile import EngineProfile, Facts, Start
