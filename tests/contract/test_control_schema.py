@@ -58,14 +58,16 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
         frozenset(
             {"name", "model", "simulated", "uncounted_tokens", "read", "lasting", "container", "url", "steps"}
             | {"longest_prompt_tokens", "pending_since", "model_bytes", "model_gpu_bytes"}
-            | {"verdict", "verdict_since", "verdict_reason"}
+            | {"verdict", "verdict_since", "verdict_reason", "requests_finished", "requests_cut"}
         ),
     ),
     (
         EngineStateDocument,
         EngineState,
         frozenset({"polls"}),
-        frozenset({"uncounted_tokens", "read", "lasting", "pending_since"}),
+        frozenset(
+            {"uncounted_tokens", "read", "lasting", "pending_since", "requests_finished", "requests_cut"}
+        ),
     ),
     (EnginesDocument, EnginesView, COMMON, NONE),
     (BenchDocument, BenchView, COMMON, frozenset({"note"})),
