@@ -24,7 +24,8 @@ class Names:
     """Names of the figures of one engine; None is what it does not report.
 
     ``steps`` moves with each decode step or batch, never only when a request ends. ``longest`` is the length
-    of the longest sequence so far. ``counts_at_end``: the tokens of a request are counted when it ends; other
+    of the longest sequence so far. ``finished`` counts the requests that ended, ``cut`` those of them that a
+    limit on length ended. ``counts_at_end``: the tokens of a request are counted when it ends; other
     engines count each as it is generated. ``awake`` is 0 while the engine sleeps.
     """
 
@@ -35,6 +36,8 @@ class Names:
     steps: Series | None = None
     longest: Series | None = None
     awake: Series | None = None
+    finished: Series | None = None
+    cut: Series | None = None
     counts_at_end: bool = False
 
     @property
@@ -100,6 +103,8 @@ class EngineFigures:
     uncounted_tokens: int | None = None
     steps: int | None = None
     longest_prompt_tokens: int | None = None
+    requests_finished: int | None = None
+    requests_cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +171,8 @@ def figures_of(engine: str, names: Names, samples: Samples) -> EngineFigures:
         samples.total(names.prompt),
         _uncounted(names, running, samples.total(names.longest)),
         samples.total(names.steps),
+        requests_finished=samples.total(names.finished),
+        requests_cut=samples.total(names.cut),
     )
 
 

@@ -1,7 +1,8 @@
 """vLLM (pure).
 
 Sources, in vllm-project/vllm: figures and ``engine_sleep_state`` in ``vllm/v1/metrics/loggers.py``, where
-``iteration_tokens_total`` is a histogram that is observed at each step of the engine; the page in
+``iteration_tokens_total`` is a histogram that is observed at each step of the engine and
+``request_success`` has a label for each reason of an end; the page in
 ``vllm/entrypoints/serve/instrumentator/metrics.py``, which is made of a registry in the server's process,
 so that reading it reaches no engine and wakes nothing; sleep and wake-up, by requests alone and
 never by idleness, in ``vllm/entrypoints/serve/sleep/api_router.py``; ``owned_by`` in
@@ -26,6 +27,8 @@ NAMES: Final = Names(
     prompt=Series("vllm:prompt_tokens_total"),
     steps=Series("vllm:iteration_tokens_total_count"),
     awake=Series("vllm:engine_sleep_state", (("sleep_state", "awake"),)),
+    finished=Series("vllm:request_success_total"),
+    cut=Series("vllm:request_success_total", (("finished_reason", "length"),)),
 )
 
 

@@ -36,6 +36,11 @@ vllm:generation_tokens_total{labels} {generated}
 # TYPE vllm:iteration_tokens_total histogram
 vllm:iteration_tokens_total_bucket{{engine="0",le="1.0",model_name="m"}} 30.0
 vllm:iteration_tokens_total_count{labels} {steps}.0
+# HELP vllm:request_success_total Count of successfully processed requests.
+# TYPE vllm:request_success_total counter
+vllm:request_success_total{{engine="0",finished_reason="stop",model_name="m"}} 40.0
+vllm:request_success_total{{engine="0",finished_reason="length",model_name="m"}} 10.0
+vllm:request_success_total{{engine="0",finished_reason="abort",model_name="m"}} 0.0
 """
 
 

@@ -52,6 +52,8 @@ def with_answer(
         prompt_tokens=answer.prompt_tokens,
         generated_tokens_per_second=_rate(before, answer, now),
         uncounted_tokens=answer.uncounted_tokens,
+        requests_finished=answer.requests_finished,
+        requests_cut=answer.requests_cut,
         includes_probe=includes_probe,
     )
 

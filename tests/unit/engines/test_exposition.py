@@ -33,7 +33,9 @@ def told(page: str | bytes, piece: int = 1 << 16) -> EngineFigures | None:
 
 
 def test_vllm() -> None:
-    assert told(vllm()) == EngineFigures("vllm", 2, 1, 1500, 300, uncounted_tokens=2, steps=30)
+    assert told(vllm()) == EngineFigures(
+        "vllm", 2, 1, 1500, 300, uncounted_tokens=2, steps=30, requests_finished=50, requests_cut=10
+    )
 
 
 def test_llama_cpp_counts_tokens_at_the_end_of_a_request_and_steps_at_each() -> None:
@@ -62,7 +64,7 @@ def test_only_series_with_the_wanted_labels_are_summed() -> None:
 
 
 @given(
-    st.lists(st.tuples(*[st.integers(0, 2**40)] * 5), min_size=1, max_size=20),
+    st.lists(st.tuples(*[st.integers(0, 2**40)] * 6), min_size=1, max_size=20),
     st.integers(1, 300),
 )
 def test_several_models_and_engines_are_summed(series: list[tuple[int, ...]], piece: int) -> None:
@@ -81,6 +83,7 @@ def test_several_models_and_engines_are_summed(series: list[tuple[int, ...]], pi
         found.generated_tokens,
         found.prompt_tokens,
         found.steps,
+        found.requests_finished,
     ) == tuple(sum(column) for column in zip(*series, strict=True))
 
 

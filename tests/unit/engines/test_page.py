@@ -45,7 +45,7 @@ async def test_a_page_is_read_beside_v1_with_the_key(server: InferenceServer) ->
     found = await get(server, load=load, api_key=" secret ")
     assert found.good
     assert found.samples is not None
-    assert len(found.samples.samples) == 5
+    assert len(found.samples.samples) == 8
     (headers,) = server.pages
     assert headers["Authorization"] == "Bearer secret"
     assert headers["Accept-Encoding"] == "identity"
@@ -122,7 +122,7 @@ async def test_ten_thousand_series_and_a_page_without_end(server: InferenceServe
     server.page = web.Response(text=other + vllm())
     found = await get(server)
     assert found.samples is not None
-    assert len(found.samples.samples) == 5
+    assert len(found.samples.samples) == 8
     wanted = "".join(f'vllm:num_requests_running{{model="{place}"}} 1\n' for place in range(10_000))
     server.page = web.Response(text=wanted)
     assert "too long or too many" in (await get(server)).reason
