@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker, real_docker
+from tests.fakes.llama import HOW_TO_GET, find_server
+from tests.fakes.llama_container import LlamaContainers
 from tests.forms import REQUIRE_REAL, profile
 
 pytest_plugins = ["tests.fakes.control_fixtures", "tests.fakes.nvml.fixtures"]
@@ -54,3 +57,13 @@ def missing() -> Callable[[str, str], None]:
 def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
     with real_docker(missing) as found:
         yield found
+
+
+@pytest.fixture
+def llama_containers(
+    docker: RealDocker, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
+) -> LlamaContainers:
+    server = find_server()
+    if server is None:
+        missing("llama-server", HOW_TO_GET)
+    return LlamaContainers(docker, tmp_path_factory.mktemp("models"), Path(str(server)))

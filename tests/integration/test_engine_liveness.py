@@ -12,7 +12,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import anyio.to_thread
 import pytest
 
 from aiidpd.components.containers.usage.reader import Target, UseReader
@@ -23,9 +22,8 @@ from aiidpd.components.engines.settings import LivenessSettings
 from aiidpd.contracts.containers import ContainerSummary, ContainerUse
 from aiidpd.contracts.engines import EngineState, Residency, Verdict
 from tests.fakes import llama
-from tests.fakes.docker_engine import RealDocker
+from tests.fakes.llama_container import LlamaContainers
 from tests.forms import LONG
-from tests.ports import free_port
 from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch, until
 
@@ -191,32 +189,16 @@ def stopped_amid_a_generation(
 
 
 @pytest.mark.real("docker")
-async def test_the_same_in_a_container_by_its_control_group(
-    server: llama.LlamaServer, docker: RealDocker
-) -> None:
-    port = free_port()
-    folders = ("/lib", "/lib64", "/usr/lib", str(server.binary.parent.parent), str(server.model.parent))
-    mounts = [option for each in folders for option in ("-v", f"{each}:{each}:ro")]
-    arguments = ["-m", server.model, "--host", "127.0.0.1", "--port", port, "--metrics"]
-    arguments += ["--threads", 1, "--parallel", 1, "--ctx-size", llama.CONTEXT]
-    identity = await docker.docker(
-        "run",
-        *("-d", "--name", docker.name("llama"), "--network", "host"),
-        *("-e", f"LD_LIBRARY_PATH={server.binary.parent}", *mounts, docker.image, str(server.binary)),
-        *map(str, arguments),
-    )
-    pid = int(await docker.docker("inspect", "--format", "{{.State.Pid}}", identity))
-    reader = UseReader()
+def test_the_same_in_a_container_by_its_control_group(llama_containers: LlamaContainers) -> None:
+    one = llama_containers.run("llama", "--ctx-size", str(llama.CONTEXT))
+    identity, pid, reader = one.id, one.pid, UseReader()
 
     def read(now: float) -> ContainerUse:
         found = reader.read([Target(identity, pid)], now)
         assert found, identity
         return found[identity].use
 
-    def stop() -> None:
-        stopped_amid_a_generation(f"http://127.0.0.1:{port}", pid, read, QUICK)
-
-    await anyio.to_thread.run_sync(stop)
+    stopped_amid_a_generation(one.url, pid, read, QUICK)
 
 
 @pytest.mark.parametrize("seconds", [pytest.param(20, id="short"), pytest.param(600, id="long", marks=LONG)])

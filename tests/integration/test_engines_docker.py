@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,56 +10,10 @@ import pytest
 
 from aiidpd.api.client import ControlClient, DaemonUnreachable
 from tests.daemon import Daemon, running
-from tests.fakes import llama
-from tests.fakes.docker_engine import RealDocker
-from tests.ports import free_port
+from tests.fakes.llama_container import LlamaContainers
 from tests.waiting import until
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.real("llama")]
-
-HOST_LIBRARIES = ("/usr/lib:/usr/lib:ro", "/usr/lib:/lib:ro", "/usr/lib64:/lib64:ro")
-
-
-class Containers:
-    """Containers of llama-server in the host's network, from the files of this machine."""
-
-    def __init__(self, docker: RealDocker, folder: Path, server: Path) -> None:
-        self.docker = docker
-        self._server = server
-        self._folder = folder
-        llama.make_model(folder / "tiny.gguf")
-
-    def run(self, text: str, *options: str, labels: tuple[str, ...] = ()) -> str:
-        """Start one on a port of its own; return its name."""
-        name = self.docker.name(text)
-        mounts = (*HOST_LIBRARIES, f"{self._server.parent}:/llama:ro", f"{self._folder}:/models:ro")
-        command = ["docker", "run", "-d", "--network", "host", "--name", name]
-        command += [part for mount in mounts for part in ("-v", mount)]
-        command += [part for label in labels for part in ("--label", label)]
-        command += ["-e", "LD_LIBRARY_PATH=/llama", self.docker.image, "/llama/llama-server"]
-        command += ["-m", "/models/tiny.gguf", "--host", "127.0.0.1", "--port", str(free_port())]
-        command += ["--ctx-size", "2048", "--threads", "1", "--parallel", "1", "--metrics", *options]
-        subprocess.run(command, check=True, capture_output=True)
-        return name
-
-    def act(self, action: str, name: str) -> None:
-        """Do as a person does."""
-        subprocess.run(["docker", action, name], check=True, capture_output=True)
-
-    def said(self, name: str, text: str) -> int:
-        """Return how often it said so."""
-        done = subprocess.run(["docker", "logs", name], check=True, capture_output=True, text=True)
-        return (done.stdout + done.stderr).count(text)
-
-
-@pytest.fixture
-def containers(docker: RealDocker, tmp_path: Path, missing: Callable[[str, str], None]) -> Containers:
-    server = llama.find_server()
-    if server is None:
-        missing("llama-server", llama.HOW_TO_GET)
-    folder = tmp_path / "models-of-containers"
-    folder.mkdir()
-    return Containers(docker, folder, Path(str(server)))
 
 
 def engine(daemon: Daemon, name: str) -> dict[str, Any]:
@@ -73,7 +26,8 @@ def engine(daemon: Daemon, name: str) -> dict[str, Any]:
     return next((each for each in engines if each["name"] == name), {})
 
 
-def test_engines_in_containers_come_and_go(containers: Containers, tmp_path: Path) -> None:
+def test_engines_in_containers_come_and_go(llama_containers: LlamaContainers, tmp_path: Path) -> None:
+    containers = llama_containers
     awake = containers.run("awake")
     sleeper = containers.run("sleeper", "--sleep-idle-seconds", "2")
     alone = containers.run("alone", labels=("aiidpd.engine=off",))
@@ -84,30 +38,30 @@ def test_engines_in_containers_come_and_go(containers: Containers, tmp_path: Pat
 
         def known() -> str:
             log = (tmp_path / "log").read_text()[-2000:]
-            return f"{log}\n{engine(daemon, awake)}\n{engine(daemon, sleeper)}"
+            return f"{log}\n{engine(daemon, awake.name)}\n{engine(daemon, sleeper.name)}"
 
-        until(lambda: engine(daemon, awake).get("requests_running") == 0, why=known)
-        found = engine(daemon, awake)
+        until(lambda: engine(daemon, awake.name).get("requests_running") == 0, why=known)
+        found = engine(daemon, awake.name)
         assert (found["engine"], found["residency"], found["may_sleep"]) == ("llama.cpp", "loaded", False)
         assert len(found["container"]) == 64
-        until(lambda: engine(daemon, sleeper).get("residency") == "sleeping", why=known)
-        assert engine(daemon, sleeper)["may_sleep"]
-        assert engine(daemon, alone) == {}
-        assert engine(daemon, wrong)["residency"] in ("unknown", "loading", "loaded")
+        until(lambda: engine(daemon, sleeper.name).get("residency") == "sleeping", why=known)
+        assert engine(daemon, sleeper.name)["may_sleep"]
+        assert engine(daemon, alone.name) == {}
+        assert engine(daemon, wrong.name)["residency"] in ("unknown", "loading", "loaded")
         until(lambda: "engine_label_invalid" in daemon.exposition(), why=known)
 
-        containers.act("pause", awake)
-        until(lambda: engine(daemon, awake).get("reason") == "its container is paused", why=known)
-        containers.act("unpause", awake)
-        until(lambda: engine(daemon, awake).get("requests_running") == 0, why=known)
-        containers.act("kill", awake)
-        until(lambda: engine(daemon, awake).get("reason") == "its container does not run", why=known)
-        containers.act("start", awake)
-        until(lambda: engine(daemon, awake).get("requests_running") == 0, why=known)
-        subprocess.run(["docker", "rm", "-f", awake], check=True, capture_output=True)
-        until(lambda: not engine(daemon, awake), why=known)
+        awake.act("pause")
+        until(lambda: engine(daemon, awake.name).get("reason") == "its container is paused", why=known)
+        awake.act("unpause")
+        until(lambda: engine(daemon, awake.name).get("requests_running") == 0, why=known)
+        awake.act("kill")
+        until(lambda: engine(daemon, awake.name).get("reason") == "its container does not run", why=known)
+        awake.act("start")
+        until(lambda: engine(daemon, awake.name).get("requests_running") == 0, why=known)
+        subprocess.run(["docker", "rm", "-f", awake.name], check=True, capture_output=True)
+        until(lambda: not engine(daemon, awake.name), why=known)
 
-        polls = engine(daemon, sleeper)["polls"]["requests"]
-        until(lambda: engine(daemon, sleeper)["polls"]["requests"] >= polls + 3, why=known)
-        assert containers.said(sleeper, "server is entering sleeping state") == 1
-        assert containers.said(sleeper, "server is exiting sleeping state") == 0
+        polls = engine(daemon, sleeper.name)["polls"]["requests"]
+        until(lambda: engine(daemon, sleeper.name)["polls"]["requests"] >= polls + 3, why=known)
+        assert sleeper.said("server is entering sleeping state") == 1
+        assert sleeper.said("server is exiting sleeping state") == 0
