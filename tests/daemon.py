@@ -25,6 +25,7 @@ SIMULATED_TASKS = frozenset(
         "containers",
         "containers.stop",
         "containers.pause",
+        "containers.heal",
         "containers.use",
         "engines",
         "engines.liveness",

@@ -19,6 +19,9 @@ from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.conditions import update_conditions as update_snapshots
 from aiidpd.components.backup.view import SnapshotInfo
+from aiidpd.components.containers.heal.events import HealPublisher
+from aiidpd.components.containers.heal.policy import policy_of
+from aiidpd.components.containers.heal.state import HealState, HealTally, Parked, Track
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
 from aiidpd.components.containers.logs.namer import FailureNamer
 from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
@@ -466,6 +469,41 @@ async def the_silent_faults_of_an_engine(house: House) -> None:
             await house.clock.advance(3700)
 
 
+def _heals(house: House) -> HealPublisher:
+    return HealPublisher(HealTally(), house.publisher("containers"), house.conditions, simulated=False)
+
+
+async def a_parked_container(house: House) -> None:
+    publisher, parked = _heals(house), Parked("engine_hung", "no longer healed", "unpark it", 1.0)
+    with house.begins_and_ends("container_heal_parked") as active:
+        track = Track("c1", "vllm", parked=parked)
+        publisher.show(HealState(MappingProxyType({"c1": track})), {}, {})
+        active()
+        publisher.show(HealState(MappingProxyType({"c1": replace(track, parked=None)})), {}, {})
+
+
+async def labels_of_heals(house: House) -> None:
+    publisher, state = _heals(house), HealState(MappingProxyType({"c1": Track("c1", "vllm")}))
+    reading = ContainerReading("c1", "vllm", "image", "running", labels={"aiidpd.budget": "often"})
+    policy = policy_of(reading, ContainersSettings().heal)
+    with (
+        house.begins_and_ends("container_heal_label_invalid") as invalid,
+        house.begins_and_ends("container_dependency_cycle") as circular,
+    ):
+        publisher.show(state, {"c1": policy}, {"c1": ("vllm", "db", "vllm")})
+        invalid()
+        circular()
+        publisher.show(HealState(), {}, {})
+
+
+async def the_file_of_heals(house: House) -> None:
+    publisher = _heals(house)
+    with house.begins_and_ends("container_heal_state") as active:
+        publisher.file_failed("heals.json", "cannot write heals.json: No space left on device")
+        active()
+        publisher.file_works("heals.json")
+
+
 async def a_snapshot(house: House) -> None:
     with house.begins_and_ends("backup_snapshot_broken") as active:
         snapshot = SnapshotInfo("20260101T000000Z", broken="manifest.json: No such file or directory")
@@ -543,6 +581,10 @@ PARTS = {
     "engine_on_cpu": the_silent_faults_of_an_engine,
     "engine_ghost_load": the_silent_faults_of_an_engine,
     "engine_answers_cut": the_silent_faults_of_an_engine,
+    "container_heal_parked": a_parked_container,
+    "container_heal_label_invalid": labels_of_heals,
+    "container_dependency_cycle": labels_of_heals,
+    "container_heal_state": the_file_of_heals,
     "backup_snapshot_broken": a_snapshot,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,

@@ -24,7 +24,13 @@ TREE = {
     for path in ((ROOT / top), *(ROOT / top).rglob("*"))
 } | {"pyproject.toml"}
 MADE_WHILE_IT_RUNS = re.compile(r"my\.toml|incidents/|TARGET/.*|.*\.(?:sock|unreadable)")
-OF_OTHERS = {"http.client", "containers.stop", "containers.pause", "containers.use"}  # Python's own; tasks
+OF_OTHERS = {  # Python's own; tasks
+    "http.client",
+    "containers.stop",
+    "containers.pause",
+    "containers.heal",
+    "containers.use",
+}
 
 
 def spans(page: Path) -> list[str]:

@@ -9,6 +9,7 @@ from aiidpd.cli.session import Session
 from aiidpd.cli.snapshot import show
 from aiidpd.components.containers.cli_detail import container_lines
 from aiidpd.components.containers.cli_text import container_table
+from aiidpd.components.containers.heal import cli as heal
 
 _PATH = "/v1/containers"
 
@@ -21,6 +22,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     one = commands.add_parser("show", parents=[common], help="everything that is known of one")
     one.add_argument("container", metavar="NAME", help="its name, or the beginning of its id")
     one.set_defaults(run=run_show)
+    heal.add(commands, common)
 
 
 def run(_options: argparse.Namespace, session: Session) -> int:

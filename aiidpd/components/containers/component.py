@@ -1,9 +1,9 @@
-"""Component containers: those of the container runtime, stopped or paused where a GPU needs it."""
+"""Component containers: those of the container runtime; stopped, paused and healed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.containers.actions import ContainerActions
@@ -16,6 +16,9 @@ from aiidpd.components.containers.evidence.heals import TRIGGERS as HEAL_TRIGGER
 from aiidpd.components.containers.evidence.heals import HealEvidence
 from aiidpd.components.containers.evidence.running import NAME as EVIDENCE
 from aiidpd.components.containers.evidence.running import ContainerEvidence
+from aiidpd.components.containers.heal.absent import NoRecreator
+from aiidpd.components.containers.heal.wiring import TASK as HEAL
+from aiidpd.components.containers.heal.wiring import HealAdapters, Healer
 from aiidpd.components.containers.logs.conditions import TYPES as LOG_TYPES
 from aiidpd.components.containers.logs.metrics import LogsCollector
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
@@ -48,6 +51,9 @@ from aiidpd.kernel.task import InactiveWorker, Task
 from aiidpd.platform.installed import Installed
 from aiidpd.platform.statefile import StateFile
 
+if TYPE_CHECKING:
+    from aiidpd.components.containers.simulated import SimulatedRuntime
+
 NAME: Final = "containers"
 SEEN: Final = "containers-seen.json"
 _DISK: Final = 1.0  # seconds that the end of the daemon waits for the disk
@@ -55,12 +61,13 @@ _SLACK: Final = 60.0  # seconds that a task may be without a beat besides the ca
 
 
 class ContainersComponent:
-    """Owns what outlives its three tasks: the watcher, the one that stops and the one that pauses."""
+    """Owns what outlives its tasks: the watcher, and those that stop, pause, read logs and heal."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settings = context.settings("containers", ContainersSettings)
-        self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0)
+        self._healer = Healer(context, self._settings, self._stopped_on_request)
+        self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0, changed=self._healer.wake)
         self._memory = ContainersMemory()
         self._installed = Installed(
             context.state_directory / SEEN,
@@ -73,7 +80,7 @@ class ContainersComponent:
             StateFile(context.state_directory / STOPS, StoppedRecords), context.conditions, context.clock
         )
         self._pauses = Pauses(context.clock, context.messages.inbox(BackOffMessage))
-        self._simulated: tuple[int, ContainerRuntime] | None = None
+        self._simulated: tuple[int, SimulatedRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
         self._use = UseMemory(context.clock)
         context.views.offer(CONTAINERS, self._containers)
@@ -96,16 +103,19 @@ class ContainersComponent:
                 Task(f"{NAME}.pause", self._pauser, self._call_deadline),
                 Task(f"{NAME}.logs", self._log_watcher, self._call_deadline),
                 Task(USE, self._user, lambda: USE_DEADLINE),
+                Task(HEAL, lambda: self._healer.task(self._latest, self._heal_adapters), self._call_deadline),
             ),
             collectors={
                 NAME: ContainersCollector(self._latest),
                 "pauses": PausesCollector(self._pauses),
                 "logs": LogsCollector(self._logs, self._failures, self._latest.get),
+                "heals": self._healer.collector,
             },
-            close=lambda: self._stopped.wait(_DISK),
+            close=self._close,
             routes=(
                 *routes(self._latest, self._pauses.active, lambda: self._context.status(NAME)),
                 *detail_routes(self._detail()),
+                *self._healer.routes(),
             ),
         )
 
@@ -201,6 +211,19 @@ class ContainersComponent:
             clock=context.clock,
         )
 
+    def _heal_adapters(self) -> HealAdapters:
+        actions = self._actions()
+        return HealAdapters(self._runtime(), actions, self._evidence_collector(actions), NoRecreator())
+
+    def _stopped_on_request(self) -> frozenset[str]:
+        """Return the ids of containers whose last run Docker was told to end."""
+        known = self._memory.state.known.values()
+        return frozenset(each.id for each in known if not each.running and each.signal)
+
+    def _close(self) -> None:
+        self._stopped.wait(_DISK)
+        self._healer.wait(_DISK)
+
     def _evidence_collector(self, actions: ContainerActions) -> IncidentCollector:
         """Return what writes an incident before a heal, by the ``actions`` of whoever heals."""
         context = self._context
@@ -238,22 +261,27 @@ class ContainersComponent:
 
     def _actions(self) -> ContainerActions:
         """Return an adapter of its own for acts on the containers of the configured engine."""
+        settings = self._settings()
+        if settings.engine == "simulated":
+            return self._simulation(settings)
         from aiidpd.components.containers.docker.actions import DockerActions
 
-        settings = self._settings()
         return DockerActions(settings.socket, call_timeout=settings.call_timeout)
+
+    def _simulation(self, settings: ContainersSettings) -> SimulatedRuntime:
+        """Return the simulated runtime: what is made up has one state, which all tasks must see."""
+        if self._simulated is None or self._simulated[0] != settings.simulated_containers:
+            from aiidpd.components.containers.simulated import SimulatedRuntime
+
+            runtime = SimulatedRuntime(self._context.clock, count=settings.simulated_containers)
+            self._simulated = settings.simulated_containers, runtime
+        return self._simulated[1]
 
     def _runtime(self) -> ContainerRuntime:
         """Return the adapter of one task: a real one each, so that a slow reading holds up no act."""
         settings = self._settings()
         if settings.engine == "simulated":
-            # What is made up has one state, which all tasks must see.
-            if self._simulated is None or self._simulated[0] != settings.simulated_containers:
-                from aiidpd.components.containers.simulated import SimulatedRuntime
-
-                runtime = SimulatedRuntime(self._context.clock, count=settings.simulated_containers)
-                self._simulated = settings.simulated_containers, runtime
-            return self._simulated[1]
+            return self._simulation(settings)
         if settings.engine == "off":
             return SwitchedOffRuntime()
         from aiidpd.components.containers.docker.client import DockerRuntime

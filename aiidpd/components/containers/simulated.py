@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import floor, inf
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import anyio
 
+from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
+from aiidpd.contracts.containers import NOTHING
 from aiidpd.kernel.clock import Clock, wait_for
+from aiidpd.kernel.errors import Unavailable
 
 PERIOD: Final = 360.0
 """Seconds after which the script begins again: so many that its deaths are no restart loop."""
 
 STOPPED_CODE: Final = 143  # SIGTERM's
 _IMAGES = ("vllm-openai", "llama.cpp-server", "text-embeddings")
+_LABELS = MappingProxyType({"aiidpd.heal": "restart"})  # of the one that hangs
 _UPTIME = 3600.0  # seconds for which every container has run when the simulation begins
 
 
@@ -31,7 +36,14 @@ class Line:
     exit_code: int | None = None
 
 
+_RESTART = (
+    Line(0.0, "kill", "15"),
+    Line(0.0, "die", exit_code=STOPPED_CODE),
+    Line(0.0, "start"),
+    Line(0.0, "health_status", "healthy"),
+)
 _STOP = (Line(0.0, "kill", "15"), Line(0.0, "die", exit_code=STOPPED_CODE))
+_ANY = ("running", "paused", "restarting", "exited")
 _PAUSE, _UNPAUSE = Line(0.0, "pause"), Line(0.0, "unpause")
 
 
@@ -50,10 +62,11 @@ def script(number: int) -> tuple[Line, ...]:
 
 @dataclass(slots=True)
 class Life:
-    """One container by the seconds since the simulation began: its script, its pauses, its stop."""
+    """One container by the seconds since the simulation began: script, pauses, restarts, stop."""
 
     lines: tuple[Line, ...]
     pauses: list[tuple[float, float]] = field(default_factory=list)
+    restarted: list[float] = field(default_factory=list)
     stopped: float = inf
 
     @property
@@ -74,6 +87,12 @@ class Life:
         """End at ``at``; from then on nothing happens."""
         self.unpause(at)
         self.stopped = at
+
+    def restart(self, at: float) -> None:
+        """End and start anew at ``at``: it is well then."""
+        self.unpause(at)
+        self.restarted = [*self.restarted[-9:], at]
+        self.stopped = inf
 
     def past(self, elapsed: float) -> Iterator[tuple[float, Line]]:
         """Yield what happened by the script in this period and the one before, each with its moment."""
@@ -107,6 +126,9 @@ class Life:
                 yield begin, _PAUSE
             if end not in (inf, self.stopped) and counts(end):
                 yield end, _UNPAUSE
+        for at in self.restarted:
+            if counts(at):
+                yield from ((at, line) for line in _RESTART)
         if self.stopped != inf and counts(self.stopped):
             yield from ((self.stopped, line) for line in _STOP)
 
@@ -169,6 +191,44 @@ class SimulatedRuntime:
     async def unpause(self, identity: str) -> bool:
         return self._change(identity, ("paused",), lambda life: life.unpause(self._elapsed()))
 
+    async def start(self, identity: str) -> bool:
+        return self._change(identity, ("exited",), lambda life: life.restart(self._elapsed()))
+
+    async def restart(self, identity: str, grace: float) -> bool:  # noqa: ARG002 -- it ends at once
+        self._change(identity, _ANY, lambda life: life.restart(self._elapsed()))
+        return self._number(identity) is not None
+
+    async def kill(self, identity: str, signal: str = "KILL") -> bool:  # noqa: ARG002 -- each ends it
+        return await self.stop(identity, 0.0)
+
+    async def describe(self, identity: str) -> Mapping[str, Any] | None:
+        number = self._number(identity)
+        if number is None:
+            return None
+        return {"Id": identity, "Name": f"/{_name(number)}", "Config": {"Image": _image(number)}}
+
+    async def logs(self, identity: str, *, lines: int, since: float = 0.0) -> LogTail | None:
+        del lines, since
+        return None if self._number(identity) is None else LogTail()
+
+    async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
+        del identity
+        return ()
+
+    async def rename(self, identity: str, name: str) -> bool:
+        raise _refusal(f"rename container {identity} to {name}")
+
+    async def remove(self, identity: str) -> bool:
+        raise _refusal(f"remove container {identity}")
+
+    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+        del body
+        raise _refusal(f"create container {name}")
+
+    async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:
+        del endpoint
+        raise _refusal(f"connect container {identity} to network {network}")
+
     def _change(self, identity: str, states: tuple[str, ...], change: Callable[[Life], None]) -> bool:
         """Do ``change`` to the container if it is in one of ``states``; return whether it was."""
         number = self._number(identity)
@@ -215,7 +275,8 @@ class SimulatedRuntime:
         state, health, code = "running", "healthy", None
         started, finished = self._epoch - _UPTIME, None
         life, elapsed = self._lives[number], self._elapsed()
-        for at, line in life.past(elapsed):
+        anew = [(at, line) for at in life.restarted for line in _RESTART]
+        for at, line in sorted([*life.past(elapsed), *anew], key=lambda each: each[0]):
             if line.action == "health_status":
                 health = line.detail
             elif line.action == "die":
@@ -240,7 +301,12 @@ class SimulatedRuntime:
             service=_IMAGES[number % 3],
             restart_policy="unless-stopped",
             gpu=number % 3 != 2,  # noqa: PLR2004 -- the third image needs none
+            labels=_LABELS if number % 3 == 0 else NOTHING,
         )
+
+
+def _refusal(action: str) -> Unavailable:
+    return Unavailable(action, "", reason="simulated containers are neither created nor removed")
 
 
 def _identity(number: int) -> str:

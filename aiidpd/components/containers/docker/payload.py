@@ -65,6 +65,7 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             error=str(state.get("Error") or "")[:_LONGEST_ERROR],
             network_mode=str(host.get("NetworkMode") or ""),
             execs=len(data.get("ExecIDs") or ()),
+            failing_streak=int((state.get("Health") or {}).get("FailingStreak") or 0),
             labels={str(key): str(labels[key]) for key in labels if str(key).startswith(_LABELS)},
             arguments=(str(data.get("Path") or ""), *map(str, data.get("Args") or ())),
             environment=_environment(config.get("Env") or ()),
