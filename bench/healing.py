@@ -73,7 +73,8 @@ class DiskEvidence:
         self.began.append(time.monotonic())
         log = await self._actions.logs(subject.container.id, lines=500)
         inspect = await self._actions.describe(subject.container.id)
-        text = json.dumps([dict(evidence), inspect]).encode() + (b"" if log is None else b"\n".join(log.lines))
+        lines = () if log is None else log.lines
+        text = b"\n".join((json.dumps([dict(evidence), inspect]).encode(), *lines))
         await anyio.to_thread.run_sync(self._write, text)
         return "incident"
 
