@@ -31,6 +31,19 @@ from aiidpd.kernel.events import Event
 from aiidpd.kernel.jobs import JobStatus
 from aiidpd.kernel.task import WorkerStatus
 
+OF_ONE_ALONE = frozenset(  # or of nobody: arguments and environment may hold secrets
+    [
+        "pid",
+        "error",
+        "network_mode",
+        "execs",
+        "failing_streak",
+        "labels",
+        "arguments",
+        "environment",
+        "addresses",
+    ]
+)
 NONE: frozenset[str] = frozenset()
 COMMON = frozenset(field.name for field in fields(SnapshotResponse))
 # (document, what its fields are copied from, what only the document has, what only the other has)
@@ -42,7 +55,7 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
     (WorkerDocument, WorkerStatus, frozenset({"up"}), NONE),  # up is a property
     (GpusDocument, GpuSnapshot, COMMON - {"simulated"}, NONE),
     # The pause is aiidpd's own, not the engine's.
-    (ContainerDocument, ContainerReading, frozenset({"pause"}), NONE),
+    (ContainerDocument, ContainerReading, frozenset({"pause"}), OF_ONE_ALONE),
     (ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, NONE),
     (PauseDocument, PauseView, NONE, frozenset({"id", "name"})),
     (RunResultDocument, RunResult, NONE, frozenset({"ended"})),  # in monotonic seconds

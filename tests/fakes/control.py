@@ -21,6 +21,9 @@ from aiidpd.components.backup import api as backup_api
 from aiidpd.components.bench import api as bench_api
 from aiidpd.components.containers import api as containers_api
 from aiidpd.components.containers.detail import DetailSources, detail_routes
+from aiidpd.components.containers.heal.api import HealApi
+from aiidpd.components.containers.heal.book import HealBook
+from aiidpd.components.containers.heal.record import HealRecords
 from aiidpd.components.containers.logs.named import NamedFailures
 from aiidpd.components.engines import api as engines_api
 from aiidpd.components.engines.polls import Polls
@@ -29,6 +32,7 @@ from aiidpd.components.thermal.api import gpus as gpus_api
 from aiidpd.components.thermal.api.history import HistoryExport
 from aiidpd.components.thermal.energy.meter import EnergyMeter
 from aiidpd.components.thermal.maintenance import DriverMaintenance
+from aiidpd.contracts.messages import HealRequested
 from aiidpd.daemon import api as daemon_api
 from aiidpd.history import api as history_api
 from aiidpd.history.store import History
@@ -39,6 +43,7 @@ from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.events import Event, Severity
+from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
@@ -46,6 +51,7 @@ from aiidpd.kernel.task import WorkerState, WorkerStatus
 from aiidpd.kernel.views import Views
 from aiidpd.platform.connection import Limits
 from aiidpd.platform.sockets import listen_unix
+from aiidpd.platform.statefile import StateFile
 from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
@@ -176,6 +182,17 @@ async def control_daemon(
                 history=history,
             )
         ),
+        *HealApi(
+            HealBook(
+                clock,
+                Messages(clock).inbox(HealRequested),
+                StateFile(folder / "heals.json", HealRecords),
+            ),
+            jobs,
+            Publisher(bus, clock, "containers"),
+            dry_run=lambda: False,
+            inactive=lambda: "nothing is healed here",
+        ).routes(),
         *engines_api.routes(views["engines"].get, Polls(), clock, of("engines")),
         *backup_api.routes(views["backup"], queues["backup"], of("backup")),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),

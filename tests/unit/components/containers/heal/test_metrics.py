@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiidpd.components.containers.heal.metrics import HealsCollector
+from aiidpd.components.containers.heal.protocols import HealSubject
 from tests.fakes.clock import FakeClock
 from tests.unit.components.containers.heal.test_controller import House
 
@@ -26,10 +27,15 @@ async def test_what_was_done_and_what_is_left_has_a_series(clock: FakeClock, tmp
     async with house.running():
         await house.until(lambda: house.book.observed)
         assert value("aiidpd_container_heal_budget_left") == {("vllm",): 5}
+        seen: list[dict[tuple[str, ...], float]] = []
+
+        async def look(_subject: HealSubject) -> None:
+            seen.append(value("aiidpd_container_healing"))
+
+        house.collector.before = look
         house.sicken()
-        await house.until(lambda: house.collector.subjects)
-        assert value("aiidpd_container_healing") == {("vllm", "container_unhealthy"): 1}
         await house.event("heal_ended")
+    assert seen == [{("vllm", "container_unhealthy"): 1}]
     assert value("aiidpd_container_heals_total") == {("vllm", "container_unhealthy", "healed"): 1}
     assert value("aiidpd_container_heal_budget_left") == {("vllm",): 4}
     assert value("aiidpd_container_heal_seconds_total")[("vllm",)] >= 0
