@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import floor, inf
@@ -201,7 +201,8 @@ class SimulatedRuntime:
     async def kill(self, identity: str, signal: str = "KILL") -> bool:  # noqa: ARG002 -- each ends it
         return await self.stop(identity, 0.0)
 
-    async def describe(self, identity: str) -> Mapping[str, Any] | None:
+    async def describe(self, identity: str, *, size: bool = False) -> Mapping[str, Any] | None:
+        del size
         number = self._number(identity)
         if number is None:
             return None
@@ -214,6 +215,29 @@ class SimulatedRuntime:
     async def execs(self, identity: str) -> tuple[Mapping[str, Any], ...]:
         del identity
         return ()
+
+    async def labelled(self, labels: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
+        del labels
+        return ()
+
+    async def changes(self, identity: str) -> tuple[Mapping[str, Any], ...] | None:
+        del identity
+        return None
+
+    async def image(self, reference: str) -> Mapping[str, Any] | None:
+        del reference
+        return None
+
+    async def network(self, reference: str) -> Mapping[str, Any] | None:
+        del reference
+        return None
+
+    async def volume(self, name: str) -> Mapping[str, Any] | None:
+        del name
+        return None
+
+    async def disconnect(self, network: str, identity: str) -> bool:
+        raise _refusal(f"disconnect container {identity} from network {network}")
 
     async def rename(self, identity: str, name: str) -> bool:
         raise _refusal(f"rename container {identity} to {name}")
