@@ -60,6 +60,7 @@ def settings(llama_containers: LlamaContainers) -> dict[str, str]:
         "AIIDPD_CONTAINERS__ENGINE": "docker",
         "AIIDPD_CONTAINERS__SOCKET": str(llama_containers.docker.socket),
         "AIIDPD_ENGINES__INTERVAL": "1s",
+        "AIIDPD_ENGINES__LIVENESS__MINIMUM_QUIET": "6s",
         "AIIDPD_ENGINES__LIVENESS__MAXIMUM_QUIET": "8s",
     }
 
@@ -80,14 +81,16 @@ def test_a_server_that_hangs_amid_a_generation_is_restarted_once_with_its_eviden
         one.hang()
         until(lambda: verdict(daemon, one.name) == "hung", why=known)
         until(lambda: one.started_at != started, why=known)
-        until(lambda: "container.healed" in kinds(daemon, one.name), why=known)
+        until(lambda: "container.heal_ended" in kinds(daemon, one.name), why=known)
         until(lambda: verdict(daemon, one.name) == "idle", why=known)
+        [ended] = get(daemon, "/v1/events", kind="container.heal_ended")["events"]
+        assert ended["evidence"]["outcome"] == "healed"
         told = kinds(daemon, one.name)
         assert told.count("engine.hung") == told.count("container.heal_evidence") == 1
         assert (
             told.index("engine.hung") < told.index("container.heal_evidence") < told.index("container.died")
         )
-        assert "engine_hung" not in daemon.exposition()
+        assert 'alert="engine_hung"' not in daemon.exposition()
         incidents = [path for path in (tmp_path / "state" / "incidents").iterdir() if path.is_dir()]
         written = "".join(path.name for folder in incidents for path in folder.iterdir())
         assert f"log-{one.name}" in written
