@@ -16,8 +16,9 @@ from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.heal.book import HealBook
 from aiidpd.components.containers.heal.controller import HealController, HealSources
 from aiidpd.components.containers.heal.events import HealPublisher
-from aiidpd.components.containers.heal.protocols import HealSubject, NotRecreated, Recreated
+from aiidpd.components.containers.heal.protocols import HealSubject, NotRecreated, Recovered, Recreated
 from aiidpd.components.containers.heal.record import NAME, HealRecords
+from aiidpd.components.containers.heal.recovery import Recovery
 from aiidpd.components.containers.heal.run import HealTools
 from aiidpd.components.containers.heal.state import Track
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeEvent, RuntimeSnapshot
@@ -32,7 +33,7 @@ from aiidpd.kernel.events import Event, Scalar
 from aiidpd.kernel.inbox import Messages
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
-from aiidpd.platform.statefile import StateFile
+from aiidpd.platform.statefile import StateFile, StateUnreadable
 from tests.heartbeat import heartbeat
 from tests.tables import made
 from tests.unit.components.containers.stopped import register
@@ -77,9 +78,10 @@ class FakeCollector:
 
 
 class FakeRecreator:
-    """Creates nothing anew but what a test says."""
+    """Creates nothing anew but what a test says; ``left`` is what each call of ``recover`` finds."""
 
     def __init__(self) -> None:
+        self.left: list[Recovered | StateUnreadable] = []
         self.refusal: NotRecreated | None = NotRecreated("it has a secret", "use compose")
         self.made: Callable[[str], Any] | None = None
 
@@ -93,6 +95,21 @@ class FakeRecreator:
             assert self.refusal is not None
             return self.refusal
         return Recreated(await self.made(identity), "inspect")
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.left)
+
+    async def recover(self) -> tuple[Recovered, ...]:
+        if not self.left:
+            return ()
+        found = self.left.pop(0)
+        if isinstance(found, StateUnreadable):
+            raise found
+        return (found,)
+
+    async def aclose(self) -> None:
+        """Hold nothing."""
 
 
 class Healing:
@@ -151,15 +168,15 @@ class Healing:
 
     def controller(self) -> HealController:
         runtime = self.runtime()
+        publisher = HealPublisher(self.book.tally, self.publish, self.conditions, simulated=runtime.simulated)
         tools = HealTools(
             runtime,
             self.actions(),
             collector=self.collector,
             recreator=self.recreator,
+            recovery=Recovery(self.recreator, publisher, self.clock),
             book=self.book,
-            publisher=HealPublisher(
-                self.book.tally, self.publish, self.conditions, simulated=runtime.simulated
-            ),
+            publisher=publisher,
             clock=self.clock,
             settings=self.settings.heal,
             engine=lambda identity: next((each for each in self.engines if each.container == identity), None),

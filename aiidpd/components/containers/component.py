@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ from aiidpd.components.containers.evidence.heals import HealEvidence
 from aiidpd.components.containers.evidence.running import NAME as EVIDENCE
 from aiidpd.components.containers.evidence.running import ContainerEvidence
 from aiidpd.components.containers.heal.absent import NoRecreator
+from aiidpd.components.containers.heal.protocols import Recreator
 from aiidpd.components.containers.heal.wiring import TASK as HEAL
 from aiidpd.components.containers.heal.wiring import HealAdapters, Healer
 from aiidpd.components.containers.logs.conditions import TYPES as LOG_TYPES
@@ -31,6 +33,10 @@ from aiidpd.components.containers.pause.events import PausePublisher
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
 from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
 from aiidpd.components.containers.pause.metrics import PausesCollector
+from aiidpd.components.containers.recreate.compose import Compose
+from aiidpd.components.containers.recreate.controller import ContainerRecreator
+from aiidpd.components.containers.recreate.journal import NAME as RECREATIONS
+from aiidpd.components.containers.recreate.journal import RecreationJournal
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.stop import EmergencyStopper
@@ -86,6 +92,7 @@ class ContainersComponent:
         context.views.offer(CONTAINERS, self._containers)
         context.views.offer(CONTAINER_USE, self._use.latest.get)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
+        self._recreations = RecreationJournal(context.state_directory / RECREATIONS)
         self._heals = HealEvidence()
         context.incidents.contribute(HEALS, self._heals, triggers=HEAL_TRIGGERS)
         self._failures = NamedFailures()
@@ -213,7 +220,17 @@ class ContainersComponent:
 
     def _heal_adapters(self) -> HealAdapters:
         actions = self._actions()
-        return HealAdapters(self._runtime(), actions, self._evidence_collector(actions), NoRecreator())
+        return HealAdapters(self._runtime(), actions, self._evidence_collector(actions), self._recreator())
+
+    def _recreator(self) -> Recreator:
+        """Return what creates containers anew, on an adapter of its own."""
+        settings = self._settings()
+        if settings.engine == "simulated":
+            return NoRecreator()
+        compose = Compose(settings.socket, os.environ)
+        return ContainerRecreator(
+            self._actions(), self._recreations, compose=compose, clock=self._context.clock
+        )
 
     def _stopped_on_request(self) -> frozenset[str]:
         """Return the ids of containers whose last run Docker was told to end."""

@@ -1,31 +1,31 @@
-"""Stand-ins for evidence and re-creation, where these are not there: simulated containers have neither."""
+"""Stand-in for re-creation where it is not there: simulated containers have none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Final
 
-from aiidpd.components.containers.heal.protocols import HealSubject, NotRecreated, Recreated
-from aiidpd.kernel.events import Scalar
+from aiidpd.components.containers.heal.protocols import NotRecreated, Recovered, Recreated
 
-
-class NoEvidence:
-    """Collects nothing."""
-
-    async def collect(self, subject: HealSubject, evidence: Mapping[str, Scalar]) -> str:
-        """Return that there is no incident."""
-        del subject, evidence
-        return ""
+_REFUSAL: Final = NotRecreated("these containers can't be created anew by aiidpd")
 
 
 class NoRecreator:
     """Creates nothing anew."""
 
+    @property
+    def pending(self) -> bool:
+        return False
+
     async def check(self, identity: str) -> NotRecreated | None:
-        """Return why."""
         del identity
-        return NotRecreated("these containers can't be created anew by aiidpd")
+        return _REFUSAL
 
     async def recreate(self, identity: str, *, grace: float) -> Recreated | NotRecreated:
-        """Refuse."""
         del identity, grace
-        return NotRecreated("these containers can't be created anew by aiidpd")
+        return _REFUSAL
+
+    async def recover(self) -> tuple[Recovered, ...]:
+        return ()
+
+    async def aclose(self) -> None:
+        """Hold nothing."""

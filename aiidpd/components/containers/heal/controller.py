@@ -31,6 +31,7 @@ from aiidpd.components.containers.heal.state import (
     StopLoop,
     Topic,
 )
+from aiidpd.components.containers.recreate.state import is_temporary
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.contracts.engines import EnginesView
 from aiidpd.kernel.errors import Unavailable
@@ -85,6 +86,7 @@ class HealController:
                 tools.publisher.file_failed(book.file.path.name, book.trouble)
         try:
             async with anyio.create_task_group() as group:
+                group.start_soon(tools.recovery.run)
                 self._resume(group)
                 group.start_soon(self._listen)
                 book.active, book.recreator = True, tools.recreator
@@ -99,6 +101,7 @@ class HealController:
             with anyio.CancelScope(shield=True):
                 await tools.runtime.aclose()
                 await tools.actions.aclose()
+                await tools.recreator.aclose()
 
     async def _listen(self) -> None:
         """Wake the loop when an engine requests a heal."""
@@ -187,22 +190,22 @@ class HealController:
                 request.job.fail(report.reason, outcome=report.outcome, **report.evidence)
 
     def _observed(self, snapshot: RuntimeSnapshot) -> Observed:
-        policies = {each.id: self._policy(each) for each in snapshot.containers}
+        # In the middle of a re-creation there are two of a container, and both have its labels.
+        readings = tuple(each for each in snapshot.containers if not is_temporary(each.name))
+        policies = {each.id: self._policy(each) for each in readings}
         if len(self._policies) > 2 * len(policies) + _SPARE:
             self._policies = {key: self._policies[key] for key in policies}
-        relations = dependencies(
-            snapshot.containers, {key: each.depends_on for key, each in policies.items()}
-        )
+        relations = dependencies(readings, {key: each.depends_on for key, each in policies.items()})
         engines = self._sources.engines()
         found = () if engines is None else engines.engines
         return Observed(
-            snapshot.containers,
+            readings,
             policies,
             now=self._book.now,
             wall=self._tools.clock.time(),
             minute=self._sources.minute(),
             uniform=self._tools.uniform(),
-            unreadable=frozenset(key for key, _ in snapshot.unreadable),
+            unreadable=frozenset(key for key, name in snapshot.unreadable if not is_temporary(name)),
             stopped=self._sources.stopped(),
             requests=self._book.requests(simulated=snapshot.simulated),
             verdicts={each.container: each.verdict for each in found if each.container},

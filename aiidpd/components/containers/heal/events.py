@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from aiidpd.components.containers.heal.policy import HealPolicy
+from aiidpd.components.containers.heal.protocols import Recovered, Recreated
 from aiidpd.components.containers.heal.state import HealState, HealTally, Outcome, Report, Topic
 from aiidpd.contracts.messages import Cure
 from aiidpd.kernel.conditions import Condition, Conditions
@@ -21,6 +22,8 @@ STATE: Final = "container_heal_state"
 TYPES: Final = (PARKED, LABEL, CYCLE)
 SUSPENDED: Final = "container.heal_suspended"
 RESUMED: Final = "container.heal_resumed"
+RECREATED: Final = "container.recreated"
+RECOVERED: Final = "container.recreation_recovered"
 
 _VERBS: Final = {Cure.RESTART: "restarted", Cure.RECREATE: "created anew"}
 _GRAVE: Final = {
@@ -86,6 +89,28 @@ class HealPublisher:
     def resumed(self, name: str, by: str) -> None:
         """Publish that a container is healed again."""
         self._publisher.event(RESUMED, f"{by} has resumed its healing", about=name, by=by)
+
+    def recreated(self, name: str, made: Recreated) -> None:
+        """Publish that a container was created anew, and in which way."""
+        how = "by compose" if made.way == "compose" else "as the runtime describes it"
+        reason = "; ".join(filter(None, (f"it was created anew {how}", made.notes)))
+        self._publisher.event(
+            RECREATED, reason, about=name, id=made.identity[:12], way=made.way, notes=made.notes
+        )
+
+    def recovered(self, recovered: Recovered) -> None:
+        """Publish what became of a re-creation that was cut short."""
+        place = "the new container has its place" if recovered.recreated else "the old one has its place"
+        reason = recovered.problem or place
+        severity = Severity.ERROR if recovered.problem else Severity.WARNING
+        self._publisher.event(
+            RECOVERED,
+            f"its re-creation was cut short: {reason}",
+            about=recovered.name,
+            severity=severity,
+            id=recovered.identity[:12],
+            recreated=recovered.recreated,
+        )
 
     def show(
         self, state: HealState, policies: Mapping[str, HealPolicy], cycles: Mapping[str, tuple[str, ...]]

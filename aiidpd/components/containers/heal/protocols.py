@@ -54,8 +54,27 @@ class NotRecreated:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """End of a re-creation that an earlier process, or an engine that was away, has left unfinished.
+
+    ``recreated``: the new container has the place; else the old one has it, or there is ``problem``.
+    ``pending``: it is still unfinished, because of ``problem``.
+    """
+
+    name: str
+    identity: str
+    recreated: bool
+    problem: str = ""
+    pending: bool = False
+
+
 class Recreator(Protocol):
     """Puts a new container, created as the old one was, in its place."""
+
+    @property
+    def pending(self) -> bool:
+        """True while something is left for :meth:`recover`."""
 
     async def check(self, identity: str) -> NotRecreated | None:
         """Return why a container can't be created anew, None where it can; changes nothing."""
@@ -64,5 +83,14 @@ class Recreator(Protocol):
         """Create a container anew; the old one ends within ``grace`` seconds, or is killed.
 
         Whatever happens, one of the two is there under the name, and runs if it did before, as soon as the
-        runtime answers. Raises ``Unavailable`` where that has to wait for it.
+        runtime answers. Raises ``Unavailable`` where that has to wait for it, and for :meth:`recover`.
         """
+
+    async def recover(self) -> tuple[Recovered, ...]:
+        """Finish or undo whatever is left unfinished; return what became of it.
+
+        Raises ``StateUnreadable`` where that is not known any more.
+        """
+
+    async def aclose(self) -> None:
+        """Release what it holds; may be called twice."""

@@ -20,6 +20,7 @@ from aiidpd.components.containers.heal.protocols import (
     NotRecreated,
     Recreator,
 )
+from aiidpd.components.containers.heal.recovery import Recovery
 from aiidpd.components.containers.heal.state import (
     UNHEALTHY,
     UNKILLABLE,
@@ -57,6 +58,7 @@ class HealTools:
     actions: ContainerActions
     collector: EvidenceCollector
     recreator: Recreator
+    recovery: Recovery
     book: HealBook
     publisher: HealPublisher
     clock: Clock
@@ -240,6 +242,7 @@ class HealRun:
     async def _recreate(self) -> None:
         made = await self._tools.recreator.recreate(self._heal.id, grace=self._policy.stop_grace)
         if not isinstance(made, NotRecreated):
+            self._tools.publisher.recreated(self._heal.name, made)
             await self._acted(made.identity)
         elif self._heal.fault.cure is Cure.RECREATE:
             self._not_recreated(made)
@@ -269,6 +272,8 @@ class HealRun:
         becomes of the heal; one that does not die of being killed is parked.
         """
         self._called, self._error = called, error
+        if self._heal.cure is Cure.RECREATE:
+            await self._tools.recovery.run()
         while not await self._finished():
             await self._tools.clock.sleep(_AGAIN)
 

@@ -17,6 +17,7 @@ from aiidpd.components.containers.heal.events import HealPublisher
 from aiidpd.components.containers.heal.metrics import HealsCollector
 from aiidpd.components.containers.heal.protocols import EvidenceCollector, Recreator
 from aiidpd.components.containers.heal.record import LIMIT, NAME, HealRecords
+from aiidpd.components.containers.heal.recovery import Recovery
 from aiidpd.components.containers.heal.run import HealTools
 from aiidpd.components.containers.off import OFF
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
@@ -69,13 +70,15 @@ class Healer:
             self._publisher(simulated=False).clear()
             return InactiveWorker(OFF)
         made = adapters()
+        publisher = self._publisher(simulated=made.runtime.simulated)
         tools = HealTools(
             made.runtime,
             made.actions,
             collector=made.collector,
             recreator=made.recreator,
+            recovery=Recovery(made.recreator, publisher, context.clock),
             book=self._book,
-            publisher=self._publisher(simulated=made.runtime.simulated),
+            publisher=publisher,
             clock=context.clock,
             settings=settings.heal,
             engine=self._engine,

@@ -21,7 +21,7 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.containers.actions import ContainerActions, Refused
-from aiidpd.components.containers.heal.protocols import NotRecreated, Recreated
+from aiidpd.components.containers.heal.protocols import NotRecreated, Recovered, Recreated
 from aiidpd.components.containers.recreate.compare import differences, in_words
 from aiidpd.components.containers.recreate.compose import Compose
 from aiidpd.components.containers.recreate.decide import Act
@@ -41,21 +41,6 @@ _SETTLE: Final = 3.0  # seconds that a copy has to run before the old one is rem
 _LATE: Final = 5.0  # seconds in which the engine may yet create what an earlier process has called for
 _CLOSING: Final = 3.0  # seconds that a cancelled re-creation has to bring the container back
 _LOOK_AGAIN: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Recovered:
-    """End of a re-creation that an earlier process, or an engine that was away, has left unfinished.
-
-    ``recreated``: the new container has the place; else the old one has it, or there is ``problem``.
-    ``pending``: it is still unfinished, because of ``problem``.
-    """
-
-    name: str
-    identity: str
-    recreated: bool
-    problem: str = ""
-    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

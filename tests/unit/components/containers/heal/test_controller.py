@@ -13,12 +13,13 @@ import anyio.to_thread
 import pytest
 
 from aiidpd.components.containers.actions import LogTail
-from aiidpd.components.containers.heal.protocols import NotRecreated
+from aiidpd.components.containers.heal.protocols import NotRecreated, Recovered
 from aiidpd.components.containers.heal.state import HealPhase, Outcome
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.contracts.engines import EngineState
 from aiidpd.contracts.messages import Cure, HealRequested
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.statefile import StateUnreadable
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import ScriptedEngine
 from tests.fakes.healing import Healing
@@ -441,6 +442,61 @@ async def test_one_that_is_created_anew_goes_on_under_its_new_id(house: House) -
         await house.event("heal_ended")
         assert house.outcomes() == ["healed"]
         assert house.book.state.tracks.keys() == {new}
+
+
+async def test_one_whose_creation_anew_was_cut_short_is_finished_before_anything_else_is_done(
+    house: House,
+) -> None:
+    new = "b" * 64
+    house.engine.shown[ID] = replace(house.engine.shown[ID], labels={"aiidpd.heal": "recreate"})
+
+    async def cut_short(_: str) -> str:
+        raise DOWN
+
+    house.recreator.refusal, house.recreator.made = None, cut_short
+    waits = Recovered("vllm", ID, recreated=False, problem="the runtime is away", pending=True)
+    house.recreator.left = [waits, waits, Recovered("vllm", new, recreated=True)]
+    recover = house.recreator.recover
+
+    async def recovers() -> tuple[Recovered, ...]:
+        found = await recover()
+        if found and found[0].recreated:
+            old = house.engine.shown.pop(ID)
+            house.engine.shown[new] = replace(old, id=new, started_at=house.clock.time())
+        return found
+
+    house.recreator.recover = recovers  # type: ignore[method-assign]
+    async with house.running():
+        await house.until(lambda: house.book.observed)
+        house.messages.send(requested(Cure.RECREATE))
+        await house.event("heal_ended")
+    assert house.outcomes() == ["healed"]
+    (recovered,) = [each for each in house.events if each.kind == "container.recreation_recovered"]
+    assert recovered.reason.endswith("the new container has its place")
+    assert "restart" not in house.engine.calls
+    assert "start" not in house.engine.calls
+
+
+async def test_a_journal_of_re_creations_that_cannot_be_read_is_a_condition_and_heals_go_on(
+    house: House,
+) -> None:
+    house.recreator.left = [StateUnreadable("use", "recreations.json", reason="it is no JSON document")]
+    async with house.running():
+        await house.until(lambda: house.book.observed)
+        house.sicken()
+        await house.event("heal_ended")
+        assert any(each.subject == "recreations.json" for each in house.conditions.active())
+    assert house.outcomes() == ["healed"]
+
+
+async def test_the_two_of_a_container_amid_its_creation_anew_are_not_healed(house: House) -> None:
+    copy = replace(house.engine.shown[ID], id="c" * 64, name="vllm-aiidpd-new-1a2b3c", health="unhealthy")
+    house.engine.shown[copy.id] = copy
+    async with house.running():
+        await house.until(lambda: house.book.observed)
+        await house.goes_on(600.0)
+    assert house.said("heal_began") == []
+    assert [each.name for each in house.book.decisions] == ["vllm"]
 
 
 async def test_a_restart_that_did_not_help_is_no_reason_to_lose_what_cannot_be_made_again(
