@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import anyio
@@ -24,6 +23,7 @@ from aiidpd.components.containers.api import ContainerDocument, PauseDocument
 from aiidpd.components.containers.evidence.document import health_checks, redactor
 from aiidpd.components.containers.logs.failures import LastFailure
 from aiidpd.components.containers.logs.named import NamedFailures
+from aiidpd.components.containers.names import near
 from aiidpd.components.containers.pause.state import PauseView
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.containers.view import OURS
@@ -202,11 +202,10 @@ def find(containers: Iterable[ContainerReading], wanted: str) -> ContainerReadin
     meant = [each for each in known.values() if len(wanted) >= _SHORTEST_ID and each.id.startswith(wanted)]
     if len(meant) == 1:
         return meant[0]
-    near = get_close_matches(wanted[:200], known, n=3, cutoff=0.5)
-    near += [name for name in known if wanted and wanted in name and name not in near][:3]
+    meant_perhaps = near(wanted, known)
     remedy = "aiidpctl containers list"
-    if near:
-        remedy = f"did you mean {' or '.join(near)}? {remedy} has all"
+    if meant_perhaps:
+        remedy = f"did you mean {' or '.join(meant_perhaps)}? {remedy} has all"
     raise NotFound("show container", wanted[:200], reason="there is no such container", remedy=remedy)
 
 

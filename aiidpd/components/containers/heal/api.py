@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -29,6 +28,7 @@ from aiidpd.components.containers.heal.state import (
     Topic,
     Track,
 )
+from aiidpd.components.containers.names import near
 from aiidpd.contracts.messages import Cure
 from aiidpd.kernel.errors import Conflict, NotFound, Unavailable
 from aiidpd.kernel.jobs import JobBook
@@ -330,8 +330,8 @@ class HealApi:
             raise Unavailable(action, name, reason=self._reason(), remedy="see `aiidpctl status`")
         known = {track.name: (track, policy) for track, policy in self._known(observed)}
         if name not in known:
-            near = get_close_matches(name, known, n=3) or sorted(known)[:3]
-            remedy = f"is it {' or '.join(near)}?" if near else "there are no containers"
+            meant_perhaps = near(name, known) or sorted(known)[:3]
+            remedy = f"is it {' or '.join(meant_perhaps)}?" if known else "there are no containers"
             raise NotFound(action, name[:200], reason="there is no container of this name", remedy=remedy)
         return (observed, *known[name])
 
