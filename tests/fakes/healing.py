@@ -141,6 +141,7 @@ class Healing:
         self.recreator = FakeRecreator()
         self.engines: tuple[EngineState, ...] = ()
         self.minute = 0
+        self.backup = ""
         self.uniform = 0.5
         self.settle = 10.0
         self.runtime: Callable[[], ContainerRuntime] = self._docker
@@ -189,6 +190,7 @@ class Healing:
                 each.id for each in self.memory.state.known.values() if not each.running and each.signal
             ),
             lambda: EnginesView(self.engines),
+            lambda: self.backup,
             lambda: self.minute,
         )
         return HealController(tools, sources)

@@ -25,7 +25,8 @@ class ContainerReading:
     could not start it, in its own words. ``labels`` are those of aiidpd and compose. ``arguments``
     (entrypoint and command) and ``environment`` may hold secrets. ``network_mode`` is Docker's: ``host``,
     ``container:ID``, a network's name. ``addresses`` are ``HOST:PORT`` of its TCP ports, by the port inside.
-    ``execs`` counts the commands that were started in it and may still run, its health check's among them.
+    ``mounts`` are the folders and files of the host that it has. ``execs`` counts the commands that were
+    started in it and may still run, its health check's among them.
     ``failing_streak`` counts the failures of its health check in a row.
     """
 
@@ -47,6 +48,7 @@ class ContainerReading:
     error: str = ""
     network_mode: str = ""
     execs: int = 0
+    mounts: tuple[str, ...] = ()
     failing_streak: int = 0
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     arguments: tuple[str, ...] = field(default=(), repr=False)

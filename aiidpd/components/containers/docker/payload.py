@@ -64,6 +64,7 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             pid=int(state.get("Pid") or 0) or None,
             error=str(state.get("Error") or "")[:_LONGEST_ERROR],
             network_mode=str(host.get("NetworkMode") or ""),
+            mounts=tuple(str(each["Source"]) for each in data.get("Mounts") or () if each.get("Source")),
             execs=len(data.get("ExecIDs") or ()),
             failing_streak=int((state.get("Health") or {}).get("FailingStreak") or 0),
             labels={str(key): str(labels[key]) for key in labels if str(key).startswith(_LABELS)},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Final
 
 import anyio
@@ -44,17 +45,29 @@ _PACE: Final = 0.02  # seconds between two passes at least
 _LISTEN: Final = 0.2  # seconds between two wakings by requests of engines
 _STOP_AGAIN: Final = 5.0
 _MOST_STOPS: Final = 5
+LONGEST_BACKUP: Final = 3600.0
+"""Seconds for which a backup holds up the heals of those that have mounted what it reads."""
 _SPARE: Final = 100  # policies of containers that are gone, before they are dropped
 
 
 @dataclass(frozen=True, slots=True)
 class HealSources:
-    """Readings of others: all containers, the ids of those stopped on request, the engines."""
+    """Readings of others: all containers, the ids of those stopped on request, the engines.
+
+    ``backup`` gives the folder that a backup reads now, an empty text while none runs.
+    """
 
     latest: Latest[RuntimeSnapshot]
     stopped: Callable[[], frozenset[str]]
     engines: Callable[[], EnginesView | None]
+    backup: Callable[[], str]
     minute: Callable[[], int]
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether one of two absolute paths is the other, or a folder that it lies in."""
+    first, second = PurePosixPath(one), PurePosixPath(other)
+    return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 def local_minute() -> int:
@@ -71,6 +84,7 @@ class HealController:
         self._sources = sources
         self._book = tools.book
         self._policies: dict[str, tuple[ContainerReading, HealPolicy]] = {}
+        self._backup: tuple[str, float] | None = None
 
     @property
     def simulated(self) -> bool:
@@ -210,7 +224,17 @@ class HealController:
             requests=self._book.requests(simulated=snapshot.simulated),
             verdicts={each.container: each.verdict for each in found if each.container},
             relations=relations,
+            backed_up=self._backed_up(readings),
         )
+
+    def _backed_up(self, readings: Iterable[ContainerReading]) -> frozenset[str]:
+        """Return the ids of containers that have mounted what a backup reads, for an hour at most."""
+        source, now = self._sources.backup(), self._book.now
+        if self._backup is None or self._backup[0] != source:
+            self._backup = source, now
+        if not source or now - self._backup[1] > LONGEST_BACKUP:
+            return frozenset()
+        return frozenset(each.id for each in readings if any(overlap(source, path) for path in each.mounts))
 
     def _policy(self, reading: ContainerReading) -> HealPolicy:
         """Return the policy of a container, made once a reading."""

@@ -176,7 +176,7 @@ class Observed:
     ``stopped`` are the ids of those whose last run was ended on request; ``unreadable`` exist, but nothing
     is known of them. ``requests`` and ``verdicts`` are those of the engines, by container id. ``now`` is the
     stamp of the moment, ``wall`` the wall clock's time, ``minute`` that of the local day. ``uniform`` is
-    drawn from [0, 1).
+    drawn from [0, 1). ``backed_up`` are the ids of those that have mounted what a backup of ours reads now.
     """
 
     readings: tuple[ContainerReading, ...]
@@ -190,6 +190,7 @@ class Observed:
     requests: Mapping[str, HealRequested] = field(default_factory=lambda: MappingProxyType({}))
     verdicts: Mapping[str, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     relations: Dependencies = field(default_factory=Dependencies)
+    backed_up: frozenset[str] = frozenset()
 
 
 class Action(StrEnum):

@@ -22,6 +22,7 @@ from aiidpd.components.containers.heal.run import HealTools
 from aiidpd.components.containers.off import OFF
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
+from aiidpd.contracts.backups import BACKUP
 from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
 from aiidpd.contracts.messages import HealRequested
 from aiidpd.kernel.latest import Latest
@@ -84,7 +85,8 @@ class Healer:
             engine=self._engine,
             uniform=random,
         )
-        return HealController(tools, HealSources(latest, self._stopped, self._engines, local_minute))
+        sources = HealSources(latest, self._stopped, self._engines, self._backup_source, local_minute)
+        return HealController(tools, sources)
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes of the heals."""
@@ -107,6 +109,10 @@ class Healer:
     def _engines(self) -> EnginesView | None:
         reading = self._context.views.get(ENGINES)
         return None if reading is None else reading.value
+
+    def _backup_source(self) -> str:
+        reading = self._context.views.get(BACKUP)
+        return "" if reading is None else reading.value.source
 
     def _engine(self, identity: str) -> EngineState | None:
         """Return the engine in a container, None where none is known."""

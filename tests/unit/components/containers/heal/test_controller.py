@@ -489,6 +489,29 @@ async def test_a_journal_of_re_creations_that_cannot_be_read_is_a_condition_and_
     assert house.outcomes() == ["healed"]
 
 
+async def test_nothing_is_healed_while_a_backup_reads_what_it_has_mounted_but_for_an_hour_at_most(
+    house: House,
+) -> None:
+    house.engine.shown[ID] = replace(house.engine.shown[ID], mounts=("/srv/models",))
+    house.backup = "/srv"
+    async with house.running():
+        await house.until(lambda: house.book.observed)
+        house.sicken()
+        await house.goes_on(300.0)
+        assert [each.reason for each in house.book.decisions] == ["a backup reads what it has mounted"]
+        house.backup = ""
+        await house.event("heal_began")
+        house.engine.shown[ID] = replace(house.engine.shown[ID], mounts=("/srv/models", "/other"))
+        house.backup = "/elsewhere"
+        await house.event("heal_ended")
+        house.backup = "/srv/models/qwen"
+        house.sicken()
+        await house.goes_on(3000.0)
+        assert len(house.said("heal_began")) == 1
+        await house.goes_on(1000.0)
+        assert len(house.said("heal_began")) == 2
+
+
 async def test_the_two_of_a_container_amid_its_creation_anew_are_not_healed(house: House) -> None:
     copy = replace(house.engine.shown[ID], id="c" * 64, name="vllm-aiidpd-new-1a2b3c", health="unhealthy")
     house.engine.shown[copy.id] = copy
