@@ -33,6 +33,7 @@ class ScriptedEngine:
         self.refuses_switch: dict[str, Unavailable] = {}
         self.late: dict[str, Unavailable] = {}
         self.on_switch: Callable[[str, str], None] | None = None  # called before it is carried out
+        self.ring: list[RuntimeEvent] = []  # what it remembers, brought or not
         self._streams: list[anyio.abc.ObjectSendStream[RuntimeEvent]] = []
 
     async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
@@ -57,6 +58,24 @@ class ScriptedEngine:
         if identity in self.stuck:
             raise Unavailable("read", identity, reason="stuck")
         return self.shown.get(identity)
+
+    async def recall(
+        self,
+        since: float,
+        until: float,
+        *,
+        within: float | None = None,  # noqa: ARG002 -- it takes no time
+    ) -> tuple[RuntimeEvent, ...]:
+        await anyio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        return tuple(event for event in self.ring if since <= event.time <= until)
+
+    async def find(self, name: str) -> str | None:
+        await anyio.lowlevel.checkpoint()
+        if self.refuses is not None:
+            raise self.refuses
+        return next((each.id for each in self.shown.values() if each.name == name), None)
 
     async def stop(self, identity: str, grace: float) -> bool:
         await anyio.lowlevel.checkpoint()
@@ -98,11 +117,19 @@ class ScriptedEngine:
         if error is not None:
             raise error
         send, receive = anyio.create_memory_object_stream[RuntimeEvent](100)
+        for event in self.ring:
+            if event.time >= since:
+                send.send_nowait(event)
         self._streams.append(send)
         with send, receive:
-            yield receive
+            try:
+                yield receive
+            finally:
+                if send in self._streams:
+                    self._streams.remove(send)
 
     def say(self, event: RuntimeEvent) -> None:
+        self.ring.append(event)
         if not self.deaf:
             for stream in self._streams:
                 stream.send_nowait(event)

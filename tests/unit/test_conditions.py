@@ -370,6 +370,29 @@ async def the_logs(house: House) -> None:
         group.cancel_scope.cancel()
 
 
+async def a_silent_runtime(house: House) -> None:
+    engine = ScriptedEngine()
+    worker = ContainersWorker(
+        engine,
+        ContainersSettings(),
+        latest=Latest(house.clock, 90.0),
+        publish=house.publisher("containers"),
+        conditions=house.conditions,
+        stopped=register(house.folder, house.clock, house.conditions),
+        clock=house.clock,
+    )
+    async with anyio.create_task_group() as group:
+        with house.begins_and_ends("container_runtime_silent") as active:
+            group.start_soon(worker.run, heartbeat(house.clock))
+            await house.clock.advance(10)
+            engine.refuses = Unavailable("read", "the engine", reason="it did not answer within 1.5 s")
+            await house.clock.advance(5)
+            active()
+            engine.refuses = None
+            await house.clock.advance(5)
+        group.cancel_scope.cancel()
+
+
 async def a_stopped_container(house: House) -> None:
     stopped = register(house.folder, house.clock, house.conditions)
     reading = ContainerReading("c1", "vllm", "image", "exited", started_at=1.0)
@@ -572,6 +595,7 @@ PARTS = {
     "container_restart_loop": the_containers,
     "container_log_storm": the_logs,
     "container_gpu_lost": the_logs,
+    "container_runtime_silent": a_silent_runtime,
     "container_emergency_stopped": a_stopped_container,
     "container_stops_state": the_file_of_stopped_containers,
     "container_memory_growth": the_use_of_a_container,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.containers.actions import ContainerActions
 from aiidpd.components.containers.api import routes
-from aiidpd.components.containers.conditions import WATCHED
+from aiidpd.components.containers.cause import Witnesses
+from aiidpd.components.containers.conditions import SILENT, WATCHED
 from aiidpd.components.containers.detail import DetailSources, detail_routes
 from aiidpd.components.containers.evidence.collector import IncidentCollector
 from aiidpd.components.containers.evidence.heals import NAME as HEALS
@@ -26,6 +27,7 @@ from aiidpd.components.containers.logs.metrics import LogsCollector
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
 from aiidpd.components.containers.logs.namer import FailureNamer
 from aiidpd.components.containers.logs.watcher import LogMemory, LogWatcher
+from aiidpd.components.containers.memory import ContainersMemory
 from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.off import OFF, SwitchedOffRuntime
 from aiidpd.components.containers.pause.controller import PauseController, Pauses
@@ -37,9 +39,12 @@ from aiidpd.components.containers.recreate.compose import Compose
 from aiidpd.components.containers.recreate.controller import ContainerRecreator
 from aiidpd.components.containers.recreate.journal import NAME as RECREATIONS
 from aiidpd.components.containers.recreate.journal import RecreationJournal
+from aiidpd.components.containers.remembered import LIMIT as KNOWN_LIMIT
+from aiidpd.components.containers.remembered import NAME as KNOWN
+from aiidpd.components.containers.remembered import KnownRecords, RememberedContainers
 from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
-from aiidpd.components.containers.stop import EmergencyStopper
+from aiidpd.components.containers.stop import EmergencyStopper, StopPolicy
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
 from aiidpd.components.containers.usage.memory import UseMemory
@@ -47,7 +52,7 @@ from aiidpd.components.containers.usage.worker import DEADLINE as USE_DEADLINE
 from aiidpd.components.containers.usage.worker import NAME as USE
 from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.components.containers.view import summary
-from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.contracts.containers import CONTAINER_USE, CONTAINERS, ContainersView
 from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
@@ -85,6 +90,9 @@ class ContainersComponent:
         self._stopped = StoppedContainers(
             StateFile(context.state_directory / STOPS, StoppedRecords), context.conditions, context.clock
         )
+        self._known = StateFile(context.state_directory / KNOWN, KnownRecords, limit=KNOWN_LIMIT)
+        self._remembered: RememberedContainers | None = None
+        self._witnesses = Witnesses(acted=self._stopped.acted)
         self._pauses = Pauses(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, SimulatedRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
@@ -113,7 +121,7 @@ class ContainersComponent:
                 Task(HEAL, lambda: self._healer.task(self._latest, self._heal_adapters), self._call_deadline),
             ),
             collectors={
-                NAME: ContainersCollector(self._latest),
+                NAME: ContainersCollector(self._latest, self._memory),
                 "pauses": PausesCollector(self._pauses),
                 "logs": LogsCollector(self._logs, self._failures, self._latest.get),
                 "heals": self._healer.collector,
@@ -126,15 +134,20 @@ class ContainersComponent:
             ),
         )
 
+    def _close(self) -> None:
+        self._stopped.wait(_DISK)
+        self._known.wait(_DISK)
+
     def _watcher(self) -> ContainersWorker | InactiveWorker:
         settings = self._settings()
         if settings.engine == "off":
             self._latest.clear()
-            self._context.conditions.update(WATCHED, (), announce=False)
+            self._context.conditions.update((*WATCHED, SILENT), (), announce=False)
             self._stopped.switched_off()
             self._installed.forget()
             return InactiveWorker(OFF)
         self._stopped.load()
+        self._remembered = RememberedContainers(self._known, str(settings.socket))
         self._latest.max_age = 2 * settings.reconcile_interval + settings.call_timeout
         return ContainersWorker(
             self._runtime(),
@@ -148,6 +161,8 @@ class ContainersComponent:
             owned=self._pauses.owned,
             installed=self._installed,
             failure=self._failures.sentence,
+            remembered=self._remembered,
+            witnesses=self._witnesses,
         )
 
     def _user(self) -> UseWorker:
@@ -177,6 +192,7 @@ class ContainersComponent:
             stopped=self._stopped,
             publish=self._context.publish,
             clock=self._context.clock,
+            policy=StopPolicy(grace=self._settings().emergency_grace),
         )
 
     def _pauser(self) -> PauseController:

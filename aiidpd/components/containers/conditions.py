@@ -1,4 +1,4 @@
-"""Conditions of the containers that are watched: a failing health check, a restart loop."""
+"""Conditions of the containers that are watched, and of the runtime itself where it does not answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Final
 
 from aiidpd.components.containers.state import ContainersState, Known
 from aiidpd.kernel.conditions import Condition
+from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.events import Severity
 
 SOURCE: Final = "containers"
 UNHEALTHY: Final = "container_unhealthy"
 LOOPING: Final = "container_restart_loop"
 WATCHED: Final = (UNHEALTHY, LOOPING)
+SILENT: Final = "container_runtime_silent"
 
 
 def conditions(
@@ -29,6 +31,19 @@ def conditions(
             yield _unhealthy(name, simulated=simulated)
         if known.looping:
             yield _looping(name, known, failure(known.id), simulated=simulated)
+
+
+def silent(fault: Unavailable, *, simulated: bool) -> Condition:
+    """Return the condition for a runtime that does not answer, because of ``fault``."""
+    return Condition(
+        SILENT,
+        "engine",
+        Severity.ERROR,
+        f"{fault.subject}: {fault.reason}; what its containers do is not known meanwhile",
+        fault.remedy,
+        source=SOURCE,
+        simulated=simulated,
+    )
 
 
 def _unhealthy(name: str, *, simulated: bool) -> Condition:

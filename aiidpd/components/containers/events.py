@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from aiidpd.components.containers.cause import Cause, Witnesses, cause
 from aiidpd.components.containers.runtime import ContainerReading
-from aiidpd.components.containers.state import LOOP_DEATHS, LOOP_WINDOW, Known
+from aiidpd.components.containers.state import LOOP_DEATHS, LOOP_WINDOW, NEVER, UNPAUSED, Known
+from aiidpd.components.containers.toggle import Toggle
 from aiidpd.kernel.events import Event, Scalar, Severity
 from aiidpd.kernel.words import lasting
 
@@ -20,39 +22,64 @@ _LAST_SIGNAL_CODE: Final = 128 + 64
 class ContainerPublisher:
     """Takes what changed in one step, and collects the events about it in ``effects``.
 
-    ``via``: it was seen by an ``event`` or by a ``reading``.
+    ``via``: it was seen by an ``event`` or by a ``reading``. What is from before ``resumed_at``, or is found
+    by the first reading after that, happened while no daemon ran.
     """
 
-    def __init__(self, now: float, via: str) -> None:
+    def __init__(self, now: float, via: str, witnesses: Witnesses, resumed_at: float | None = None) -> None:
         self.now = now
         self.effects: list[Event] = []
         self._via = via
+        self._witnesses = witnesses
+        self._resumed_at = resumed_at
 
     def publish(self, event: Event) -> None:
         """Add ``event``, with how it came to be known."""
-        self.effects.append(replace(event, evidence={**event.evidence, "seen_by": self._via}))
+        evidence: dict[str, Scalar] = {**event.evidence, "seen_by": self._via}
+        reason = event.reason
+        if self._resumed_at is not None and (self._via == "reading" or event.time < self._resumed_at):
+            evidence["while_down"] = True
+            reason += ", while aiidpd did not run"
+        self.effects.append(replace(event, reason=reason, evidence=evidence))
 
-    def started(self, known: Known, at: float, *, exact: bool) -> Known:
-        """A run began at ``at``, or where not ``exact`` before it."""
+    def started(
+        self, known: Known, at: float, *, after: float = NEVER, reading: ContainerReading | None = None
+    ) -> Known:
+        """A run began at ``at``, or where only an event says so between ``after`` and ``at``."""
         # What an event said after this start is of this run, though its start was not known then.
+        check = known.check if at < known.check.at <= self.now else replace(known.check, value="")
         known = replace(
             known,
             running=True,
             started=at,
-            exact=exact,
-            health=known.health if known.health_at > at else None,
+            started_after=after,
+            exact=False,
+            settled=False,
+            starts=known.starts + 1,
+            next_start=NEVER,
+            check=check,
             oom=known.oom and known.oom_at > at,
             signal=known.signal if known.signal_at > at else "",
-            paused=False,
+            pause=_unpaused(known.pause, at, self.now),
         )
-        self.publish(started(known, at))
+        restarts = known.restart_count if reading is None else reading.restart_count
+        self.publish(started(known, at, restarts))
         return known
 
     def died(self, known: Known, at: float, code: int | None) -> Known:
         """Its run ended; ``code`` is None where it is not known any more."""
-        known = replace(known, running=False, ended=at, paused=False)
-        self.publish(died(known, at, code))
-        if known.signal:
+        kills, act = self._witnesses.oom_kills(known.id), self._witnesses.acted(known.id)
+        by = cause(code, signal=known.signal, oom_kills=kills, acted=act)
+        known = replace(
+            known,
+            running=False,
+            ended=at,
+            settled=False,
+            ended_by=str(by),
+            pause=_unpaused(known.pause, at, self.now),
+        )
+        self.publish(died(known, at, code, oom_kills=kills, act=act))
+        if by in (Cause.REQUEST, Cause.AIIDPD):
             if known.looping:
                 self.loop_ended(known, at, "it was stopped on request")
                 known = replace(known, looping=False, deaths=())
@@ -77,16 +104,10 @@ class ContainerPublisher:
         self.publish(oom_killed(known, at))
         return known
 
-    def health(self, known: Known, health: str, at: float) -> Known:
-        """Its health check says ``health``."""
-        if health == known.health:
-            return known
-        known = replace(known, health=health, health_at=at)
-        if health == "unhealthy":
-            self.publish(unhealthy(known, at))
-        elif health == "healthy":
-            self.publish(healthy(known, at))
-        return known
+
+def _unpaused(pause: Toggle, at: float, now: float) -> Toggle:
+    """Return ``pause`` after a run began or ended at ``at``: what events said after is of another run."""
+    return pause if at < pause.at <= now else replace(pause, value=UNPAUSED, at=at)
 
 
 class Subject(Protocol):
@@ -103,9 +124,7 @@ class Subject(Protocol):
     @property
     def signal(self) -> str: ...
     @property
-    def paused(self) -> bool: ...
-    @property
-    def restart_count(self) -> int: ...
+    def ended_by(self) -> str: ...
     @property
     def deaths(self) -> tuple[float, ...]: ...
 
@@ -131,21 +150,42 @@ def removed(subject: Subject, at: float) -> Event:
     return _event(subject, at, "removed", "the container was removed")
 
 
-def started(subject: Subject, at: float) -> Event:
+def started(subject: Subject, at: float, restart_count: int) -> Event:
     """Return the event for the begin of a run."""
-    return _event(subject, at, "started", "it started", restart_count=subject.restart_count)
+    return _event(subject, at, "started", "it started", restart_count=restart_count)
 
 
-def died(subject: Subject, at: float, code: int | None) -> Event:
-    """Return the event for the end of a run; ``code`` is None where the engine can't tell it any more."""
+def start_failed(subject: Subject, at: float, error: str) -> Event:
+    """Return the event for a container that the runtime could not start, because of ``error``."""
+    reason = f"it could not be started: {error:.300}"
+    return _event(subject, at, "start_failed", reason, Severity.ERROR, by=str(Cause.RUNTIME))
+
+
+def restarts_unseen(subject: Subject, at: float, number: int) -> Event:
+    """Return the event for runs that began and ended unseen, since the runtime dropped their events."""
+    times = "once" if number == 1 else f"{number} times"
+    reason = f"it also ended and started again {times}: the runtime counts that, and dropped its events"
+    return _event(subject, at, "restarts_unseen", reason, Severity.WARNING, restarts=number)
+
+
+def died(subject: Subject, at: float, code: int | None, *, oom_kills: int | None, act: str) -> Event:
+    """Return the event for the end of a run; ``code`` is None where the engine can't tell it any more.
+
+    ``oom_kills`` counts what the kernel killed in it for memory, ``act`` is what aiidpd did to it.
+    """
     how = "ended, and the engine no longer tells its exit code" if code is None else f"ended with code {code}"
     if code is not None and _FIRST_SIGNAL_CODE < code <= _LAST_SIGNAL_CODE:
         how += f" (killed by signal {code - _FIRST_SIGNAL_CODE})"
-    if subject.signal:
+    if subject.ended_by == Cause.KERNEL:
+        how += f"; the kernel killed it for lack of memory (kills in this run: {oom_kills})"
+    elif act:
+        how += f" by aiidpd: {act}"
+    elif subject.signal:
         how += f" after Docker was asked to send signal {subject.signal}"
     # A 137 alone proves nothing: `docker kill`, systemd and a person send SIGKILL too.
     how += "; Docker says it ran out of memory" if subject.oom else ""
-    well = code == 0 or bool(subject.signal)
+    well = code == 0 or subject.ended_by in (Cause.REQUEST, Cause.AIIDPD)
+    evidence: dict[str, Scalar] = {} if oom_kills is None else {"oom_kills": oom_kills}
     return _event(
         subject,
         at,
@@ -153,8 +193,10 @@ def died(subject: Subject, at: float, code: int | None) -> Event:
         f"it {how}",
         Severity.INFO if well else Severity.WARNING,
         exit_code=code,
+        by=subject.ended_by,
         asked_signal=subject.signal,
         oom_claimed=subject.oom,
+        **evidence,
     )
 
 
@@ -174,9 +216,9 @@ def healthy(subject: Subject, at: float) -> Event:
     return _event(subject, at, "healthy", "its health check passes")
 
 
-def paused(subject: Subject, at: float) -> Event:
+def paused(subject: Subject, at: float, *, paused: bool) -> Event:
     """Return the event for a container that was paused or unpaused."""
-    if subject.paused:
+    if paused:
         return _event(subject, at, "paused", "its processes are suspended", Severity.WARNING)
     return _event(subject, at, "unpaused", "its processes go on")
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from aiidpd.components.containers.memory import ContainersMemory
+from aiidpd.components.containers.phase import phase
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import CounterFamily, GaugeFamily
@@ -16,11 +18,12 @@ class ContainersCollector(Collector):
     """Builds its families from the cell alone; without a current reading it yields none.
 
     Only the present state and health have a series (value 1), so that the number of series stays
-    at about six a container.
+    at about eight a container.
     """
 
-    def __init__(self, latest: Latest[RuntimeSnapshot]) -> None:
+    def __init__(self, latest: Latest[RuntimeSnapshot], memory: ContainersMemory) -> None:
         self._latest = latest
+        self._memory = memory
 
     def describe(self) -> Iterable[Metric]:
         return []
@@ -38,6 +41,21 @@ class ContainersCollector(Collector):
             "aiidpd_container_state",
             "The state that a container is in, as Docker names it; always 1.",
             labels=["container", "state"],
+        )
+        shown = GaugeFamily(
+            "aiidpd_container_phase",
+            "The state that a container is in, in one word with its health; always 1.",
+            labels=["container", "phase"],
+        )
+        ends = CounterFamily(
+            "aiidpd_container_deaths",
+            "Ends of runs since the daemon started, by who ended them: itself, request (through the "
+            "container engine), aiidpd, kernel (out of memory), unknown (killed, and nobody was observed).",
+            labels=["container", "by"],
+        )
+        interruptions = CounterFamily(
+            "aiidpd_container_stream_interruptions",
+            "How often the stream of the container engine's events ended, was silent or withheld an event.",
         )
         health = GaugeFamily(
             "aiidpd_container_health",
@@ -74,6 +92,7 @@ class ContainersCollector(Collector):
             name = [one.name]
             info.add_metric([one.name, one.image, one.project, one.service, str(one.gpu).lower()], 1)
             state.add_metric([one.name, one.state], 1)
+            shown.add_metric([one.name, str(phase(one))], 1)
             restarts.add_metric(name, one.restart_count)
             oom.add_metric(name, float(one.oom_killed))
             if one.health is not None:
@@ -82,4 +101,7 @@ class ContainersCollector(Collector):
                 started.add_metric(name, one.started_at)
             if one.exit_code is not None:
                 code.add_metric(name, one.exit_code)
-        yield from (engine, info, state, health, restarts, started, code, oom)
+        for (container, by), count in self._memory.ends.items():
+            ends.add_metric([container, by], count)
+        interruptions.add_metric([], self._memory.interruptions)
+        yield from (engine, info, state, shown, ends, interruptions, health, restarts, started, code, oom)

@@ -28,6 +28,15 @@ class SwitchedOffRuntime:
         del since
         raise _refusal("follow events")
 
+    async def recall(
+        self, since: float, until: float, *, within: float | None = None
+    ) -> tuple[RuntimeEvent, ...]:
+        del since, until, within
+        raise _refusal("read past events")
+
+    async def find(self, name: str) -> str | None:
+        raise _refusal(f"find container {name}")
+
     async def stop(self, identity: str, grace: float) -> bool:
         del grace
         raise _refusal(f"stop container {identity}")

@@ -21,6 +21,8 @@ class ContainerReading:
     both directions. ``restart_count`` counts the restarts by Docker's own restart policy; a start
     by hand sets it back to zero. ``started_at`` identifies a run of the container.
 
+    ``checked``: a health check is defined, whether or not it speaks.
+
     ``pid`` is the host's, of its first process; None where it does not run. ``error`` is why the runtime
     could not start it, in its own words. ``labels`` are those of aiidpd and compose. ``arguments``
     (entrypoint and command) and ``environment`` may hold secrets. ``network_mode`` is Docker's: ``host``,
@@ -44,6 +46,7 @@ class ContainerReading:
     service: str = ""
     restart_policy: str = "no"
     gpu: bool = False
+    checked: bool = False
     pid: int | None = None
     error: str = ""
     network_mode: str = ""
@@ -128,6 +131,18 @@ class ContainerRuntime(Protocol):
         raises ``Unavailable`` when it breaks. The runtime may drop events, repeat them, and have
         fewer than requested: whoever follows must also read all containers now and then.
         """
+
+    async def recall(
+        self, since: float, until: float, *, within: float | None = None
+    ) -> tuple[RuntimeEvent, ...]:
+        """Return the events from ``since`` to ``until`` (Unix seconds, past) that the runtime remembers.
+
+        By a connection of its own, which no other call shares: it is a witness to the stream of events. It
+        takes ``within`` seconds at most where given.
+        """
+
+    async def find(self, name: str) -> str | None:
+        """Return the id of the container of just this name, without a reading of any container."""
 
     async def stop(self, identity: str, grace: float) -> bool:
         """Have a container (by its id) end, and killed after ``grace`` seconds.

@@ -217,6 +217,13 @@ class ContainersSettings(Table):
     call_timeout: Duration = Field(
         default=10.0, ge=0.1, le=600, description="How long one call to the engine may take."
     )
+    emergency_grace: Duration = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        description="How long a container that gpu.emergency_stop names may take to end when a GPU is "
+        "critically hot, before it is killed.",
+    )
     simulated_containers: Whole = Field(
         default=3, ge=0, le=1000, description='How many containers engine = "simulated" shows.'
     )

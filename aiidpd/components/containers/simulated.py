@@ -182,6 +182,25 @@ class SimulatedRuntime:
             for event in batch:
                 yield event
 
+    async def recall(
+        self,
+        since: float,
+        until: float,
+        *,
+        within: float | None = None,  # noqa: ARG002 -- it takes no time
+    ) -> tuple[RuntimeEvent, ...]:
+        found: list[RuntimeEvent] = []
+        after, inclusive = since - self._epoch, True
+        end = min(until - self._epoch, self._elapsed())
+        while (batch := self._next(after, inclusive=inclusive)) and batch[0].time - self._epoch <= end:
+            found += batch
+            after, inclusive = batch[0].time - self._epoch, False
+        return tuple(found)
+
+    async def find(self, name: str) -> str | None:
+        numbers = range(len(self._lives))
+        return next((_identity(number) for number in numbers if _name(number) == name), None)
+
     async def stop(self, identity: str, grace: float) -> bool:  # noqa: ARG002 -- it ends at once
         return self._change(identity, ("running", "paused"), lambda life: life.stop(self._elapsed()))
 

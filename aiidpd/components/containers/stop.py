@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,13 +20,14 @@ from aiidpd.kernel.task import Heartbeat
 
 STOPPED: Final = "container.emergency_stopped"
 FAILED: Final = "container.emergency_failed"
+_READ_WITHIN: Final = 0.25  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class StopPolicy:
-    """Seconds: ``grace`` to end without being killed, ``retry`` between two tries, ``give_up`` in all."""
+    """Seconds: ``grace`` from the message to the kill, ``retry`` between two tries, ``give_up`` in all."""
 
-    grace: float = 10.0
+    grace: float = 2.0
     retry: float = 2.0
     give_up: float = 600.0
 
@@ -85,7 +87,7 @@ class EmergencyStopper:
             while True:
                 heartbeat.beat()
                 try:
-                    await self._try(name, message)
+                    await self._try(name, message, began + self._policy.grace)
                 except Unavailable as error:
                     if not complained:
                         complained = True
@@ -99,12 +101,14 @@ class EmergencyStopper:
                     return
                 await self._clock.sleep(self._policy.retry)
 
-    async def _try(self, name: str, message: EmergencyStop) -> None:
-        identity, reading = await self._find(name)
+    async def _try(self, name: str, message: EmergencyStop, deadline: float) -> None:
+        """Stop it; it is killed at monotonic second ``deadline`` at the latest."""
+        began = self._clock.monotonic()
+        identity = await self._runtime.find(name)
         if identity is None:
             self._failed(name, message, "there is no container of this name: correct gpu.emergency_stop")
             return
-        began = self._clock.monotonic()
+        reading = await self._read(identity)
         if reading is None or reading.running:
             # Before the call: its answer may be lost, and the daemon may be killed while it waits for it.
             self._stopped.add(
@@ -118,7 +122,8 @@ class EmergencyStopper:
                 ),
                 simulated=self.simulated,
             )
-        ran = await self._runtime.stop(identity, self._policy.grace)
+        grace = min(max(0.0, deadline - self._clock.monotonic()), self._policy.grace)
+        ran = await self._runtime.stop(identity, grace)
         took = self._clock.monotonic() - began
         start = f"docker start {name}"
         if ran:
@@ -127,16 +132,11 @@ class EmergencyStopper:
             reason = f"it did not run, so there was nothing to stop; to start it: {start}"
         self._publish(STOPPED, name, message, reason, id=identity[:12], ran=ran, remedy=start)
 
-    async def _find(self, name: str) -> tuple[str | None, ContainerReading | None]:
-        """Return id and reading of the container of just this name, each None where there is none.
-
-        By its name alone the runtime would take part of an id too.
-        """
-        snapshot = await self._runtime.containers()
-        for reading in snapshot.containers:
-            if reading.name == name:
-                return reading.id, reading
-        return next((key for key, called in snapshot.unreadable if called == name), None), None
+    async def _read(self, identity: str) -> ContainerReading | None:
+        """Return a reading of it, None where there is none at once: nothing waits for one that is stuck."""
+        with anyio.move_on_after(_READ_WITHIN), suppress(Unavailable):
+            return await self._runtime.container(identity)
+        return None
 
     def _failed(self, name: str, message: EmergencyStop, reason: str) -> None:
         self._publish(FAILED, name, message, f"cannot stop it: {reason}", remedy=f"docker stop {name}")

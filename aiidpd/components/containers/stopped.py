@@ -104,6 +104,11 @@ class StoppedContainers:
             self._settled[name] = self._clock.monotonic()
             self._show(simulated=simulated)
 
+    def acted(self, identity: str) -> str:
+        """Return what is done to the container ``identity`` or was until it runs again; empty for nothing."""
+        stopped = self._real.get(identity) or self._simulated.get(identity)
+        return "" if stopped is None else f"an emergency stop, because {stopped.reason}"
+
     def add(self, stopped: StoppedContainer, *, simulated: bool) -> None:
         """Register ``stopped``, which is about to be stopped."""
         register = self._simulated if simulated else self._real

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 
 import anyio
 
-from aiidpd.components.containers.conditions import WATCHED, conditions
-from aiidpd.components.containers.reducer import step
-from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeEvent, RuntimeSnapshot
+from aiidpd.components.containers.canary import DEADLINE, Canary
+from aiidpd.components.containers.cause import Witnesses
+from aiidpd.components.containers.conditions import SILENT, silent
+from aiidpd.components.containers.memory import ContainersMemory
+from aiidpd.components.containers.model import SAVE_EVERY, ContainersModel
+from aiidpd.components.containers.remembered import RememberedContainers
+from aiidpd.components.containers.runtime import ContainerRuntime, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
-from aiidpd.components.containers.state import (
-    ContainersState,
-    Effects,
-    Inspected,
-    Observation,
-    Snapshot,
-)
+from aiidpd.components.containers.state import Inspected, Snapshot
 from aiidpd.components.containers.stopped import StoppedContainers
+from aiidpd.components.containers.stream import EventQueue
 from aiidpd.kernel.backoff import Backoff
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import NotInstalled, Unavailable
-from aiidpd.kernel.events import Event
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
@@ -36,59 +34,21 @@ _RECONNECT_INITIAL = 0.2
 _RECONNECT_CAP = 15.0
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
-_QUEUE = 4096  # events; more than the engine itself remembers
-
-
-@dataclass(slots=True)
-class ContainersMemory:
-    """Part of the watcher that outlives its runs.
-
-    ``seen`` is the Unix second up to which events were seen.
-    ``paused`` has the containers (the beginnings of their ids) that we paused ourselves.
-    """
-
-    state: ContainersState = field(default_factory=ContainersState)
-    seen: float | None = None
-    paused: set[str] = field(default_factory=set)
-
-
-class _EventQueue:
-    """A bounded queue of the events that came; ``ended`` is why the stream ended, once it has."""
-
-    def __init__(self) -> None:
-        self.events: deque[RuntimeEvent] = deque(maxlen=_QUEUE)
-        self.arrived = anyio.Event()
-        self.ended: str | None = None
-        self.lost = False
-
-    async def follow(self, stream: AsyncIterator[RuntimeEvent]) -> None:
-        # Nothing but appending happens here: an engine drops events for a listener that lags 100 ms.
-        try:
-            async for event in stream:
-                self.lost = self.lost or len(self.events) == _QUEUE
-                self.events.append(event)
-                self.arrived.set()
-        except Unavailable as error:
-            self.ended = str(error)
-        else:
-            self.ended = "the engine ended it"
-        self.arrived.set()
-
-    def take(self, before: float = float("inf")) -> list[RuntimeEvent]:
-        """Take the events from before ``before`` (Unix seconds)."""
-        taken = [event for event in self.events if event.time < before]
-        self.events = deque((event for event in self.events if event.time >= before), maxlen=_QUEUE)
-        if not self.events and self.ended is None:
-            self.arrived = anyio.Event()
-        return taken
+_IN_FLIGHT = 0.05  # seconds that the events of what a reading shows may still be on their way
+_MERGE_WITHIN = 0.25  # seconds that events wait at the most for others from before them
+_MERGE_TRIES = 2
+_READS = 8  # containers that are read at once
+_NO_LOSS = frozenset({"container.watching", "container.restart_loop_ended"})
 
 
 class ContainersWorker:
     """A loop whose passes are the readings of all containers; between them it follows events.
 
-    ``memory`` outlives this object; ``latest`` is cleared while the runtime can't be read.
-    ``owned(id)``: this pause is ours and already published, so its paused and unpaused events are dropped.
-    ``failure(id)`` is the last failure of a container in words, empty where none has a name.
+    ``memory`` outlives this object; ``latest`` is cleared while the runtime can't be read. ``owned``,
+    ``remembered`` and ``failure`` are those of the :class:`ContainersModel`.
+
+    No call to the runtime holds up the events: all containers, and each that an event is about, are read
+    beside them. A reading that was requested before an event of its container is not used: another follows.
     """
 
     def __init__(
@@ -104,6 +64,8 @@ class ContainersWorker:
         memory: ContainersMemory | None = None,
         owned: Callable[[str], bool] = lambda _: False,
         installed: Installed | None = None,
+        remembered: RememberedContainers | None = None,
+        witnesses: Witnesses | None = None,
         failure: Callable[[str], str] = lambda _: "",
         reconnect_cap: float = _RECONNECT_CAP,
     ) -> None:
@@ -112,15 +74,31 @@ class ContainersWorker:
         self._latest = latest
         self._publisher = publish.marked(simulated=runtime.simulated)
         self._conditions = conditions
-        self._stopped = stopped
         self._clock = clock
-        self._memory = memory if memory is not None else ContainersMemory()
-        self._owned = owned
         self._installed = installed
-        self._failure = failure
-        self._unreadable: tuple[tuple[str, str], ...] = ()
-        self._version = ""
+        self._model = ContainersModel(
+            memory if memory is not None else ContainersMemory(),
+            latest=latest,
+            publisher=self._publisher,
+            conditions=conditions,
+            stopped=stopped,
+            clock=clock,
+            owned=owned,
+            remembered=remembered,
+            witnesses=witnesses or Witnesses(),
+            failure=failure,
+        )
+        self._canary = Canary(runtime, clock, self._silence)
+        self._silenced: Callable[[], None] = lambda: None
+        self._merged = inf  # Unix second up to which the events are whole
+        self._sequence = 0  # of the events that were stepped through
+        self._touched: Counter[str] = Counter()  # by id: the number of its last event
+        self._reads = anyio.CapacityLimiter(_READS)
+        self._reading: set[str] = set()
+        self._failed: set[str] = set()
+        self._results: list[tuple[int, Inspected]] = []
         self._found = False
+        self._broken = False  # a reading of one container failed
         self._backoff = Backoff(
             initial=_RECONNECT_INITIAL,
             cap=reconnect_cap,
@@ -134,56 +112,116 @@ class ContainersWorker:
 
     async def run(self, heartbeat: Heartbeat) -> None:
         failures = 0
+        self._model.resume()
         try:
-            while True:
-                began = self._clock.monotonic()
-                await self._follow(heartbeat)
-                failures = self._backoff.failures(failures, self._clock.monotonic() - began)
-                await self._clock.sleep(self._backoff.delay(failures, 0.5))
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._canary.run)
+                while True:
+                    began = self._clock.monotonic()
+                    await self._follow(heartbeat)
+                    failures = self._backoff.failures(failures, self._clock.monotonic() - began)
+                    await self._rest(self._backoff.delay(failures, 0.5))
         finally:
+            self._model.save(now=True)
             with anyio.CancelScope(shield=True):
                 await self._runtime.aclose()
 
+    async def _rest(self, seconds: float) -> None:
+        """Wait before the next try, until the runtime answers again where it did not."""
+        if await wait_for(self._clock, self._canary.answered, seconds):
+            self._canary.answered = anyio.Event()
+
+    def _silence(self, fault: Unavailable | None) -> None:
+        if fault is None:
+            self._conditions.clear(SILENT, "engine")
+        else:
+            self._conditions.set(silent(fault, simulated=self.simulated))
+            self._silenced()
+
     async def _follow(self, heartbeat: Heartbeat) -> None:
-        """Open the event stream and stay on it until it ends, breaks or turns out to lose events."""
-        queue = _EventQueue()
+        """Open the event stream and stay on it until it ends or breaks, is silent or loses events."""
+        with anyio.CancelScope() as scope:
+            self._silenced = scope.cancel
+            try:
+                await self._open(heartbeat)
+            finally:
+                self._silenced = lambda: None
+                self._canary.detach()
+        if scope.cancelled_caught and self._canary.silent is not None:
+            self._latest.clear()
+            self._interrupted("the runtime does not answer")
+            with heartbeat.working():
+                raise self._canary.silent
+
+    async def _open(self, heartbeat: Heartbeat) -> None:
+        queue = EventQueue()
         now = self._clock.time()
-        since = now if self._memory.seen is None else min(now, self._memory.seen)  # the clock may be set back
+        since = (
+            now if self._model.memory.seen is None else min(now, self._model.memory.seen)
+        )  # the clock may be set back
         try:
             async with self._runtime.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
+                self._canary.attach(queue, since)
                 group.start_soon(queue.follow, stream)
-                await self._watch(queue, heartbeat)
+                await self._watch(queue, heartbeat, group)
                 group.cancel_scope.cancel()
         except Unavailable as error:
             # Without events the list alone may still work: then it is known what is, only later.
             await self._reconcile(queue, heartbeat, fresh=True, also=error)
+        finally:
+            self._reading.clear()
+            self._results.clear()
 
-    async def _watch(self, queue: _EventQueue, heartbeat: Heartbeat) -> None:
-        whole = await self._reconcile(queue, heartbeat, fresh=True)
-        due = self._clock.monotonic() + self._settings.reconcile_interval
-        while whole:
-            wait = min(_LONGEST_WAIT, due - self._clock.monotonic())
-            await wait_for(self._clock, queue.arrived, max(0.0, wait))
-            heartbeat.beat()
-            answered = await self._absorb(queue.take(), heartbeat)
-            if queue.ended is not None:
+    async def _watch(self, queue: EventQueue, heartbeat: Heartbeat, group: anyio.abc.TaskGroup) -> None:
+        """Absorb events; have all containers read when it is time to, beside that."""
+        readings = 0  # of all containers, on this stream
+        under_way, whole, failed = False, True, False
+        due = self._clock.monotonic()
+
+        async def reconcile(fresh: bool) -> None:
+            nonlocal under_way, whole, readings
+            whole = await self._reconcile(queue, heartbeat, fresh=fresh)
+            readings += 1
+            under_way = False
+            queue.wake()
+
+        while True:
+            if queue.events and self._model.listed:
+                await self._merge(queue)
+            answered = self._absorb(queue, group)
+            if not whole:
+                return
+            if queue.ended is not None and not under_way and readings:
                 self._interrupted(queue.ended)
                 return
-            if not answered or queue.lost or self._clock.monotonic() >= due:
-                whole = await self._reconcile(queue, heartbeat, fresh=queue.lost)
+            if queue.withheld and not under_way:
+                self._interrupted(f"it did not bring {queue.withheld} events that the engine remembers")
+                return
+            if self._found and readings > 1 and answered:
+                self._interrupted("it did not bring what a reading found")
+                return
+            self._found = False
+            failed = failed or not answered
+            if not under_way and (failed or queue.lost or self._clock.monotonic() >= due):
+                fresh = queue.lost or not readings
+                queue.lost, failed, under_way = False, False, True
                 due = self._clock.monotonic() + self._settings.reconcile_interval
-                queue.lost = False
-                if answered and self._found:
-                    self._interrupted("it did not bring what a reading found")
-                    return
+                group.start_soon(reconcile, fresh)
+            self._model.save()
+            queue.settle()
+            wait = SAVE_EVERY if self._model.changed else _LONGEST_WAIT
+            if not under_way:
+                wait = min(wait, due - self._clock.monotonic())
+            await wait_for(self._clock, queue.arrived, max(0.0, wait))
+            heartbeat.beat()
 
     async def _reconcile(
-        self, queue: _EventQueue, heartbeat: Heartbeat, *, fresh: bool, also: Unavailable | None = None
+        self, queue: EventQueue, heartbeat: Heartbeat, *, fresh: bool, also: Unavailable | None = None
     ) -> bool:
         """Read all containers, as one pass; return whether the engine answered."""
         answered = False
         with heartbeat.working():
-            requested, began = self._clock.time(), self._clock.monotonic()
+            requested, began, sequence = self._clock.time(), self._clock.monotonic(), self._sequence
             try:
                 snapshot = await self._runtime.containers(fresh=fresh)
             except Unavailable as error:
@@ -196,20 +234,29 @@ class ContainersWorker:
             answered = True
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
-            # Events from before the reading first: they have what led to what the reading shows.
-            for event in queue.take(before=requested):
-                self._step(event)
-            self._version, self._unreadable = snapshot.version, snapshot.unreadable
-            stuck = frozenset(key for key, _ in snapshot.unreadable)
-            found = self._step(Snapshot(snapshot.containers, stuck))
-            self._found = any(effect.kind != "container.restart_loop_ended" for effect in found)
-            self._memory.seen = requested
-            self._put(listed_at=began)
-            self._sample(snapshot)
+            # Events first: they have what led to what the reading shows. The first one of all decides alone.
+            if not self._model.listed:
+                queue.take(before=requested)
+            else:
+                await self._recall(queue, needed=also is None)
+                await self._clock.sleep(_IN_FLIGHT)
+                self._take(queue)
+            touched = {key for key, last in self._touched.items() if last > sequence}
+            for key in self._touched.keys() - self._model.memory.state.known.keys():
+                del self._touched[key]
+            self._failed.clear()
+            self._model.version, self._model.unreadable = snapshot.version, snapshot.unreadable
+            readings = tuple(each for each in snapshot.containers if each.id not in touched)
+            unknown = touched.union(key for key, _ in snapshot.unreadable)
+            found = self._model.step(Snapshot(readings, frozenset(unknown), requested))
+            self._found = any(effect.kind not in _NO_LOSS for effect in found)
+            self._model.memory.seen = requested
+            self._model.put(listed_at=began)
+            self._model.sample(snapshot)
             if also is not None:
                 raise also
-            if self._unreadable:
-                names = ", ".join(name for _, name in self._unreadable)
+            if self._model.unreadable:
+                names = ", ".join(name for _, name in self._model.unreadable)
                 raise Unavailable(
                     "read container",
                     names,
@@ -218,63 +265,70 @@ class ContainersWorker:
                 )
         return answered
 
-    async def _absorb(self, events: list[RuntimeEvent], heartbeat: Heartbeat) -> bool:
-        """Step through ``events`` and read the containers that they are about; return whether that worked."""
+    async def _recall(self, queue: EventQueue, *, needed: bool = True) -> None:
+        """Bring the events up to now that are still on their way, or were lost: from the engine's memory."""
+        since, until = self._model.memory.seen, self._clock.time()
+        try:
+            if since is not None and since < until:
+                queue.bring(await self._runtime.recall(since - _OVERLAP, until, within=DEADLINE))
+        except Unavailable:
+            if needed:  # else the reading decides without them
+                raise
+
+    async def _merge(self, queue: EventQueue) -> None:
+        """Bring what the engine remembers from between the events that came: a dropped one, in its place."""
+        until = self._clock.time()
+        for _ in range(_MERGE_TRIES):
+            since = min(self._merged, until) - _OVERLAP
+            with suppress(Unavailable):
+                queue.bring(await self._runtime.recall(since, until, within=_MERGE_WITHIN))
+                self._merged = until
+                return
+
+    def _absorb(self, queue: EventQueue, group: anyio.abc.TaskGroup) -> bool:
+        """Step through what came; have read what it is about. Return whether every reading was answered."""
+        if not self._model.listed:
+            return True  # the first reading of all decides
+        news = self._take(queue)
+        results, self._results = self._results, []
+        for sequence, inspected in results:
+            if self._touched[inspected.id] <= sequence:  # else it is read again
+                self._model.step(inspected)
+        stuck = {key for key, _ in self._model.unreadable} | self._failed
+        for identity in sorted(self._model.stale - stuck - self._reading):
+            self._reading.add(identity)
+            group.start_soon(self._inspect, identity, queue)
+        if news or results:
+            self._model.put()
+        broken, self._broken = self._broken, False
+        return not broken
+
+    def _take(self, queue: EventQueue) -> bool:
+        """Step through the events that came; return whether there were any."""
+        events = queue.take()
         for event in events:
-            self._step(event)
-        stuck = {key for key, _ in self._unreadable}
-        for identity in sorted(self._memory.state.stale - stuck):
+            self._sequence += 1
+            self._touched[event.id] = self._sequence
+            self._model.step(event)
+        return bool(events)
+
+    async def _inspect(self, identity: str, queue: EventQueue) -> None:
+        """Read one container."""
+        async with self._reads:
+            sequence, requested = self._sequence, self._clock.time()
             try:
-                reading = await self._runtime.container(identity)
+                inspected = Inspected(identity, await self._runtime.container(identity), requested)
+                if self._model.surprising(inspected):
+                    await self._recall(queue)  # what it brings is stepped through first
             except Unavailable:
-                return False
-            self._step(Inspected(identity, reading))
-            heartbeat.beat()
-        if events:
-            self._put()
-        return True
-
-    def _step(self, observation: Observation) -> Effects:
-        state, effects = step(self._memory.state, observation, self._clock.time())
-        self._memory.state = state
-        for effect in effects:
-            if not self._owned_pause(effect):
-                self._publisher.effect(effect)
-        return effects
-
-    def _owned_pause(self, event: Event) -> bool:
-        identity = str(event.evidence.get("id"))
-        if event.kind == "container.paused" and self._owned(identity):
-            self._memory.paused.add(identity)
-            return True
-        if event.kind == "container.unpaused" and identity in self._memory.paused:
-            self._memory.paused.discard(identity)
-            return True
-        if event.kind in ("container.died", "container.removed"):
-            self._memory.paused.discard(identity)
-        return False
-
-    def _put(self, listed_at: float = -inf) -> None:
-        """Show what is known now; all of it was read from monotonic second ``listed_at`` on."""
-        state = self._memory.state
-        known = sorted(state.known.values(), key=lambda one: one.name)
-        # One that was paused by us when it was first read had no event of its pause.
-        self._memory.paused |= {one.id[:12] for one in known if one.paused and self._owned(one.id)}
-        readings = tuple(one.reading for one in known if one.reading is not None)
-        self._latest.put(RuntimeSnapshot(readings, self._version, self.simulated, self._unreadable))
-        found = conditions(state, simulated=self.simulated, failure=self._failure)
-        self._conditions.update(WATCHED, found, announce=False)  # its events have been published
-        unread = [one.id for one in known if one.reading is None] + [key for key, _ in self._unreadable]
-        self._stopped.observe(readings, unread, simulated=self.simulated, listed_at=listed_at)
-
-    def _sample(self, snapshot: RuntimeSnapshot) -> None:
-        counts = {
-            "running_containers": sum(one.running for one in snapshot.containers),
-            "unhealthy_containers": sum(one.health == "unhealthy" for one in snapshot.containers),
-        }
-        for series, count in counts.items():
-            self._publisher.sample(series, "engine", float(count))
+                self._broken = True
+                self._failed.add(identity)
+            else:
+                self._results.append((sequence, inspected))
+        self._reading.discard(identity)
+        queue.wake()
 
     def _interrupted(self, reason: str) -> None:
+        self._model.memory.interruptions += 1
         text = f"the event stream was interrupted: {reason}; it is opened again and all containers are read"
         self._publisher.event("container.stream_interrupted", text, about="engine")

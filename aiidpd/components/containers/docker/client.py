@@ -1,13 +1,15 @@
-"""Reads a Docker Engine: its containers and its events; stops and pauses."""
+"""Reads a Docker Engine, or Podman by the same API: containers and events; stops and pauses."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+import re
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiodocker
 import aiohttp
@@ -18,12 +20,17 @@ from aiidpd.components.containers.docker.connection import (
     Connection,
     GoneError,
     OtherStateError,
+    decoded,
+    message_of,
     read_version,
 )
-from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent, RuntimeSnapshot
+from aiidpd.components.containers.docker.lines import lines
+from aiidpd.components.containers.docker.payload import Summary
+from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.kernel.errors import Unavailable
 
-_LONGEST_EVENT = 1 << 20  # bytes; an event carries all labels of its container
+_STRAGGLER: Final = 2.0  # seconds that a reading waits for one container once others have answered
+_FILTERS: Final = json.dumps({"type": ["container"], "event": list(payload.FOLLOWED)})
 
 
 class DockerRuntime:
@@ -35,19 +42,23 @@ class DockerRuntime:
 
     def __init__(self, socket: str | Path, *, call_timeout: float = 10.0, concurrency: int = 8) -> None:
         self._connection = Connection(socket, call_timeout)
+        self._witness = Connection(socket, call_timeout, versioned=False)
         self._call_timeout = call_timeout
         self._concurrency = concurrency
-        self._read: dict[str, tuple[tuple[object, ...], ContainerReading]] = {}
+        self._read: dict[str, tuple[Summary, ContainerReading]] = {}
 
     @property
     def simulated(self) -> bool:
         return False
 
     async def containers(self, *, fresh: bool = False) -> RuntimeSnapshot:
+        action = "list the containers of"
         try:
-            async with self._connection.calling("list the containers of") as client:
-                listed = await client.containers.list(all=True)
-                summaries = {str(entry["Id"]): _Summary(entry) for entry in listed}
+            body = await self._connection.get(action, "containers/json", all="1")
+            with self._connection.translated(action):
+                summaries = {
+                    payload.identity(entry["Id"]): payload.summary(entry) for entry in decoded(body, list)
+                }
         except Unavailable:
             await self._connection.drop()  # the next call makes a new client, and asks for the version again
             raise
@@ -55,14 +66,15 @@ class DockerRuntime:
             self._read.clear()
         readings: dict[str, ContainerReading] = {}
         unread: list[str] = []
+        now = time.time()
         for identity, summary in summaries.items():
             known = self._read.get(identity)
-            if known is not None and known[0] == summary.fingerprint:
+            if known is not None and known[0].text == summary.text and summary.fits(known[1], now):
                 readings[identity] = known[1]
             else:
                 unread.append(identity)
         gone, broken = await self._inspect(unread, readings)
-        self._read = {key: (summaries[key].fingerprint, value) for key, value in readings.items()}
+        self._read = {key: (summaries[key], value) for key, value in readings.items()}
         unreadable = tuple(
             (key, summaries[key].name) for key in unread if key not in readings and key not in gone
         )
@@ -77,8 +89,8 @@ class DockerRuntime:
     ) -> tuple[set[str], Unavailable | None]:
         """Read ``identities`` into ``into``; return those that do not exist any more, and one failure.
 
-        The deadline is for all of them together: one container whose lock is stuck in the engine
-        costs the pass ``call_timeout`` once, not once per container.
+        One container whose lock is stuck in the engine costs the pass ``call_timeout`` at most, and two
+        seconds once any other has answered.
         """
         gone: set[str] = set()
         failures: list[Unavailable] = []
@@ -91,48 +103,75 @@ class DockerRuntime:
                 except Unavailable as error:
                     failures.append(error)
                     continue
+                scope.deadline = anyio.current_time() + min(_STRAGGLER, self._call_timeout)
                 if found is None:
                     gone.add(identity)
                 else:
                     into[identity] = found
 
-        with anyio.move_on_after(self._call_timeout):
+        with anyio.move_on_after(self._call_timeout) as scope:
             async with anyio.create_task_group() as group:
                 for _ in range(min(self._concurrency, len(identities))):
                     group.start_soon(read)
         return gone, failures[0] if failures else None
 
     async def container(self, identity: str) -> ContainerReading | None:
+        action = "read a container of"
         try:
-            async with self._connection.calling("read a container of") as client:
-                return payload.reading(await client.containers.container(identity).show())
+            body = await self._connection.get(action, f"containers/{identity}/json")
         except GoneError:
             return None
+        with self._connection.translated(action):
+            return payload.reading(decoded(body, dict))
+
+    async def find(self, name: str) -> str | None:
+        action = "find a container of"
+        # The engine takes a part of a name too, and by the path of a container the beginning of an id.
+        filters = json.dumps({"name": [re.escape(name)]})
+        body = await self._connection.get(action, "containers/json", all="1", filters=filters)
+        with self._connection.translated(action):
+            for entry in decoded(body, list):
+                if f"/{name}" in (entry.get("Names") or ()):
+                    return payload.identity(entry["Id"])
+        return None
 
     async def stop(self, identity: str, grace: float) -> bool:
-        try:
-            # The engine answers once the container has ended, so the grace comes on top of the deadline.
-            async with self._connection.calling("stop a container of", also=grace) as client:
-                before = await client.containers.container(identity).show()
-                await client.containers.container(identity).stop(t=math.ceil(grace))
-                return bool(before["State"]["Running"])
-        except GoneError:
-            return False
+        return await self._act("stop", identity, also=grace, t=math.ceil(grace))
 
     async def pause(self, identity: str) -> bool:
-        return await self._switched("pause", identity)
+        return await self._act("pause", identity)
 
     async def unpause(self, identity: str) -> bool:
-        return await self._switched("unpause", identity)
+        return await self._act("unpause", identity)
 
-    async def _switched(self, action: str, identity: str) -> bool:
+    async def _act(self, action: str, identity: str, *, also: float = 0.0, **parameters: int) -> bool:
         try:
-            async with self._connection.calling(f"{action} a container of") as client:
-                container = client.containers.container(identity)
-                await (container.pause() if action == "pause" else container.unpause())
-                return True
+            # The engine answers a stop once the container has ended, so the grace comes on top.
+            return await self._connection.post(
+                f"{action} a container of", f"containers/{identity}/{action}", also=also, **parameters
+            )
         except (GoneError, OtherStateError):
             return False
+
+    async def recall(
+        self, since: float, until: float, *, within: float | None = None
+    ) -> tuple[RuntimeEvent, ...]:
+        action = "read past events of"
+        try:
+            body = await self._witness.get(
+                action,
+                "events",
+                within=within,
+                since=_moment(since),
+                until=_moment(until),
+                filters=_FILTERS,
+            )
+            with self._witness.translated(action):
+                found = (payload.event(json.loads(line)) for line in body.splitlines() if line.strip())
+                return tuple(event for event in found if event is not None)
+        except Unavailable:
+            await self._witness.drop()
+            raise
 
     @asynccontextmanager
     async def events(self, since: float) -> AsyncIterator[AsyncIterator[RuntimeEvent]]:
@@ -147,45 +186,38 @@ class DockerRuntime:
                     await read_version(client)
                     response = await client.session.get(
                         f"{client.docker_host}/events",
-                        params={
-                            # A float of today's time is off by up to 0.2 us: ask from just before.
-                            "since": f"{since - 1e-6:.9f}",
-                            "filters": json.dumps({"type": ["container"], "event": list(ACTIONS)}),
-                        },
+                        params={"since": _moment(since), "filters": _FILTERS},
                         timeout=aiohttp.ClientTimeout(),
-                        read_bufsize=_LONGEST_EVENT,
                     )
                 if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
-                    raise aiodocker.DockerError(response.status, (await response.text())[:200])
+                    raise aiodocker.DockerError(
+                        response.status, message_of(await response.content.read(1000))
+                    )
             try:
-                yield self._lines(response)
+                yield self._followed(response)
             finally:
                 response.close()  # release() would wait for the end of an endless answer
         finally:
             with anyio.CancelScope(shield=True):
                 await client.close()
 
-    async def _lines(self, response: aiohttp.ClientResponse) -> AsyncIterator[RuntimeEvent]:
+    async def _followed(self, response: aiohttp.ClientResponse) -> AsyncIterator[RuntimeEvent]:
+        source: AsyncIterator[bytes] = lines(response.content.iter_any())
         while True:
             with self._connection.translated("follow events of"):
-                line = await response.content.readline()
-                if not line:
+                line = await anext(source, None)
+                if line is None:
                     return
-                event = payload.event(json.loads(line))
+                data: Any = json.loads(line)
+                event = payload.event(data)
             if event is not None:
                 yield event
 
     async def aclose(self) -> None:
         await self._connection.drop()
+        await self._witness.drop()
 
 
-class _Summary:
-    """Fields of one entry of the list that are used."""
-
-    def __init__(self, entry: Any) -> None:
-        data: Mapping[str, Any] = {
-            key: entry[key] for key in ("Names", "Image", "State", "Status", "NetworkSettings")
-        }
-        names = data["Names"] or [entry["Id"]]
-        self.name = str(names[0]).removeprefix("/")
-        self.fingerprint = payload.fingerprint(data)
+def _moment(seconds: float) -> str:
+    """Return Unix ``seconds`` for the API, from just before: a float of today is off by up to 0.2 us."""
+    return f"{seconds - 1e-6:.9f}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 import aiodocker
 import aiohttp
@@ -14,12 +15,21 @@ import anyio
 
 from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.docker.faults import Faults
+from aiidpd.components.containers.docker.payload import name
 from aiidpd.kernel.errors import Unavailable
 
+_NOT_MODIFIED = 304
 _NOT_FOUND = 404
 _CANNOT_CONNECT = 900  # aiodocker's own number
 # With status 409 or, from some versions, 500.
-_OTHER_STATE = re.compile(r"\bis (already paused|not paused|not running|restarting)\b")
+_OTHER_STATE = re.compile(
+    r"\bis (already paused|not paused|not running|restarting)\b"
+    r"|container state improper"  # Podman's words
+)
+_LONGEST_VERSION = 64
+_LONGEST_MESSAGE = 1000
+LARGEST_ANSWER: Final = 64 << 20
+"""Bytes of an answer at the most: of 500 containers with all that a person can write into their labels."""
 
 
 class GoneError(Exception):
@@ -42,10 +52,12 @@ class OtherStateError(RefusedError):
 class Connection:
     """Client of the engine behind the Unix socket ``socket``; a call takes at most ``call_timeout`` seconds.
 
-    The client is made at the first call, and again after :meth:`drop`: then the version is read anew too.
+    The client is made at the first call, and again after :meth:`drop`: then the version is read anew too,
+    where it is of interest.
     """
 
-    def __init__(self, socket: str | Path, call_timeout: float) -> None:
+    def __init__(self, socket: str | Path, call_timeout: float, *, versioned: bool = True) -> None:
+        self._versioned = versioned
         self.call_timeout = call_timeout
         self.version = ""
         self._socket = Path(socket)
@@ -53,19 +65,54 @@ class Connection:
         self._client: aiodocker.Docker | None = None
 
     @asynccontextmanager
-    async def calling(self, action: str, also: float = 0.0) -> AsyncIterator[aiodocker.Docker]:
+    async def calling(
+        self, action: str, also: float = 0.0, *, within: float | None = None
+    ) -> AsyncIterator[aiodocker.Docker]:
         """Give the client for one call, which may take ``also`` seconds more; ``action`` is for its errors.
+
+        ``within`` is its deadline in seconds, where it is shorter than that of all calls.
 
         Raises :class:`Unavailable`, :class:`OtherStateError` and :class:`GoneError`.
         """
-        with self.translated(action), anyio.fail_after(self.call_timeout + also):
+        timeout = self.call_timeout if within is None else min(within, self.call_timeout)
+        with self.translated(action, timeout), anyio.fail_after(timeout + also):
             if self._client is None:
                 self._client = self.new_client()
                 self.version = ""
             client = self._client
-            if not self.version:
+            if self._versioned and not self.version:
                 self.version = await read_version(client)
             yield client
+
+    async def get(self, action: str, path: str, *, within: float | None = None, **parameters: str) -> bytes:
+        """Return the answer to a GET of ``path``; raises as :meth:`calling` does, for a long one too."""
+        async with (
+            self.calling(action, within=within) as client,
+            client.session.get(
+                f"{client.docker_host}/{path}", params=parameters, timeout=aiohttp.ClientTimeout()
+            ) as response,
+        ):
+            data = bytearray()
+            async for piece in response.content.iter_any():
+                data += piece
+                if len(data) > LARGEST_ANSWER:
+                    response.close()
+                    raise ValueError(f"its answer is longer than {LARGEST_ANSWER >> 20} MiB")
+            if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
+                raise aiodocker.DockerError(response.status, message_of(bytes(data)))
+            return bytes(data)
+
+    async def post(self, action: str, path: str, *, also: float = 0.0, **parameters: str | int) -> bool:
+        """Have the engine do what ``path`` says; return whether it did: False where nothing was to do."""
+        async with (
+            self.calling(action, also=also) as client,
+            client.session.post(
+                f"{client.docker_host}/{path}", params=parameters, timeout=aiohttp.ClientTimeout()
+            ) as response,
+        ):
+            if response.status >= 400:  # noqa: PLR2004 -- HTTP's errors
+                raise aiodocker.DockerError(response.status, message_of(await response.read()))
+            return response.status != _NOT_MODIFIED
 
     async def drop(self) -> None:
         """Close the client; may be called twice."""
@@ -80,14 +127,14 @@ class Connection:
         return aiodocker.Docker(url=f"unix://{self._socket}", timeout=aiohttp.ClientTimeout(total=None))
 
     @contextmanager
-    def translated(self, action: str) -> Iterator[None]:
+    def translated(self, action: str, within: float | None = None) -> Iterator[None]:
         """Turn whatever goes wrong in a call into one of this room's errors."""
         try:
             yield
         except TimeoutError as error:
-            raise self.faults.hung(action) from error
+            raise self.faults.hung(action, within) from error
         except aiodocker.DockerError as error:
-            if error.status == _NOT_FOUND and "No such container" in error.message:
+            if error.status == _NOT_FOUND and "no such container" in error.message.lower():
                 raise GoneError from error
             cause = error.__context__
             if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
@@ -99,7 +146,7 @@ class Connection:
             raise self._disconnected(action, error) from error
         except aiohttp.ClientPayloadError as error:
             raise self.faults.closed(action) from error
-        except (aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
+        except (aiohttp.ClientError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise self.faults.foreign(action, f"{type(error).__name__}: {error}") from error
 
     def _disconnected(self, action: str, error: aiohttp.ClientConnectionError) -> Unavailable:
@@ -114,4 +161,20 @@ async def read_version(client: aiodocker.Docker) -> str:
     version = (await client.version())["Version"]
     if not isinstance(version, str):
         raise ValueError(f"its version is {version!r:.40}")  # noqa: TRY004 -- a bad answer, not a bad argument
-    return version
+    return name(version[:_LONGEST_VERSION])
+
+
+def message_of(body: bytes) -> str:
+    """Return the engine's own words about a failure."""
+    try:
+        return str(json.loads(body)["message"])[:_LONGEST_MESSAGE]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return body[:_LONGEST_MESSAGE].decode(errors="replace")
+
+
+def decoded(body: bytes, kind: type[Any]) -> Any:
+    """Return the JSON in ``body``, which must be a ``kind``; raises ValueError."""
+    data = json.loads(body)
+    if not isinstance(data, kind):
+        raise ValueError(f"not a {kind.__name__}: {body[:40]!r}")  # noqa: TRY004 -- a bad answer
+    return data

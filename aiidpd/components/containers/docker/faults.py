@@ -23,11 +23,11 @@ class Faults:
     socket: Path
     call_timeout: float
 
-    def hung(self, action: str) -> Unavailable:
-        """Return the error for an engine that accepts and does not answer."""
+    def hung(self, action: str, within: float | None = None) -> Unavailable:
+        """Return the error for an engine that accepts and does not answer ``within`` so many seconds."""
         return self._error(
             action,
-            f"it did not answer within {self.call_timeout:g} s",
+            f"it did not answer within {self.call_timeout if within is None else within:g} s",
             "see `journalctl -u docker`; a hung engine needs `systemctl restart docker`",
         )
 

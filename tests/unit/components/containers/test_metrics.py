@@ -3,6 +3,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
+from aiidpd.components.containers.memory import ContainersMemory
 from aiidpd.components.containers.metrics import ContainersCollector
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
@@ -14,9 +15,9 @@ RUNNING = ContainerReading(
 ENDED = ContainerReading("c2", "llama", "llama:1", "exited", exit_code=137, oom_killed=True, finished_at=1.0)
 
 
-def scraped(latest: Latest[RuntimeSnapshot]) -> list[str]:
+def scraped(latest: Latest[RuntimeSnapshot], memory: ContainersMemory | None = None) -> list[str]:
     registry = CollectorRegistry()
-    registry.register(ContainersCollector(latest))
+    registry.register(ContainersCollector(latest, memory or ContainersMemory()))
     lines = generate_latest(registry).decode().splitlines()
     return [line for line in lines if not line.startswith("#")]
 
@@ -24,12 +25,18 @@ def scraped(latest: Latest[RuntimeSnapshot]) -> list[str]:
 def test_what_is_known_is_shown_and_nothing_else(clock: FakeClock) -> None:
     latest: Latest[RuntimeSnapshot] = Latest(clock, 90.0)
     latest.put(RuntimeSnapshot((RUNNING, ENDED), "20.10"))
-    assert scraped(latest) == [
+    memory = ContainersMemory(interruptions=3)
+    memory.ends["vllm", "kernel"] = 2
+    assert scraped(latest, memory) == [
         'aiidpd_container_engine_info{version="20.10"} 1.0',
         'aiidpd_container_info{container="vllm",gpu="true",image="vllm:1",project="",service=""} 1.0',
         'aiidpd_container_info{container="llama",gpu="false",image="llama:1",project="",service=""} 1.0',
         'aiidpd_container_state{container="vllm",state="running"} 1.0',
         'aiidpd_container_state{container="llama",state="exited"} 1.0',
+        'aiidpd_container_phase{container="vllm",phase="healthy"} 1.0',
+        'aiidpd_container_phase{container="llama",phase="exited"} 1.0',
+        'aiidpd_container_deaths_total{by="kernel",container="vllm"} 2.0',
+        "aiidpd_container_stream_interruptions_total 3.0",
         'aiidpd_container_health{container="vllm",health="healthy"} 1.0',
         'aiidpd_container_restarts_total{container="vllm"} 2.0',
         'aiidpd_container_restarts_total{container="llama"} 0.0',

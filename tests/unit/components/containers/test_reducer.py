@@ -179,7 +179,7 @@ def test_a_container_that_is_found_waiting_for_its_next_restart_is_in_a_loop() -
     assert kinds(said) == ["watching", "restart_loop"]
     assert said[1].reason == "Docker has restarted it 3 times and is about to again"
     assert found(state) == [(LOOPING, "vllm")]
-    up = replace(UP, restart_count=4, started_at=T0 + 2.0)
+    up = replace(UP, restart_count=3, started_at=T0 + 2.0)
     state, said = run((1, Snapshot((waiting,))), (10, Snapshot((up,))), (594, Snapshot((up,))))
     assert found(state) == [(LOOPING, "vllm")]
     state, said = run((1, Snapshot((waiting,))), (10, Snapshot((up,))), (596, Snapshot((up,))))

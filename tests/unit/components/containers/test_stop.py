@@ -150,6 +150,24 @@ async def test_a_container_whose_details_can_t_be_read_is_stopped_all_the_same(
         await house.until(lambda: bool(house.told("stopped")))
 
 
+async def test_the_grace_is_counted_from_the_message_and_no_reading_takes_from_it(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    house = House(clock, tmp_path, CAFE, LLAMA)
+    find = house.engine.find
+
+    async def slow(name: str) -> str | None:
+        await clock.sleep(1.5)
+        return await find(name)
+
+    house.engine.find = slow  # type: ignore[method-assign]
+    async with house.running():
+        house.emergency("vllm")
+        await house.until(lambda: bool(house.told("stopped")))
+    assert house.engine.stops == [(CAFE.id, 0.5)]
+    assert house.engine.lists == []
+
+
 async def test_an_order_outlives_the_worker_that_was_to_carry_it_out(
     clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -8,10 +8,13 @@ from tempfile import TemporaryDirectory
 
 import anyio
 
+from aiidpd.components.containers.memory import ContainersMemory
+from aiidpd.components.containers.remembered import NAME as KNOWN
+from aiidpd.components.containers.remembered import KnownRecords, RememberedContainers
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.simulated import PERIOD, SimulatedRuntime
-from aiidpd.components.containers.worker import ContainersMemory, ContainersWorker
+from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import NotInstalled, Unavailable
@@ -20,6 +23,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.platform.installed import Installed
+from aiidpd.platform.statefile import StateFile
 from tests.fakes.clock import FakeClock, settle
 from tests.fakes.engine import ScriptedEngine
 from tests.unit.components.containers.stopped import register
@@ -53,8 +57,10 @@ async def working(
     engine: ScriptedEngine | SimulatedRuntime,
     clock: FakeClock,
     memory: ContainersMemory | None = None,
+    *,
     installed: Installed | None = None,
     owned: Callable[[str], bool] = lambda _: False,
+    remembered: RememberedContainers | None = None,
 ) -> AsyncIterator[Watched]:
     status = WorkerStatus("containers")
     heartbeat = Heartbeat(clock, status, anyio.Event())
@@ -73,6 +79,7 @@ async def working(
             memory=memory,
             installed=installed,
             owned=owned,
+            remembered=remembered,
         )
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, heartbeat)
@@ -231,6 +238,7 @@ async def test_a_new_worker_with_the_same_memory_goes_on_where_the_old_one_was(c
     engine.shown["c1"] = replace(engine.shown["c1"], state="exited", exit_code=1, health=None)
     await clock.advance(5)
     async with working(engine, clock, memory) as watched:
+        await clock.advance(1)
         assert watched.kinds() == ["died"]
         assert engine.subscriptions[1] == engine.subscriptions[0]
 
@@ -274,7 +282,8 @@ async def test_what_is_wrong_with_a_container_is_a_condition_until_it_is_over(cl
         assert found(watched) == [("container_unhealthy", "vllm-old", Severity.ERROR, True)]
         engine.refuses = DOWN
         await clock.advance(31)
-        assert found(watched) == [("container_unhealthy", "vllm-old", Severity.ERROR, True)]
+        unknown = ("container_runtime_silent", "engine", Severity.ERROR, True)
+        assert sorted(found(watched)) == [unknown, ("container_unhealthy", "vllm-old", Severity.ERROR, True)]
         engine.refuses = None
         del engine.shown["c1"]
         await clock.advance(31)
@@ -313,3 +322,231 @@ async def test_a_container_that_we_had_paused_before_it_was_first_read_is_resume
         await settle()
         assert watched.states() == {"vllm": "running"}
         assert "unpaused" not in watched.kinds()
+
+
+async def test_an_event_that_the_stream_withholds_is_known_within_five_seconds(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(10)
+        engine.deaf = True  # stalled, not cut
+        engine.shown["c1"] = replace(vllm(clock), started_at=clock.time() + 0.1, restart_count=1)
+        engine.say(event(clock, "die", exit_code=7))
+        engine.say(replace(event(clock, "start"), time=clock.time() + 0.11))
+        await clock.advance(5)
+        assert watched.kinds() == ["watching", "died", "started", "stream_interrupted", "healthy"]
+        assert watched.said[1].evidence["exit_code"] == 7  # a reading can't tell it any more
+        assert len(engine.subscriptions) == 2
+        await clock.advance(60)
+        assert len(engine.subscriptions) == 2
+
+
+async def test_one_event_that_the_engine_dropped_is_brought_back(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        for _ in range(3):
+            await clock.advance(10)
+            engine.deaf = True
+            engine.say(event(clock, "pause"))
+            engine.deaf = False
+            await clock.advance(0.01)
+            engine.say(event(clock, "unpause"))
+        await clock.advance(5)
+        story = [kind for kind in watched.kinds() if kind in ("paused", "unpaused")]
+        assert sorted(story) == ["paused"] * 3 + ["unpaused"] * 3
+
+
+async def test_a_runtime_that_is_silent_shows_within_five_seconds_and_so_does_its_return(
+    clock: FakeClock,
+) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(10)
+        engine.refuses = Unavailable("read", "the engine", reason="it did not answer within 1.5 s")
+        await clock.advance(5)
+        assert watched.status.state is WorkerState.DEGRADED
+        assert "did not answer" in watched.status.reason
+        assert watched.latest.get() is None
+        assert [each.type for each in watched.conditions.active()] == ["container_runtime_silent"]
+        await clock.advance(600)
+        engine.refuses = None
+        engine.shown["c1"] = replace(vllm(clock), state="exited", exit_code=1, health=None)
+        await clock.advance(2)
+        assert watched.status.state is WorkerState.RUNNING
+        assert watched.conditions.active() == ()
+        assert watched.states() == {"vllm": "exited"}
+
+
+async def test_a_reading_that_is_stuck_holds_up_no_event_and_no_other_reading(clock: FakeClock) -> None:
+    other = replace(vllm(clock), id="c2", name="llama")
+    engine = ScriptedEngine(vllm(clock), other)
+    read = engine.container
+
+    async def stuck(identity: str) -> ContainerReading | None:
+        if identity == "c1":
+            await clock.sleep(10)
+            raise Unavailable("read", identity, reason="stuck")
+        return await read(identity)
+
+    engine.container = stuck  # type: ignore[method-assign]
+    async with working(engine, clock) as watched:
+        await clock.advance(3)
+        engine.say(event(clock, "update"))
+        await settle()
+        engine.shown["c2"] = replace(
+            other, state="exited", exit_code=0, finished_at=clock.time(), health=None
+        )
+        engine.say(replace(event(clock, "die", exit_code=0), id="c2", name="llama"))
+        await settle()
+        assert watched.kinds() == ["watching", "died"]
+        assert watched.states()["llama"] == "exited"
+
+
+async def test_a_reading_that_is_older_than_an_event_is_made_anew(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    read = engine.container
+
+    async def slow(identity: str) -> ContainerReading | None:
+        found = await read(identity)
+        await clock.sleep(1)
+        return found
+
+    engine.container = slow  # type: ignore[method-assign]
+    async with working(engine, clock) as watched:
+        await clock.advance(3)
+        engine.say(event(clock, "update"))
+        await clock.advance(0.5)
+        engine.shown["c1"] = replace(engine.shown["c1"], state="exited", exit_code=1, health=None)
+        engine.say(event(clock, "die", exit_code=1))
+        await clock.advance(3)
+        assert watched.kinds() == ["watching", "died"]  # the old reading says that it runs
+        assert watched.states() == {"vllm": "exited"}
+
+
+async def test_events_while_all_containers_are_read_are_told_meanwhile(clock: FakeClock) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    async with working(engine, clock) as watched:
+        await clock.advance(29)
+        listing = engine.containers
+
+        async def slow(*, fresh: bool = False) -> RuntimeSnapshot:
+            found = await listing(fresh=fresh)
+            await clock.sleep(8)
+            return found
+
+        engine.containers = slow  # type: ignore[method-assign]
+        await clock.advance(2)
+        engine.shown["c1"] = replace(engine.shown["c1"], state="exited", exit_code=1, health=None)
+        engine.say(event(clock, "die", exit_code=1))
+        await settle()
+        assert watched.kinds() == ["watching", "died"]
+        await clock.advance(20)
+        assert watched.kinds() == ["watching", "died"]
+        assert watched.states() == {"vllm": "exited"}
+
+
+def remembering(folder: Path, socket: str = "/run/docker.sock") -> RememberedContainers:
+    return RememberedContainers(StateFile(folder / KNOWN, KnownRecords, limit=4 << 20), socket)
+
+
+async def test_what_changed_while_no_daemon_ran_is_told_once_at_its_start(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    names = ("died", "restarted", "removed", "sick", "calm", "paused")
+    engine = ScriptedEngine(*(replace(vllm(clock), id=f"id-{name}", name=name) for name in names))
+    engine.simulated = False
+    first = remembering(tmp_path)
+    async with working(engine, clock, remembered=first) as watched:
+        await clock.advance(40)
+        engine.say(replace(event(clock, "update"), id="id-calm", name="calm"))
+        await clock.advance(5)
+        assert watched.kinds() == ["watching"]  # a first start ever
+    first.wait(PATIENCE)
+    await clock.advance(3600)
+    shown, now = engine.shown, clock.time()
+    shown["id-died"] = replace(
+        shown["id-died"], state="exited", exit_code=3, health=None, finished_at=now - 60
+    )
+    shown["id-restarted"] = replace(
+        shown["id-restarted"], started_at=now - 50, finished_at=now - 51, restart_count=1
+    )
+    del shown["id-removed"]
+    shown["id-sick"] = replace(shown["id-sick"], health="unhealthy")
+    shown["id-paused"] = replace(shown["id-paused"], state="paused", health=None)
+    shown["id-new"] = replace(vllm(clock), id="id-new", name="new", started_at=now - 30)
+    second = remembering(tmp_path)
+    async with working(engine, clock, remembered=second) as watched:
+        await clock.advance(1)
+        told = sorted((each.subject, each.kind.removeprefix("container.")) for each in watched.said[1:])
+        assert watched.kinds()[0] == "watching"
+        assert told == [
+            ("died", "died"),
+            ("new", "appeared"),
+            ("new", "healthy"),
+            ("new", "started"),
+            ("paused", "paused"),
+            ("removed", "died"),
+            ("removed", "removed"),
+            ("restarted", "died"),
+            ("restarted", "healthy"),
+            ("restarted", "started"),
+            ("sick", "unhealthy"),
+        ]
+        assert all(each.evidence.get("while_down") is True for each in watched.said[1:])
+        died = next(each for each in watched.said if each.kind == "container.died" and each.subject == "died")
+        assert (died.evidence["exit_code"], died.time) == (3, now - 60)
+        await clock.advance(5)
+    second.wait(PATIENCE)
+    third = remembering(tmp_path)
+    async with working(engine, clock, remembered=third) as watched:
+        await clock.advance(1)
+        assert watched.kinds() == ["watching"]
+        engine.say(replace(event(clock, "die", exit_code=4), id="id-calm", name="calm"))
+        await settle()
+        assert "while_down" not in watched.said[-1].evidence
+    third.wait(PATIENCE)
+
+
+async def test_events_that_the_engine_remembers_tell_of_the_time_without_a_daemon(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    engine.simulated = False
+    first = remembering(tmp_path)
+    async with working(engine, clock, remembered=first):
+        await clock.advance(5)
+    first.wait(PATIENCE)
+    await clock.advance(60)
+    die, start = event(clock, "die", exit_code=7), replace(event(clock, "start"), time=clock.time() + 0.2)
+    engine.shown["c1"] = replace(vllm(clock), started_at=clock.time() + 0.1, health=None)
+    engine.on_list = [die, start]
+    await clock.advance(60)
+    second = remembering(tmp_path)
+    async with working(engine, clock, remembered=second) as watched:
+        await clock.advance(1)
+        assert engine.subscriptions[-1] < die.time
+        assert sorted(watched.kinds()) == ["died", "started", "watching"]
+        died = next(each for each in watched.said if each.kind == "container.died")
+        assert (died.evidence["exit_code"], died.evidence["while_down"]) == (7, True)
+    second.wait(PATIENCE)
+
+
+async def test_what_was_known_of_another_runtime_is_not_compared(clock: FakeClock, tmp_path: Path) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    engine.simulated = False
+    first = remembering(tmp_path)
+    async with working(engine, clock, remembered=first):
+        await clock.advance(5)
+    first.wait(PATIENCE)
+    del engine.shown["c1"]
+    other = remembering(tmp_path, "/run/podman/podman.sock")
+    async with working(engine, clock, remembered=other) as watched:
+        await clock.advance(1)
+        assert watched.kinds() == ["watching"]
+    other.wait(PATIENCE)
+    (tmp_path / KNOWN).write_text("{")
+    damaged = remembering(tmp_path)
+    async with working(engine, clock, remembered=damaged) as watched:
+        await clock.advance(1)
+        assert watched.kinds() == ["watching"]
+    assert (tmp_path / f"{KNOWN}.unreadable").exists()
+    damaged.wait(PATIENCE)

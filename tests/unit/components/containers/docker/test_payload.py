@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -112,16 +114,171 @@ def test_events_are_read_and_the_probes_own_left_out() -> None:
         payload.event({"Type": "container"})
 
 
-def test_a_restart_changes_the_fingerprint_even_where_the_text_stays() -> None:
-    def summary(endpoint: str) -> dict[str, object]:
-        networks = {"Networks": {"bridge": {"EndpointID": endpoint}}}
-        return {
-            "Names": ["/a"],
-            "Image": "i",
-            "State": "running",
-            "Status": "Up 2 minutes",
-            "NetworkSettings": networks,
-        }
+def entry(status: str, endpoint: str = "one") -> dict[str, object]:
+    networks = {"Networks": {"bridge": {"EndpointID": endpoint}}}
+    return {
+        "Id": "a" * 64,
+        "Names": ["/a"],
+        "Image": "i",
+        "State": "running",
+        "Status": status,
+        "NetworkSettings": networks,
+    }
 
-    assert payload.fingerprint(summary("one")) == payload.fingerprint(summary("one"))
-    assert payload.fingerprint(summary("one")) != payload.fingerprint(summary("two"))
+
+def test_a_restart_shows_in_the_summary_by_its_endpoint_and_by_its_age() -> None:
+    one, two = (payload.summary(entry("Up 2 minutes", each)) for each in ("one", "two"))
+    assert one.text == payload.summary(entry("Up 3 weeks")).text
+    assert one.text != two.text
+    assert one.text != payload.summary(entry("Up 2 minutes (unhealthy)")).text
+    reading = replace(payload.reading(description()), started_at=1000.0)
+    assert one.fits(reading, 1000.0 + 150)
+    assert not one.fits(reading, 1000.0 + 3600)
+    assert payload.summary(entry("Created")).fits(reading, 5e9)
+
+
+@pytest.mark.parametrize(
+    ("words", "state", "health", "fits"),
+    [
+        ("Up 2 minutes", "running", None, True),
+        ("Up 2 minutes", "paused", None, False),
+        ("Up 2 minutes (healthy)", "running", "healthy", True),
+        ("Up 2 minutes (healthy)", "running", "unhealthy", False),
+        ("Up 2 minutes (health: starting)", "running", "starting", True),
+        ("Up 2 minutes (unhealthy)", "running", None, True),  # its check is suspended
+        ("Up 2 minutes", "running", "healthy", False),  # Podman's list does not tell
+    ],
+)
+def test_a_reading_that_saw_more_than_the_words_is_made_anew(
+    words: str, state: str, health: str | None, *, fits: bool
+) -> None:
+    """A container that was paused just after it was listed, and unpaused, has the same words again."""
+    reading = replace(payload.reading(description()), state=state, health=health, started_at=1000.0)
+    assert payload.summary(entry(words)).fits(reading, 1150.0) is fits
+
+
+def human(seconds: int) -> str:
+    """Say a duration as Docker does."""
+    minutes, hours = seconds // 60, int(seconds / 3600 + 0.5)
+    for bound, text in (
+        (seconds < 1, "Less than a second"),
+        (seconds == 1, "1 second"),
+        (seconds < 60, f"{seconds} seconds"),
+        (minutes == 1, "About a minute"),
+        (minutes < 60, f"{minutes} minutes"),
+        (hours == 1, "About an hour"),
+        (hours < 48, f"{hours} hours"),
+        (hours < 24 * 14, f"{hours // 24} days"),
+        (hours < 24 * 60, f"{hours // 24 // 7} weeks"),
+        (hours < 24 * 730, f"{hours // 24 // 30} months"),
+    ):
+        if bound:
+            return text
+    return f"{seconds // 3600 // 24 // 365} years"
+
+
+@given(st.integers(0, 10**9) | st.integers(0, 10**5))
+def test_an_age_in_words_bounds_the_age(seconds: int) -> None:
+    for text in (f"Up {human(seconds)} (healthy)", f"Exited (0) {human(seconds)} ago"):
+        bounds = payload.age(text)
+        assert bounds is not None
+        assert bounds[0] <= seconds <= bounds[1] + 1
+
+
+HOSTILE = "\x1b]0;x\x07\n\u202e\ud800" + "A" * 60_000
+
+
+def test_what_a_person_chose_is_bounded_and_printable() -> None:
+    data = description(Error=HOSTILE)
+    data["Name"] = "/" + HOSTILE
+    labels = {f"aiidpd.{number}{HOSTILE}": HOSTILE for number in range(200)}
+    labels |= {f"other.{number}": "x" for number in range(10_000)}
+    labels["com.docker.compose.project"] = HOSTILE
+    data["Config"] = {"Image": HOSTILE, "Labels": labels, "Env": [f"A{n}={HOSTILE}" for n in range(2000)]}
+    data["Args"] = [HOSTILE] * 2000
+    reading = payload.reading(data)
+    for text in (reading.name, reading.image, reading.project, reading.error):
+        assert len(text) <= 2000
+        assert text.isprintable()
+    assert len(reading.name) <= 256
+    assert len(reading.labels) <= 64
+    assert all(len(key) <= 256 and len(value) <= 8192 for key, value in reading.labels.items())
+    assert len(reading.environment) <= 1024
+    assert len(reading.arguments) <= 1025
+    json.dumps(list(reading.arguments)).encode()
+    event = payload.event(
+        {
+            "Type": "container",
+            "Action": f"health_status: {HOSTILE}",
+            "Actor": {"ID": "b" * 64, "Attributes": {"name": HOSTILE, "image": HOSTILE}},
+            "timeNano": 1795398548655144246,
+        }
+    )
+    assert event is not None
+    assert all(len(text) <= 256 and text.isprintable() for text in (event.name, event.image, event.detail))
+
+
+def test_long_names_stay_apart() -> None:
+    assert payload.name("A" * 60_000) != payload.name("A" * 60_000 + "B")
+
+
+@pytest.mark.parametrize("bad", ["", "../../etc", "a" * 200, "x\ny", None, 7])
+def test_an_id_that_no_engine_gives_is_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match="not an id"):
+        payload.identity(bad)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "Id",
+                        "State",
+                        "Status",
+                        "Config",
+                        "HostConfig",
+                        "Type",
+                        "Action",
+                        "Actor",
+                        "ID",
+                        "timeNano",
+                    ]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+        max_leaves=20,
+    )
+)
+def test_any_answer_is_read_or_refused_with_value_error(data: object) -> None:
+    for read in (payload.reading, payload.event, payload.summary):
+        with suppress(ValueError):
+            read(data)  # type: ignore[arg-type]
+
+
+def test_podman_s_words_are_read_as_docker_s() -> None:
+    """As Podman 4.3.1 writes them through its compatible socket."""
+    stopped = description(Status="stopped", ExitCode=3, FinishedAt="2026-11-23T01:59:05Z")
+    stopped["HostConfig"] = {"RestartPolicy": {"Name": "", "MaximumRetryCount": 0}, "DeviceRequests": None}
+    reading = payload.reading(stopped)
+    assert (reading.state, reading.exit_code, reading.restart_policy) == ("exited", 3, "no")
+    checked = description(Health={"Status": "", "FailingStreak": 0, "Log": None})
+    assert (payload.reading(checked).health, payload.reading(checked).checked) == (None, False)
+    checked = description(Healthcheck={"Status": "healthy", "FailingStreak": 0})
+    assert (payload.reading(checked).health, payload.reading(checked).checked) == ("healthy", True)
+    line = {
+        "Type": "container",
+        "Action": "remove",
+        "Actor": {"ID": "b" * 64, "Attributes": {"name": "t1", "containerExitCode": "0"}},
+        "timeNano": 1795398548655144246,
+    }
+    event = payload.event(line)
+    assert event is not None
+    assert event.action == "destroy"
+    bare = {**entry("Up Less than a second"), "NetworkSettings": {"Networks": None}}
+    assert payload.summary(bare).name == "a"

@@ -1,0 +1,140 @@
+"""A Docker Engine of a test's own, which it may stop, freeze and kill."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import anyio
+
+from tests.waiting import PATIENCE, until
+
+_APPLETS = ("sh", "sleep", "test", "touch", "rm")
+IMAGE = "own:1"
+
+
+class OwnDocker:
+    """Engine in ``folder``, without a network, and its command line."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.socket = folder / "d.sock"
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        folder = self._folder
+        # Its containerd dies with it. Where nobody reaps that, its pid would pass for a running one.
+        (folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+        with (folder / "log").open("ab") as log:
+            self._process = self._begin(log)
+        until(self.answers, why=lambda: (folder / "log").read_text()[-2000:])
+
+    def _begin(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        folder = self._folder
+        return subprocess.Popen(
+            [
+                "dockerd",
+                f"--data-root={folder}/data",
+                f"--exec-root={folder}/exec",
+                f"--pidfile={folder}/pid",
+                f"--host=unix://{self.socket}",
+                "--iptables=false",
+                "--bridge=none",
+                *self._options,
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def answers(self) -> bool:
+        """Return whether it answers."""
+        return not self._run("version").returncode
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it by a signal, and wait for that."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(number)
+            self._process.wait(timeout=PATIENCE)
+            self._process = None
+
+    async def docker(self, *arguments: str) -> str:
+        """Run a Docker command and return what it printed."""
+        done = await anyio.run_process(["docker", "-H", f"unix://{self.socket}", *arguments])
+        return done.stdout.decode().strip()
+
+    async def run(self, name: str, *options: str, command: tuple[str, ...] = ("sleep", "600")) -> str:
+        """Start a container and return its id."""
+        return await self.docker(
+            "run", "-d", "--init", "--network", "none", "--name", name, *options, IMAGE, *command
+        )
+
+    def make_image(self, busybox: Path) -> None:
+        """Import an image that holds ``busybox`` (static)."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            tar.add(busybox, "bin/busybox")
+            for applet in _APPLETS:
+                link = tarfile.TarInfo(f"bin/{applet}")
+                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+                tar.addfile(link)
+        self._run("import", "-", IMAGE, given=archive.getvalue()).check_returncode()
+
+    def close(self) -> None:
+        """End it and all that it runs."""
+        if self._process is None:
+            self.start()  # what outlived it is its own to end
+        found = self._run("ps", "-aq").stdout.decode().split()
+        if found:
+            self._run("rm", "-f", *found)
+        self.stop()
+        with suppress(FileNotFoundError, ValueError):
+            child = int((self._folder / "exec/containerd/containerd.pid").read_text())
+            with suppress(ProcessLookupError):
+                if "containerd" in Path(f"/proc/{child}/cmdline").read_text():
+                    os.kill(child, signal.SIGTERM)
+                    time.sleep(0.2)
+
+    def _run(self, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["docker", "-H", f"unix://{self.socket}", *arguments],
+            input=given,
+            check=False,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+
+
+@contextmanager
+def own_docker(missing: Callable[[str, str], None], *options: str) -> Iterator[OwnDocker]:
+    """Run an engine for the time of a block, or say that it is missing."""
+    busybox = shutil.which("busybox")
+    if shutil.which("dockerd") is None or busybox is None or os.geteuid():
+        missing("Docker Engine of its own", "run as root; apt-get install docker.io busybox-static")
+    # Not below pytest's folder: the path of a Unix socket is short.
+    with tempfile.TemporaryDirectory(prefix="aiidpd-own-", ignore_cleanup_errors=True) as folder:
+        docker = OwnDocker(Path(folder), *options)
+        docker.start()
+        try:
+            docker.make_image(Path(str(busybox)))
+            yield docker
+        finally:
+            docker.close()
+            subprocess.run(["umount", "-l", f"{folder}/exec/netns/default"], check=False, capture_output=True)
