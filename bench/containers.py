@@ -35,7 +35,7 @@ library = "off"
 engine = "{engine}"
 socket = "{socket}"
 [engines]
-interval = "600s"
+interval = "60s"
 [telemetry]
 listen = ""
 """
