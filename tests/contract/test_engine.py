@@ -193,6 +193,24 @@ async def test_events_of_the_past_are_replayed_from_since(world: World) -> None:
     assert again == event  # an event is said again as the same
 
 
+async def test_what_is_remembered_is_recalled_as_the_stream_brought_it(world: World) -> None:
+    before = world.now()
+    async with world.engine.events(before) as stream:
+        await world.kill()
+        event = await until_death(stream, world.victim)
+    recalled = await world.engine.recall(before - 0.3, max(world.now(), event.time + 1e-3))
+    assert [each for each in recalled if each.id == world.victim and each.action == "die"] == [event]
+    assert event not in await world.engine.recall(before - 0.3, before - 0.2)
+
+
+async def test_a_container_is_found_by_its_whole_name_alone(world: World) -> None:
+    reading = await world.engine.container(world.victim)
+    assert reading is not None
+    assert await world.engine.find(reading.name) == world.victim
+    assert await world.engine.find(reading.name[:-1]) is None
+    assert await world.engine.find(world.victim[:12]) is None
+
+
 async def test_closing_twice_is_no_error_and_the_engine_reads_on(world: World) -> None:
     await world.engine.containers()
     await world.engine.aclose()

@@ -194,7 +194,8 @@ class SimulatedRuntime:
         end = min(until - self._epoch, self._elapsed())
         while (batch := self._next(after, inclusive=inclusive)) and batch[0].time - self._epoch <= end:
             found += batch
-            after, inclusive = batch[0].time - self._epoch, False
+            # A time of today is rounded, to before the moment itself it may be.
+            after, inclusive = batch[0].time - self._epoch + 1e-6, False
         return tuple(found)
 
     async def find(self, name: str) -> str | None:
