@@ -134,10 +134,6 @@ class ContainersComponent:
             ),
         )
 
-    def _close(self) -> None:
-        self._stopped.wait(_DISK)
-        self._known.wait(_DISK)
-
     def _watcher(self) -> ContainersWorker | InactiveWorker:
         settings = self._settings()
         if settings.engine == "off":
@@ -256,6 +252,7 @@ class ContainersComponent:
     def _close(self) -> None:
         self._stopped.wait(_DISK)
         self._healer.wait(_DISK)
+        self._known.wait(_DISK)
 
     def _evidence_collector(self, actions: ContainerActions) -> IncidentCollector:
         """Return what writes an incident before a heal, by the ``actions`` of whoever heals."""
