@@ -29,7 +29,7 @@ INTERVAL: Final = 1.5  # seconds
 DEADLINE: Final = 1.5
 _MISSES: Final = 2
 _GRACE: Final = 1.0  # seconds that the stream may take to bring an event
-_AGAIN: Final = 0.1  # seconds until what seems missing is missing
+_AGAIN: Final = 0.1  # seconds until what seems missing, or silent, is looked at again
 
 
 class Canary:
@@ -66,7 +66,8 @@ class Canary:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            await self._clock.sleep(INTERVAL)
+            doubtful = self._misses and self.silent is None
+            await self._clock.sleep(_AGAIN if doubtful else INTERVAL)
             await self.check()
 
     async def check(self) -> None:
