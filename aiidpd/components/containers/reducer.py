@@ -153,9 +153,9 @@ class _Step:
         known = self._known.get(event.id)
         if known is None:
             known = Known(event.id, event.name, event.image)
-            if event.action in _OF_A_RUN:
-                known = replace(known, running=True, started=event.time)
             self._publisher.publish(events.appeared(known, event.time))
+            if event.action in _OF_A_RUN:  # it has started, at the latest just then
+                known = self._publisher.started(known, event.time)
         if event.action == "destroy":
             self._remove(known, event.time)
             return
@@ -204,6 +204,9 @@ def _on_run(publisher: ContainerPublisher, known: Known, event: RuntimeEvent) ->
             known = publisher.started(known, at, after=at - START_LAG)
         elif action == "start" and in_run:
             known = replace(known, next_start=at)  # the end before it may yet come
+        elif action == "die" and not known.running and at > max(known.ended, known.read_at):
+            # The event of its start was lost, or is late.
+            known = publisher.died(publisher.started(known, at), at, event.exit_code)
         elif action == "die" and in_run:
             known = publisher.died(known, at, event.exit_code)
             if known.next_start > at:

@@ -36,7 +36,7 @@ _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
 _IN_FLIGHT = 0.05  # seconds that the events of what a reading shows may still be on their way
 _MERGE_WITHIN = 0.25  # seconds that events wait at the most for others from before them
-_MERGE_TRIES = 2
+_MERGE_TRIES = 5
 _READS = 8  # containers that are read at once
 _NO_LOSS = frozenset({"container.watching", "container.restart_loop_ended"})
 
