@@ -9,7 +9,6 @@ import signal
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,7 +43,10 @@ class OwnDocker:
     def _begin(self, log: BinaryIO) -> subprocess.Popen[bytes]:
         folder = self._folder
         return subprocess.Popen(
+            # In a network of its own: with --bridge=none it removes docker0, which is another engine's.
             [
+                "unshare",
+                "--net",
                 "dockerd",
                 f"--data-root={folder}/data",
                 f"--exec-root={folder}/exec",
@@ -71,9 +73,12 @@ class OwnDocker:
         """End it by a signal, and wait for that."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
+            containerd = self._containerd()
             self._process.send_signal(number)
             self._process.wait(timeout=PATIENCE)
             self._process = None
+            # An engine that finds the containerd of the one before in its last moment waits for it in vain.
+            until(lambda: containerd is None or not _runs(containerd))
 
     async def docker(self, *arguments: str) -> str:
         """Run a Docker command and return what it printed."""
@@ -105,12 +110,14 @@ class OwnDocker:
         if found:
             self._run("rm", "-f", *found)
         self.stop()
-        with suppress(FileNotFoundError, ValueError):
-            child = int((self._folder / "exec/containerd/containerd.pid").read_text())
-            with suppress(ProcessLookupError):
-                if "containerd" in Path(f"/proc/{child}/cmdline").read_text():
-                    os.kill(child, signal.SIGTERM)
-                    time.sleep(0.2)
+
+    def _containerd(self) -> int | None:
+        """Return the pid of its containerd, which ends with it."""
+        try:
+            found = int((self._folder / "exec/containerd/containerd.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if _runs(found) else None
 
     def _run(self, *arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -120,6 +127,13 @@ class OwnDocker:
             capture_output=True,
             timeout=PATIENCE,
         )
+
+
+def _runs(containerd: int) -> bool:
+    """Return whether that process is there, and no other that has its pid by now."""
+    with suppress(OSError):
+        return b"containerd" in Path(f"/proc/{containerd}/cmdline").read_bytes()
+    return False
 
 
 @contextmanager
