@@ -43,14 +43,19 @@ class Inbox(Generic[MessageT]):
         if message in self._waiting:
             self._waiting.remove(message)
         if not self._waiting:
-            self.arrived = anyio.Event()
+            self._emptied()
 
     def take(self) -> list[MessageT]:
         """Remove and return all messages, the oldest first: for a receiver whose state outlives its runs."""
         taken = list(self._waiting)
         self._waiting.clear()
-        self.arrived = anyio.Event()
+        self._emptied()
         return taken
+
+    def _emptied(self) -> None:
+        # One that is not set yet may be waited for: whoever does would wait for ever on one that is replaced.
+        if self.arrived.is_set():
+            self.arrived = anyio.Event()
 
 
 class Messages:

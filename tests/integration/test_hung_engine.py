@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,18 +35,17 @@ def verdict(daemon: Daemon, name: str) -> str:
 
 
 def generate(one: LlamaContainer) -> None:
-    """Begin a generation that goes on until the server ends."""
+    """Have somebody generate again and again, until the server no longer answers."""
     body = json.dumps({"prompt": "a", "n_predict": 100_000, "ignore_eos": True, "stream": False}).encode()
     request = urllib.request.Request(f"{one.url}/completion", body, {"Content-Type": "application/json"})
 
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(request, timeout=300) as response:
-                response.read()
-        except OSError:
-            pass  # the server was restarted
+    def work() -> None:
+        with suppress(OSError):
+            while True:
+                with urllib.request.urlopen(request, timeout=300) as response:
+                    response.read()
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=work, daemon=True).start()
 
 
 def kinds(daemon: Daemon, about: str) -> list[str]:
