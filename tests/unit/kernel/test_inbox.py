@@ -65,6 +65,41 @@ def test_a_message_waits_until_it_is_done(clock: FakeClock) -> None:
 async def test_a_receiver_that_waits_is_woken(clock: FakeClock) -> None:
     messages = Messages(clock)
     inbox = messages.inbox(Base)
+    async with anyio.create_task_group() as group:
+        group.start_soon(inbox.arrived.wait)
+        await anyio.lowlevel.checkpoint()
+        messages.send(Base(reason="so"))
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.just("take"), st.just("done")), max_size=40))
+def test_whatever_happens_the_newest_wait_in_order_and_what_is_lost_is_counted(acts: list[int | str]) -> None:
+    inbox: Inbox[Base] = Inbox(4)
+    waiting: list[int] = []
+    lost = 0
+    for act in acts:
+        if act == "take":
+            assert [message.number for message in inbox.take()] == waiting
+            waiting = []
+        elif act == "done":
+            first = inbox.first()
+            assert (None if first is None else first.number) == (waiting[0] if waiting else None)
+            if first is not None:
+                inbox.done(first)
+                waiting = waiting[1:]
+        else:
+            inbox.put(Base(reason="so", number=int(act)))
+            waiting.append(int(act))
+            lost += len(waiting) > 4
+            waiting = waiting[-4:]
+        assert inbox.lost == lost
+        assert inbox.arrived.is_set() == bool(waiting)
+
+
+async def test_whoever_waits_while_somebody_else_finds_the_inbox_empty_hears_of_the_next_message(
+    clock: FakeClock,
+) -> None:
+    messages = Messages(clock)
+    inbox = messages.inbox(Base)
     with anyio.fail_after(PATIENCE):
         async with anyio.create_task_group() as group:
             group.start_soon(inbox.arrived.wait)
