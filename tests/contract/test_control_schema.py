@@ -38,6 +38,8 @@ OF_ONE_ALONE = frozenset(  # or of nobody: arguments and environment may hold se
         "network_mode",
         "execs",
         "failing_streak",
+        "checked",
+        "mounts",
         "labels",
         "arguments",
         "environment",

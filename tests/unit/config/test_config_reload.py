@@ -55,6 +55,7 @@ OTHER: dict[str, Any] = {
     "containers.socket": "/srv/docker.sock",
     "containers.reconcile_interval": "1m",
     "containers.call_timeout": "1s",
+    "containers.emergency_grace": "5s",
     "containers.pause.longest": "1m",
     "containers.pause.rest": "5m",
     "containers.heal.mode": "restart",

@@ -153,9 +153,9 @@ class House(Healing):
         told = "\n".join(f"{each.kind} {each.subject}: {each.reason}" for each in self.events)
         raise AssertionError(f"it did not come about\n{told}\n{self.book.decisions}\n{self.engine.calls}")
 
-    async def goes_on(self, seconds: float) -> None:
+    async def goes_on(self, seconds: float, step: float = 1.0) -> None:
         end = self.fake.monotonic() + seconds
-        await self.until(lambda: self.fake.monotonic() >= end, step=1.0)
+        await self.until(lambda: self.fake.monotonic() >= end, step=step)
 
     def outcomes(self) -> list[str]:
         return [str(each.evidence["outcome"]) for each in self.said("heal_ended")]
@@ -506,9 +506,9 @@ async def test_nothing_is_healed_while_a_backup_reads_what_it_has_mounted_but_fo
         await house.event("heal_ended")
         house.backup = "/srv/models/qwen"
         house.sicken()
-        await house.goes_on(3000.0)
+        await house.goes_on(3000.0, step=15.0)
         assert len(house.said("heal_began")) == 1
-        await house.goes_on(1000.0)
+        await house.goes_on(1000.0, step=15.0)
         assert len(house.said("heal_began")) == 2
 
 
