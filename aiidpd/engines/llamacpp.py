@@ -220,6 +220,7 @@ PROFILE: Final = EngineProfile(
     prefix=Option(("--api-prefix",), ("LLAMA_ARG_API_PREFIX",)),
     model=Option(("-a", "--alias"), ("LLAMA_ARG_ALIAS",)),
     key=Option(("--api-key",), ("LLAMA_API_KEY",)),
+    any_model="default",
     names=NAMES,
     sleeps=sleeps,
     start_decides=True,

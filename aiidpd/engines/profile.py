@@ -175,6 +175,7 @@ class EngineProfile:
     ``images`` are patterns of container images without tag and digest; ``programs`` are names of programs and
     Python modules. ``poll`` holds one conversation. ``port`` is the one that it listens at by default.
     ``owner`` is what /v1/models has as ``owned_by``. ``address`` is an option that holds host and port.
+    ``any_model`` is a name that it takes for whatever it serves, empty where it takes its own alone.
     ``sleeps`` returns whether its model can go to sleep or be unloaded, by how it was started, and
     ``start_decides`` is true where nothing else decides that.
     """
@@ -190,6 +191,7 @@ class EngineProfile:
     prefix: Option | None = None
     model: Option | None = None
     key: Option | None = None
+    any_model: str = ""
     names: Names = field(default_factory=Names)
     sleeps: Callable[[Start], bool] = _never
     start_decides: bool = False

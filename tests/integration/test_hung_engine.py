@@ -19,6 +19,9 @@ from tests.waiting import until
 pytestmark = [pytest.mark.real("docker"), pytest.mark.real("llama")]
 
 
+CHECKS = "aiidpd_engine_checks_total"
+
+
 def get(daemon: Daemon, path: str, **query: object) -> dict[str, Any]:
     """Return a document of the daemon's API, an empty one while it can't be reached."""
     try:
@@ -117,3 +120,17 @@ def test_without_a_label_a_hang_is_shown_and_nothing_is_done(
         assert ("engine_hung", one.name) in [(each["type"], each["subject"]) for each in status["conditions"]]
         until(lambda: "container.heal_advised" in kinds(daemon, one.name), why=known)
         assert one.started_at == started
+
+
+def test_an_idle_engine_that_is_found_in_a_container_is_checked_by_one_token(
+    llama_containers: LlamaContainers, settings: dict[str, str], tmp_path: Path
+) -> None:
+    one = llama_containers.run("checked", "--api-key", "a-key-of-its-own")
+    with running(tmp_path, settings | {"AIIDPD_ENGINES__LIVENESS__CHECK_INTERVAL": "2s"}) as daemon:
+
+        def checks() -> list[str]:
+            return [line for line in daemon.exposition().splitlines() if line.startswith(CHECKS)]
+
+        daemon.wait_for(CHECKS)
+        assert [line for line in checks() if 'result="answered"' in line] == checks()
+        assert verdict(daemon, one.name) == "idle"

@@ -50,8 +50,15 @@ def build(context: Context) -> Component:
     def source(engine: FoundEngine) -> EngineSource:
         return _source(engine, context, lambda: engine.name in probes().running)
 
+    found: dict[str, FoundEngine] = {}
+
     def on_found(engines: Sequence[FoundEngine]) -> None:
+        found.clear()
+        found.update((each.name, each) for each in engines)
         update_conditions(context.conditions, engines)
+
+    def target(engine: EngineState) -> Target | None:
+        return _target(engine, found[engine.name]) if engine.name in found else None
 
     def worker() -> Worker:
         if not settings().interval:
@@ -69,9 +76,7 @@ def build(context: Context) -> Component:
         )
 
     context.incidents.contribute(REQUESTS, evidence)
-    liveness = Liveness(
-        context, lambda: settings().liveness, latest.get, lambda engine: _target(context, engine)
-    )
+    liveness = Liveness(context, lambda: settings().liveness, latest.get, target)
     context.views.offer(ENGINES, lambda: liveness.verdicts.merged(latest.get()))
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE), liveness.task),
@@ -139,18 +144,17 @@ def _source(engine: FoundEngine, context: Context, probing: Callable[[], bool]) 
     )
 
 
-def _target(context: Context, engine: EngineState) -> Target | None:
-    """Return what sends a completion to an engine, by its endpoint or by where it was found."""
+def _target(engine: EngineState, found: FoundEngine) -> Target | None:
+    """Return what sends a completion to an engine; None where its address or its model is not known."""
+    from aiidpd.engines.all import profile_named
     from aiidpd.engines.openai import OpenAITarget
 
-    endpoints = context.views.get(ENDPOINTS)
+    profile = profile_named(engine.engine)
+    model = found.model or (profile.any_model if profile else "")
+    if not found.url or not model:
+        return None
     try:
-        for each in endpoints.value if endpoints is not None else ():
-            if each.name == engine.name:
-                return OpenAITarget(each.name, each.url, each.model, api_key=each.api_key)
-        if not engine.url or not engine.model:
-            return None
-        return OpenAITarget(engine.name, engine.url, engine.model)
+        return OpenAITarget(found.name, found.url, model, api_key=found.api_key)
     except Misconfigured:
         return None
 
