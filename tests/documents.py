@@ -37,6 +37,7 @@ def container(name: str, **more: Any) -> ContainerDocument:
         "name": name,
         "image": "img",
         "state": "running",
+        "phase": "no_healthcheck",
         "health": None,
         "exit_code": None,
         "oom_killed": False,

@@ -56,8 +56,8 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
     (JobDocument, JobStatus, NONE, NONE),
     (WorkerDocument, WorkerStatus, frozenset({"up"}), NONE),  # up is a property
     (GpusDocument, GpuSnapshot, COMMON - {"simulated"}, NONE),
-    # The pause is aiidpd's own, not the engine's.
-    (ContainerDocument, ContainerReading, frozenset({"pause"}), OF_ONE_ALONE),
+    # The pause and the word for its state are aiidpd's own, not the engine's.
+    (ContainerDocument, ContainerReading, frozenset({"pause", "phase"}), OF_ONE_ALONE),
     (ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, NONE),
     (PauseDocument, PauseView, NONE, frozenset({"id", "name"})),
     (RunResultDocument, RunResult, NONE, frozenset({"ended"})),  # in monotonic seconds

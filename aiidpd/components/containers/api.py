@@ -9,6 +9,7 @@ from aiidpd.api.access import Access
 from aiidpd.api.document import SnapshotResponse, current, document_of
 from aiidpd.api.route import Answer, Call, Route
 from aiidpd.components.containers.pause.state import PauseView
+from aiidpd.components.containers.phase import Phase, phase
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.task import WorkerStatus
@@ -33,6 +34,8 @@ class ContainerDocument:
     name: str
     image: str
     state: str
+    phase: Phase
+    """State in one word: of one that runs, what its health check says, or that it has none."""
     health: str | None
     exit_code: int | None
     oom_killed: bool
@@ -82,7 +85,7 @@ def routes(
             reading,
             status(),
             containers=tuple(
-                document_of(ContainerDocument, each, pause=paused.get(each.id))
+                document_of(ContainerDocument, each, pause=paused.get(each.id), phase=phase(each))
                 for each in reading.value.containers
             ),
             unreadable=tuple(UnreadableContainer(*each) for each in reading.value.unreadable),

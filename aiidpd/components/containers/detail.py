@@ -25,6 +25,7 @@ from aiidpd.components.containers.logs.failures import LastFailure
 from aiidpd.components.containers.logs.named import NamedFailures
 from aiidpd.components.containers.names import near
 from aiidpd.components.containers.pause.state import PauseView
+from aiidpd.components.containers.phase import phase
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.components.containers.view import OURS
 from aiidpd.contracts.containers import CONTAINER_USE
@@ -251,7 +252,10 @@ async def _detail(
         reading,
         sources.status(),
         container=document_of(
-            ContainerDocument, container, pause=None if pause is None else document_of(PauseDocument, pause)
+            ContainerDocument,
+            container,
+            pause=None if pause is None else document_of(PauseDocument, pause),
+            phase=phase(container),
         ),
         error=redact.text(container.error),
         labels=redact.environment(
