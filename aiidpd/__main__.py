@@ -54,8 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(command=command)
     about = (
-        "put GPUs back to what they were before a governing daemon that ended, and resume the containers "
-        "that it paused; no daemon may run"
+        "put GPUs back to what they were before a governing daemon that ended, resume the containers that it "
+        "paused, and start those that its heals have left down; no daemon may run"
     )
     restore = commands.add_parser("restore-gpus", help=about, description=about)
     restore.add_argument(

@@ -1,9 +1,10 @@
 """Command ``aiidpd restore-gpus``: restores GPUs without the daemon, whatever ended it.
 
-And it unpauses the containers that were paused for a GPU's sake. systemd runs it after each end of the
-service (ExecStopPost=): after a clean one there is nothing to do, and that is found without touching the
-driver or the Docker Engine. It needs no valid configuration: what it needs is in the restore journals, and
-where those are is read from what is left of the configuration.
+And it brings back the containers that were paused for a GPU's sake, or were being healed
+(:mod:`.restore_containers`). systemd runs it after each end of the service (ExecStopPost=): after a clean one
+there is nothing to do, and that is found without touching the driver or the Docker Engine. It needs no valid
+configuration: what it needs is in the restore journals, and where those are is read from what is left of the
+configuration.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from typing import Final
 import anyio
 
 from aiidpd.components.containers.pause.journal import NAME as PAUSES
-from aiidpd.components.containers.pause.journal import EngineAddress, PauseJournal
-from aiidpd.components.containers.pause.restore import unpause_all
+from aiidpd.components.containers.pause.journal import EngineAddress
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.thermal.commands import ResetClocks, ResetPowerLimit
 from aiidpd.components.thermal.driver.client import NvmlLibrary
@@ -28,6 +28,7 @@ from aiidpd.components.thermal.gpu import GpuLibrary
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.config.load import load
 from aiidpd.config.salvage import salvage
+from aiidpd.daemon.restore_containers import FILES, container_works
 from aiidpd.daemon.schema import SCHEMA
 from aiidpd.daemon.settings import DaemonSettings
 from aiidpd.kernel.errors import Misconfigured, Unavailable
@@ -37,7 +38,6 @@ from aiidpd.platform.statefile import StateUnreadable
 DONE: Final = 0
 FAILED: Final = 1
 _START_WITHIN = 8.0  # seconds: systemd gives a stop ten
-_ENGINE_WITHIN = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,11 @@ def restore_gpus(
 ) -> int:
     """Restore what the journals name; return the exit code: 0 nothing is left, 1 something is.
 
-    GPUs get their limits and clocks back, and paused containers are unpaused, side by side: what holds up
-    one does not hold up the other. The journals are in ``state_directory``, else in the configured
-    one; a configuration that can't be used is reported, and no reason not to restore. With ``to_default``
-    every GPU gets its default power limit and unlocked clocks, whatever the journal holds.
+    GPUs get their limits and clocks back, paused containers are unpaused, and those that a heal has left
+    down run again, side by side: what holds up one does not hold up the other. The journals are in
+    ``state_directory``, else in the configured one; a configuration that can't be used is reported, and no
+    reason not to restore. With ``to_default`` every GPU gets its default power limit and unlocked clocks,
+    whatever the journal holds.
 
     Raises :class:`~aiidpd.kernel.errors.Misconfigured` where the state folder can't be used or a daemon
     runs on it: that one restores by itself.
@@ -74,23 +75,24 @@ def restore_gpus(
         remedy = "name the folder of daemon.state_directory"
         raise Misconfigured("read", str(state_directory), reason="there is no such folder", remedy=remedy)
     means = find_means(config, environ, state_directory)
-    gpus, pauses = RestoreJournal(means.state / NAME), PauseJournal(means.state / PAUSES)
+    gpus = RestoreJournal(means.state / NAME)
+    works = container_works(means.state, means.engine, environ, _report)
     codes: list[int] = []
 
     async def restore_journaled() -> None:
         codes.append(await gpus_back(gpus, means.gpu_call_timeout, _report, to_default=to_default))
 
-    async def containers_back() -> None:
-        codes.append(await _containers(pauses.path, means.engine))
+    async def container_work(number: int) -> None:
+        codes.append(DONE if await works[number]() else FAILED)
 
     async def run() -> None:
         async with anyio.create_task_group() as group:
             if to_default or gpus.path.exists():
                 group.start_soon(restore_journaled)
-            if pauses.path.exists():
-                group.start_soon(containers_back)
+            for number in range(len(works)):
+                group.start_soon(container_work, number)
 
-    nothing = not to_default and not gpus.path.exists() and not pauses.path.exists()
+    nothing = not to_default and not gpus.path.exists() and not works
     if means.broken:
         _report(means.broken)
         found = "there is nothing to put back" if nothing else "what to undo is in the restore journals"
@@ -118,7 +120,12 @@ def find_means(config: Path | None, environ: Mapping[str, str], state_directory:
     left = salvage(SCHEMA, config, environ)
     folders = [state_directory] if state_directory else left.values("daemon", "state_directory")
     # Where several are set, by a mistake or one over the other, it is where something was left.
-    holding = [folder for folder in folders if any((folder / name).exists() for name in (NAME, PAUSES))]
+    holding = [
+        folder
+        for names in ((NAME, PAUSES), FILES)
+        for folder in folders
+        if any((folder / name).exists() for name in names)
+    ]
     sockets = left.values("containers", "socket") or [ContainersSettings().socket]
     timeouts = left.values("containers", "call_timeout") or [ContainersSettings().call_timeout]
     gpu_timeouts = left.values("gpu", "call_timeout") or [GpuSettings().call_timeout]
@@ -128,22 +135,6 @@ def find_means(config: Path | None, environ: Mapping[str, str], state_directory:
         engine=EngineAddress(sockets[0], timeouts[0]),
         broken=broken,
     )
-
-
-async def _containers(path: Path, configured: EngineAddress) -> int:
-    from aiidpd.components.containers.docker.client import DockerRuntime  # noqa: PLC0415 -- costs 0.2 s
-
-    try:
-        recorded = PauseJournal(path).read_engine()
-        # The engine that paused them resumes them, unless its socket has moved.
-        address = recorded if recorded and recorded.socket.exists() else configured
-        timeout = min(address.call_timeout, _ENGINE_WITHIN / 2)
-        engine = DockerRuntime(address.socket, call_timeout=timeout)
-        journal = PauseJournal(path, recorded or configured)
-        return DONE if await unpause_all(engine, journal, within=_ENGINE_WITHIN, report=_report) else FAILED
-    except StateUnreadable as error:
-        _report(str(error))
-        return FAILED
 
 
 async def gpus_back(

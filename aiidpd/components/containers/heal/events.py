@@ -100,12 +100,10 @@ class HealPublisher:
 
     def recovered(self, recovered: Recovered) -> None:
         """Publish what became of a re-creation that was cut short."""
-        place = "the new container has its place" if recovered.recreated else "the old one has its place"
-        reason = recovered.problem or place
         severity = Severity.ERROR if recovered.problem else Severity.WARNING
         self._publisher.event(
             RECOVERED,
-            f"its re-creation was cut short: {reason}",
+            recovered.words,
             about=recovered.name,
             severity=severity,
             id=recovered.identity[:12],

@@ -68,6 +68,12 @@ class Recovered:
     problem: str = ""
     pending: bool = False
 
+    @property
+    def words(self) -> str:
+        """Sentence about it."""
+        place = "the new container has its place" if self.recreated else "the old one has its place"
+        return f"its re-creation was cut short: {self.problem or place}"
+
 
 class Recreator(Protocol):
     """Puts a new container, created as the old one was, in its place."""

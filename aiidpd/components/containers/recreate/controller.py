@@ -118,21 +118,21 @@ class ContainerRecreator:
         finally:
             self._busy.discard(entry.old)
 
-    async def recover(self) -> tuple[Recovered, ...]:
+    async def recover(self, *, stops: bool = True) -> tuple[Recovered, ...]:
         """Finish or undo whatever is left unfinished; return what became of it.
 
-        Raises ``StateUnreadable``.
+        Not ``stops``: where an old container runs yet, that is left for later. Raises ``StateUnreadable``.
         """
         await self._load()
-        return tuple([await self._recover_later(entry) for entry in self._left()])
+        return tuple([await self._recover_later(entry, stops=stops) for entry in self._left()])
 
     def _left(self) -> tuple[Recreation, ...]:
         return tuple(entry for entry in self._journal.active if entry.old not in self._busy)
 
-    async def _recover_later(self, entry: Recreation) -> Recovered:
+    async def _recover_later(self, entry: Recreation, *, stops: bool = True) -> Recovered:
         self._busy.add(entry.old)
         try:
-            return await self._recover(entry)
+            return await self._recover(entry, stops=stops)
         except Unavailable as error:
             return Recovered(entry.name, entry.old, recreated=False, problem=describe(error), pending=True)
         finally:
@@ -270,7 +270,7 @@ class ContainerRecreator:
                 except Unavailable:
                     return  # it is in the journal
 
-    async def _recover(self, entry: Recreation, *, watch: bool = True) -> Recovered:
+    async def _recover(self, entry: Recreation, *, watch: bool = True, stops: bool = True) -> Recovered:
         if entry.phase is Phase.COMPOSING:
             if self._compose is not None:
                 await self._compose.end_left_over(entry.token)
@@ -278,7 +278,10 @@ class ContainerRecreator:
             entry = await self._found_by_compose(entry)
         elif not entry.new:
             entry = await self._found_late(entry)
-        outcome = await self._finish(entry, watch=watch)
+        outcome = await self._finish(entry, watch=watch, stops=stops)
+        if outcome is None and not stops:
+            problem = "the old one runs, and is not stopped now"
+            return Recovered(entry.name, entry.old, recreated=False, problem=problem, pending=True)
         if outcome is None:
             return Recovered(entry.name, entry.new, recreated=True)
         problem = outcome.problem
@@ -299,9 +302,9 @@ class ContainerRecreator:
                 return entry
             await self._clock.sleep(_LOOK_AGAIN)
 
-    async def _finish(self, entry: Recreation, *, watch: bool = True) -> Outcome | None:
+    async def _finish(self, entry: Recreation, *, watch: bool = True, stops: bool = True) -> Outcome | None:
         """Drive ``entry`` to its end, and take it out of the journal; None where that is left for later."""
-        outcome = await self._driver.run(entry, watch=watch)
+        outcome = await self._driver.run(entry, watch=watch, stops=stops)
         if outcome is None or outcome.act is Act.REMOVE_OLD:
             return outcome  # it is tried again
         new = outcome.identity if outcome.act is Act.RECREATED else ""

@@ -62,10 +62,11 @@ class Driver:
         self._clock = clock
         self._settle = settle
 
-    async def run(self, entry: Recreation, *, watch: bool = True) -> Outcome | None:
+    async def run(self, entry: Recreation, *, watch: bool = True, stops: bool = True) -> Outcome | None:
         """Finish ``entry``, or undo it; return how it ended.
 
         Not ``watch``: return None as soon as nothing is left but to see whether the copy goes on running.
+        Not ``stops``: return None before an old container would be stopped that runs.
         Raises ``Unavailable``, and then the entry is to be finished later.
         """
         course = _Course(entry)
@@ -75,7 +76,7 @@ class Driver:
             if act in _ENDS:
                 identity = entry.new if act is Act.RECREATED else entry.old
                 return Outcome(act, identity, course.problem)
-            if act is Act.WATCH_NEW and not watch:
+            if (act is Act.WATCH_NEW and not watch) or (act is Act.STOP_OLD and not stops):
                 return None
             began = self._clock.monotonic()
             try:

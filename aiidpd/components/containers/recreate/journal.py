@@ -43,7 +43,8 @@ class RecreationJournal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = StateFile(path, Recreations, remedy=REMEDY, indent=1)
+        # Root may write it, by `aiidpd restore-gpus`, and the daemon has to read it then.
+        self._file = StateFile(path, Recreations, remedy=REMEDY, indent=1, mode=0o644)
         self._active: dict[str, Recreation] = {}
         self._successors: dict[str, str] = {}
         self._loaded = False
