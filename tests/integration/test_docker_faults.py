@@ -279,7 +279,7 @@ async def injected(proxy: DockerProxy, numbers: random.Random) -> None:
             proxy.delay = 0.05 * numbers.random()
 
 
-@short_and_long("seed, faults", (1, 20), (2, 300))
+@short_and_long("seed, faults", (1, 20), (2, 60))
 async def test_in_a_storm_of_faults_no_transition_is_missed_and_none_is_told_twice(
     own: OwnDocker, tmp_path: Path, seed: int, faults: int
 ) -> None:
@@ -309,7 +309,7 @@ async def test_in_a_storm_of_faults_no_transition_is_missed_and_none_is_told_twi
         await own.docker("rm", "-f", name)
 
 
-@short_and_long("seed, bursts", (1, 3), (2, 30))
+@short_and_long("seed, bursts", (1, 3), (2, 8))
 async def test_what_the_engine_itself_forgot_leaves_the_state_right_and_nothing_twice(
     own: OwnDocker, tmp_path: Path, seed: int, bursts: int
 ) -> None:

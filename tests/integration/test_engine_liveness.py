@@ -201,7 +201,7 @@ def test_the_same_in_a_container_by_its_control_group(llama_containers: LlamaCon
     stopped_amid_a_generation(one.url, pid, read, QUICK)
 
 
-@pytest.mark.parametrize("seconds", [pytest.param(20, id="short"), pytest.param(600, id="long", marks=LONG)])
+@pytest.mark.parametrize("seconds", [pytest.param(20, id="short"), pytest.param(150, id="long", marks=LONG)])
 def test_a_long_generation_is_work(server: llama.LlamaServer, seconds: int) -> None:
     clients = Clients(server.url)
     seen = set()

@@ -303,7 +303,7 @@ class Process:
         self._process.stdout.close()
 
 
-@short_and_long("rounds", 6, 60)
+@short_and_long("rounds", 4, 20)
 async def test_whatever_kills_a_daemon_in_a_heal_it_is_finished_once(
     docker: RealDocker, tmp_path: Path, rounds: int
 ) -> None:

@@ -273,7 +273,7 @@ async def test_an_engine_that_is_lost_after_compose_loses_nothing(project: Proje
         assert await project.id() == old or at > 0
 
 
-@short_and_long("rounds", 16, 100)
+@short_and_long("rounds", 8, 24)
 async def test_whatever_kills_a_daemon_whose_compose_is_at_work_one_container_has_the_name_and_runs(
     project: Project, rounds: int
 ) -> None:

@@ -26,7 +26,7 @@ def engine(missing: Callable[[str, str], None]) -> Iterator[OwnDocker]:
         yield found
 
 
-@short_and_long("rounds", 5, 40)
+@short_and_long("rounds", 4, 10)
 async def test_an_engine_that_is_killed_in_the_middle_loses_nothing(
     engine: OwnDocker, tmp_path: Path, rounds: int
 ) -> None:

@@ -18,6 +18,10 @@ SETTINGS = LivenessSettings()
 PROMISED = 30.0
 
 
+FINE = 10
+"""Of so many days one is watched each 2 s, the others each 6 s: what is missed between is no progress."""
+
+
 def made_up(seed: int, seconds: float, *, hang: float | None = None, kind: str = "idle") -> World:
     source = random.Random(seed)
     may_sleep = source.random() < 0.2
@@ -39,8 +43,8 @@ def made_up(seed: int, seconds: float, *, hang: float | None = None, kind: str =
     [
         pytest.param(range(4), 3, id="short"),
         *(
-            pytest.param(range(first, first + 50), 24, id=f"long from {first}", marks=LONG)
-            for first in range(0, 200, 50)
+            pytest.param(range(first, first + 25), 24, id=f"long from {first}", marks=LONG)
+            for first in range(0, 100, 25)
         ),
     ],
 )
@@ -55,7 +59,7 @@ def test_what_works_is_never_hung(seeds: range, hours: float) -> None:
             state, outcome = step(state, observation, SETTINGS)
             seen.add(outcome.decision.verdict)
             assert outcome.decision.verdict is not Verdict.HUNG, (seed, world.now, outcome.decision.reason)
-            observation = world.tick(2.0)
+            observation = world.tick(2.0 if seed % FINE == 0 else 6.0)
     assert {Verdict.LOADING, Verdict.IDLE, Verdict.WORKING, Verdict.SATURATED, Verdict.PAUSED} <= seen
 
 
@@ -85,7 +89,7 @@ def hang_of(seed: int, kind: str) -> tuple[World, float | None, set[Verdict]]:
 
 
 @pytest.mark.parametrize("kind", ["idle", "page"])
-@short_and_long("seeds", 8, 300)
+@short_and_long("seeds", 8, 100)
 def test_a_hang_with_idle_witnesses_is_found_in_time(seeds: int, kind: str) -> None:
     took = []
     for seed in range(seeds):
@@ -98,7 +102,7 @@ def test_a_hang_with_idle_witnesses_is_found_in_time(seeds: int, kind: str) -> N
     assert took[-1] <= PROMISED
 
 
-@short_and_long("seeds", 5, 200)
+@short_and_long("seeds", 5, 60)
 def test_a_hang_with_busy_witnesses_is_stalled_and_never_hung(seeds: int) -> None:
     for seed in range(seeds):
         world, found, verdicts = hang_of(seed, "busy")
