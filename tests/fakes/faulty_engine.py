@@ -31,6 +31,7 @@ class Real:
     finished: float | None = None
     count: int = 0
     runs: int = 0
+    codes: list[int] = field(default_factory=list)
     happened: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -119,6 +120,7 @@ class FaultyEngine:
         policy = self._numbers.random() < 0.5
         real.state, real.health, real.finished = "restarting" if policy else "exited", None, finished
         real.count += policy
+        real.codes.append(real.runs)
         self._say(real, "die", exit_code=real.runs)
 
     def _say(self, real: Real, action: str, **more: object) -> None:

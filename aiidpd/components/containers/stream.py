@@ -62,10 +62,10 @@ class EventQueue:
         """Wake whoever waits for ``arrived``."""
         self.arrived.set()
 
-    def take(self, before: float = inf) -> list[RuntimeEvent]:
-        """Take the events from before ``before`` (Unix seconds), in the order of their times."""
-        taken = sorted((event for event in self.events if event.time < before), key=lambda event: event.time)
-        self.events = deque((event for event in self.events if event.time >= before), maxlen=_QUEUE)
+    def take(self, until: float = inf) -> list[RuntimeEvent]:
+        """Take the events up to ``until`` (Unix seconds), in the order of their times."""
+        taken = sorted((event for event in self.events if event.time <= until), key=lambda event: event.time)
+        self.events = deque((event for event in self.events if event.time > until), maxlen=_QUEUE)
         return taken
 
     def settle(self) -> None:

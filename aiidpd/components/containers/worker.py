@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from math import inf
 
 import anyio
@@ -35,8 +34,8 @@ _RECONNECT_CAP = 15.0
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
 _IN_FLIGHT = 0.05  # seconds that the events of what a reading shows may still be on their way
-_MERGE_WITHIN = 0.25  # seconds that events wait at the most for others from before them
-_MERGE_TRIES = 5
+_AGAIN = 0.1  # seconds until the engine's memory is read again for events that wait for those before them
+_PATIENCE = 10.0  # seconds that its memory may be unreadable until events and readings are used without it
 _READS = 8  # containers that are read at once
 _NO_LOSS = frozenset({"container.watching", "container.restart_loop_ended"})
 
@@ -47,8 +46,10 @@ class ContainersWorker:
     ``memory`` outlives this object; ``latest`` is cleared while the runtime can't be read. ``owned``,
     ``remembered`` and ``failure`` are those of the :class:`ContainersModel`.
 
-    No call to the runtime holds up the events: all containers, and each that an event is about, are read
-    beside them. A reading that was requested before an event of its container is not used: another follows.
+    An event is stepped through once the runtime's memory has shown that none from before it is missing; that
+    is the one call that holds up events. All containers, and each that an event is about, are read beside
+    them. A reading that was requested before an event or another reading of its container was stepped through
+    is not used, nor is one whose container has an event waiting: another follows.
     """
 
     def __init__(
@@ -90,9 +91,11 @@ class ContainersWorker:
         )
         self._canary = Canary(runtime, clock, self._silence)
         self._silenced: Callable[[], None] = lambda: None
-        self._merged = inf  # Unix second up to which the events are whole
-        self._sequence = 0  # of the events that were stepped through
-        self._touched: Counter[str] = Counter()  # by id: the number of its last event
+        self._merged = inf  # Unix second up to which the engine's memory was read
+        self._whole = -inf  # Unix second up to which no event is missing
+        self._forgetful: float | None = None  # monotonic second since which its memory can't be read
+        self._sequence = 0  # of what was stepped through
+        self._touched: Counter[str] = Counter()  # by id: the number of its last event or reading
         self._reads = anyio.CapacityLimiter(_READS)
         self._reading: set[str] = set()
         self._failed: set[str] = set()
@@ -161,6 +164,7 @@ class ContainersWorker:
         )  # the clock may be set back
         try:
             async with self._runtime.events(since - _OVERLAP) as stream, anyio.create_task_group() as group:
+                self._merged = since
                 self._canary.attach(queue, since)
                 group.start_soon(queue.follow, stream)
                 await self._watch(queue, heartbeat, group)
@@ -186,9 +190,8 @@ class ContainersWorker:
             queue.wake()
 
         while True:
-            if queue.events and self._model.listed:
-                await self._merge(queue)
-            answered = self._absorb(queue, group)
+            merged = await self._merge(queue)
+            answered = not merged or self._absorb(queue, group)
             if not whole:
                 return
             if queue.ended is not None and not under_way and readings:
@@ -210,6 +213,8 @@ class ContainersWorker:
             self._model.save()
             queue.settle()
             wait = SAVE_EVERY if self._model.changed else _LONGEST_WAIT
+            if queue.events and self._model.listed:
+                wait = _AGAIN
             if not under_way:
                 wait = min(wait, due - self._clock.monotonic())
             await wait_for(self._clock, queue.arrived, max(0.0, wait))
@@ -231,23 +236,28 @@ class ContainersWorker:
                 if not isinstance(error, NotInstalled):
                     self._installed.confirm()  # whatever is wrong with it, there is a runtime
                 raise self._installed.explain(error) from None
-            answered = True
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
             # Events first: they have what led to what the reading shows. The first one of all decides alone.
             if not self._model.listed:
-                queue.take(before=requested)
+                queue.take(requested)
             else:
-                await self._recall(queue, needed=also is None)
                 await self._clock.sleep(_IN_FLIGHT)
+                try:
+                    await self._recall(queue, self._seen())
+                except Unavailable as error:
+                    raise also or error from None
                 self._take(queue)
+            answered = True
             touched = {key for key, last in self._touched.items() if last > sequence}
+            touched.update(event.id for event in queue.events)
             for key in self._touched.keys() - self._model.memory.state.known.keys():
                 del self._touched[key]
             self._failed.clear()
             self._model.version, self._model.unreadable = snapshot.version, snapshot.unreadable
             readings = tuple(each for each in snapshot.containers if each.id not in touched)
             unknown = touched.union(key for key, _ in snapshot.unreadable)
+            self._touch(each.id for each in readings)
             found = self._model.step(Snapshot(readings, frozenset(unknown), requested))
             self._found = any(effect.kind not in _NO_LOSS for effect in found)
             self._model.memory.seen = requested
@@ -265,25 +275,39 @@ class ContainersWorker:
                 )
         return answered
 
-    async def _recall(self, queue: EventQueue, *, needed: bool = True) -> None:
-        """Bring the events up to now that are still on their way, or were lost: from the engine's memory."""
-        since, until = self._model.memory.seen, self._clock.time()
-        try:
-            if since is not None and since < until:
-                queue.bring(await self._runtime.recall(since - _OVERLAP, until, within=DEADLINE))
-        except Unavailable:
-            if needed:  # else the reading decides without them
-                raise
+    def _seen(self) -> float:
+        return self._merged if self._model.memory.seen is None else self._model.memory.seen
 
-    async def _merge(self, queue: EventQueue) -> None:
-        """Bring what the engine remembers from between the events that came: a dropped one, in its place."""
-        until = self._clock.time()
-        for _ in range(_MERGE_TRIES):
-            since = min(self._merged, until) - _OVERLAP
-            with suppress(Unavailable):
-                queue.bring(await self._runtime.recall(since, until, within=_MERGE_WITHIN))
-                self._merged = until
-                return
+    async def _recall(self, queue: EventQueue, since: float) -> None:
+        """Bring the events up to now that were lost, or are still on their way, from the engine's memory.
+
+        Raise Unavailable where it can't be read; once it could not for too long, it is done without.
+        """
+        until, now = self._clock.time(), self._clock.monotonic()
+        # By a clock that was set back, what came may be from after now.
+        whole = max((until, *(event.time for event in queue.events)))
+        since = min(since, self._merged, until) - _OVERLAP
+        try:
+            queue.bring(await self._runtime.recall(since, until, within=DEADLINE))
+        except Unavailable:
+            self._forgetful = now if self._forgetful is None else self._forgetful
+            if now - self._forgetful < _PATIENCE:
+                raise
+            self._whole = inf
+        else:
+            self._merged, self._whole, self._forgetful = until, whole, None
+
+    async def _merge(self, queue: EventQueue) -> bool:
+        """Bring what the engine remembers from between the events that came: a dropped one, in its place.
+
+        Return False where that is not known yet.
+        """
+        if queue.events and self._model.listed:
+            try:
+                await self._recall(queue, self._merged)
+            except Unavailable:
+                return False
+        return True
 
     def _absorb(self, queue: EventQueue, group: anyio.abc.TaskGroup) -> bool:
         """Step through what came; have read what it is about. Return whether every reading was answered."""
@@ -291,8 +315,10 @@ class ContainersWorker:
             return True  # the first reading of all decides
         news = self._take(queue)
         results, self._results = self._results, []
+        waiting = {event.id for event in queue.events}
         for sequence, inspected in results:
-            if self._touched[inspected.id] <= sequence:  # else it is read again
+            if self._touched[inspected.id] <= sequence and inspected.id not in waiting:
+                self._touch((inspected.id,))
                 self._model.step(inspected)
         stuck = {key for key, _ in self._model.unreadable} | self._failed
         for identity in sorted(self._model.stale - stuck - self._reading):
@@ -304,13 +330,17 @@ class ContainersWorker:
         return not broken
 
     def _take(self, queue: EventQueue) -> bool:
-        """Step through the events that came; return whether there were any."""
-        events = queue.take()
+        """Step through the events that came and are whole; return whether there were any."""
+        events = queue.take(self._whole)
         for event in events:
-            self._sequence += 1
-            self._touched[event.id] = self._sequence
+            self._touch((event.id,))
             self._model.step(event)
         return bool(events)
+
+    def _touch(self, identities: Iterable[str]) -> None:
+        self._sequence += 1
+        for identity in identities:
+            self._touched[identity] = self._sequence
 
     async def _inspect(self, identity: str, queue: EventQueue) -> None:
         """Read one container."""
@@ -319,7 +349,7 @@ class ContainersWorker:
             try:
                 inspected = Inspected(identity, await self._runtime.container(identity), requested)
                 if self._model.surprising(inspected):
-                    await self._recall(queue)  # what it brings is stepped through first
+                    await self._recall(queue, self._seen())  # what it brings is stepped through first
             except Unavailable:
                 self._broken = True
                 self._failed.add(identity)
