@@ -14,6 +14,8 @@ import socketserver
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -168,7 +170,7 @@ async def reconcile(socket: str) -> tuple[float, list[float], float]:
     return first, quiet, canary
 
 
-def cost(socket: str, engine: str) -> tuple[float, float]:
+def cost(socket: str, engine: str = "docker") -> tuple[float, float]:
     """Return CPU in % of a core and memory in MiB of a daemon that watches ``engine``."""
     with daemon(CONFIG.format(socket=socket, engine=engine)) as subject:
         time.sleep(10)
@@ -179,20 +181,33 @@ def cost(socket: str, engine: str) -> tuple[float, float]:
         return share, sum(map(pss_bytes, pids)) / MEBIBYTE
 
 
-def main() -> None:
-    """Measure the readings in this process, and the whole in a daemon beside one that watches none."""
+@contextmanager
+def serving(number: int) -> Iterator[str]:
+    """Yield the socket of an engine with ``number`` containers."""
     with tempfile.TemporaryDirectory() as folder:
         socket = str(Path(folder) / "d.sock")
-        server = multiprocessing.Process(target=serve, args=(socket, CONTAINERS), daemon=True)
+        server = multiprocessing.Process(target=serve, args=(socket, number), daemon=True)
         server.start()
-        while not os.path.exists(socket):  # noqa: PTH110
-            time.sleep(0.05)
         try:
-            first, quiet, canary = anyio.run(reconcile, socket)
-            cpu, memory = cost(socket, "docker")
-            cpu_off, memory_off = cost(socket, "off")
+            while not os.path.exists(socket):  # noqa: PTH110
+                time.sleep(0.05)
+            yield socket
         finally:
             server.kill()
+
+
+def main() -> None:
+    """Measure the readings in this process, and the whole in a daemon.
+
+    What the containers cost is measured beside a daemon that watches an engine without any; CPU also beside
+    one that watches no engine.
+    """
+    with serving(CONTAINERS) as socket:
+        first, quiet, canary = anyio.run(reconcile, socket)
+        cpu, memory = cost(socket)
+        cpu_off, memory_off = cost(socket, "off")
+    with serving(0) as socket:
+        _, memory_empty = cost(socket)
     report(
         "containers",
         "s",
@@ -204,7 +219,15 @@ def main() -> None:
         },
     )
     report("containers", "% of a core", {"cpu_share": (cpu - cpu_off, CPU_LIMIT), "of_all": (cpu, None)})
-    report("containers", "MiB", {"memory": (memory - memory_off, MEMORY_LIMIT), "of_all": (memory, None)})
+    report(
+        "containers",
+        "MiB",
+        {
+            "memory": (memory - memory_empty, MEMORY_LIMIT),
+            "of_the_client": (memory_empty - memory_off, None),
+            "of_all": (memory, None),
+        },
+    )
 
 
 if __name__ == "__main__":

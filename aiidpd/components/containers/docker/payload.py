@@ -1,7 +1,8 @@
 """JSON of Docker's API, as Docker and Podman write it, to this room's types (pure).
 
 Raises ValueError on what neither would send. Whatever a person chose (names, labels, images, words of an
-error) is bounded here, and what names a container holds no control characters.
+error) is bounded here, and what names a container holds no control characters. Texts are interned, since
+containers of one image or project have most of them in common.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from sys import intern
 from typing import Any, Final
 
 from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent
@@ -115,7 +117,7 @@ def name(text: object) -> str:
     """Return ``text`` as what names something: of bounded length, printable, and apart from other names."""
     whole = str(text)
     if len(whole) <= _LONGEST_NAME:
-        return _printable(whole)
+        return intern(_printable(whole))
     mark = hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:8]
     return f"{_printable(whole[: _LONGEST_NAME - 9])}~{mark}"
 
@@ -130,7 +132,7 @@ def _printable(text: str) -> str:
 
 def _value(text: object) -> str:
     """Return ``text`` in bounded length and as what can be written down."""
-    return str(text)[:_LONGEST_VALUE].encode(errors="replace").decode()
+    return intern(str(text)[:_LONGEST_VALUE].encode(errors="replace").decode())
 
 
 def _ours(labels: Mapping[str, Any]) -> dict[str, str]:
@@ -149,7 +151,7 @@ def _health(status: str, said: str, health: Mapping[str, Any]) -> str | None:
 
 def _environment(entries: Iterable[object]) -> dict[str, str]:
     pairs = (_value(entry).partition("=") for entry in islice(entries, _MOST_VALUES))
-    return {key: value for key, _, value in pairs}
+    return {intern(key): intern(value) for key, _, value in pairs}
 
 
 def _addresses(network: Mapping[str, Any], exposed: Iterable[str]) -> dict[int, str]:
