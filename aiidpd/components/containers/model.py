@@ -11,8 +11,8 @@ from aiidpd.components.containers.conditions import WATCHED, conditions
 from aiidpd.components.containers.memory import ContainersMemory
 from aiidpd.components.containers.reducer import step
 from aiidpd.components.containers.remembered import RememberedContainers, restored
-from aiidpd.components.containers.runtime import RuntimeEvent, RuntimeSnapshot
-from aiidpd.components.containers.state import Effects, Inspected, Observation
+from aiidpd.components.containers.runtime import RuntimeSnapshot
+from aiidpd.components.containers.state import Effects, Inspected, Observation, Snapshot
 from aiidpd.components.containers.stopped import StoppedContainers
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -64,6 +64,7 @@ class ContainersModel:
         self._witnesses = witnesses
         self._failure = failure
         self._saved = -inf
+        self._changed_at = inf
 
     @property
     def listed(self) -> bool:
@@ -94,7 +95,9 @@ class ContainersModel:
         now = self._clock.time()
         state, effects = step(self.memory.state, observation, now, self._witnesses)
         self.memory.state = state
-        self.changed = self.changed or bool(effects) or isinstance(observation, RuntimeEvent)
+        if effects or not isinstance(observation, Snapshot):
+            self._changed_at = min(self._changed_at, self._clock.monotonic())
+            self.changed = True
         for effect in effects:
             if effect.kind == "container.died":
                 self.memory.ends[effect.subject, str(effect.evidence["by"])] += 1
@@ -140,11 +143,17 @@ class ContainersModel:
             self._publisher.sample(series, "engine", float(count))
 
     def save(self, *, now: bool = False) -> None:
-        """Save what is known where it changed, at most every two seconds or ``now``."""
+        """Save what is known where it changed, at most every two seconds or ``now``.
+
+        A change is saved with the readings that it asks for, which follow at once: what a later daemon reads
+        would else differ from the file, and be published again.
+        """
         if self._remembered is None or not (self.changed and self.listed):
             return
+        clock = self._clock.monotonic()
+        unread = self.stale and clock - self._changed_at < SAVE_EVERY
         if self.memory.state.resumed_at is None and (
-            now or self._clock.monotonic() - self._saved >= SAVE_EVERY
+            now or (clock - self._saved >= SAVE_EVERY and not unread)
         ):
             self._remembered.save(self.memory.state, self._clock.time())
-            self.changed, self._saved = False, self._clock.monotonic()
+            self.changed, self._saved, self._changed_at = False, clock, inf

@@ -530,6 +530,31 @@ async def test_events_that_the_engine_remembers_tell_of_the_time_without_a_daemo
     second.wait(PATIENCE)
 
 
+async def test_what_was_told_just_before_a_daemon_was_killed_is_not_told_again(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(vllm(clock))
+    engine.simulated = False
+    first = remembering(tmp_path)
+    async with working(engine, clock, remembered=first) as watched:
+        await clock.advance(5)
+        engine.shown["c1"] = replace(
+            engine.shown["c1"], state="exited", exit_code=7, health=None, finished_at=clock.time()
+        )
+        engine.say(event(clock, "die", exit_code=7))
+        await settle()
+        assert watched.kinds()[-1] == "died"
+        first.wait(PATIENCE)
+        on_disk = (tmp_path / KNOWN).read_bytes()
+    first.wait(PATIENCE)
+    (tmp_path / KNOWN).write_bytes(on_disk)  # one that is killed writes no more
+    second = remembering(tmp_path)
+    async with working(engine, clock, remembered=second) as watched:
+        await clock.advance(1)
+        assert watched.kinds() == ["watching"]
+    second.wait(PATIENCE)
+
+
 async def test_what_was_known_of_another_runtime_is_not_compared(clock: FakeClock, tmp_path: Path) -> None:
     engine = ScriptedEngine(vllm(clock))
     engine.simulated = False
