@@ -79,6 +79,10 @@ class FaultyEngine:
         self._refuses = 0
         self._slow = 0.0
 
+    @property
+    def followed(self) -> bool:
+        return bool(self._streams)
+
     # Containers
 
     def act(self) -> None:

@@ -85,9 +85,9 @@ class ContainersModel:
             self.memory.state = restored(found, self._clock.time())
             self.memory.seen = found.seen
 
-    def surprising(self, inspected: Inspected) -> bool:
-        """Return whether a reading shows a run, or an end of one, that no event told of."""
-        _, effects = step(self.memory.state, inspected, self._clock.time(), self._witnesses)
+    def surprising(self, reading: Inspected | Snapshot) -> bool:
+        """Return whether ``reading`` shows a run, or an end of one, that no event told of."""
+        _, effects = step(self.memory.state, reading, self._clock.time(), self._witnesses)
         return any(effect.kind in _BY_EVENTS for effect in effects)
 
     def step(self, observation: Observation) -> Effects:

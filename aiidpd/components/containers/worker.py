@@ -33,7 +33,8 @@ _RECONNECT_INITIAL = 0.2
 _RECONNECT_CAP = 15.0
 _LONGEST_WAIT = 5.0  # seconds between two beats
 _OVERLAP = 1.0  # seconds of events requested again at a seam: the engine may log them out of order
-_IN_FLIGHT = 0.05  # seconds that the events of what a reading shows may still be on their way
+# Seconds that the events of what a reading shows may still be on their way; the later ones where it has news.
+_IN_FLIGHT = (0.05, 0.15, 0.5)
 _AGAIN = 0.1  # seconds until the engine's memory is read again for events that wait for those before them
 _PATIENCE = 10.0  # seconds that its memory may be unreadable until events and readings are used without it
 _READS = 8  # containers that are read at once
@@ -238,27 +239,15 @@ class ContainersWorker:
                 raise self._installed.explain(error) from None
             if self._installed is not None and not self.simulated:
                 self._installed.confirm()
-            # Events first: they have what led to what the reading shows. The first one of all decides alone.
-            if not self._model.listed:
-                queue.take(requested)
-            else:
-                await self._clock.sleep(_IN_FLIGHT)
-                try:
-                    await self._recall(queue, self._seen())
-                except Unavailable as error:
-                    raise also or error from None
-                self._take(queue)
-            answered = True
-            touched = {key for key, last in self._touched.items() if last > sequence}
-            touched.update(event.id for event in queue.events)
-            for key in self._touched.keys() - self._model.memory.state.known.keys():
-                del self._touched[key]
             self._failed.clear()
             self._model.version, self._model.unreadable = snapshot.version, snapshot.unreadable
-            readings = tuple(each for each in snapshot.containers if each.id not in touched)
-            unknown = touched.union(key for key, _ in snapshot.unreadable)
-            self._touch(each.id for each in readings)
-            found = self._model.step(Snapshot(readings, frozenset(unknown), requested))
+            try:
+                decided = await self._decide(queue, snapshot, requested, sequence)
+            except Unavailable as error:
+                raise also or error from None
+            answered = True
+            self._touch(each.id for each in decided.readings)
+            found = self._model.step(decided)
             self._found = any(effect.kind not in _NO_LOSS for effect in found)
             self._model.memory.seen = requested
             self._model.put(listed_at=began)
@@ -274,6 +263,33 @@ class ContainersWorker:
                     remedy="see `docker inspect` and `journalctl -u docker`; the engine may hold its lock",
                 )
         return answered
+
+    async def _decide(
+        self, queue: EventQueue, snapshot: RuntimeSnapshot, requested: float, sequence: int
+    ) -> Snapshot:
+        """Return what ``snapshot`` decides once its events were stepped through: all, if it is the first."""
+        if not self._model.listed:
+            queue.take(requested)
+            return self._undisputed(queue, snapshot, requested, sequence)
+        for seconds in _IN_FLIGHT:
+            await self._clock.sleep(seconds)
+            await self._recall(queue, self._seen())
+            self._take(queue)
+            decided = self._undisputed(queue, snapshot, requested, sequence)
+            if not self._model.surprising(decided):
+                break
+        return decided
+
+    def _undisputed(
+        self, queue: EventQueue, snapshot: RuntimeSnapshot, requested: float, sequence: int
+    ) -> Snapshot:
+        """Return the part of ``snapshot`` of which nothing came since it was requested."""
+        for key in self._touched.keys() - self._model.memory.state.known.keys():
+            del self._touched[key]
+        touched = {key for key, last in self._touched.items() if last > sequence}
+        touched.update(event.id for event in queue.events)
+        readings = tuple(each for each in snapshot.containers if each.id not in touched)
+        return Snapshot(readings, frozenset(touched.union(key for key, _ in snapshot.unreadable)), requested)
 
     def _seen(self) -> float:
         return self._merged if self._model.memory.seen is None else self._model.memory.seen

@@ -37,7 +37,6 @@ from tests.fakes.faulty_engine import FaultyEngine
 from tests.forms import short_and_long
 from tests.unit.components.containers.stopped import register
 
-RECONNECT_CAP = 2.0
 RIGHT_WITHIN = 2.0  # seconds after it was connected again
 RUNS = ("appeared", "started", "died", "removed", "paused", "unpaused")
 
@@ -73,7 +72,7 @@ class House:
                 conditions=conditions,
                 stopped=register(Path(folder), self.clock, conditions),
                 clock=self.clock,
-                reconnect_cap=RECONNECT_CAP,
+                reconnect_cap=2.0,
             )
             async with anyio.create_task_group() as group:
                 group.start_soon(worker.run, Heartbeat(self.clock, self.status, anyio.Event()))
@@ -90,7 +89,10 @@ async def stormy(house: House, engine: FaultyEngine, seed: int, faults: int, *, 
         engine.act()
         await house.clock.advance(numbers.choice([0.003, 0.02, 0.2, 1.0, 3.0]))
     engine.calm()
-    await house.clock.advance(RECONNECT_CAP + RIGHT_WITHIN)
+    engine.cut()
+    while not engine.followed:
+        await house.clock.advance(0.1)
+    await house.clock.advance(RIGHT_WITHIN)
     assert house.states() == {name: real.state for name, real in engine.containers_.items()}
     await house.clock.advance(20)
 
