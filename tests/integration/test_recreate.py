@@ -343,7 +343,7 @@ def lane(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@short_and_long("rounds", 25, 100)
+@short_and_long("rounds", 24, 100)
 async def test_whatever_kills_a_daemon_that_recreates_one_container_has_the_name_and_runs(
     docker: RealDocker, tmp_path: Path, rounds: int
 ) -> None:

@@ -131,7 +131,7 @@ PLAIN_OPTIONS = [
     "--volumes-from {other}",
     "--volumes-from {other}:ro -v /anonymous",
     "--volume-driver local -v /anonymous",
-    "-w /work/here",
+    "-w /srv/here",
 ]
 IMAGE_OPTIONS = [
     ("", ()),

@@ -170,6 +170,7 @@ class ContainersComponent:
             clock=self._context.clock,
             engines=self._engines,
             ending=self._ending,
+            simulated=self._settings().engine == "simulated",
         )
 
     def _engines(self) -> set[str]:

@@ -28,7 +28,8 @@ class UseWorker:
     """Updates ``memory`` each two seconds with the use by the containers of ``latest``.
 
     ``engines`` returns the ids of the containers in which inference engines run, ``ending`` those that
-    somebody stops or kills just now. The files are read in a thread.
+    somebody stops or kills just now. The files are read in a thread. Where the containers are ``simulated``
+    nothing is read.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class UseWorker:
         engines: Callable[[], Collection[str]] = frozenset,
         ending: Callable[[], Collection[str]] = frozenset,
         reader: UseReader | None = None,
+        simulated: bool = False,
     ) -> None:
         self._memory = memory
         self._latest = latest
@@ -53,12 +55,7 @@ class UseWorker:
         self._reader = reader or UseReader()
         self._thread = ThreadProbe(clock, _PATIENCE)
         self._read: dict[str, float] = {}
-
-    @property
-    def simulated(self) -> bool:
-        """True where the containers are made up: then nothing is read."""
-        reading = self._latest.get()
-        return reading is not None and reading.value.simulated
+        self.simulated = simulated
 
     async def run(self, heartbeat: Heartbeat) -> None:
         """Read until cancelled."""
