@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -57,6 +58,14 @@ def missing() -> Callable[[str, str], None]:
 def docker(missing: Callable[[str, str], None]) -> Iterator[RealDocker]:
     with real_docker(missing) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def only_healer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no other test heal meanwhile: on one engine two healers would both restart what is labelled."""
+    with (tmp_path_factory.getbasetemp().parent / "healer.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

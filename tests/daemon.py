@@ -122,8 +122,12 @@ class Daemon:
 def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
     """Start a simulated daemon in ``folder``, or start it there again; the caller ends it.
 
-    ``environment`` is added to the process's own.
+    ``environment`` is added to the process's own. A daemon on the real Docker Engine heals nothing unless
+    that says so: containers of other tests run there too, and some have labels that allow it.
     """
+    given = dict(environment or {})
+    if given.get("AIIDPD_CONTAINERS__ENGINE") == "docker":
+        given = {"AIIDPD_CONTAINERS__HEAL__DRY_RUN": "true"} | given
     port = free_port()
     make_model_folder(folder / "models")
     for name in ("state", "run", "backup"):
@@ -134,7 +138,7 @@ def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
     with (folder / "log").open("ab") as log:
         command = [sys.executable, "-m", "aiidpd", "run", "--config", str(config)]
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean | dict(environment or {})
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=clean | given
         )
     return Daemon(folder, port, process)
 

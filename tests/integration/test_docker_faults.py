@@ -87,7 +87,9 @@ async def test_a_stalled_stream_shows_within_five_seconds_with_all_that_it_withh
         await watched.wait(lambda: "died" in watched.of(name))
         assert stopwatch.within(SHOWN_WITHIN)
         assert watched.of(name) == ["died"]
-        died = next(event for _, event in watched.said if event.kind == "container.died")
+        died = next(
+            event for _, event in watched.said if (event.kind, event.subject) == ("container.died", name)
+        )
         assert (died.evidence["exit_code"], died.evidence["by"]) == (137, "request")
         await watched.wait(lambda: "stream_interrupted" in watched.of("engine"))
         proxy.resume()

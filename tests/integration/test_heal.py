@@ -21,7 +21,7 @@ from tests.fakes.docker_engine import RealDocker
 from tests.fakes.healing import Healing
 from tests.forms import short_and_long
 
-pytestmark = pytest.mark.real("docker")
+pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
 CHECK = ("--health-interval", "0.3s", "--health-retries", "2", "--health-timeout", "5s")
 SICK = ("--health-cmd", "test ! -e /sick", *CHECK)

@@ -15,7 +15,7 @@ from tests.daemon import Daemon, running, start
 from tests.fakes.docker_engine import RealDocker
 from tests.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.real("docker")
+pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
 
 def ctl(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,11 @@ def inspected(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def settings(docker: RealDocker) -> dict[str, str]:
-    return {"AIIDPD_CONTAINERS__ENGINE": "docker", "AIIDPD_CONTAINERS__SOCKET": str(docker.socket)}
+    return {
+        "AIIDPD_CONTAINERS__ENGINE": "docker",
+        "AIIDPD_CONTAINERS__HEAL__DRY_RUN": "false",
+        "AIIDPD_CONTAINERS__SOCKET": str(docker.socket),
+    }
 
 
 async def test_a_container_is_created_anew_by_a_command(

@@ -16,7 +16,11 @@ from tests.daemon import Daemon, running
 from tests.fakes.llama_container import LlamaContainer, LlamaContainers
 from tests.waiting import until
 
-pytestmark = [pytest.mark.real("docker"), pytest.mark.real("llama")]
+pytestmark = [
+    pytest.mark.real("docker"),
+    pytest.mark.real("llama"),
+    pytest.mark.usefixtures("only_healer"),
+]
 
 
 CHECKS = "aiidpd_engine_checks_total"
@@ -61,6 +65,7 @@ def kinds(daemon: Daemon, about: str) -> list[str]:
 def settings(llama_containers: LlamaContainers) -> dict[str, str]:
     return {
         "AIIDPD_CONTAINERS__ENGINE": "docker",
+        "AIIDPD_CONTAINERS__HEAL__DRY_RUN": "false",
         "AIIDPD_CONTAINERS__SOCKET": str(llama_containers.docker.socket),
         "AIIDPD_ENGINES__INTERVAL": "1s",
         "AIIDPD_ENGINES__LIVENESS__MINIMUM_QUIET": "6s",
