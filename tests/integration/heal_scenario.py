@@ -24,7 +24,7 @@ async def main(folder: Path, socket: Path, own: str) -> None:
         folder, socket, own, budget="1000/1h", backoff_initial=0.0, backoff_cap=0.0, stop_grace=GRACE
     )
 
-    healing.settle = 2.0
+    healing.settle = 8.0  # a busy engine may still be at the restart that an earlier process has called for
 
     def say(*words: str) -> None:
         sys.stdout.write(f"{' '.join(words)}\n")
