@@ -19,7 +19,7 @@ from aiidpd.engines.profile import (
     Option,
     PageRequest,
     Poll,
-    Start,
+    always,
     as_list,
     as_mapping,
 )
@@ -28,11 +28,6 @@ from aiidpd.engines.serving import may_sleep
 NAME: Final = "llama-swap"
 RUNNING: Final = "/running"
 NO_FIGURES: Final = "llama-swap has no figures of the engines behind it"
-
-
-def sleeps(_: Start) -> bool:
-    """Return True: any request may find its model stopped."""
-    return True
 
 
 def poll(facts: Facts, memory: Memory, _now: float) -> Poll:
@@ -62,5 +57,5 @@ PROFILE: Final = EngineProfile(
     poll=poll,
     owner="llama-swap",
     address=Option(("--listen", "-listen")),
-    sleeps=sleeps,
+    sleeps=always,
 )

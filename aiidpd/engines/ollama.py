@@ -20,7 +20,7 @@ from aiidpd.engines.profile import (
     Option,
     PageRequest,
     Poll,
-    Start,
+    always,
     as_count,
     as_list,
     as_mapping,
@@ -31,11 +31,6 @@ NAME: Final = "ollama"
 LOADED_MODELS: Final = "/api/ps"
 NO_FIGURES: Final = "Ollama has no page of figures"
 _TAG: Final = ":latest"
-
-
-def sleeps(_: Start) -> bool:
-    """Return True: any request may find its model unloaded."""
-    return True
 
 
 def poll(facts: Facts, memory: Memory, _now: float) -> Poll:
@@ -78,5 +73,5 @@ PROFILE: Final = EngineProfile(
     poll=poll,
     owner="library",
     address=Option((), ("OLLAMA_HOST",)),
-    sleeps=sleeps,
+    sleeps=always,
 )

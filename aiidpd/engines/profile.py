@@ -164,6 +164,11 @@ class Memory:
 Poll: TypeAlias = Generator[PageRequest, Reply, tuple[EngineReading, Memory]]
 
 
+def always(_: Start) -> bool:
+    """Return True: however it was started, any request may find its model out of memory."""
+    return True
+
+
 def _never(_: Start) -> bool:
     return False
 

@@ -79,7 +79,7 @@ llamacpp:requests_deferred {waiting}
 
 
 def vllm_asleep(level: str = "weights_offloaded") -> str:
-    """What vLLM of a version with a sleep state adds; ``level`` empty: it is awake."""
+    """Lines that vLLM of a version with a sleep state adds; ``level`` empty: it is awake."""
     states = {"awake": int(not level), "weights_offloaded": 0, "discard_all": 0} | (
         {level: 1} if level else {}
     )

@@ -46,7 +46,7 @@ LOST = "Failed to initialize NVML: Unknown Error"
 
 
 class House:
-    """What watches the engine behind ``socket``, and what records incidents."""
+    """Watcher of the engine behind ``socket``, and recorder of incidents."""
 
     def __init__(self, socket: Path, folder: Path) -> None:
         clock = SystemClock()

@@ -204,7 +204,7 @@ KINDS = {
 
 @dataclass
 class Story:
-    """What is done to containers, and what the engine itself says of that."""
+    """Acts on containers, and the engine's own words about them."""
 
     docker: OwnDocker
     prefix: str

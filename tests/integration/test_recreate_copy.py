@@ -168,7 +168,7 @@ CMD ["600"]
 
 
 class Bench:
-    """What the options refer to, and a way to make a container of options and to copy it."""
+    """Things that the options refer to, and a way to make a container of options and to copy it."""
 
     def __init__(self, docker: RealDocker, actions: DockerActions, names: dict[str, str], image: str) -> None:
         self.docker, self.actions, self.names, self.image = docker, actions, names, image

@@ -99,7 +99,7 @@ def test_which_llama_server_may_sleep(
 def test_which_of_the_others_may() -> None:
     assert vllm.sleeps(Start(("vllm", "serve", "m", "--enable-sleep-mode")))
     assert not vllm.sleeps(Start(("vllm", "serve", "m")))
-    assert ollama.sleeps(Start())
+    assert ollama.PROFILE.sleeps(Start())
     assert not tgi.PROFILE.sleeps(Start())
 
 

@@ -200,7 +200,7 @@ class ContainerRecreator:
             return refused
         swapping = replace(entry, phase=Phase.SWAPPING)
         if not await self._put(swapping):
-            self._journal.putting(entry)
+            self._journal.saving(entry)
             await self._finish(entry)
             return NotRecreated(f"{self._journal.path} can't be written", "free space or repair the disk")
         return self._answer(await self._finish(swapping), "inspect", prepared.note)
@@ -330,7 +330,7 @@ class ContainerRecreator:
     async def _put(self, entry: Recreation) -> bool:
         """Have the journal hold ``entry``; return whether it is on the disk."""
         try:
-            await _in_thread(self._journal.putting(entry))
+            await _in_thread(self._journal.saving(entry))
         except OSError:
             return False
         return True

@@ -196,7 +196,7 @@ class Driver:
         course.entry = replace(course.entry, phase=Phase.RESTORING)
         # What is on the disk already leads to the same, by one more try of the copy.
         with suppress(OSError):
-            await anyio.to_thread.run_sync(self._journal.putting(course.entry), abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(self._journal.saving(course.entry), abandon_on_cancel=True)
 
 
 def _place(found: Description | None) -> Place | None:

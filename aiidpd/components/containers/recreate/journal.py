@@ -69,19 +69,19 @@ class RecreationJournal:
             self._successors = {each.old: each.new for each in found.successors}
         self._loaded = True
 
-    def putting(self, entry: Recreation) -> Callable[[], None]:
+    def saving(self, entry: Recreation) -> Callable[[], None]:
         """Return what a thread is to carry out, so that the journal has ``entry``. It raises OSError."""
         self._active[entry.old] = entry
-        return self._saving()
+        return self._save()
 
     def ending(self, entry: Recreation, new: str = "") -> Callable[[], None]:
         """Return what a thread is to carry out, so that ``entry`` is over and ``new`` in its place."""
         self._active.pop(entry.old, None)
         if new:
             self._successors = _followed(self._successors, entry.old, new)
-        return self._saving()
+        return self._save()
 
-    def _saving(self) -> Callable[[], None]:
+    def _save(self) -> Callable[[], None]:
         if not self._active and not self._successors:
             return self._file.saving(None)
         return self._file.saving(Recreations(1, self.active, tuple(_pairs(self._successors.items()))))

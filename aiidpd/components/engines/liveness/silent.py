@@ -86,7 +86,7 @@ class SilentState:
 def step(before: SilentState, live: LivenessState, seen: Observation, own_requests: int) -> SilentState:
     """Return the faults after an observation; ``own_requests`` counts those of aiidpd that ended."""
     on_cpu, on_cpu_reason = _on_cpu(live, seen)
-    ghost, ghost_reason = _ghost(seen)
+    ghost, ghost_reason = _ghost_load(seen)
     after = replace(
         before,
         on_cpu=dwell(before.on_cpu, holds=on_cpu, now=seen.now, seconds=ON_CPU_SECONDS),
@@ -165,7 +165,7 @@ def _on_cpu(live: LivenessState, seen: Observation) -> tuple[bool | None, str]:
     return (True, reason)
 
 
-def _ghost(seen: Observation) -> tuple[bool | None, str]:
+def _ghost_load(seen: Observation) -> tuple[bool | None, str]:
     engine, gpu = seen.engine, seen.gpu
     if gpu is None or gpu.utilisation_ratio is None:
         return (None, "")

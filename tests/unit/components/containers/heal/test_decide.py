@@ -501,7 +501,7 @@ EVENTS = st.sampled_from(["sick", "well", "die", "stop", "start", "act", "remove
 
 
 class Life:
-    """What happens to three containers, one of which may be healed."""
+    """Events of three containers, one of which may be healed."""
 
     def __init__(self) -> None:
         self.world = World(budget="3/10m", grace=5.0, concurrent=1, cooldown=0.0)

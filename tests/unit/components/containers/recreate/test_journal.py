@@ -22,8 +22,8 @@ def journal(folder: Path) -> RecreationJournal:
 
 def test_an_entry_is_there_until_it_is_ended(tmp_path: Path) -> None:
     first = journal(tmp_path)
-    first.putting(ENTRY)()
-    first.putting(replace(ENTRY, phase=Phase.SWAPPING, new="b"))()
+    first.saving(ENTRY)()
+    first.saving(replace(ENTRY, phase=Phase.SWAPPING, new="b"))()
     (found,) = journal(tmp_path).active
     assert found == replace(ENTRY, phase=Phase.SWAPPING, new="b")
     assert (is_temporary(found.old_name), is_temporary(found.new_name), is_temporary("llm")) == (
@@ -38,7 +38,7 @@ def test_an_entry_is_there_until_it_is_ended(tmp_path: Path) -> None:
 def test_successors_of_successors_are_found_and_their_number_is_bounded(tmp_path: Path) -> None:
     found = journal(tmp_path)
     for number in range(300):
-        found.putting(replace(ENTRY, old=f"other{number}"))
+        found.saving(replace(ENTRY, old=f"other{number}"))
         found.ending(replace(ENTRY, old=f"other{number}"), f"new{number}")()
     found.ending(replace(ENTRY, old="a"), "b")()
     found.ending(replace(ENTRY, old="b"), "c")()
