@@ -33,13 +33,22 @@ def find_start(profile: EngineProfile, url: str, proc: Path = PROC) -> Start | N
 
 
 def _starts(proc: Path) -> Iterator[Start]:
+    own = None
+    with suppress(OSError):
+        own = _container(proc / "self")  # where the daemon is in a container, its other processes count
     for process in proc.iterdir():
         if not process.name.isdigit():
             continue
         with suppress(OSError):
             arguments = _texts(process / "cmdline")
-            if arguments and not _CONTAINER.search((process / "cgroup").read_text()):
+            if arguments and _container(process) in (None, own):
                 yield Start(tuple(arguments), _environment(process))
+
+
+def _container(process: Path) -> str | None:
+    """Return the id of the container that a process runs in, None outside of containers."""
+    found = _CONTAINER.search((process / "cgroup").read_text())
+    return None if found is None else found.group()
 
 
 def _environment(process: Path) -> dict[str, str]:

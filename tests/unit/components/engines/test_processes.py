@@ -11,6 +11,7 @@ import pytest
 
 from aiidpd.components.engines.processes import find_start
 from aiidpd.engines.llamacpp import PROFILE, sleeps
+from aiidpd.engines.profile import Start
 from tests.ports import free_port
 
 URL = "http://localhost:8080"
@@ -18,7 +19,7 @@ SERVER = ["/usr/bin/llama-server", "-m", "x.gguf"]
 
 
 def process(
-    proc: Path, pid: int, arguments: Sequence[str], cgroup: str = "0::/user.slice", environ: bytes = b""
+    proc: Path, pid: int | str, arguments: Sequence[str], cgroup: str = "0::/user.slice", environ: bytes = b""
 ) -> None:
     folder = proc / str(pid)
     folder.mkdir()
@@ -28,7 +29,6 @@ def process(
 
 
 def test_it_is_found_by_its_program_and_port(tmp_path: Path) -> None:
-    (tmp_path / "self").mkdir()
     process(tmp_path, 1, ["init"])
     process(tmp_path, 2, [])
     process(tmp_path, 3, [*SERVER, "--port", "8081", "--sleep-idle-seconds", "9"])
@@ -49,6 +49,15 @@ def test_one_in_a_container_or_of_another_machine_is_none(tmp_path: Path) -> Non
     process(tmp_path, 5, SERVER)
     assert find_start(PROFILE, "http://gpu.lan:8080", tmp_path) is None
     assert find_start(PROFILE, "http://", tmp_path) is None
+
+
+def test_processes_of_the_own_container_are_no_others(tmp_path: Path) -> None:
+    own, other = (f"0::/docker/{letter * 64}" for letter in "ab")
+    process(tmp_path, "self", [], cgroup=own)
+    process(tmp_path, 4, [*SERVER, "--port", "8080"], cgroup=other)
+    assert find_start(PROFILE, URL, tmp_path) is None
+    process(tmp_path, 5, SERVER, cgroup=own)
+    assert find_start(PROFILE, URL, tmp_path) == Start(tuple(SERVER), {})
 
 
 def test_of_several_the_one_that_may_sleep_counts(tmp_path: Path) -> None:
