@@ -11,9 +11,11 @@ from pathlib import Path
 
 import anyio
 
+from aiidpd.components.containers.cause import Witnesses
 from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.runtime import RuntimeSnapshot
 from aiidpd.components.containers.settings import ContainersSettings
+from aiidpd.components.containers.usage.oom import MachineOomKills
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -75,6 +77,7 @@ async def watching(
     clock, bus = SystemClock(), EventBus()
     watched = Watched(WorkerStatus("containers"), Latest(clock, 3600.0), Conditions(clock, bus))
     bus.attach(events=lambda event: watched.said.append((time.time(), event)))
+    kills = MachineOomKills()
     worker = ContainersWorker(
         DockerRuntime(socket, call_timeout=call_timeout),
         made(ContainersSettings, reconcile_interval=interval),
@@ -84,7 +87,9 @@ async def watching(
         conditions=watched.conditions,
         stopped=register(socket.parent, clock, watched.conditions),
         clock=clock,
+        witnesses=Witnesses(machine_oom_kills=lambda at: kills.around(at, clock.time())),
     )
+    kills.read(clock.time())
     first_pass = anyio.Event()
     async with anyio.create_task_group() as group:
         group.start_soon(worker.run, Heartbeat(clock, watched.status, first_pass))

@@ -16,14 +16,19 @@ class Cause(StrEnum):
     ITSELF = "itself"
     REQUEST = "request"  # a person or a tool, through the runtime
     AIIDPD = "aiidpd"
-    KERNEL = "kernel"  # out of memory, by the counter of its cgroup
+    KERNEL = "kernel"  # out of memory, by the runtime's claim and the kernel's counter
     RUNTIME = "runtime"  # it could not be started
     UNKNOWN = "unknown"  # killed by nobody that could be observed
 
 
-def unknown_kills(_identity: str) -> int | None:
+def unknown_kills(_identity: str, _started: float) -> int | None:
     """Return that no counter of kills is known."""
     return None
+
+
+def no_kills(_at: float) -> int:
+    """Return that the kernel killed nothing."""
+    return 0
 
 
 def no_act(_identity: str) -> str:
@@ -33,30 +38,30 @@ def no_act(_identity: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
-    """Facts about a container that its runtime does not know, each by the container's id.
+    """Facts about a container that its runtime does not know.
 
-    ``oom_kills`` counts the processes of its present or last run that the kernel killed for memory, None
-    where that is not known. ``acted`` is what aiidpd itself does to it now or did just before, in words;
-    empty for nothing.
+    ``oom_kills(id, started)`` counts the processes of the run that started then which the kernel was seen to
+    have killed for memory, None where that is not known. ``machine_oom_kills(at)`` counts those of the whole
+    machine about that moment. ``acted(id)`` is what aiidpd itself does to it now or did just before, in
+    words; empty for nothing. Stamps are in Unix seconds.
     """
 
-    oom_kills: Callable[[str], int | None] = unknown_kills
+    oom_kills: Callable[[str, float], int | None] = unknown_kills
+    machine_oom_kills: Callable[[float], int] = no_kills
     acted: Callable[[str], str] = no_act
 
 
-def cause(code: int | None, *, signal: str, oom_kills: int | None, acted: str) -> Cause:
+def cause(code: int | None, *, signal: str, oom_claimed: bool, oom_kills: int, acted: str) -> Cause:
     """Return who ended a run with exit ``code``.
 
-    ``signal`` is the one that the runtime was requested to send, ``oom_kills`` the count of the kernel's
-    kills in this run. A 137 alone proves no lack of memory, nor does the runtime's claim: systemd and
-    people send SIGKILL too.
+    ``signal`` is the one that the runtime was requested to send. A 137 alone proves no lack of memory, since
+    systemd and people send SIGKILL too. Nor does the runtime's claim about this moment, since removing a
+    control group brings one about on some kernels: the kernel itself must have counted ``oom_kills`` then.
     """
     if acted:
         return Cause.AIIDPD
     if signal:
         return Cause.REQUEST
     if code == KILLED or code is None:
-        if oom_kills:
-            return Cause.KERNEL
-        return Cause.UNKNOWN
+        return Cause.KERNEL if oom_claimed and oom_kills else Cause.UNKNOWN
     return Cause.ITSELF

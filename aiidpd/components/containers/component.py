@@ -92,11 +92,13 @@ class ContainersComponent:
         )
         self._known = StateFile(context.state_directory / KNOWN, KnownRecords, limit=KNOWN_LIMIT)
         self._remembered: RememberedContainers | None = None
-        self._witnesses = Witnesses(acted=self._stopped.acted)
         self._pauses = Pauses(context.clock, context.messages.inbox(BackOffMessage))
         self._simulated: tuple[int, SimulatedRuntime] | None = None
         self._view: tuple[Reading[RuntimeSnapshot], Reading[ContainersView]] | None = None
         self._use = UseMemory(context.clock)
+        self._witnesses = Witnesses(
+            oom_kills=self._use.oom_kills, machine_oom_kills=self._killed_around, acted=self._stopped.acted
+        )
         context.views.offer(CONTAINERS, self._containers)
         context.views.offer(CONTAINER_USE, self._use.latest.get)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
@@ -172,6 +174,12 @@ class ContainersComponent:
             ending=self._ending,
             simulated=self._settings().engine == "simulated",
         )
+
+    def _killed_around(self, at: float) -> int:
+        """Return how many processes the kernel killed for memory about ``at`` (Unix seconds)."""
+        if self._settings().engine == "simulated":
+            return 0
+        return self._use.machine_oom_kills.around(at, self._context.clock.time())
 
     def _engines(self) -> set[str]:
         """Return the containers in which inference engines run."""

@@ -17,6 +17,7 @@ from aiidpd.kernel.words import lasting
 SOURCE: Final = "containers"
 _FIRST_SIGNAL_CODE: Final = 128
 _LAST_SIGNAL_CODE: Final = 128 + 64
+_OOM_WITHIN: Final = 2.0  # seconds between the runtime's claim and the end that it explains
 
 
 class ContainerPublisher:
@@ -68,8 +69,11 @@ class ContainerPublisher:
 
     def died(self, known: Known, at: float, code: int | None) -> Known:
         """Its run ended; ``code`` is None where it is not known any more."""
-        kills, act = self._witnesses.oom_kills(known.id), self._witnesses.acted(known.id)
-        by = cause(code, signal=known.signal, oom_kills=kills, acted=act)
+        witnesses, act = self._witnesses, self._witnesses.acted(known.id)
+        claimed = known.oom and abs(at - known.oom_at) <= _OOM_WITHIN
+        killed = witnesses.machine_oom_kills(at) if claimed else 0
+        by = cause(code, signal=known.signal, oom_claimed=claimed, oom_kills=killed, acted=act)
+        kills = None if known.started is None else witnesses.oom_kills(known.id, known.started)
         known = replace(
             known,
             running=False,
@@ -171,19 +175,21 @@ def restarts_unseen(subject: Subject, at: float, number: int) -> Event:
 def died(subject: Subject, at: float, code: int | None, *, oom_kills: int | None, act: str) -> Event:
     """Return the event for the end of a run; ``code`` is None where the engine can't tell it any more.
 
-    ``oom_kills`` counts what the kernel killed in it for memory, ``act`` is what aiidpd did to it.
+    ``oom_kills`` counts what the kernel was seen to have killed in it for memory before, ``act`` is what
+    aiidpd did to it.
     """
     how = "ended, and the engine no longer tells its exit code" if code is None else f"ended with code {code}"
     if code is not None and _FIRST_SIGNAL_CODE < code <= _LAST_SIGNAL_CODE:
         how += f" (killed by signal {code - _FIRST_SIGNAL_CODE})"
     if subject.ended_by == Cause.KERNEL:
-        how += f"; the kernel killed it for lack of memory (kills in this run: {oom_kills})"
+        how += ": the kernel killed it for lack of memory"
     elif act:
         how += f" by aiidpd: {act}"
     elif subject.signal:
         how += f" after Docker was asked to send signal {subject.signal}"
     # A 137 alone proves nothing: `docker kill`, systemd and a person send SIGKILL too.
-    how += "; Docker says it ran out of memory" if subject.oom else ""
+    if subject.oom and subject.ended_by != Cause.KERNEL:
+        how += "; Docker says it ran out of memory"
     well = code == 0 or subject.ended_by in (Cause.REQUEST, Cause.AIIDPD)
     evidence: dict[str, Scalar] = {} if oom_kills is None else {"oom_kills": oom_kills}
     return _event(

@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from aiidpd.components.containers.usage import unkillable
 from aiidpd.components.containers.usage.growth import Trend
+from aiidpd.components.containers.usage.oom import MachineOomKills
 from aiidpd.components.containers.usage.reader import UseReading
 from aiidpd.components.containers.usage.unkillable import Undying
 from aiidpd.contracts.containers import ContainerUses
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.latest import Latest
 
-_MOST_ENDED: Final = 1024
 _TRUE_FOR: Final = 90.0  # seconds
 
 
 class UseMemory:
-    """Last use by each container, its trend, and the last count of OOM kills also of those that ended."""
+    """Last use by each container and its trend; ``machine_oom_kills`` has those of the whole machine."""
 
     def __init__(self, clock: Clock) -> None:
         self.latest: Latest[ContainerUses] = Latest(clock, _TRUE_FOR)
         self.readings: dict[str, UseReading] = {}
         self.trends: dict[str, Trend] = {}
-        self._oom_kills: OrderedDict[str, int] = OrderedDict()
+        self._clock = clock
+        self.machine_oom_kills = MachineOomKills()
         self._undying: dict[str, Mapping[tuple[int, int], Undying]] = {}
 
-    def oom_kills(self, identity: str) -> int | None:
+    def oom_kills(self, identity: str, started: float) -> int | None:
         """Return how many processes of a container the kernel had killed for memory, when it was last read.
 
-        Known for a while after its end too; None where it was never read. What the kernel killed between
-        the last reading and the end of the container is not in it.
+        None where that was not in the run that ``started`` then (Unix seconds). What the kernel killed
+        between the last reading and the end of the container is not in it.
         """
-        return self._oom_kills.get(identity)
+        reading = self.readings.get(identity)
+        if reading is None:
+            return None
+        ago = self._clock.monotonic() - reading.use.read
+        return reading.use.oom_kills if started <= self._clock.time() - ago else None
 
     def cannot_be_killed(self, identity: str) -> Undying | None:
         """Return the process of a container that does not die of SIGKILL, None where there is none."""
@@ -55,10 +59,5 @@ class UseMemory:
             self.readings[identity] = reading
             undying = unkillable.step(self._undying.get(identity, {}), reading.pending, now)
             self._undying[identity] = undying
-            if reading.use.oom_kills is not None:
-                self._oom_kills[identity] = reading.use.oom_kills
-                self._oom_kills.move_to_end(identity)
-        while len(self._oom_kills) > _MOST_ENDED + len(self.readings):
-            self._oom_kills.popitem(last=False)
         uses = {identity: reading.use for identity, reading in self.readings.items()}
         self.latest.put(ContainerUses(MappingProxyType(uses)))

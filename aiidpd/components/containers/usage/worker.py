@@ -76,6 +76,7 @@ class UseWorker:
             return
         containers = {each.id: each for each in reading.value.containers}
         now = self._clock.monotonic()
+        self._memory.machine_oom_kills.read(self._clock.time())
         found, left, available = await self._thread.call(
             lambda: self._collect(containers, now), "use of containers", "/sys/fs/cgroup"
         )

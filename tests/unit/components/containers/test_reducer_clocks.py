@@ -173,24 +173,32 @@ def test_an_event_while_a_reading_is_made_that_did_not_see_it_is_news() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "signal", "kills", "act", "by"),
+    ("code", "signal", "claimed", "kills", "act", "by"),
     [
-        (0, "", None, "", "itself"),
-        (1, "", 3, "", "itself"),  # the kernel killed another process of it
-        (143, "15", None, "", "request"),
-        (137, "9", 1, "", "request"),
-        (137, "", 1, "", "kernel"),
-        (137, "", 0, "", "unknown"),
-        (137, "", None, "", "unknown"),
-        (137, "15", 0, "an emergency stop", "aiidpd"),
+        (0, "", None, 0, "", "itself"),
+        (1, "", 9.99, 3, "", "itself"),  # the kernel killed another process of it
+        (143, "15", None, 0, "", "request"),
+        (137, "9", 9.99, 1, "", "request"),
+        (137, "", 9.99, 1, "", "kernel"),
+        (137, "", 9.99, 0, "", "unknown"),  # the runtime claims it, the kernel counts nothing
+        (137, "", None, 1, "", "unknown"),  # the kernel killed something else
+        (137, "", 5.0, 1, "", "unknown"),  # it killed another process of it, and long before the end
+        (137, "15", 9.99, 1, "an emergency stop", "aiidpd"),
     ],
 )
-def test_an_end_names_who_brought_it(code: int, signal: str, kills: int | None, act: str, by: str) -> None:
-    witnesses = Witnesses(oom_kills=lambda _: kills, acted=lambda _: act)
-    asked = [heard(9, "kill", detail=signal)] if signal else []
-    said = run((1, Snapshot((UP,))), *asked, heard(10, "die", exit_code=code), witnesses=witnesses)
+def test_an_end_names_who_brought_it(
+    *, code: int, signal: str, claimed: float | None, kills: int, act: str, by: str
+) -> None:
+    def around(at: float) -> int:
+        return kills if at == T0 + 10 else 0
+
+    witnesses = Witnesses(oom_kills=lambda *_: 2, machine_oom_kills=around, acted=lambda _: act)
+    asked = [heard(9.995, "kill", detail=signal)] if signal else []
+    oom = [heard(claimed, "oom")] if claimed else []
+    said = run((1, Snapshot((UP,))), *oom, *asked, heard(10, "die", exit_code=code), witnesses=witnesses)
     assert said[-1].evidence["by"] == by
-    assert said[-1].evidence.get("oom_kills") == kills
+    assert said[-1].evidence["oom_kills"] == 2
+    assert ("the kernel killed it for lack of memory" in said[-1].reason) is (by == "kernel")
 
 
 def test_what_the_runtime_could_not_start_is_told_once_with_its_words() -> None:

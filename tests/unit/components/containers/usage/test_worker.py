@@ -92,9 +92,7 @@ def used(memory: int = GIB, *, kills: int = 0, pending: tuple[PendingKill, ...] 
     return UseReading(ContainerUse("c1", 0.0, memory_bytes=memory, oom_kills=kills), pending)
 
 
-async def test_what_is_read_is_shown_and_forgotten_with_its_container_but_for_its_oom_kills(
-    room: Room,
-) -> None:
+async def test_what_is_read_is_shown_and_forgotten_with_its_container(room: Room) -> None:
     room.runs(container())
     room.reader.shown["c1"] = used(kills=2)
     async with working(room):
@@ -102,13 +100,16 @@ async def test_what_is_read_is_shown_and_forgotten_with_its_container_but_for_it
         reading = room.memory.latest.get()
         assert reading is not None
         assert reading.value.by_id["c1"].memory_bytes == GIB
+        read = room.clock.time() - room.clock.monotonic() + reading.value.by_id["c1"].read
+        assert room.memory.oom_kills("c1", read) == 2
+        assert room.memory.oom_kills("c1", read + 0.5) is None, "it was read before this run"
+        assert room.memory.oom_kills("another", 0.0) is None
         room.runs(container(state="exited", pid=None))
         await room.passes(4)
         reading = room.memory.latest.get()
         assert reading is not None
         assert reading.value.by_id == {}
-        assert room.memory.oom_kills("c1") == 2
-        assert room.memory.oom_kills("another") is None
+        assert room.memory.oom_kills("c1", 0.0) is None
     assert room.memory.latest.get() is None
 
 
