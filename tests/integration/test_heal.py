@@ -250,7 +250,8 @@ async def test_a_container_that_is_removed_while_it_is_healed_harms_nothing(
             await healing.event("heal_began", name)
             await docker.docker("rm", "-f", name)
         ended = await healing.event("heal_ended", name)
-        assert ended.evidence["outcome"] in ("gone", "healed")
+        # Before it is gone it is killed, on a person's request: that may be seen first.
+        assert ended.evidence["outcome"] in ("gone", "healed", "interrupted")
         await healing.until(lambda: healing.track(name) is None)
         await docker.docker("exec", other, "touch", "/sick")
         await healing.event("heal_began", other)

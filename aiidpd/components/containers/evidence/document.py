@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.logs.failures import LastFailure, name_failure
-from aiidpd.components.containers.logs.lines import LogLine, clean, parse
+from aiidpd.components.containers.logs.lines import EARLY_LINES, LogLine, clean, parse
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.contracts.containers import ContainerUse
 from aiidpd.contracts.engines import EngineState
@@ -183,7 +183,10 @@ def _failure(gathered: Gathered, redact: Redactor) -> dict[str, Any] | None:
     container = gathered.container
     lines = parse(gathered.tail.lines[-_NAMED_BY:]) if gathered.tail is not None else ()
     run = container.started_at or 0.0
-    of_run = [each.text for each in lines if each.time is None or each.time >= run]
+    begin = run - EARLY_LINES
+    if container.running and container.finished_at is not None:
+        begin = max(begin, min(run, container.finished_at))
+    of_run = [each.text for each in lines if each.time is None or each.time >= begin]
     named = name_failure(of_run, exit_code=container.exit_code, out_of_memory=container.oom_killed)
     line = ""
     if named is not None:

@@ -10,6 +10,8 @@ from typing import Final
 
 from aiidpd.components.containers.docker.payload import parse_time
 
+EARLY_LINES: Final = 0.5
+"""Seconds by which a run's first lines may be older than its start: the runtime stamps that afterwards."""
 _TIME: Final = re.compile(rb"(\d{4}-\d\d-\d\dT[\d:.]{8,18}(?:Z|[+-]\d\d:\d\d)) ?", re.ASCII)
 _STYLE: Final = re.compile(r"\x1b(?:\[[0-9;:?]{0,32}[A-Za-z]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?)")
 _FIGURES: Final = re.compile(r"\d{1,20}")

@@ -16,6 +16,8 @@ from aiidpd.kernel.reading import Reading
 
 _MOST: Final = 1000  # containers whose last failure is remembered
 _MOST_WAITING: Final = 64
+SHORT: Final = 12
+"""Characters of an id that events have."""
 _DIED: Final = "container.died"
 _LOOPS: Final = "container.restart_loop"
 
@@ -49,18 +51,19 @@ class NamedFailures:
 
     def get(self, identity: str) -> LastFailure | None:
         """Return the last failure of a container; None where none has a name."""
-        return self._by_id.get(identity)
+        return self._by_id.get(identity[:SHORT])
 
     def sentence(self, identity: str) -> str:
         """Return the last failure of a container in words; empty where none has a name."""
-        found = self._by_id.get(identity)
+        found = self.get(identity)
         return "" if found is None else found.sentence
 
     def put(self, found: LastFailure) -> None:
         """Remember ``found`` as the last of its container."""
         self.counts[found.named.failure.name] += 1
-        self._by_id.pop(found.container, None)
-        self._by_id[found.container] = found
+        short = found.container[:SHORT]
+        self._by_id.pop(short, None)
+        self._by_id[short] = found
         while len(self._by_id) > _MOST:
             del self._by_id[next(iter(self._by_id))]
 

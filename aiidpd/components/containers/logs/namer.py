@@ -8,8 +8,8 @@ from typing import Final
 from aiidpd.components.containers.actions import ContainerActions
 from aiidpd.components.containers.logs.conditions import clip
 from aiidpd.components.containers.logs.failures import LastFailure, NamedFailure, name_failure
-from aiidpd.components.containers.logs.lines import LogLine, parse
-from aiidpd.components.containers.logs.named import Death, NamedFailures
+from aiidpd.components.containers.logs.lines import EARLY_LINES, LogLine, parse
+from aiidpd.components.containers.logs.named import SHORT, Death, NamedFailures
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeSnapshot
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
@@ -45,7 +45,7 @@ class FailureNamer:
 
     async def name(self, actions: ContainerActions, death: Death) -> LastFailure | None:
         """Return the failure of which a container died; None where nothing names it."""
-        since = death.run if death.run is not None else death.at - _BEFORE
+        since = death.run - EARLY_LINES if death.run is not None else death.at - _BEFORE
         try:
             tail = await actions.logs(death.container, lines=_LINES, since=since)
         except Unavailable:
@@ -80,13 +80,14 @@ class FailureNamer:
     def _found(self, death: Death, named: NamedFailure) -> LastFailure:
         container = self._container(death.container)
         identity = container.id if container is not None else death.container
+        short = identity[:SHORT]  # the first death may come before the full id is known
         line = clip(redacted(container, named.line))
         found = LastFailure(identity, death.at, named, line, death.exit_code)
         self._failures.put(found)
-        last = self._published.get(identity)
+        last = self._published.get(short)
         if last is None or last[0] != named.failure.name or death.at - last[1] >= _AGAIN:
-            self._published.pop(identity, None)
-            self._published[identity] = (named.failure.name, death.at)
+            self._published.pop(short, None)
+            self._published[short] = (named.failure.name, death.at)
             while len(self._published) > _MOST:
                 del self._published[next(iter(self._published))]
             self._report(death, found)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,25 @@ def test_a_description_is_bounded() -> None:
     for _ in range(200):
         deep = [deep]
     json.loads(description({"deep": deep}, Redactor()))
+
+
+@pytest.mark.parametrize(
+    ("ended_before", "written", "named"),
+    [
+        (None, -0.2, True),  # the runtime stamps the start after the first lines
+        (None, -0.6, False),
+        (-0.1, -0.05, True),
+        (-0.1, -0.2, False),  # of the run before
+    ],
+)
+def test_first_lines_that_are_older_than_the_start_are_of_this_run(
+    *, ended_before: float | None, written: float, named: bool
+) -> None:
+    start = VLLM.started_at or 0.0
+    container = replace(VLLM, finished_at=None if ended_before is None else start + ended_before)
+    tail = LogTail((stamped(start + written, "CUDA out of memory"),))
+    found = entry(Gathered(container, tail=tail), Redactor(), fault="f", reason="r", evidence={}, at=1.0)
+    assert (found["failure"] is not None) is named
 
 
 def test_a_failure_of_this_run_is_known_from_before() -> None:

@@ -269,6 +269,21 @@ async def test_the_same_failure_in_a_loop_is_told_once_in_ten_minutes(clock: Fak
         assert len(house.named()) == 3
 
 
+async def test_a_death_before_the_full_id_is_known_is_told_once(clock: FakeClock) -> None:
+    house = House(clock)
+    async with house.running():
+        house.show()
+        house.logs.write(VLLM[:12], clock.time(), "CUDA out of memory")
+        house.die(1)
+        await settle()
+        house.show(house.vllm)
+        house.logs.write(VLLM, clock.time(), "CUDA out of memory")
+        house.die(1)
+        await settle()
+        assert len(house.named()) == 1
+        assert house.failures.get(VLLM) is not None
+
+
 async def test_a_line_of_a_run_before_names_nothing(clock: FakeClock) -> None:
     house = House(clock)
     house.logs.write(VLLM, clock.time() - 501, "CUDA out of memory")
