@@ -149,13 +149,15 @@ def _heal(heal: Document, folder: str, paint: Paint) -> list[str]:
         said = f": {failure['line']}" if failure["line"] else ""
         lines += [plain(f"{failure['title']}{said}"), plain(failure["remedy"])]
     for check in heal["health_checks"][-1:]:
-        lines.append(plain(f"health check, exit code {check['exit_code']}: {check['output']}"))
+        output = check["output"] or "it said nothing"
+        lines.append(plain(f"health check, exit code {check['exit_code']}: {output}"))
     if engine is not None:
         running, waiting = engine.get("requests_running"), engine.get("requests_waiting")
         counts = "" if running is None else f", {running} running, {waiting or 0} waiting"
         lines.append(plain(f"engine {engine.get('name')}: {engine.get('verdict')}{counts}"))
     if heal["log_file"]:
-        lines.append(plain(f"last {heal['log_lines']} lines of its log: {folder}/{heal['log_file']}"))
+        last = f"last {counted(heal['log_lines'], 'line')} of its log"
+        lines.append(plain(f"{last}: {folder}/{heal['log_file']}"))
     if heal["inspect_file"]:
         lines.append(plain(f"its description: {folder}/{heal['inspect_file']}"))
     lines += [plain(f"not known: {name}: {reason}") for name, reason in heal["missing"].items()]

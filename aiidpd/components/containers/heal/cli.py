@@ -8,7 +8,7 @@ from typing import Any
 
 from aiidpd.cli import job
 from aiidpd.cli.session import DONE, FAILED, Session
-from aiidpd.cli.text import plain
+from aiidpd.cli.text import plain, span
 from aiidpd.components.containers.heal.cli_text import heal_result, healing_table, plan_lines
 from aiidpd.history.cli import duration
 
@@ -71,6 +71,8 @@ def _list(_options: argparse.Namespace, session: Session) -> int:
             session.report("dry run: nothing is healed by itself (containers.heal.dry_run)")
         if document["reason"]:
             session.report(document["reason"])
+        elif not document["containers"]:
+            session.report("there are no containers")
         session.data(healing_table(document, session.paint))
     return FAILED if document["reason"] else DONE
 
@@ -84,10 +86,9 @@ def _suspend(options: argparse.Namespace, session: Session) -> int:
     body = {"container": options.name}
     body |= {} if options.seconds is None else {"seconds": options.seconds}
     document = session.client.post("/v1/healing/suspend", body)
-    until = "" if options.seconds is None else f" for {options.seconds:.0f} s"
-    return _answered(
-        session, document, f"is not healed{until}; `aiidpctl containers healing resume` ends that"
-    )
+    until = "" if options.seconds is None else f" for {span(options.seconds)}"
+    ends = f"`aiidpctl containers healing resume {plain(document['name'])}` ends that"
+    return _answered(session, document, f"is not healed{until}; {ends}")
 
 
 def _resume(options: argparse.Namespace, session: Session) -> int:

@@ -24,9 +24,7 @@ def healing_table(document: Document, paint: Paint) -> list[str]:
     lines = table(("CONTAINER", "MODE", "NOW", "BUDGET LEFT", "LAST HEAL", "BY"), rows, paint) if rows else []
     for each in order:
         if each["reason"] and each["decision"] != "nothing":
-            text = plain(
-                f"{each['name']}: {each['reason']}" + (f"; {each['remedy']}" if each["remedy"] else "")
-            )
+            text = plain(f"{each['name']}: {each['reason']}{_next(each)}")
             lines.append(paint.bad(text) if each["decision"] == "parked" else paint.warn(text))
         if each["suspended_by"]:
             until = each["suspended_until"]
@@ -63,6 +61,13 @@ def heal_result(job: Document) -> list[str]:
     lines = [result["reason"]] if result.get("reason") else []
     lines += [f"evidence: aiidpctl incidents show {result['incident']}"] if result.get("incident") else []
     return [plain(line) for line in lines]
+
+
+def _next(each: Document) -> str:
+    """Return what is next for a container about which something is decided, after a semicolon."""
+    if each["remedy"]:
+        return f"; {each['remedy']}"
+    return "" if each["until"] is None else f"; decided again at {moment(each['until'])}"
 
 
 def _quiet(each: Document) -> bool:

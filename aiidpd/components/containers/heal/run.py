@@ -31,12 +31,14 @@ from aiidpd.components.containers.heal.state import (
     Report,
     Topic,
 )
+from aiidpd.components.containers.heal.verify import LEAST
 from aiidpd.components.containers.runtime import ContainerReading, ContainerRuntime
 from aiidpd.components.containers.settings import HealSettings
 from aiidpd.contracts.engines import EngineState
 from aiidpd.contracts.messages import Cure
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.words import lasting
 
 EVIDENCE_WITHIN: Final = 30.0  # seconds, then the heal goes on without
 SETTLE: Final = 10.0  # seconds
@@ -263,7 +265,8 @@ class HealRun:
         self._book.forget_requests(self._heal.id)
         self._book.put(progress.acted, self._heal.id, reading, self._book.now)
         self._book.save_soon(simulated=self._tools.runtime.simulated)
-        self._say("waiting until it is well")
+        grace = lasting(max(LEAST, self._policy.grace))
+        self._say(f"waiting until it is well, for {grace} at most")
 
     async def _finish(self, called: float, error: Unavailable | None = None) -> None:
         """See what a call without an answer has done, and do what is missing, until the heal has ended.

@@ -57,6 +57,11 @@ def test_suspended_ones_and_labels_that_make_no_sense_are_named() -> None:
     assert shown() == []
 
 
+def test_one_that_waits_says_until_when() -> None:
+    lines = shown(healing("vllm", decision="wait", reason="it may still be starting", until=NOW))
+    assert lines[-1].startswith("vllm: it may still be starting; decided again at 2")
+
+
 def test_a_plan_names_those_that_follow_and_a_refusal_its_remedy() -> None:
     lines = plan(dependants=["app", "web"], restarted=["app"])
     assert "containers that need it, in the order of their start: app, web" in lines
