@@ -1,1 +1,1 @@
-"""What the daemon costs: ``python -m bench.NAME`` prints its figures, the last line one JSON object."""
+"""Costs of the daemon: ``python -m bench.NAME`` prints figures, the last line one JSON object."""

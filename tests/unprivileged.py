@@ -1,4 +1,4 @@
-"""What somebody without any rights meets, also where the tests run as root, who may do everything."""
+"""A user without any rights, also where the tests run as root, who may do everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What acts on containers, on the real Docker Engine."""
+"""Acts on containers, on the real Docker Engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every Engine keeps to, simulated or real."""
+"""Promises of every Engine, simulated or real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every engine that tells of itself promises, be it simulated, scripted or a real one."""
+"""Promises of every engine that has a page of its own, be it simulated, scripted or a real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every GPU library keeps to: the simulated one, and the real one on the fake NVML and on a card."""
+"""Promises of every GPU library: the simulated one, and the real one on the fake NVML and on a card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read of real cards' shapes, how few calls it takes, and that a setter cools a card that obeys."""
+"""Readings of real cards' shapes, how few calls they take, and a setter that cools a card which obeys."""
 
 from __future__ import annotations
 

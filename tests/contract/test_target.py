@@ -1,4 +1,4 @@
-"""What every target promises, be it simulated, scripted or a real engine."""
+"""Promises of every target, be it simulated, scripted or a real engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scripts, dashboards and people rely on, as it is written out: a change of it is seen in a diff."""
+"""Promises to scripts, dashboards and people, written out: a change of one is seen in a diff."""
 
 from __future__ import annotations
 

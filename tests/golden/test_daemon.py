@@ -1,4 +1,4 @@
-"""What a simulated daemon shows in its first two minutes: each run gives the same, to the last digit."""
+"""Figures of a simulated daemon in its first two minutes: each run gives the same, to the last digit."""
 
 from __future__ import annotations
 

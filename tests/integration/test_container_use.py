@@ -1,4 +1,4 @@
-"""What containers use, read of real ones: CPU, memory, out of memory, frozen, gone."""
+"""Use by containers, read of real ones: CPU, memory, out of memory, frozen, gone."""
 
 from __future__ import annotations
 

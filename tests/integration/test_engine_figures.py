@@ -1,4 +1,4 @@
-"""What a real engine tells of itself, through the whole daemon: API, incident, and the energy of a token."""
+"""Figures of a real engine through the whole daemon: API, incident, and the energy of a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents say about the code is so."""
+"""The documents, compared with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo finds, and what it says where it finds nothing."""
+"""Parts of the machine that the demo finds, and its words where it finds none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a llama-server is asked, and what is never asked of one that may sleep."""
+"""Requests to a llama-server, and those that are never sent to one that may sleep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of a clock that was set."""
+"""Events about a clock that was set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scrape shows of the last probes."""
+"""Metrics of the last probes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read of engines, in 80 columns and whatever the engines call themselves."""
+"""Engines as text for people, in 80 columns and whatever the engines call themselves."""
 
 from __future__ import annotations
 

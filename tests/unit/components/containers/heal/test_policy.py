@@ -1,4 +1,4 @@
-"""What a container's labels, the rules and the defaults say together."""
+"""The policy that a container's labels, the rules and the defaults make together."""
 
 from __future__ import annotations
 

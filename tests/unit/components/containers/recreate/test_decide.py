@@ -1,4 +1,4 @@
-"""What comes next in a re-creation, by what is there."""
+"""The next step of a re-creation, by what is there."""
 
 from __future__ import annotations
 

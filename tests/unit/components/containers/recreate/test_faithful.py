@@ -1,4 +1,4 @@
-"""What can't be created anew as it is, is refused with the reason."""
+"""Containers that can't be created anew as they are, refused with the reason."""
 
 from __future__ import annotations
 

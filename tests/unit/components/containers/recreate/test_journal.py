@@ -1,4 +1,4 @@
-"""What is on the disk of re-creations outlives the process, and a damaged file is left as it is."""
+"""The journal of re-creations outlives the process, and a damaged file is left as it is."""
 
 from __future__ import annotations
 
