@@ -14,7 +14,7 @@ from aiidpd.formats.damage import Damage, Malformed
 from aiidpd.formats.folders import is_gguf, missing_parts, single_name
 from aiidpd.formats.gguf import GgufHeader
 from aiidpd.formats.hub_config import CONFIG_LIMIT_BYTES, HubConfig, read_config
-from aiidpd.formats.model_files import ModelFacts, ModelFile, ModelFiles, Problem, TypeShare
+from aiidpd.formats.model_files import Layout, ModelFacts, ModelFile, ModelFiles, Problem, TypeShare
 from aiidpd.formats.safetensors import SafetensorsHeader, SafetensorsIndex, read_index
 from aiidpd.formats.stream import read_small
 
@@ -34,9 +34,8 @@ def inspect(model: ModelFiles) -> ModelFiles:
     for file in model.files:
         if file.path in known:
             continue
-        name = (
-            f"{file.path}.gguf" if file.path.startswith(_OLLAMA_GGUF) and "/" not in file.path else file.path
-        )
+        gguf = model.layout is Layout.OLLAMA and file.path.startswith(_OLLAMA_GGUF)
+        name = f"{file.path}.gguf" if gguf else file.path
         try:
             checks[file.path] = found = check_file(Path(model.root, file.at), name)
         except OSError as error:

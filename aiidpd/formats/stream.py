@@ -102,7 +102,8 @@ class Cursor:
         missing = count - len(parts[0])
         self.at = 0
         while missing > 0:
-            more = self._stream.read(max(_CHUNK_BYTES, missing))
+            room = self._limit - self._base - sum(map(len, parts))
+            more = self._stream.read(max(missing, min(_CHUNK_BYTES, room)))
             if not more:
                 self.buffer = b"".join(parts)
                 raise self._ended()
