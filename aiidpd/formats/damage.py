@@ -23,6 +23,7 @@ class Damage(StrEnum):
     TOO_LARGE = "too_large"
     MISSING = "missing"
     NO_FILE = "no_file"
+    UNREADABLE = "unreadable"
 
     @property
     def sentence(self) -> str:
@@ -44,6 +45,7 @@ _SENTENCES: Final = {
     Damage.TOO_LARGE: "its header is larger than any that models have: nothing of it was believed",
     Damage.MISSING: "it is named, but not there: a link leads nowhere, or a part was deleted",
     Damage.NO_FILE: "it is no regular file: a model must be one",
+    Damage.UNREADABLE: "the system can't read it: see its reason, and the kernel log for faults of the disk",
 }
 
 

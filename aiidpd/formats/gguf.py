@@ -14,6 +14,7 @@ from aiidpd.formats.damage import HEAD_BYTES, Damage, Malformed, damage_of_head
 from aiidpd.formats.ggml import FILE_TYPES, TENSOR_TYPES
 from aiidpd.formats.model_files import ModelFacts, TypeShare
 from aiidpd.formats.stream import Cursor, Source, opened
+from aiidpd.formats.tensors import aligned, shares, size_damage, total_bytes
 
 MAGIC: Final = b"GGUF"
 VERSIONS: Final = (1, 2, 3)
@@ -102,6 +103,13 @@ class GgufHeader:
         """Return what the header states; of a split file the first part has the keys, each its tensors."""
         elements = sum(share.elements for share in self.types)
         by_block = self._by_block("attention.head_count_kv")
+        embedding, heads = (
+            self._of_architecture("embedding_length"),
+            self._of_architecture("attention.head_count"),
+        )
+        length = (
+            embedding // heads if embedding and heads else None
+        )  # as llama.cpp has it where none is stated
         return ModelFacts(
             format="gguf",
             architecture=self.architecture,
@@ -111,12 +119,12 @@ class GgufHeader:
             types=self.types,
             context_length=self._of_architecture("context_length"),
             block_count=self._of_architecture("block_count"),
-            embedding_length=self._of_architecture("embedding_length"),
-            head_count=self._of_architecture("attention.head_count"),
-            kv_head_count=self._of_architecture("attention.head_count_kv"),
+            embedding_length=embedding,
+            head_count=heads,
+            kv_head_count=self._first("attention.head_count_kv", heads),
             kv_heads_by_block=by_block if len(set(by_block)) > 1 else (),
-            key_length=self._of_architecture("attention.key_length"),
-            value_length=self._of_architecture("attention.value_length"),
+            key_length=self._first("attention.key_length", length),
+            value_length=self._first("attention.value_length", length),
             vocabulary=self.array_lengths.get("tokenizer.ggml.tokens") or self._of_architecture("vocab_size"),
             sliding_window=self._of_architecture("attention.sliding_window"),
             expert_count=self._of_architecture("expert_count"),
@@ -145,6 +153,10 @@ class GgufHeader:
         """Return a number that may differ from block to block: then the largest."""
         return self._number(f"{self.architecture}.{key}")
 
+    def _first(self, key: str, default: int | None) -> int | None:
+        stated = self._of_architecture(key)
+        return default if stated is None else stated
+
     def _by_block(self, key: str) -> tuple[int, ...]:
         value = self.values.get(f"{self.architecture}.{key}")
         return tuple(n for n in value if isinstance(n, int)) if isinstance(value, tuple) else ()
@@ -158,37 +170,6 @@ def read_header(source: Source) -> GgufHeader:
     """
     with opened(source) as stream:
         return _Reader(Cursor(stream, HEADER_LIMIT_BYTES)).read()
-
-
-def size_damage(size: int, expected: int, alignment: int | None) -> tuple[Damage, str] | None:
-    """Return the damage of a file of ``size`` bytes that ends at ``expected``, with or without padding.
-
-    Without an alignment its end is not known, and what follows is none.
-    """
-    if size < expected:
-        return Damage.TRUNCATED, f"it has {size} of {expected} bytes"
-    if alignment is not None and size > _aligned(expected, alignment):
-        return Damage.TRAILING, f"it has {size} bytes where {expected} belong to it"
-    return None
-
-
-def total_bytes(types: tuple[TypeShare, ...]) -> int | None:
-    """Return the bytes of all ``types``; None where those of one are not known."""
-    sizes = [share.bytes for share in types]
-    return None if None in sizes else sum(size or 0 for size in sizes)
-
-
-def shares(tally: Mapping[str, list[int]], unknown: frozenset[str]) -> tuple[TypeShare, ...]:
-    """Return types from ``[tensors, elements, bytes]`` of each, the largest first."""
-    found = (
-        TypeShare(name, count, elements, None if name in unknown else size)
-        for name, (count, elements, size) in tally.items()
-    )
-    return tuple(sorted(found, key=lambda share: (-(share.bytes or 0), -share.elements, share.name)))
-
-
-def _aligned(offset: int, alignment: int) -> int:
-    return offset + -offset % alignment
 
 
 class _Reader:
@@ -218,7 +199,7 @@ class _Reader:
         alignment = self._alignment()
         end = self._tensors(tensors, alignment)
         header_bytes = self._cursor.offset
-        data_offset = _aligned(header_bytes, alignment)
+        data_offset = aligned(header_bytes, alignment)
         unknown = frozenset(self._unknown)
         return GgufHeader(
             version=version,
@@ -359,7 +340,7 @@ class _Reader:
             if offset % alignment or (expected is not None and offset != expected):
                 raise Malformed(Damage.MALFORMED, "its tensors overlap, leave gaps, or are not aligned")
             size = self._add(name, kind, shape, elements)
-            expected = None if size is None else _aligned(offset + size, alignment)
+            expected = None if size is None else aligned(offset + size, alignment)
             end = max(end, offset + (size or 0))
         return end
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,11 +12,15 @@ from typing import Final
 from aiidpd.formats import huggingface as layout
 from aiidpd.formats.damage import Damage, Malformed
 from aiidpd.formats.huggingface import Repository
-from aiidpd.formats.model_files import Layout, ModelFile, ModelFiles, Problem
-from aiidpd.formats.stream import read_small
+from aiidpd.formats.json_stream import JsonStream
+from aiidpd.formats.model_files import Layout, ModelFile, ModelFiles, Problem, Proof
+from aiidpd.formats.stream import Cursor, Source, opened, read_small
 from aiidpd.formats.walk import Budget, entries, files_below
 
 _REF_LIMIT_BYTES: Final = 1024
+_TREE_LIMIT_BYTES: Final = 64 * 1024**2
+_FILES_LIMIT: Final = 50_000
+_ENTRY_LIMIT_BYTES: Final = 4096
 _LINKS: Final = 8
 
 
@@ -28,6 +32,28 @@ class CachedRevision:
     refs: tuple[str, ...]
     files: tuple[ModelFile, ...]
     """``path`` as in the repository, ``at`` from the cache; no size where the link dangles."""
+    listed: Mapping[str, int] | None = None
+    """Sizes of all files of the revision, by path, as the library listed them; None without a listing."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Return the files of the revision that are not here: a part of it may have been asked for."""
+        return tuple(sorted(set(self.listed or ()) - {file.path for file in self.files}))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what is missing here, or has another size than the library's listing says."""
+        found = []
+        for file in self.files:
+            size = (self.listed or {}).get(file.path, file.size_bytes)
+            damage, figures = None, ""
+            if file.size_bytes is None:
+                damage = Damage.MISSING
+            elif size is not None and size != file.size_bytes:
+                damage = Damage.TRUNCATED if file.size_bytes < size else Damage.TRAILING
+                figures = f" (it has {file.size_bytes} of {size} bytes)"
+            if damage is not None:
+                found.append(Problem(file.path, damage, f"{damage.sentence}{figures}"))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +88,7 @@ class CachedRepository:
                 revision=revision.commit,
                 refs=revision.refs,
                 files=revision.files,
-                problems=tuple(
-                    Problem(file.path, Damage.MISSING, Damage.MISSING.sentence)
-                    for file in revision.files
-                    if file.size_bytes is None
-                ),
+                problems=revision.problems(),
             )
             for revision in self.revisions
         )
@@ -167,10 +189,12 @@ def _repository(cache: Path, folder: str, budget: Budget) -> CachedRepository:
         at = f"{folder}/snapshots/{commit}"
         if not (cache / at).is_dir():
             continue
-        files = tuple(_file(cache, f"{at}/", name) for name in files_below(cache / at, budget))
+        tree = _tree(cache / folder / "trees" / f"{commit}.json", budget)
+        files = tuple(_file(cache, f"{at}/", name, tree) for name in files_below(cache / at, budget))
         dangling += [f"{at}/{file.path}" for file in files if file.size_bytes is None]
         names = tuple(sorted(name for name, meant in refs.items() if meant == commit))
-        revisions.append(CachedRevision(commit, names, files))
+        listed = None if tree is None else {name: size for name, (size, _) in tree.items()}
+        revisions.append(CachedRevision(commit, names, files, listed))
     return CachedRepository(
         str(cache),
         folder,
@@ -196,11 +220,52 @@ def _refs(path: Path, budget: Budget) -> Iterator[tuple[str, str]]:
             yield name, commit
 
 
-def _file(cache: Path, revision: str, name: str) -> ModelFile:
-    """Return one file of a revision, with the proof that the blob on its way gives."""
+def _tree(path: Path, budget: Budget) -> dict[str, tuple[int, Proof | None]] | None:
+    """Return size and proof of each file of a revision, as the library listed it; None without a listing."""
+    try:
+        return read_tree(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, Malformed) as error:
+        budget.failed(path, error)
+        return None
+
+
+def read_tree(source: Source) -> dict[str, tuple[int, Proof | None]]:
+    """Read a ``trees/COMMIT.json``; raises :class:`Malformed` and :class:`OSError`."""
+    with opened(source) as stream:
+        json = JsonStream(Cursor(stream, _TREE_LIMIT_BYTES), None)
+        files: dict[str, tuple[int, Proof | None]] = {}
+        json.expect(b"{")
+        for key in json.keys(_ENTRY_LIMIT_BYTES):
+            if key != "files":
+                json.skip()
+                continue
+            json.expect(b"{")
+            for name in json.keys(_ENTRY_LIMIT_BYTES):
+                entry = json.value(_ENTRY_LIMIT_BYTES)
+                size = entry.get("size") if isinstance(entry, dict) else None
+                if type(size) is int and size >= 0:
+                    files[name] = size, _listed_proof(entry)
+                if len(files) > _FILES_LIMIT:
+                    raise Malformed(Damage.TOO_LARGE, f"it lists more than {_FILES_LIMIT} files")
+        return files
+
+
+def _listed_proof(entry: dict[str, object]) -> Proof | None:
+    name = entry.get("lfs_sha256") or entry.get("blob_id")
+    return layout.proof_of(name) if isinstance(name, str) else None
+
+
+def _file(
+    cache: Path, revision: str, name: str, tree: Mapping[str, tuple[int, Proof | None]] | None
+) -> ModelFile:
+    """Return one file of a revision, with the proof that the blob on its way gives, or the listing."""
     link = f"{revision}{name}"
     blob = _next(cache, link)
     proof = layout.proof_at(blob) if blob is not None else None
+    if proof is None and tree and name in tree:
+        proof = tree[name][1]
     return ModelFile(name, *_reached(cache, link), proof)
 
 

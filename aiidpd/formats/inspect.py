@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -14,9 +13,10 @@ from aiidpd.formats.damage import Damage, Malformed
 from aiidpd.formats.folders import is_gguf, missing_parts, single_name
 from aiidpd.formats.gguf import GgufHeader
 from aiidpd.formats.hub_config import CONFIG_LIMIT_BYTES, HubConfig, read_config
-from aiidpd.formats.model_files import Layout, ModelFacts, ModelFile, ModelFiles, Problem, TypeShare
+from aiidpd.formats.model_files import Layout, ModelFacts, ModelFile, ModelFiles, Problem
 from aiidpd.formats.safetensors import SafetensorsHeader, SafetensorsIndex, read_index
 from aiidpd.formats.stream import read_small
+from aiidpd.formats.tensors import merged, total_bytes
 
 _INDEX: Final = ".safetensors.index.json"
 _OLLAMA_GGUF: Final = ("model-", "projector-", "adapter-")
@@ -39,7 +39,8 @@ def inspect(model: ModelFiles) -> ModelFiles:
         try:
             checks[file.path] = found = check_file(Path(model.root, file.at), name)
         except OSError as error:
-            problems.append(Problem(file.path, Damage.NO_FILE, (error.strerror or "error").lower()))
+            reason = f"{Damage.UNREADABLE.sentence} ({(error.strerror or 'error').lower()})"
+            problems.append(Problem(file.path, Damage.UNREADABLE, reason))
             continue
         if found.damage is not None:
             problems.append(Problem(file.path, found.damage, found.reason))
@@ -118,7 +119,6 @@ def _facts(
     if len(parts) == 1:
         return facts
     types = merged(header.types for header in parts)
-    sizes = [share.bytes for share in types]
     return replace(
         facts,
         parameters=sum(share.elements for share in types),
@@ -127,24 +127,8 @@ def _facts(
         expert_parameters=sum(header.expert_elements for header in parts) or None,
         expert_bytes=sum(header.expert_bytes or 0 for header in parts) or None,
         tensor_count=sum(share.tensors for share in types),
-        tensor_bytes=None if None in sizes else sum(size or 0 for size in sizes),
+        tensor_bytes=total_bytes(types),
     )
-
-
-def merged(types: Iterable[tuple[TypeShare, ...]]) -> tuple[TypeShare, ...]:
-    """Return the types of several files together, the largest first."""
-    counts, elements, sizes, unknown = Counter[str](), Counter[str](), Counter[str](), set[str]()
-    for share in (share for of_file in types for share in of_file):
-        counts[share.name] += share.tensors
-        elements[share.name] += share.elements
-        sizes[share.name] += share.bytes or 0
-        if share.bytes is None:
-            unknown.add(share.name)
-    found = (
-        TypeShare(name, counts[name], elements[name], None if name in unknown else sizes[name])
-        for name in counts
-    )
-    return tuple(sorted(found, key=lambda share: (-(share.bytes or 0), -share.elements, share.name)))
 
 
 def _config(model: ModelFiles) -> HubConfig:

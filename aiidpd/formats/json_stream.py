@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from aiidpd.formats.damage import Damage, Malformed
@@ -80,6 +81,18 @@ class JsonStream:
             self._string(0, cut=True)
         else:
             self._raw(_SKIP_BYTES)
+
+    def keys(self, limit: int) -> Iterator[str]:
+        """Yield each key of an object whose brace was passed; the caller reads the value in between."""
+        if self.take(b"}"):
+            return
+        while True:
+            key = self.text(limit)
+            self.expect(b":")
+            yield key
+            if self.take(b"}"):
+                return
+            self.expect(b",")
 
     def fail(self, reason: str) -> NoReturn:
         """Raise what is wrong, and where."""

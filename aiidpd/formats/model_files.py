@@ -61,7 +61,10 @@ class TypeShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """Facts that headers and configuration files state of a model; None or empty: not stated."""
+    """Facts that headers and configuration files state of a model; None or empty: not stated.
+
+    Texts are as somebody else wrote them, if bounded: they are escaped by whoever shows them.
+    """
 
     format: str
     """``gguf`` or ``safetensors``."""

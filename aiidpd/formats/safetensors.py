@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiidpd.formats.damage import HEAD_BYTES, Damage, Malformed, damage_of_head
-from aiidpd.formats.gguf import shares, size_damage, total_bytes
 from aiidpd.formats.json_stream import JsonStream
 from aiidpd.formats.model_files import TypeShare
 from aiidpd.formats.stream import Cursor, Source, opened
+from aiidpd.formats.tensors import shares, size_damage, total_bytes
 
 HEADER_LIMIT_BYTES: Final = 100_000_000
 """As the reference implementation has it."""
@@ -102,10 +102,10 @@ def read_index(source: Source) -> SafetensorsIndex:
         cursor = Cursor(stream, INDEX_LIMIT_BYTES)
         json = _begun(cursor, None)
         tensors, files, totals = 0, set[str](), dict[str, Any]()
-        for key in _keys(json):
+        for key in json.keys(NAME_LIMIT_BYTES):
             if key == "weight_map":
                 json.expect(b"{")
-                for _ in _keys(json):
+                for _ in json.keys(NAME_LIMIT_BYTES):
                     tensors += 1
                     files.add(_file_name(json))
                     if len(files) > FILE_LIMIT or tensors > 8 * TENSOR_LIMIT:
@@ -132,19 +132,6 @@ def _begun(cursor: Cursor, end: int | None) -> JsonStream:
             raise Malformed(damage, damage.sentence)
     json.expect(b"{")
     return json
-
-
-def _keys(json: JsonStream) -> Any:
-    """Yield each key of an object whose brace is passed; the caller reads the value in between."""
-    if json.take(b"}"):
-        return
-    while True:
-        key = json.text(NAME_LIMIT_BYTES)
-        json.expect(b":")
-        yield key
-        if json.take(b"}"):
-            return
-        json.expect(b",")
 
 
 def _file_name(json: JsonStream) -> str:
@@ -177,7 +164,7 @@ class _Reader:
         self._cursor.check(length)
         json = JsonStream(self._cursor, data_offset)
         json.expect(b"{")
-        for name in _keys(json):
+        for name in json.keys(NAME_LIMIT_BYTES):
             if name == "__metadata__":
                 self._read_metadata(json)
             else:
@@ -212,7 +199,7 @@ class _Reader:
 
     def _read_metadata(self, json: JsonStream) -> None:
         json.expect(b"{")
-        for count, key in enumerate(_keys(json)):
+        for count, key in enumerate(json.keys(NAME_LIMIT_BYTES)):
             if count >= METADATA_LIMIT:
                 raise Malformed(Damage.TOO_LARGE, f"its metadata has more than {METADATA_LIMIT} keys")
             if json.next() != b'"':

@@ -208,7 +208,7 @@ def test_links_devices_and_odd_names(tmp_path: Path, demo: Path) -> None:
     assert found["linked"].files[0].at == str(real / "model.gguf")
     assert found["linked"].problems == found[odd.removesuffix(".gguf")].problems == ()
     assert {name: model.problems[0].damage for name, model in found.items() if model.problems} == {
-        "circle": Damage.NO_FILE,
+        "circle": Damage.UNREADABLE,
         "dangling": Damage.MISSING,
         "pipe": Damage.NO_FILE,
     }

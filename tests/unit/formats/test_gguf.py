@@ -159,7 +159,7 @@ def test_it_states_what_a_model_is(tmp_path: Path) -> None:
     assert [share.name for share in facts.types] == ["Q4_K", "F16", "F32"]
     assert (facts.context_length, facts.block_count, facts.embedding_length) == (40960, 2, 256)
     assert (facts.head_count, facts.kv_head_count, facts.kv_heads_by_block) == (8, 4, (4, 2))
-    assert (facts.key_length, facts.value_length, facts.vocabulary) == (128, None, 3)
+    assert (facts.key_length, facts.value_length, facts.vocabulary) == (128, 32, 3)
     assert facts.expert_parameters == experts
     assert facts.expert_bytes == 8 * 64 * 144
     assert facts.active_parameters == experts // 4 + 4 * 256

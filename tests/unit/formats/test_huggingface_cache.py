@@ -180,15 +180,47 @@ def test_a_blob_that_links_in_a_circle_or_away(cache: Path) -> None:
     assert "/etc/hostname" in found.shared
 
 
-def test_a_copy_instead_of_a_link_has_no_proof(cache: Path) -> None:
+def test_a_copy_instead_of_a_link_is_proven_by_the_listing_alone(cache: Path) -> None:
     """huggingface_hub copies files into revisions where links are not possible."""
+    before = {file.path: file.proof for file in repository(cache, "owner/copy").revisions[0].files}
     for path in (cache / "models--owner--copy" / "snapshots").rglob("*.json"):
         content = path.read_bytes()
         path.unlink()
         path.write_bytes(content)
     (revision,) = repository(cache, "owner/copy").revisions
     config = next(file for file in revision.files if file.path == "config.json")
-    assert (config.proof, config.size_bytes) == (None, 2)
+    assert (config.proof, config.size_bytes) == (before["config.json"], 2)
+    shutil.rmtree(cache / "models--owner--copy" / "trees")
+    (revision,) = repository(cache, "owner/copy").revisions
+    config = next(file for file in revision.files if file.path == "config.json")
+    assert (config.proof, revision.listed) == (None, None)
+
+
+def test_a_payload_of_another_size_and_files_that_were_never_there(cache: Path, world: World) -> None:
+    """The library leaves its listing of a revision beside it."""
+    (revision,) = [r for r in repository(cache).revisions if r.commit == world.newer.commit]
+    assert revision.listed == {name: len(content) for name, content in NEWER.items()}
+    assert (revision.absent, revision.problems()) == ((), ())
+    at = {file.path: cache / file.at for file in revision.files}
+    for name, content in (("model.safetensors", WEIGHTS[:-1]), ("sub/poetry.lock", b"x" * 2001)):
+        at[name].chmod(0o644)
+        at[name].write_bytes(content)
+    (cache / "models--owner--model/snapshots" / revision.commit / "config.json").unlink()
+    (revision,) = [r for r in repository(cache).revisions if r.commit == world.newer.commit]
+    assert revision.absent == ("config.json",)
+    assert [(problem.path, problem.damage) for problem in revision.problems()] == [
+        ("model.safetensors", Damage.TRUNCATED),
+        ("sub/poetry.lock", Damage.TRAILING),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"files":1}', b'{"files":{"a":' + b"[" * 9000, b"\xff"])
+def test_a_bad_listing_is_named_and_nothing_believed(cache: Path, content: bytes) -> None:
+    for path in cache.glob("*/trees/*.json"):
+        path.write_bytes(content)
+    found = read_cache(cache)
+    assert len(found.unreadable) == 3
+    assert {revision.listed is None for r in found.repositories for revision in r.revisions} == {True}
 
 
 def test_recognised_by_what_is_in_it(cache: Path, tmp_path: Path) -> None:
