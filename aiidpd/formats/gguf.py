@@ -31,6 +31,8 @@ ARRAY_LIMIT: Final = 512
 _ARRAYS_LIMIT: Final = 32 * ARRAY_LIMIT  # elements of all arrays that are returned
 _DIMENSIONS: Final = 4
 _DEPTH: Final = 4
+_NESTED_LIMIT: Final = 4096  # llama.cpp has no arrays of arrays at all
+_TYPES_LIMIT: Final = 256
 _ELEMENTS_LIMIT: Final = 2**63
 _DEFAULT_ALIGNMENT: Final = 32
 _GUESSED: Final = 1024  # a bit of general.file_type
@@ -182,6 +184,7 @@ class _Reader:
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
         self._room = _ARRAYS_LIMIT
+        self._nested = 0
         self._tally: dict[str, list[int]] = {}
         self._unknown: set[str] = set()
         self._experts = [0, 0]
@@ -288,7 +291,9 @@ class _Reader:
         elif kind == _STRING:
             self._skip_strings(count)
         elif kind == _ARRAY and depth < _DEPTH:
-            self._cursor.check(count * (4 + struct.calcsize("=" + self._long)))
+            self._nested += count
+            if self._nested > _NESTED_LIMIT:
+                raise Malformed(Damage.TOO_LARGE, f"it nests more than {_NESTED_LIMIT} arrays")
             for _ in range(count):
                 self._array(key, depth + 1)
         else:
@@ -350,6 +355,8 @@ class _Reader:
         if known is None:
             type_name, size = f"type {kind}", None
             self._unknown.add(type_name)
+            if len(self._unknown) > _TYPES_LIMIT:
+                raise Malformed(Damage.MALFORMED, "its tensors have more types than there are")
         else:
             type_name = known.name
             if shape and shape[0] % known.block_elements:

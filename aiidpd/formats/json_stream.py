@@ -17,6 +17,8 @@ _SPACES: Final = re.compile(rb"[ \t\n\r]*+")
 _PLAIN: Final = re.compile(rb'"[^"\\]*+"')
 _FLAT: Final = re.compile(rb'\{[^{}"\\]*+(?:"[^"\\]*+"[^{}"\\]*+)*+\}')
 _WORD_BYTES: Final = 64
+# Read token by token: what is nested, or lies on both sides of a chunk.
+_NESTED_LIMIT_BYTES: Final = 2 * 1024**2
 _SKIP_BYTES: Final = 64 * 1024
 
 
@@ -26,6 +28,7 @@ class JsonStream:
     def __init__(self, cursor: Cursor, end: int | None) -> None:
         self._cursor = cursor
         self._end = end
+        self._nested = _NESTED_LIMIT_BYTES
 
     def next(self) -> bytes:
         """Return the next byte that is no space, without passing over it; an empty text at the end."""
@@ -82,17 +85,21 @@ class JsonStream:
         else:
             self._raw(_SKIP_BYTES)
 
-    def keys(self, limit: int) -> Iterator[str]:
-        """Yield each key of an object whose brace was passed; the caller reads the value in between."""
+    def keys(self, limit: int, most: int) -> Iterator[str]:
+        """Yield each key of an object whose brace was passed, at most ``most`` of at most ``limit`` bytes.
+
+        The caller reads the value in between.
+        """
         if self.take(b"}"):
             return
-        while True:
+        for _ in range(most):
             key = self.text(limit)
             self.expect(b":")
             yield key
             if self.take(b"}"):
                 return
             self.expect(b",")
+        raise Malformed(Damage.TOO_LARGE, f"an object has more than {most} keys")
 
     def fail(self, reason: str) -> NoReturn:
         """Raise what is wrong, and where."""
@@ -162,6 +169,9 @@ class JsonStream:
             else:
                 piece = self._word()
             size += len(piece)
+            self._nested -= len(piece)
+            if self._nested < 0:
+                raise Malformed(Damage.TOO_LARGE, "its JSON is nested in more places than that of a model")
             if size > limit:
                 self.fail(f"a value is longer than {limit} bytes")
             parts.append(piece)

@@ -254,7 +254,7 @@ HOSTILE = {
     "tensors that are not there": (raw(tensors=100_000), Damage.TRUNCATED),
     "strings": (raw(keys=1, rest=KEY + struct.pack("<IIQ", 9, 8, 2**60)), Damage.TRUNCATED),
     "numbers": (raw(keys=1, rest=KEY + struct.pack("<IIQ", 9, 12, 2**60)), Damage.TRUNCATED),
-    "arrays": (raw(keys=1, rest=KEY + struct.pack("<IIQ", 9, 9, 2**60)), Damage.TRUNCATED),
+    "arrays": (raw(keys=1, rest=KEY + struct.pack("<IIQ", 9, 9, 2**60)), Damage.TOO_LARGE),
     "deep": (raw(keys=1, rest=KEY + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 50), Damage.MALFORMED),
     "string length": (raw(keys=1, rest=KEY + struct.pack("<IQ", 8, 2**64 - 1)), Damage.TRUNCATED),
     "name length": (raw(keys=1, rest=struct.pack("<Q", 2**63)), Damage.TRUNCATED),

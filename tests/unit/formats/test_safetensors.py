@@ -112,6 +112,7 @@ def test_experts_are_counted_apart() -> None:
     assert (header.expert_elements, header.expert_bytes, header.elements) == (4, 8, 6)
 
 
+NESTED = b'{"dtype":"F32","shape":[0],"data_offsets":[0,0],"x":{}}'
 FIRST, SECOND = json.dumps(entry()).encode(), json.dumps(entry(begin=4, end=8)).encode()
 HOSTILE = {
     "8 EiB": (struct.pack("<Q", 2**63) + b"{}", Damage.TOO_LARGE),
@@ -132,6 +133,9 @@ HOSTILE = {
     "backwards": (file({"a": entry(begin=4, end=0)}, bytes(4)), Damage.MALFORMED),
     "hole": (file({"a": entry(begin=4, end=8)}, bytes(8)), Damage.MALFORMED),
     "overlap": (file({"a": entry(), "b": entry()}, bytes(4)), Damage.MALFORMED),
+    "many nested entries": (
+        file(b"{" + b",".join(b'"%d":%b' % (n, NESTED) for n in range(50_000))), Damage.TOO_LARGE,
+    ),
     "twice": (file(b'{"a":%b,"a":%b}' % (FIRST, SECOND), bytes(8)), Damage.MALFORMED),
     "no offsets": (file({"a": {"dtype": "F32", "shape": [1]}}), Damage.MALFORMED),
     "a number": (file({"a": 1}), Damage.MALFORMED),
