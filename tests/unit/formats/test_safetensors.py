@@ -134,7 +134,7 @@ HOSTILE = {
     "hole": (file({"a": entry(begin=4, end=8)}, bytes(8)), Damage.MALFORMED),
     "overlap": (file({"a": entry(), "b": entry()}, bytes(4)), Damage.MALFORMED),
     "many nested entries": (
-        file(b"{" + b",".join(b'"%d":%b' % (n, NESTED) for n in range(50_000))), Damage.TOO_LARGE,
+        file(b"{" + b",".join(b'"%d":%b' % (n, NESTED) for n in range(50_000)) + b"}"), Damage.TOO_LARGE,
     ),
     "twice": (file(b'{"a":%b,"a":%b}' % (FIRST, SECOND), bytes(8)), Damage.MALFORMED),
     "no offsets": (file({"a": {"dtype": "F32", "shape": [1]}}), Damage.MALFORMED),
@@ -160,7 +160,7 @@ def test_hostile_headers_are_refused_by_name(name: str) -> None:
     with pytest.raises(Malformed) as refused:
         read(data)
     assert refused.value.damage is damage
-    assert name == "more metadata" or not judge(data)  # that bound is of this reader alone
+    assert not judge(data) or damage is Damage.TOO_LARGE  # some bounds are of this reader alone
 
 
 def test_the_largest_header_costs_little_memory(tmp_path: Path) -> None:
