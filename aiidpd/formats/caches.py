@@ -149,7 +149,7 @@ class _Search:
         return folders.modelscope_name(repository) if layout is Layout.MODELSCOPE else repository
 
     def _in_store(self, path: str) -> str:
-        """Return ``path`` from the folder ``models`` or ``hub`` that clients keep models in."""
+        """Return ``path`` from the folder ``models`` or ``hub`` that clients put models in."""
         parts = (self.root / path).parts
         last = max((index for index, part in enumerate(parts) if part in _STORES), default=None)
         return path if last is None else "/".join(parts[last + 1 :])

@@ -30,7 +30,7 @@ class FileCheck:
 
 
 def check_file(path: str | os.PathLike[str], name: str = "") -> FileCheck:
-    """Check the file at ``path``, whose format its ``name`` tells where a cache calls it otherwise.
+    """Check the file at ``path``, whose format its ``name`` shows where a cache calls it otherwise.
 
     A file of another format is checked for pages, pointers and zeros in its place. Blocks for the time of
     reading a header; raises :class:`OSError`, but of a file that is not there.

@@ -12,7 +12,7 @@ MODELSCOPE_TEMPORARY: Final = "._____temp"
 """Folder of ModelScope's downloads that have not ended."""
 MODELSCOPE_MARKERS: Final = frozenset({".msc", ".mdl", ".mv"})
 HUB_METADATA: Final = ".cache/huggingface/download/"
-"""Folder in which ``hf download --local-dir`` keeps a record of each file."""
+"""Folder in which ``hf download --local-dir`` writes a record of each file."""
 
 _PART: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(gguf|safetensors)", re.IGNORECASE | re.DOTALL)
 _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth", ".onnx", ".ckpt", ".npz")

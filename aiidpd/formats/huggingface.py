@@ -80,7 +80,7 @@ def proof_of(blob: str) -> Proof | None:
     """Return the hash that the name of a ``models--X/blobs/`` entry states of the content that it reaches.
 
     64 hexadecimal digits are the SHA-256 of a file in LFS, 40 the SHA-1 that git gives it. Other names come
-    from other servers and prove nothing. Never to be asked of ``blobs/XX/``: those names are Xet hashes.
+    from other servers and prove nothing. Not for names below ``blobs/XX/``: those are Xet hashes.
     """
     if _SHA256.fullmatch(blob):
         return Proof(Algorithm.SHA256, blob)

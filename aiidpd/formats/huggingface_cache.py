@@ -38,7 +38,7 @@ class CachedRevision:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Return the files of the revision that are not here: a part of it may have been asked for."""
+        """Return the files of the revision that are not here: a part of it may be all that was wanted."""
         return tuple(sorted(set(self.listed or ()) - {file.path for file in self.files}))
 
     def problems(self) -> tuple[Problem, ...]:

@@ -143,7 +143,7 @@ class ModelFiles:
     revision: str = ""
     """Commit, or empty where not known."""
     refs: tuple[str, ...] = ()
-    """Branches and tags that meant this revision when they were last asked for."""
+    """Branches and tags that meant this revision when they were last resolved."""
     files: tuple[ModelFile, ...] = ()
     facts: ModelFacts | None = None
     problems: tuple[Problem, ...] = field(default=())

@@ -25,7 +25,7 @@ _SIZE_LIMIT: Final = 2**63
 
 
 def is_ollama(path: Path) -> bool:
-    """Return whether the folder at ``path`` is one that Ollama keeps models in."""
+    """Return whether the folder at ``path`` is one that Ollama stores models in."""
     return (path / "manifests").is_dir() and (path / "blobs").is_dir()
 
 

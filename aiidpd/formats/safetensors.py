@@ -222,7 +222,7 @@ class _Reader:
         for length in shape:
             elements *= length
         if elements * bits % 8 or elements * bits // 8 != end - begin:
-            json.fail("a tensor has not the size that its shape asks for")
+            json.fail("a tensor has not the size that its shape needs")
         self._names.add(hash(name))
         self._begins.append(begin)
         self._ends.append(end)

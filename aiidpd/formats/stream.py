@@ -13,7 +13,7 @@ from aiidpd.formats.damage import Damage, Malformed
 _CHUNK_BYTES: Final = 256 * 1024
 
 Source = str | os.PathLike[str] | BinaryIO
-"""A path, or a stream of bytes that stands at the beginning of a file."""
+"""A path, or a stream of bytes at the beginning of a file."""
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def opened(source: Source) -> Iterator[BinaryIO]:
 
 
 def size_of(stream: BinaryIO) -> int | None:
-    """Return the bytes from where ``stream`` stands to its end, or None where it can't be known."""
+    """Return the bytes from the position of ``stream`` to its end, or None where it can't be known."""
     try:
         here = stream.tell()
         end = stream.seek(0, os.SEEK_END)

@@ -50,7 +50,7 @@ def _any(_: Path) -> bool:
 def files_below(path: Path, budget: Budget, into: Callable[[Path], bool] = _any) -> Iterator[str]:
     """Yield the paths below ``path`` of all that is no folder, in order. Links are yielded, not followed.
 
-    ``into``: asked of each folder below ``path`` before it is listed; one that it refuses is passed over.
+    ``into``: called with each folder below ``path`` before it is listed; one that it refuses is passed over.
     """
     waiting = [("", 0)]
     while waiting:

@@ -1,6 +1,6 @@
 """A stand-in for the Hugging Face hub, over HTTP on loopback, that the real huggingface_hub downloads from.
 
-It answers what ``snapshot_download`` and ``hf_hub_download`` ask of a model: its revision, its tree, its
+It answers what ``snapshot_download`` and ``hf_hub_download`` request of a model: its revision, its tree, its
 files with ``ETag`` and commit. Large files are in LFS, and in Xet where ``xet`` says so: their content then
 lies in a local store of hf_xet's own (``local://``), from which hf_xet itself rebuilds them, so that shared
 payloads come about as they do with the real hub. :func:`download` runs in a process of its own: the library
@@ -21,8 +21,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
-
-import hf_xet
 
 _LFS_FROM_BYTES = 1024
 
@@ -60,7 +58,7 @@ class Hub:
     """The stand-in: ``with Hub(folder) as hub``, ``hub.publish(...)``, ``hub.url``."""
 
     def __init__(self, folder: Path) -> None:
-        self._store = f"local://{folder / 'cas'}"
+        self.store = f"local://{folder / 'cas'}"
         self._folder = folder
         self.repositories: dict[str, dict[str, HubRevision]] = {}
         """Revisions by branch or commit, of each repository."""
@@ -69,7 +67,6 @@ class Hub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self.store = self._store
 
     @property
     def url(self) -> str:
@@ -92,22 +89,22 @@ class Hub:
         revision = HubRevision(
             hashlib.sha1(repr((repository, files)).encode(), usedforsecurity=False).hexdigest()
         )
-        for name, content in files.items():
-            file = HubFile(content)
-            if xet and file.lfs:
-                file.xet = self._into_xet(content)
-            revision.files[name] = file
+        revision.files = {name: HubFile(content) for name, content in files.items()}
+        large = [file for file in revision.files.values() if xet and file.lfs]
+        for file, name in zip(large, self._into_xet([file.content for file in large]), strict=True):
+            file.xet = name
         revisions = self.repositories.setdefault(repository, {})
         revisions[branch] = revisions[revision.commit] = revision
         return revision
 
-    def _into_xet(self, content: bytes) -> str:
-        path = self._folder / "upload.bin"
-        path.write_bytes(content)
-        with hf_xet.XetSession().new_upload_commit(endpoint=self._store) as commit:
-            commit.start_upload_file(str(path))
-        (info,) = hf_xet.hash_files([str(path)])
-        return str(info.hash)
+    def _into_xet(self, contents: list[bytes]) -> list[str]:
+        """Store ``contents`` in the local store by hf_xet; return their Xet hashes."""
+        paths = [self._folder / f"upload-{number}" for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
+        if not paths:
+            return []
+        return _run(_UPLOAD, [self.store, *map(str, paths)], {"HF_HOME": str(self._folder / "home")}).split()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -188,6 +185,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
+_UPLOAD = """
+import sys, hf_xet
+store, *paths = sys.argv[1:]
+with hf_xet.XetSession().new_upload_commit(endpoint=store) as commit:
+    for path in paths:
+        commit.start_upload_file(path)
+print(*[info.hash for info in hf_xet.hash_files(paths)])
+"""
 _DOWNLOAD = """
 import json, sys
 from huggingface_hub import snapshot_download
@@ -201,9 +206,6 @@ def download(hub: Hub, home: Path, repository: str, *, shared: bool = True, **op
     Into the cache ``home/hub``, or into ``local_dir``. ``shared``: with the store that repositories share.
     """
     environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))
-    }
-    environment |= {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(home),
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -211,14 +213,20 @@ def download(hub: Hub, home: Path, repository: str, *, shared: bool = True, **op
         "HF_HUB_DISABLE_SHARED_BLOBS": "0" if shared else "1",
         "NO_PROXY": "127.0.0.1",
     }
-    arguments = json.dumps({"repo_id": repository, **options})
+    done = _run(_DOWNLOAD, [json.dumps({"repo_id": repository, **options})], environment)
+    return Path(done.strip().splitlines()[-1])
+
+
+def _run(program: str, arguments: list[str], environment: dict[str, str]) -> str:
+    """Run ``program`` with no variable of Hugging Face but ``environment``; return its output."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     done = subprocess.run(
-        [sys.executable, "-c", _DOWNLOAD, arguments],
-        env=environment,
+        [sys.executable, "-c", program, *arguments],
+        env=inherited | environment,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise AssertionError(f"the download failed: {done.stderr[-2000:]}")
-    return Path(done.stdout.strip().splitlines()[-1])
+        raise AssertionError(f"it failed: {done.stderr[-2000:]}")
+    return done.stdout

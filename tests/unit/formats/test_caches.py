@@ -28,9 +28,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def models(tmp_path: Path, demo: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Path:
     """Return a folder with a cache of each kind, made of the demo's files."""
+    tmp_path = tmp_path_factory.mktemp("made")
     root = tmp_path / "models"
     files = {file.name: file.read_bytes() for file in demo.iterdir()}
     with Hub(tmp_path / "hub") as hub:
@@ -54,6 +55,12 @@ def models(tmp_path: Path, demo: Path) -> Path:
     (scope / ".mv").write_text("Revision:master,CreatedAt:1723123123")
     (scope / ".msc").write_bytes(b"never read")
     return root
+
+
+@pytest.fixture
+def models(made: Path, tmp_path: Path) -> Path:
+    """Return a copy of the folder, its links as they are."""
+    return shutil.copytree(made, tmp_path / "models", symlinks=True)
 
 
 def named(root: Path) -> dict[tuple[Layout, str], ModelFiles]:
