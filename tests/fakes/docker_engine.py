@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
-import tarfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,8 +11,9 @@ from pathlib import Path
 
 import anyio
 
+from tests.fakes.busybox import root_archive
+
 SOCKET = Path("/var/run/docker.sock")
-_APPLETS = ("sh", "sleep", "test", "touch", "rm", "dd")
 
 
 class RealDocker:
@@ -31,16 +30,8 @@ class RealDocker:
 
     def make_image(self, busybox: Path) -> None:
         """Import an image that holds ``busybox`` (static) and a few links to it."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(busybox, "bin/busybox")
-            for applet in _APPLETS:
-                link = tarfile.TarInfo(f"bin/{applet}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(link)
-        subprocess.run(
-            ["docker", "import", "-", self.image], input=archive.getvalue(), check=True, capture_output=True
-        )
+        command = ["docker", "import", "-", self.image]
+        subprocess.run(command, input=root_archive(busybox), check=True, capture_output=True)
 
     async def docker(self, *arguments: str) -> str:
         """Run a Docker command and return what it printed."""

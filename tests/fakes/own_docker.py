@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import signal
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,9 +14,9 @@ from typing import BinaryIO
 
 import anyio
 
+from tests.fakes.busybox import root_archive
 from tests.waiting import PATIENCE, until
 
-_APPLETS = ("sh", "sleep", "test", "touch", "rm")
 IMAGE = "own:1"
 
 
@@ -93,14 +91,7 @@ class OwnDocker:
 
     def make_image(self, busybox: Path) -> None:
         """Import an image that holds ``busybox`` (static)."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(busybox, "bin/busybox")
-            for applet in _APPLETS:
-                link = tarfile.TarInfo(f"bin/{applet}")
-                link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-                tar.addfile(link)
-        self._run("import", "-", IMAGE, given=archive.getvalue()).check_returncode()
+        self._run("import", "-", IMAGE, given=root_archive(busybox)).check_returncode()
 
     def close(self) -> None:
         """End it and all that it runs."""

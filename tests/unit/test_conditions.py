@@ -304,13 +304,8 @@ async def the_journal_of_the_governor(house: House) -> None:
         publisher.journal_works(path)
 
 
-async def the_containers(house: House) -> None:
-    sick = ContainerReading("c1", "vllm", "image", "running", health="unhealthy", started_at=1.0)
-    loop = ContainerReading(
-        "c2", "llama", "image", "restarting", restart_count=9, started_at=1.0, finished_at=2.0
-    )
-    engine = ScriptedEngine(sick, loop)
-    worker = ContainersWorker(
+def _watcher(house: House, engine: ScriptedEngine) -> ContainersWorker:
+    return ContainersWorker(
         engine,
         ContainersSettings(),
         latest=Latest(house.clock, 90.0),
@@ -319,6 +314,15 @@ async def the_containers(house: House) -> None:
         stopped=register(house.folder, house.clock, house.conditions),
         clock=house.clock,
     )
+
+
+async def the_containers(house: House) -> None:
+    sick = ContainerReading("c1", "vllm", "image", "running", health="unhealthy", started_at=1.0)
+    loop = ContainerReading(
+        "c2", "llama", "image", "restarting", restart_count=9, started_at=1.0, finished_at=2.0
+    )
+    engine = ScriptedEngine(sick, loop)
+    worker = _watcher(house, engine)
     async with anyio.create_task_group() as group:
         with (
             house.begins_and_ends("container_unhealthy") as unhealthy,
@@ -372,15 +376,7 @@ async def the_logs(house: House) -> None:
 
 async def a_silent_runtime(house: House) -> None:
     engine = ScriptedEngine()
-    worker = ContainersWorker(
-        engine,
-        ContainersSettings(),
-        latest=Latest(house.clock, 90.0),
-        publish=house.publisher("containers"),
-        conditions=house.conditions,
-        stopped=register(house.folder, house.clock, house.conditions),
-        clock=house.clock,
-    )
+    worker = _watcher(house, engine)
     async with anyio.create_task_group() as group:
         with house.begins_and_ends("container_runtime_silent") as active:
             group.start_soon(worker.run, heartbeat(house.clock))

@@ -54,4 +54,4 @@ def _count(path: Path) -> int | None:
     except OSError:
         return None
     name, _, count = next((line for line in lines if line.startswith("oom_kill ")), "").partition(" ")
-    return int(count) if name and count.isdigit() else None
+    return int(count) if name and count.isdecimal() else None
