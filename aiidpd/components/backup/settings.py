@@ -1,4 +1,4 @@
-"""Table [backup]: which folder is backed up, where to, and when."""
+"""Table [backup]: which folder is backed up, where to, when, and for how long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,48 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from aiidpd.config import values
-from aiidpd.config.fields import Clash, OptionalPath, Size, Table, Text, lies_in
+from aiidpd.config.fields import Clash, Duration, OptionalPath, Size, Table, Text, Whole, lies_in
+
+OptionalSize = Annotated[Size, BeforeValidator(lambda value: "0B" if value == "" else value)]
+_MOST = 10_000
+
+
+class RetentionSettings(Table):
+    """Snapshots that are kept; a snapshot stays while one of the keys keeps it.
+
+    Days, weeks and months are those of local time, and only those that have a snapshot count: an old
+    snapshot does not go because the machine was off for a month. With the first four at 0 nothing goes for
+    its age. Whatever they say, the newest whole snapshot stays, and so does the last copy of what the
+    source still has.
+    """
+
+    keep_last: Whole = Field(default=3, ge=0, le=_MOST, description="The newest snapshots that are kept.")
+    keep_daily: Whole = Field(
+        default=7, ge=0, le=_MOST, description="The newest days of which the last snapshot is kept."
+    )
+    keep_weekly: Whole = Field(
+        default=4,
+        ge=0,
+        le=_MOST,
+        description="The newest weeks (from Monday on) of which the last snapshot is kept.",
+    )
+    keep_monthly: Whole = Field(
+        default=12,
+        ge=0,
+        le=_MOST,
+        description="The newest months of which the last snapshot is kept. What was removed from the source "
+        "by mistake is to be found for so long.",
+    )
+    max_size: OptionalSize = Field(
+        default=0,
+        ge=0,
+        le=2**60,
+        description="Size of all snapshots together, each content counted once, above which the oldest go, "
+        "whatever the numbers above keep. 0B or empty: no bound but the disk.",
+    )
+    pins: tuple[Text, ...] = Field(
+        default=(), description="Snapshots that are always kept, by their names in the target's snapshots."
+    )
 
 
 class BackupSettings(Table):
@@ -26,6 +67,14 @@ class BackupSettings(Table):
         description="When a backup starts, as systemd writes calendar times (systemd.time(7)), in local time "
         "where no zone is named. Empty: only on request.",
     )
+    jitter: Duration = Field(
+        default=600.0,
+        ge=0,
+        le=86400,
+        description="Up to how much later than the schedule says a backup starts, so that machines with one "
+        "schedule don't all start on one target at once. How much it is depends on the machine and the "
+        "scheduled time alone: no restart changes it. 0s: on time.",
+    )
     reserve: Size = Field(
         default=64 * 2**20,
         ge=0,
@@ -37,6 +86,7 @@ class BackupSettings(Table):
         description="What is left out: shell patterns. One without a slash is compared with each part of a "
         "path, one with a slash with the path from the source.",
     )
+    retention: RetentionSettings = RetentionSettings()
 
     @property
     def missing_keys(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Retention: snapshots that are kept, with every reason, and those that go."""
