@@ -35,27 +35,27 @@ class _Holders:
 
 
 @dataclass(slots=True)
-class _Keepers:
+class _Copies:
     """Snapshots that must stay, each with what it must stay for, grouped by what can be said of it."""
 
     rule: Rule
     kept: dict[tuple[str, bool, bool], list[str]] = field(default_factory=dict)
     snapshots: dict[str, StoredSnapshot] = field(default_factory=dict)
 
-    def add(self, keeper: StoredSnapshot, thing: str, *, several: bool, sure: bool) -> None:
-        """Note that ``keeper`` stays for ``thing``, which ``several`` hold, and the source for ``sure``."""
-        self.kept.setdefault((keeper.id, several, sure), []).append(thing)
-        self.snapshots[keeper.id] = keeper
+    def add(self, holder: StoredSnapshot, thing: str, *, several: bool, sure: bool) -> None:
+        """Note that ``holder`` stays for ``thing``, which ``several`` hold, and the source for ``sure``."""
+        self.kept.setdefault((holder.id, several, sure), []).append(thing)
+        self.snapshots[holder.id] = holder
 
     def reasons(self) -> Iterator[tuple[str, Reason]]:
         """Yield a reason for each group."""
         for (id_, several, sure), things in sorted(self.kept.items()):
-            keeper = self.snapshots[id_]
+            holder = self.snapshots[id_]
             whole = "whole " if self.rule is Rule.COPY_OF_MODEL else ""
-            which = f"the newest {whole}copy{' that is proven' if keeper.proven else ''}"
+            which = f"the newest {whole}copy{' that is proven' if holder.proven else ''}"
             which = which if several else f"the only {whole}copy"
             still = "the source still has" if sure else "the source may still have"
-            what = _of(sorted(things)) if whole else _files_text(keeper, things)
+            what = _of(sorted(things)) if whole else _files_text(holder, things)
             yield id_, Reason(self.rule, f"{which}{what} that {still}")
 
 
@@ -83,12 +83,12 @@ def copies_of_files(
                 safe.add(digest)
                 if each.proven:
                     proven_safe.add(digest)
-    keepers = _Keepers(Rule.COPY_OF_FILES)
+    copies = _Copies(Rule.COPY_OF_FILES)
     for digest, newest in holders.newest.items():
-        keeper = holders.proven.get(digest, newest)
-        if digest not in (proven_safe if keeper.proven else safe):
-            keepers.add(keeper, digest, several=digest in holders.several, sure=digest in sure)
-    return keepers.reasons()
+        holder = holders.proven.get(digest, newest)
+        if digest not in (proven_safe if holder.proven else safe):
+            copies.add(holder, digest, several=digest in holders.several, sure=digest in sure)
+    return copies.reasons()
 
 
 def copies_of_models(
@@ -106,14 +106,14 @@ def copies_of_models(
             there = each.source not in sources or name in sources[each.source].models
             if there and digests and digests <= held:
                 holders.setdefault(each.source, _Holders()).add(name, each)
-    keepers = _Keepers(Rule.COPY_OF_MODEL)
+    copies = _Copies(Rule.COPY_OF_MODEL)
     for source, found in holders.items():
         for name, newest in found.newest.items():
             both = {each.id: each for each in (newest, found.proven.get(name, newest))}
-            for keeper in both.values():
-                if keeper.id not in firm:
-                    keepers.add(keeper, name, several=name in found.several, sure=source in sources)
-    return keepers.reasons()
+            for holder in both.values():
+                if holder.id not in firm:
+                    copies.add(holder, name, several=name in found.several, sure=source in sources)
+    return copies.reasons()
 
 
 def only_holders(

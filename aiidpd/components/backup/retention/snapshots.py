@@ -113,7 +113,7 @@ class Retention:
     excess_bytes: int = 0
     """Bytes above ``max_size`` that can't be freed."""
     excess: str = ""
-    """The same in words; empty where the bound is met."""
+    """Words for them; empty where the bound is met."""
     unknown_pins: tuple[str, ...] = ()
     """Pins of the settings that name no snapshot."""
 
