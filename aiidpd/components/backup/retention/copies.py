@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -60,35 +60,41 @@ class _Copies:
 
 
 def copies_of_files(
-    stored: Iterable[StoredSnapshot],
-    trusted: Iterable[StoredSnapshot],
-    firm: frozenset[str],
-    sources: Mapping[str, SourceContents],
+    trusted: Sequence[StoredSnapshot], firm: frozenset[str], sources: Mapping[str, SourceContents]
 ) -> Iterator[tuple[str, Reason]]:
     """Yield for each file that a source has the snapshot to keep a copy of it, where no firm one does.
 
-    ``trusted`` are the whole ones of ``stored``, newest first; ``firm`` are the ids of those that stay.
-    A proven copy comes before one that is not. All that is held of a source which ``sources`` lacks counts as
-    there. It depends on no number of the policy, so whoever keeps more of others loses none of these.
+    ``trusted`` is newest first; ``firm`` are the ids of those that stay. A proven copy comes before one that
+    is not. Of a source that ``sources`` lacks, all that its own snapshots hold counts as there, and it is
+    their copy that stays: once they are gone, nothing says that a copy elsewhere is needed. It depends on no
+    number of the policy, so whoever keeps more of others loses none of these.
     """
-    sure = {digest for source in sources.values() for digest in source.digests}
-    present = sure.union(*(each.contents or () for each in stored if each.source not in sources))
+    copies = _Copies(Rule.COPY_OF_FILES)
+    _find_copies(copies, trusted, firm, frozenset().union(*(each.digests for each in sources.values())))
+    for folder in sorted({each.source for each in trusted} - sources.keys()):
+        _find_copies(copies, [each for each in trusted if each.source == folder], firm, None)
+    return copies.reasons()
+
+
+def _find_copies(
+    copies: _Copies, trusted: Iterable[StoredSnapshot], firm: frozenset[str], present: frozenset[str] | None
+) -> None:
+    """Add to ``copies`` those that must stay for a digest in ``present``; None: for any."""
     holders = _Holders()
     safe: set[str] = set()
     proven_safe: set[str] = set()
     for each in trusted:
-        for digest in (each.contents or _NOTHING).keys() & present:
+        digests = (each.contents or _NOTHING).keys()
+        for digest in digests if present is None else digests & present:
             holders.add(digest, each)
             if each.id in firm:
                 safe.add(digest)
                 if each.proven:
                     proven_safe.add(digest)
-    copies = _Copies(Rule.COPY_OF_FILES)
     for digest, newest in holders.newest.items():
         holder = holders.proven.get(digest, newest)
         if digest not in (proven_safe if holder.proven else safe):
-            copies.add(holder, digest, several=digest in holders.several, sure=digest in sure)
-    return copies.reasons()
+            copies.add(holder, digest, several=digest in holders.several, sure=present is not None)
 
 
 def copies_of_models(
@@ -119,12 +125,14 @@ def copies_of_models(
 def only_holders(
     stored: Iterable[StoredSnapshot], trusted: Iterable[StoredSnapshot]
 ) -> Iterator[tuple[str, Reason]]:
-    """Yield the broken ones of ``stored`` that hold something that none of ``trusted`` does."""
-    held = {digest for each in trusted for digest in each.contents or ()}
+    """Yield the broken ones of ``stored`` that hold what none of ``trusted`` of their source does."""
+    held: dict[str, set[str]] = {}
+    for each in trusted:
+        held.setdefault(each.source, set()).update(each.contents or ())
     for each in stored:
-        count = len((each.contents or _NOTHING).keys() - held) if each.broken else 0
-        if count:
-            what = f"{count} object{'' if count == 1 else 's'}"
+        lacking = (each.contents or _NOTHING).keys() - held.get(each.source, ()) if each.broken else ()
+        if lacking:
+            what = f"{len(lacking)} object{'' if len(lacking) == 1 else 's'}"
             yield each.id, Reason(Rule.ONLY_HOLDER, f"broken, and no whole one holds {what} of it")
 
 

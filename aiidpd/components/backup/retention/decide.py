@@ -108,7 +108,7 @@ def _reasons_to_stay(
         if not each.broken and each.id not in dates:
             note(iter([(each.id, Reason(Rule.WRONG_TIME, "its time has not come yet, or is no date"))]))
     firm = frozenset(each.id for each in trusted if reasons[each.id])
-    note(copies_of_files(stored, trusted, firm, sources))
+    note(copies_of_files(trusted, firm, sources))
     note(copies_of_models(trusted, firm, sources))
     note(only_holders(stored, trusted))
     for group in groups:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -75,7 +76,6 @@ def test_what_is_broken_or_from_the_future_is_never_lost_and_counts_for_nothing(
     world: World, policy: RetentionSettings
 ):
     gone = set(world.decide(policy).removals)
-    by_whole_ones = held([each for each in world.snapshots if whole(each)])
     reasons = {each.id: {reason.rule for reason in each.reasons} for each in world.decide(policy).decisions}
     for each in world.snapshots:
         if not whole(each):
@@ -83,7 +83,8 @@ def test_what_is_broken_or_from_the_future_is_never_lost_and_counts_for_nothing(
             if each.id in gone:
                 assert each.broken
                 assert held([each])
-                assert held([each]) <= by_whole_ones
+                same = [other for other in world.snapshots if whole(other) and other.source == each.source]
+                assert held([each]) <= held(same)
     ours = world.sources
     without = World(
         tuple(each for each in world.snapshots if whole(each)), ours, world.protected, world.zone, True
@@ -134,12 +135,15 @@ def test_a_larger_bound_prunes_no_more(world: World, policy: RetentionSettings, 
 
 
 @examples(1000)
-@given(worlds(), policies)
-def test_deciding_again_after_pruning_prunes_nothing_more(world: World, policy: RetentionSettings):
+@given(worlds(), policies, st.integers(0, 10))
+def test_deciding_again_after_pruning_removes_the_rest_and_nothing_more(
+    world: World, policy: RetentionSettings, removed: int
+):
     first = world.decide(policy)
-    again = world.decide(policy, world.kept(policy))
-    assert again.removals == ()
-    assert (again.bytes_before, again.excess_bytes) == (first.bytes_after, first.excess_bytes)
+    gone = first.removals[:removed]
+    again = world.decide(policy, [each for each in world.snapshots if each.id not in gone])
+    assert again.removals == first.removals[removed:]
+    assert (again.bytes_after, again.excess_bytes) == (first.bytes_after, first.excess_bytes)
 
 
 @given(worlds(), policies, st.data())
@@ -310,6 +314,63 @@ def test_a_model_that_is_no_longer_whole_in_newer_snapshots_keeps_the_last_that_
     assert reason.rule is Rule.COPY_OF_MODEL
     gone = decide(snapshots, policy, zone=UTC, sources={"": OLD})
     assert gone.removals == ("older", "last-whole")
+
+
+LAST_ONLY = made(RetentionSettings, keep_last=1, keep_daily=0, keep_weekly=0, keep_monthly=0)
+
+
+def test_a_copy_that_is_proven_is_kept_beside_a_newer_one_that_is_not():
+    snapshots = [
+        stored("proven", "2026-01-01 12:00", "b"),
+        stored("newer", "2026-01-02 12:00", "b", proven=False),
+        stored("newest-proven", "2026-01-03 12:00", "a"),
+        stored("newest", "2026-01-04 12:00", "a", proven=False),
+    ]
+    has = {"": SourceContents(frozenset("b"), frozenset())}
+    result = decide(snapshots, LAST_ONLY, zone=UTC, sources=has)
+    assert result.removals == ("newer",)
+    (reason,) = result.decisions[0].reasons
+    assert reason.words == "the newest copy that is proven of 1 file that the source still has"
+    # One that stays anyway does for it only if it is proven.
+    pinned = [replace(each, pinned=each.id == "newer") for each in snapshots]
+    assert decide(pinned, LAST_ONLY, zone=UTC, sources=has).removals == ()
+    pinned[1] = replace(pinned[1], proven=True)
+    assert decide(pinned, LAST_ONLY, zone=UTC, sources=has).removals == ("proven",)
+
+
+def test_the_newest_whole_copy_of_a_model_is_kept_and_the_newest_that_is_proven():
+    one, two = {"llama": frozenset("b")}, {"llama": frozenset("c")}
+    snapshots = [
+        stored("oldest", "2026-01-01 12:00", "b", models=one),
+        stored("proven", "2026-01-02 12:00", "b", models=one),
+        stored("newer", "2026-01-03 12:00", "c", models=two, proven=False),
+        stored("newest", "2026-01-04 12:00", "a"),
+    ]
+    has = {"": SourceContents(frozenset("x"), frozenset({"llama"}))}
+    result = decide(snapshots, LAST_ONLY, zone=UTC, sources=has)
+    assert result.removals == ("oldest",)
+
+
+def test_what_is_of_a_folder_that_is_not_known_is_not_left_to_the_snapshots_of_another():
+    snapshots = [
+        stored("broken", "2026-01-01 12:00", "b", source="/not/known", broken=True),
+        stored("whole", "2026-01-02 12:00", "c", source="/not/known"),
+        stored("newest", "2026-01-03 12:00", "a", source="/not/known"),
+        stored("other", "2026-01-04 12:00", "bc", source="/known"),
+        stored("newest-other", "2026-01-05 12:00", "a", source="/known"),
+    ]
+    result = decide(snapshots, LAST_ONLY, zone=UTC, sources={"/known": OLD})
+    assert result.removals == ("other",)
+    assert result.decisions[1].reasons[0].words == "the only copy of 1 file that the source may still have"
+
+
+def test_broken_ones_go_first():
+    snapshots = [
+        stored("s1", "2026-01-01 12:00", "b"),
+        stored("s2", "2026-01-02 12:00", "b", broken=True),
+        stored("s3", "2026-01-03 12:00", "a"),
+    ]
+    assert decided(*snapshots, keep_last=1).removals == ("s2", "s1")
 
 
 def test_an_empty_source_is_a_disk_that_is_not_mounted():

@@ -48,8 +48,8 @@ class World:
 
 @st.composite
 def _snapshots(draw: st.DrawFn) -> tuple[StoredSnapshot, ...]:
-    count = draw(st.integers(0, 9))
-    rarely = st.integers(0, 5).map(lambda number: number == 0)
+    count = draw(st.integers(0, 10))
+    rarely = st.integers(0, 15).map(lambda number: number == 7)
     return tuple(
         StoredSnapshot(
             id=f"s{number}",
