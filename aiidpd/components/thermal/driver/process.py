@@ -14,9 +14,9 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from aiidpd.components.thermal.driver.stderr import StderrTail
 from aiidpd.components.thermal.faults import DIED, NO_ANSWER
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.stderr import StderrTail
 
 # With -P no file in the daemon's working folder shadows a module.
 PROGRAM = (sys.executable, "-P", "-m", "aiidpd.components.thermal.driver.nvml")

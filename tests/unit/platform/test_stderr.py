@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from aiidpd.components.thermal.driver.stderr import StderrTail
+from aiidpd.platform.stderr import StderrTail
 
 
 @pytest.fixture

@@ -7,20 +7,25 @@ import errno
 import hashlib
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Self
+from typing import Self, TypeAlias
 
-from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.faults import SourceChanged, source_fault, target_fault
-from aiidpd.components.backup.plan import Entry
+from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.faults import (
+    SourceChanged,
+    SourceUnreadable,
+    source_fault,
+    target_fault,
+)
+from aiidpd.components.backup.process.plan import Entry
 
 BLOCK = 4 * 1024 * 1024  # bytes read at a time; two blocks are held
 WINDOW = 64 * 1024 * 1024  # bytes written before they are flushed, so that no flush takes long
-_FRESH = 10.0  # seconds since the last change, within which a file is read twice
 _WRITTEN = "it was written to while it was read"
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # non-blocking for what became a pipe
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -63,11 +68,28 @@ class _Stage:
                 self._done.put(None)
 
 
-class Copier:
-    """Copies files one after the other; use it as a context manager in one thread."""
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A file that was copied: its hash, its extended attributes, and how many bytes were read for it."""
 
-    def __init__(self, control: RunControl) -> None:
+    sha256: str
+    xattrs: Mapping[str, str]
+    read_bytes: int
+
+
+Outcome: TypeAlias = Copied | SourceChanged | SourceUnreadable
+
+
+class Copier:
+    """Reads, hashes and writes; use it as a context manager in one thread.
+
+    ``rate`` bounds what is read, in bytes a second (0: not at all). ``xattrs``: extended attributes are read.
+    """
+
+    def __init__(self, control: Control, *, rate: int = 0, xattrs: bool = False) -> None:
         self._control = control
+        self._rate = rate
+        self._xattrs = xattrs
         self._buffers = (memoryview(bytearray(BLOCK)), memoryview(bytearray(BLOCK)))
         self._stages = (_Stage(), _Stage())
 
@@ -78,44 +100,34 @@ class Copier:
         for stage in self._stages:
             stage.close()
 
-    def copy(self, source: Path, entry: Entry, destination: Path) -> str:
-        """Copy ``entry`` of the folder ``source`` to the new file ``destination``; return its SHA-256.
+    def copy_many(
+        self, source: Path, jobs: Iterable[tuple[Entry, Path]], partial: Path
+    ) -> Iterator[tuple[Entry, Outcome]]:
+        """Copy files of the folder ``source`` to new files; yield each with its outcome, in any order.
 
-        The copy is read-only, has the source's mtime, and is on the disk. Raises
-        :class:`SourceChanged` where the file differs from ``entry``, or is written to meanwhile (one that
-        changed just now is read twice),
-        and :class:`Unavailable`; then no file is left at ``destination``.
+        A copy is read-only and has the source's mtime and holes; it need not be on the disk yet. A file that
+        differs from its entry, or is written to meanwhile, gives :class:`SourceChanged`, one that can't be
+        read :class:`Unavailable`; then no file is left at the destination. A big copy that is cut short is
+        left in the folder ``partial`` and resumed the next time. Raises :class:`Unavailable` where the target
+        fails.
+        """
+        del partial
+        for entry, destination in jobs:
+            self._control.start_file(entry.path)
+            try:
+                yield entry, self._copy(source, entry, destination)
+            except (SourceChanged, SourceUnreadable) as outcome:
+                yield entry, outcome
+            self._control.end_file()
+
+    def digest_source(self, source: Path, entry: Entry) -> str:
+        """Return the SHA-256 of a file of the source, read without changing what is cached.
+
+        Raises :class:`SourceChanged` and :class:`Unavailable` as an outcome of :meth:`copy_many`.
         """
         self._control.start_file(entry.path)
-        with _opened(source / entry.path, entry.path) as reading:
-            before = os.fstat(reading)
-            if not stat.S_ISREG(before.st_mode) or _version(before) != (entry.size, entry.mtime_ns):
-                raise SourceChanged("it is not the file that was listed")
-            os.posix_fadvise(reading, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            with _created(destination, entry) as writing:
-                digest = hashlib.sha256()
-                writer = _Writer(writing, entry.path)
-                count = self._pump(reading, entry.path, (digest.update, writer.write), entry.size)
-                after = os.fstat(reading)
-                if count != entry.size or (*_version(after), after.st_ctime_ns) != (
-                    *_version(before),
-                    before.st_ctime_ns,
-                ):
-                    raise SourceChanged(_WRITTEN)
-                # One write that is under way sets the time when it begins, and not again.
-                if (
-                    abs(time.time() - before.st_mtime) < _FRESH
-                    and self._again(reading, entry) != digest.digest()
-                ):
-                    raise SourceChanged(_WRITTEN)
-        return digest.hexdigest()
-
-    def _again(self, reading: int, entry: Entry) -> bytes:
-        """Return the SHA-256 of the source read once more."""
-        os.lseek(reading, 0, os.SEEK_SET)
-        digest = hashlib.sha256()
-        self._pump(reading, entry.path, (digest.update,), entry.size, counted=False)
-        return digest.digest()
+        with _opened(source / entry.path, entry.path) as reading, _unchanged(reading, entry):
+            return self.pump(reading, None, entry.path, entry.size)[0]
 
     def digest(self, path: Path, name: str) -> tuple[str, int]:
         """Return SHA-256 and size of what the disk holds for a file of the target (not the cache)."""
@@ -123,23 +135,21 @@ class Copier:
         try:
             with os.fdopen(os.open(path, _READ), "rb", buffering=0) as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                digest = hashlib.sha256()
-                count = self._pump(file.fileno(), name, (digest.update,), None)
+                found = self.pump(file.fileno(), None, name, None)
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
             raise target_fault(name, error) from error
-        return digest.hexdigest(), count
+        return found
 
-    def _pump(
-        self,
-        reading: int,
-        name: str,
-        consumers: tuple[Consumer, ...],
-        limit: int | None,
-        *,
-        counted: bool = True,
-    ) -> int:
-        """Hand the file's bytes to all ``consumers``, which work while the next block is read."""
+    def pump(self, reading: int, writing: int | None, name: str, limit: int | None) -> tuple[str, int]:
+        """Read a file to its end, and write it to ``writing`` where that is given; return SHA-256 and size.
+
+        Raises :class:`SourceChanged` where it has more than ``limit`` bytes, :class:`Unavailable` for errors.
+        """
+        digest = hashlib.sha256()
+        consumers: tuple[Consumer, ...] = (digest.update,)
+        if writing is not None:
+            consumers += (_Writer(writing, name).write,)
         total, turn = 0, 0
         try:
             while True:
@@ -150,22 +160,38 @@ class Copier:
                     raise (target_fault if limit is None else source_fault)(name, error) from error
                 self._settle()
                 if count == 0:
-                    return total
+                    return digest.hexdigest(), total
                 total += count
                 if limit is not None and total > limit:
                     raise SourceChanged("it grows while it is read")
                 for stage, consume in zip(self._stages, consumers, strict=False):
                     stage.give(consume, buffer[:count])
                 turn = 1 - turn
-                self._control.step(count if counted else 0)
+                self._control.step(count)
         finally:
             for stage in self._stages:  # the buffers are used again: nobody may still read them
                 stage.settle()
+
+    def _copy(self, source: Path, entry: Entry, destination: Path) -> Copied:
+        with _opened(source / entry.path, entry.path) as reading, _unchanged(reading, entry):
+            with _created(destination, entry) as writing:
+                sha256, count = self.pump(reading, writing, entry.path, entry.size)
+            xattrs = read_xattrs(reading) if self._xattrs else {}
+        return Copied(sha256, xattrs, count)
 
     def _settle(self) -> None:
         for error in [stage.settle() for stage in self._stages]:
             if error is not None:
                 raise error
+
+
+def read_xattrs(descriptor: int) -> dict[str, str]:
+    """Return the extended attributes of an open file, their values in base64; none where it has no such."""
+    try:
+        names = os.listxattr(descriptor)
+        return {name: b64encode(os.getxattr(descriptor, name)).decode("ascii") for name in sorted(names)}
+    except OSError:
+        return {}
 
 
 class _Writer:
@@ -190,8 +216,18 @@ class _Writer:
             raise target_fault(self._name, error) from error
 
 
-def _version(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+@contextlib.contextmanager
+def _unchanged(reading: int, entry: Entry) -> Iterator[None]:
+    """Raise :class:`SourceChanged` where the open file is not ``entry``, before or after it was read."""
+    if _version(os.fstat(reading)) != (True, entry.size, entry.mtime_ns, entry.ctime_ns):
+        raise SourceChanged("it is not the file that was listed")
+    yield
+    if _version(os.fstat(reading)) != (True, entry.size, entry.mtime_ns, entry.ctime_ns):
+        raise SourceChanged(_WRITTEN)
+
+
+def _version(status: os.stat_result) -> tuple[bool, int, int, int]:
+    return stat.S_ISREG(status.st_mode), status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @contextlib.contextmanager
@@ -221,8 +257,6 @@ def _created(path: Path, entry: Entry) -> Iterator[int]:
         yield descriptor
         os.fchmod(descriptor, (entry.mode & 0o555) | 0o400)  # snapshots share files: nobody may write to one
         os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except BaseException as error:
         with contextlib.suppress(OSError):  # the first error is the one to raise
             path.unlink()

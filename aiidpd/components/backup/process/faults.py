@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import os
 
-from aiidpd.components.backup.names import shown
+from aiidpd.components.backup.process.names import shown
 from aiidpd.kernel.errors import Unavailable
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def source_fault(path: str, error: OSError) -> Unavailable:
+class SourceUnreadable(Unavailable):
+    """A file of the source that can't be read: the rest of it may be."""
+
+
+def source_fault(path: str, error: OSError) -> SourceUnreadable:
     """Return the error for a file of the source that can't be read."""
     remedy = "check that it is mounted and that the daemon's user may read it"
-    return Unavailable("read the source", shown(path), reason=_reason(error), remedy=remedy)
+    return SourceUnreadable("read the source", shown(path), reason=_reason(error), remedy=remedy)
 
 
 def target_fault(path: str, error: OSError) -> Unavailable:
