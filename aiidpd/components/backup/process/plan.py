@@ -102,6 +102,8 @@ def make_plan(
     for entry in entries:
         if exclude and is_excluded(entry.path, exclude):
             excluded.append(entry.path)
+        elif entry.kind is Kind.UNREADABLE:
+            planner.left_out[entry.path] = entry.note
         elif not stays_inside(entry.path) or planner.passes_link(entry.path):
             planner.left_out[entry.path] = "its path leads out of the source"
         elif entry.kind is Kind.FILE:
@@ -158,8 +160,6 @@ class _Planner:
     def add_other(self, entry: Entry) -> None:
         if entry.kind is Kind.FOLDER:
             self._folders.append(FolderEntry(entry.path, entry.mode, entry.mtime_ns, entry.uid, entry.gid))
-        elif entry.kind is Kind.UNREADABLE:
-            self.left_out[entry.path] = entry.note
         elif entry.kind is Kind.SPECIAL:
             self.left_out[entry.path] = "it is no regular file, folder or symbolic link"
         elif fault := _fault_of_link(entry, self._targets, self._roots):

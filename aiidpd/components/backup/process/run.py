@@ -183,9 +183,16 @@ class BackupRun:
         )
 
     def _refuse_nothing(self, plan: Plan) -> None:
+        if plan.files == 0 and plan.left_out:
+            raise self._nothing_readable(plan.left_out)
         if plan.files == 0:
             remedy = "check that it is mounted; an empty backup would look like a good one"
             raise Unavailable("back up", str(self._source), reason="it holds no files", remedy=remedy)
+
+    def _nothing_readable(self, left_out: Mapping[str, str]) -> Unavailable:
+        reason = f"nothing of it can be read: {_some(left_out)}"
+        remedy = "let the daemon's user read it, or exclude it"
+        return Unavailable("read the source", str(self._source), reason=reason, remedy=remedy)
 
     def _check_room(self, plan: Plan) -> None:
         status = os.statvfs(self.store.target)
@@ -332,20 +339,20 @@ class BackupRun:
             return
         made = replace(_file_entry(entry, copied.sha256, self._now), xattrs=copied.xattrs)
         build.entries.append(made)
-        if copied.sha256 in build.new:
-            self._share(build.new[copied.sha256], place)
-        elif self.store.object_path(copied.sha256).exists():
-            self._share(self.store.object_path(copied.sha256), place)
-        else:
-            build.new[copied.sha256] = place
+        stored = build.new.get(copied.sha256, self.store.object_path(copied.sha256))
+        if not self._share(build, stored, place):
+            build.new.setdefault(copied.sha256, place)
             build.copied_files += 1
             build.copied_bytes += entry.size
 
-    def _share(self, stored: Path, place: Path) -> None:
-        """Replace a file by the same content that is stored already, where the target can."""
-        if self.store.hard_links:
-            place.unlink()
-            os.link(stored, place, follow_symlinks=False)
+    def _share(self, build: _Build, stored: Path, place: Path) -> bool:
+        """Replace a file by the same content as it is stored already; return False where that can't be."""
+        twin = build.folder / "twin"
+        if not share(stored, twin):
+            return False
+        twin.replace(place)
+        twin.unlink(missing_ok=True)  # a link is not replaced by another one of the same file
+        return True
 
     def _alias(self, build: _Build, aliases: tuple[tuple[Entry, str], ...], copier: Copier) -> None:
         """Store hard links of the source: each is the file that was copied under another name."""
@@ -401,9 +408,7 @@ class BackupRun:
         control = self._control
         control.enter("publishing")
         if not build.entries:
-            reason = f"nothing of it can be read: {_some(build.left_out)}"
-            remedy = "let the daemon's user read it, or exclude it"
-            raise Unavailable("read the source", str(self._source), reason=reason, remedy=remedy)
+            raise self._nothing_readable(build.left_out)
         self.store.sync(control)
         for sha256, place in build.new.items():
             self.store.add(place, sha256)

@@ -1,32 +1,39 @@
 import os
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.manifest import FileEntry
-from aiidpd.components.backup.plan import Entry, Kind, Plan, is_excluded, make_plan
-from aiidpd.components.backup.settings import BackupSettings
+from aiidpd.components.backup.process.manifest import FileEntry, FolderEntry
+from aiidpd.components.backup.process.plan import Entry, Kind, Plan, is_excluded, make_plan
+from tests.unit.components.backup.process.conftest import EXCLUDE
+
+STORED = frozenset({"0" * 64})
 
 
-def file(path: str, size: int = 1, mtime_ns: int = 1) -> Entry:
-    return Entry(path, Kind.FILE, size, mtime_ns)
+def file(path: str, size: int = 1, mtime_ns: int = 1, **more: Any) -> Entry:
+    """A file whose inode only its path knows."""
+    return Entry(path, Kind.FILE, size, mtime_ns, **{"ctime_ns": 1, "inode": (0, hash(path)), **more})
 
 
 def link(path: str, target: str) -> Entry:
     return Entry(path, Kind.SYMLINK, target=target)
 
 
-def known(path: str, size: int = 1, mtime_ns: int = 1) -> FileEntry:
-    return FileEntry(path, size, mtime_ns, 0o644, "0" * 64, 1.0)
+def known(path: str, size: int = 1, mtime_ns: int = 1, **more: Any) -> FileEntry:
+    given = {"ctime_ns": 1, "inode": (0, hash(path)), **more}
+    return FileEntry(path, size, mtime_ns, 0o644, "0" * 64, **given)
 
 
 def plan(
-    *entries: Entry, previous: tuple[FileEntry, ...] = (), roots: tuple[str, ...] = ("/models",)
+    *entries: Entry,
+    previous: tuple[FileEntry, ...] = (),
+    roots: tuple[str, ...] = ("/models",),
+    stored: frozenset[str] = STORED,
 ) -> Plan:
-    return make_plan(
-        entries, {entry.path: entry for entry in previous}, roots=roots, exclude=BackupSettings().exclude
-    )
+    before = {entry.path: entry for entry in previous}
+    return make_plan(entries, before, stored=stored, roots=roots, exclude=EXCLUDE)
 
 
 def test_what_is_unchanged_is_linked_and_all_else_copied():
@@ -36,25 +43,75 @@ def test_what_is_unchanged_is_linked_and_all_else_copied():
     )
     assert result.link == (known("same"),)
     assert set(result.copy) == {grown, touched, new}
-    assert result.bytes_to_copy == 4
+    assert result.bytes_to_read == result.bytes_to_store == 4
     assert result.files == 4
+
+
+def test_what_was_touched_is_read_again():
+    touched, unknown = file("touched", ctime_ns=2), file("unknown", ctime_ns=2)
+    before = (known("touched"), known("unknown", ctime_ns=None))
+    result = plan(touched, unknown, previous=before)
+    assert result.reread == ((touched, before[0]),)
+    assert [entry.path for entry in result.link] == ["unknown"], "schema 1 did not record that time"
+    assert result.link[0].ctime_ns == 2
+    assert result.bytes_to_read == 1
+    assert result.bytes_to_store == 0
+
+
+def test_what_the_target_has_lost_is_read_again():
+    same = file("same")
+    result = plan(same, previous=(known("same"),), stored=frozenset())
+    assert result.reread == ((same, known("same")),)
+
+
+def test_a_renamed_file_is_linked_whatever_its_ctime():
+    moved = file("b/new", ctime_ns=9, inode=(7, 7), mode=0o600)
+    result = plan(moved, previous=(known("old", inode=(7, 7)),))
+    assert result.copy == ()
+    (made,) = result.link
+    assert (made.path, made.ctime_ns, made.mode, made.sha256) == ("b/new", 9, 0o600, "0" * 64)
+
+
+@pytest.mark.parametrize("change", [{"size": 2}, {"mtime_ns": 2}, {"inode": (7, 8)}])
+def test_another_file_is_no_renamed_one(change: dict[str, Any]):
+    entry = file("new", **{"inode": (7, 7), **change})
+    assert plan(entry, previous=(known("old", inode=(7, 7)),)).copy == (entry,)
+
+
+def test_a_hard_link_of_the_source_is_copied_once():
+    first, second = file("a", 5, inode=(7, 7)), file("b", 5, inode=(7, 7))
+    result = plan(second, first)
+    assert result.copy == (first,)
+    assert result.aliases == ((second, "a"),)
+    assert (result.files, result.bytes_to_read) == (2, 5)
+
+
+def test_a_sparse_file_needs_the_room_of_its_data():
+    result = plan(file("sparse", 1 << 30, blocks=11 << 20), file("compressed", 10, blocks=0))
+    assert result.bytes_to_read == (1 << 30) + 10
+    assert result.bytes_to_store == (11 << 20) + 10
+
+
+def test_folders_are_recorded():
+    folder = Entry("empty", Kind.FOLDER, mtime_ns=5, mode=0o700, uid=3, gid=4)
+    assert plan(folder).folders == (FolderEntry("empty", 0o700, 5, 3, 4),)
 
 
 @pytest.mark.parametrize(
     ("path", "patterns", "expected"),
     [
-        ("a.tmp", BackupSettings().exclude, True),
-        ("deep/er/x.incomplete", BackupSettings().exclude, True),
-        ("blobs.lock/inside", BackupSettings().exclude, True),
-        ("model.tmp.gguf", BackupSettings().exclude, False),
+        ("a.tmp", EXCLUDE, True),
+        ("deep/er/x.incomplete", EXCLUDE, True),
+        ("blobs.lock/inside", EXCLUDE, True),
+        ("model.tmp.gguf", EXCLUDE, False),
         ("cache/x", ("cache",), True),
         ("my/cache/x", ("/cache/",), False),
         ("cache/x", ("/cache/",), True),
         ("my/cache/x", ("my/cache",), True),
         ("my/cache2/x", ("my/cache",), False),
         ("my/a/x", ("my/*/x",), True),
-        ("line\nbreak.tmp", BackupSettings().exclude, True),
-        ("UPPER.TMP", BackupSettings().exclude, False),
+        ("line\nbreak.tmp", EXCLUDE, True),
+        ("UPPER.TMP", EXCLUDE, False),
     ],
 )
 def test_exclusion(path: str, patterns: tuple[str, ...], expected: bool):
@@ -72,7 +129,7 @@ def test_the_cache_layout_of_hugging_face_is_kept():
     assert [entry.target for entry in result.symlinks] == ["../../blobs/" + "a" * 64]
     assert len(result.copy) == 2
     assert len(result.excluded) == 1
-    assert not result.refused
+    assert not result.left_out
 
 
 @pytest.mark.parametrize(
@@ -92,7 +149,7 @@ def test_the_cache_layout_of_hugging_face_is_kept():
 def test_links_that_leave_the_source_are_refused(path: str, target: str):
     others = (link("dot", "."), link("a/up", "../.."), link("a/round", "../round"))
     result = plan(file("x"), *others, link(path, target))
-    assert path in dict(result.refused)
+    assert path in result.left_out
     assert path not in [entry.path for entry in result.symlinks]
 
 
@@ -117,22 +174,25 @@ def test_links_within_the_source_are_kept_and_made_relative(path: str, target: s
 def test_paths_that_would_escape_are_refused(path: str):
     result = plan(file(path))
     assert not result.copy
-    assert result.refused == ((path, "its path leads out of the source"),)
+    assert result.left_out == {path: "its path leads out of the source"}
 
 
 def test_a_file_below_a_link_is_refused():
-    assert dict(plan(link("a", "b"), file("a/x")).refused) == {"a/x": "its path leads out of the source"}
+    assert plan(link("a", "b"), file("a/x")).left_out == {"a/x": "its path leads out of the source"}
 
 
-def test_special_files_are_refused_and_unreadable_folders_told():
+def test_special_files_and_unreadable_folders_are_left_out_with_the_reason():
     result = plan(
         Entry("socket", Kind.SPECIAL),
         Entry("private", Kind.UNREADABLE, note="Permission denied"),
         Entry("x.tmp", Kind.UNREADABLE, note="Permission denied"),
         Entry(".", Kind.UNREADABLE, note="Input/output error"),
     )
-    assert [path for path, _ in result.refused] == ["socket"]
-    assert [path for path, _ in result.unreadable] == [".", "private"]
+    assert result.left_out == {
+        ".": "Input/output error",
+        "private": "Permission denied",
+        "socket": "it is no regular file, folder or symbolic link",
+    }
     assert result.excluded == ("x.tmp",)
 
 
@@ -155,7 +215,8 @@ entries = st.lists(
 def test_every_entry_has_one_fate_and_the_fate_does_not_depend_on_the_order(listing: list[Entry]):
     result = plan(*listing, previous=(known("a"), known("b")))
     fates = [entry.path for entry in (*result.copy, *result.link, *result.symlinks)]
-    fates += [*result.excluded, *dict(result.refused), *dict(result.unreadable)]
+    fates += [entry.path for entry, _ in (*result.reread, *result.aliases)]
+    fates += [*result.excluded, *result.left_out]
     assert sorted(fates) == sorted(entry.path for entry in listing)
     assert plan(*reversed(listing), previous=(known("a"), known("b"))) == result
 
@@ -171,7 +232,7 @@ def test_no_kept_link_leads_out_on_a_real_file_system(
     outer = tmp_path_factory.mktemp("outer").resolve()
     root = outer / "root"
     (root / "c").mkdir(parents=True)
-    result = make_plan(links, {}, roots=("/models",), exclude=())
+    result = make_plan(links, {}, stored=STORED, roots=("/models",), exclude=())
     for entry in result.symlinks:
         (root / entry.path).parent.mkdir(exist_ok=True)
         (root / entry.path).symlink_to(entry.target)

@@ -2,18 +2,19 @@
 
 import os
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.run import BackupRun
-from aiidpd.components.backup.settings import BackupSettings
-from aiidpd.components.backup.view import SnapshotInfo
-from tests.tables import made
+from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.manifest import FILES, Manifest
+from aiidpd.components.backup.process.protocol import RunRequest, RunResult
+from aiidpd.components.backup.process.run import BackupRun
+from aiidpd.components.backup.process.store import Store
 
-DAILY = "*-*-* 03:00:00"
+EXCLUDE = ("*.tmp", "*.lock", "*.incomplete")
 
 
 @dataclass
@@ -23,17 +24,29 @@ class Site:
     source: Path
     target: Path
     now: float = 1_800_000_000.0
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def settings(self) -> BackupSettings:
-        return made(BackupSettings, source=self.source, target=self.target, schedule=DAILY, reserve=0)
+    def request(self) -> RunRequest:
+        given = {"exclude": EXCLUDE, "settle": 0.0, **self.options}
+        return RunRequest(str(self.source), str(self.target), **given)
 
-    def run(self, control: RunControl | None = None) -> BackupRun:
-        return BackupRun(self.settings, control or RunControl(), lambda: self.now)
+    @property
+    def store(self) -> Store:
+        return Store(self.target)
 
-    def backup(self) -> SnapshotInfo:
+    def run(self, control: Control | None = None) -> BackupRun:
+        return BackupRun(self.request, control or Control(), self.now)
+
+    def backup(self, control: Control | None = None) -> RunResult:
         self.now += 60
-        return self.run().execute()
+        return self.run(control).execute()
+
+    def files(self, snapshot: str) -> Path:
+        return self.target / "snapshots" / snapshot / FILES
+
+    def manifest(self, snapshot: str) -> Manifest:
+        return self.store.load(snapshot)
 
     def snapshots(self) -> list[str]:
         folder = self.target / "snapshots"

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.manifest import (
+from aiidpd.components.backup.process.manifest import (
     FileEntry,
+    FolderEntry,
     Manifest,
     dump_manifest,
     dump_sums,
     load_manifest,
     load_sums,
 )
-from aiidpd.components.backup.names import escape, shown, size_text, stays_inside, unescape
+from aiidpd.components.backup.process.names import escape, shown, size_text, stays_inside, unescape
 
 NASTY = [
     b"plain",
@@ -46,6 +47,14 @@ names = st.binary(min_size=1, max_size=20).map(lambda raw: raw.replace(b"\0", b"
 safe_names = names.filter(lambda name: name not in (b".", b".."))
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 times = st.floats(0, 4e9)
+
+
+def named_once(manifest: Manifest) -> bool:
+    names = [each.path for each in manifest.files] + [each.path for each in manifest.folders]
+    names += manifest.links
+    return len(set(names)) == len(names)
+
+
 files = st.builds(
     FileEntry,
     path=safe_names.map(os.fsdecode),
@@ -53,7 +62,21 @@ files = st.builds(
     mtime_ns=st.integers(-(2**62), 2**62),
     mode=st.integers(0, 0o7777),
     sha256=digests,
-    verified_at=st.none() | times,
+    ctime_ns=st.none() | st.integers(-(2**62), 2**62),
+    inode=st.none() | st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)),
+    uid=st.integers(0, 2**32),
+    gid=st.integers(0, 2**32),
+    read_at=st.none() | times,
+    xattrs=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+    retained=st.text(max_size=5),
+)
+folders = st.builds(
+    FolderEntry,
+    path=safe_names.map(os.fsdecode),
+    mode=st.integers(0, 0o7777),
+    mtime_ns=st.integers(-(2**62), 2**62),
+    uid=st.integers(0, 2**32),
+    gid=st.integers(0, 2**32),
 )
 manifests = st.builds(
     Manifest,
@@ -61,15 +84,36 @@ manifests = st.builds(
     source=names.map(os.fsdecode),
     created_at=times,
     files=st.lists(files, max_size=5).map(tuple),
+    folders=st.lists(folders, max_size=3).map(tuple),
     links=st.dictionaries(safe_names.map(os.fsdecode), names.map(os.fsdecode), max_size=3),
-    refused=st.dictionaries(names.map(os.fsdecode), st.text(), max_size=3),
+    left_out=st.dictionaries(names.map(os.fsdecode), st.text(), max_size=3),
     copied_files=st.integers(0, 9),
     copied_bytes=st.integers(0, 2**60),
-    verified_at=st.none() | times,
-)
+).filter(named_once)
 ONE = Manifest(
-    "20260101T000000Z", "/m", 1.0, (FileEntry("a", 3, 4, 0o644, "0" * 64, 2.0),), {"l": "a"}, {}, 1, 3, 2.0
+    "20260101T000000Z",
+    "/m",
+    1.0,
+    (FileEntry("a", 3, 4, 0o644, "0" * 64, read_at=2.0),),
+    (FolderEntry("f", 0o755, 5),),
+    {"l": "a"},
+    {},
+    1,
+    3,
 )
+SCHEMA_1 = {
+    "schema": 1,
+    "snapshot": "20260101T000000Z",
+    "source": "/m",
+    "created_at": 1.0,
+    "files": [{"path": "a", "size": 3, "mtime_ns": 4, "mode": 420, "sha256": "0" * 64, "verified_at": 2.0}],
+    "links": {"l": "a"},
+    "refused": {"s": "a socket"},
+    "copied_files": 1,
+    "copied_bytes": 3,
+    "verified_at": 2.0,
+    "totals": {"files": 1, "bytes": 3},
+}
 
 
 @given(st.dictionaries(safe_names.map(os.fsdecode), digests, max_size=8))
@@ -98,6 +142,11 @@ def test_a_manifest_survives_a_round_trip(manifest: Manifest):
     data = dump_manifest(manifest)
     assert data.isascii()
     assert load_manifest(data) == manifest
+
+
+def test_a_manifest_of_the_first_schema_is_read():
+    manifest = load_manifest(json.dumps(SCHEMA_1).encode())
+    assert manifest == replace(ONE, folders=(), left_out={"s": "a socket"})
 
 
 def test_coreutils_writes_the_same_lines_and_accepts_ours(tmp_path: Path):
@@ -138,7 +187,8 @@ ENTRY = json.loads(dump_manifest(ONE))["files"][0]
         (b"[" * 100_000, "nested too deeply"),
         (b"[1]", "no object"),
         (b"{}", "schema None"),
-        (damaged(schema=2), "schema 2, this version reads 1"),
+        (damaged(schema=3), "schema 3, this version reads 1 and 2"),
+        (damaged(schema=1), "incomplete"),
         (damaged(totals={"files": 1, "bytes": 4}), "totals"),
         (damaged(files=[{"path": "a"}]), "incomplete"),
         (damaged(files=None), "incomplete"),
@@ -147,14 +197,21 @@ ENTRY = json.loads(dump_manifest(ONE))["files"][0]
         (damaged(files=[{**ENTRY, "path": "../../etc/passwd"}]), "outside"),
         (damaged(links={"/etc/x": "y"}), "outside"),
         (damaged(extra=1), "incomplete"),
-        (dump_manifest(ONE)[:-20], "Expecting|delimiter"),
+        (dump_manifest(ONE)[:-20], "Expecting|delimiter|Unterminated"),
         (damaged(created_at="now"), "wrong type"),
         (damaged(created_at=None), "wrong type"),
         (damaged(copied_bytes=None), "wrong type"),
         (damaged(source=7), "wrong type"),
         (damaged(links={"l": 7}), "wrong type"),
         (damaged(links=7), "incomplete"),
-        (damaged(verified_at=float("nan")), "wrong type"),
+        (damaged(files=[{**ENTRY, "read_at": float("nan")}]), "impossible"),
+        (damaged(files=[{**ENTRY, "size": -1}], totals={"files": 1, "bytes": -1}), "impossible"),
+        (damaged(files=[{**ENTRY, "inode": [1]}]), "not enough"),
+        (damaged(files=[{**ENTRY, "inode": [1, "2"]}]), "impossible"),
+        (damaged(files=[{**ENTRY, "xattrs": {"a": 1}}]), "impossible"),
+        (damaged(folders=[{"path": "f", "mode": "x", "mtime_ns": 1}]), "impossible"),
+        (damaged(folders=[{"path": "a", "mode": 1, "mtime_ns": 1}]), "a path twice"),
+        (damaged(folders=[{"path": "../f", "mode": 1, "mtime_ns": 1}]), "outside"),
     ],
 )
 def test_a_damaged_manifest_is_refused_with_the_reason(data: bytes, reason: str):
