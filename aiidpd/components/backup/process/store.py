@@ -248,7 +248,7 @@ def place(stored: Path, destination: Path) -> bool:
     except OSError as error:
         if error.errno not in (*_NO_LINKS, *_TOO_MANY):
             raise
-        return _clone(stored, destination)
+        return os.path.lexists(stored) and _clone(stored, destination)
     return True
 
 
