@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from aiidpd.components.backup.names import size_text
+from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.retention.decide import decide
 from aiidpd.components.backup.retention.snapshots import (
     PRUNES,

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Final
 
 from aiidpd.component import Component, Context, Spec
-from aiidpd.components.backup.api import routes
+from aiidpd.components.backup.api import BackupApi
 from aiidpd.components.backup.metrics import BackupCollector
+from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
+from aiidpd.components.backup.schedule import Jitter
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.contracts.backups import BACKUP, BackupActivity
+from aiidpd.contracts.engines import ENGINES, Residency, Verdict
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import Task
+from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "backup"
 _DEADLINE: Final = 120.0
+_MACHINE: Final = Path("/etc/machine-id")
+_SCRATCH: Final = "drill"
 
 
 def build(context: Context) -> Component:
@@ -26,6 +33,20 @@ def build(context: Context) -> Component:
     settings = context.settings("backup", BackupSettings)
     latest: Latest[BackupView] = Latest(context.clock, max_age=math.inf)
     queue = JobQueue(context.jobs, NAME)
+    memory = BackupMemory(StateFile(context.state_directory / FILE, BackupRecord), context.conditions)
+
+    def loading() -> str:
+        """Return the engine that loads a model just now, empty for none."""
+        reading = context.views.get(ENGINES)
+        engines = reading.value.engines if reading is not None else ()
+        return next(
+            (
+                each.name
+                for each in engines
+                if not each.simulated and Residency.LOADING is each.residency and each.verdict is Verdict.LOADING
+            ),
+            "",
+        )
 
     def worker() -> BackupWorker:
         return BackupWorker(
@@ -34,22 +55,35 @@ def build(context: Context) -> Component:
             latest=latest,
             publish=context.publish,
             conditions=context.conditions,
+            memory=memory,
             clock=context.clock,
+            scratch=context.state_directory / _SCRATCH,
+            loading=loading,
+            jitter=Jitter(_machine(), settings().jitter),
         )
 
     def activity() -> Reading[BackupActivity] | None:
         reading = latest.get()
         if reading is None:
             return None
-        source = reading.value.source if reading.value.running else ""
+        running = reading.value.running
+        source = reading.value.source if running is not None and running.work == "run" else ""
         return Reading(BackupActivity(source), reading.at, reading.read)
 
     context.views.offer(BACKUP, activity)
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE),),
         collectors={NAME: BackupCollector(latest)},
-        routes=routes(latest, queue, lambda: context.status(NAME)),
+        routes=BackupApi(latest, queue, lambda: context.status(NAME)).routes(),
     )
+
+
+def _machine() -> str:
+    """Return what only this machine has, empty where it has nothing of that kind."""
+    try:
+        return _MACHINE.read_text().strip()
+    except OSError:
+        return ""
 
 
 SPEC: Final = Spec(NAME, {"backup": BackupSettings}, build)

@@ -52,6 +52,53 @@ class RetentionSettings(Table):
     )
 
 
+class VerifySettings(Table):
+    """Verification of what is stored: each byte is read again within a time, and the source compared."""
+
+    within: Duration = Field(
+        default=30 * 86400.0,
+        ge=86400,
+        le=3650 * 86400,
+        description="The time within which each byte on the target is read again; what a backup has just "
+        "written is read first of all.",
+    )
+    schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
+        default="*-*-* 04:30:00",
+        description="When what is due is read, as backup.schedule says it. Empty: only after backups and on "
+        "request.",
+    )
+    source_within: Duration = Field(
+        default=90 * 86400.0,
+        ge=0,
+        le=3650 * 86400,
+        description="The time within which each byte of the source is compared with what was backed up of it, "
+        "which finds a disk that rots before a good copy is replaced. 0s: never.",
+    )
+    heal: bool = Field(
+        default=True,
+        description="Whether damaged content is replaced where another copy of it is proven to be good.",
+    )
+
+
+class DrillSettings(Table):
+    """Drills: a sample is restored to a scratch folder and compared, to prove that it would be."""
+
+    schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
+        default="*-*-01 05:00:00",
+        description="When a drill is held, as backup.schedule says it. Empty: only on request.",
+    )
+    size: Size = Field(
+        default=20 * 2**30,
+        ge=2**20,
+        le=2**50,
+        description="Size of the sample at most; the models that were not restored since longest come first.",
+    )
+    scratch: OptionalPath = Field(
+        default=None,
+        description="The folder for the sample, for nothing else. Empty: one in daemon.state_directory.",
+    )
+
+
 class BackupSettings(Table):
     """Component backup: verified copies of the model folder. It idles until source and target are set."""
 
@@ -86,7 +133,17 @@ class BackupSettings(Table):
         description="What is left out: shell patterns. One without a slash is compared with each part of a "
         "path, one with a slash with the path from the source.",
     )
+    rate: OptionalSize = Field(
+        default=0, ge=0, le=2**40, description="Bytes a second that are read at most. 0B or empty: no limit."
+    )
+    xattrs: bool = Field(default=False, description="Whether extended attributes of files are recorded.")
+    pause_while_loading: bool = Field(
+        default=True,
+        description="Whether the work waits while an inference engine loads a model, for an hour at most.",
+    )
     retention: RetentionSettings = RetentionSettings()
+    verify: VerifySettings = VerifySettings()
+    drill: DrillSettings = DrillSettings()
 
     @property
     def missing_keys(self) -> tuple[str, ...]:

@@ -1,45 +1,62 @@
-"""Loop that runs backups: by hand and by schedule alike they are jobs of one queue."""
+"""Loop that backs up, verifies, restores and prunes: by hand and by schedule alike as jobs of one queue."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeAlias
 
 import anyio
 
-from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.conditions import update_conditions
-from aiidpd.components.backup.names import files_text, size_text
-from aiidpd.components.backup.progress import follow
-from aiidpd.components.backup.run import BackupRun
-from aiidpd.components.backup.schedule import LocalZone, next_run_at, parse_schedule
+from aiidpd.components.backup.client import BackupProcess
+from aiidpd.components.backup.conditions import TYPES, conditions_of
+from aiidpd.components.backup.process.marker import MARKER
+from aiidpd.components.backup.process.pins import PINS
+from aiidpd.components.backup.process.proofs import PROOFS
+from aiidpd.components.backup.process.protocol import SummaryRequest
+from aiidpd.components.backup.process.store import SNAPSHOTS
+from aiidpd.components.backup.record import BackupMemory
+from aiidpd.components.backup.runs import back_up
+from aiidpd.components.backup.schedule import Jitter, LocalZone, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
-from aiidpd.components.backup.store import Store
-from aiidpd.components.backup.view import BackupView, RunProgress, RunResult, SnapshotInfo, mark, newest
+from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.verifying import drill, verify
+from aiidpd.components.backup.view import BackupView, RunResult, info_of, newest, store_of
+from aiidpd.components.backup.restoring import restore
+from aiidpd.components.backup.pruning import pin, prune
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable, describe
-from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
 from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.thread import ThreadProbe
 
-REFRESH_EVERY = 30.0  # seconds between two readings of the target
-STALL_AFTER: Final = (
-    90.0  # seconds in which nothing moves; then a run is given up, before the task counts as hung
-)
+REFRESH_EVERY: Final = 30.0  # seconds between two readings of the target
+STALL_AFTER: Final = 90.0
+"""Seconds in which nothing moves; then work is given up, before the task counts as hung."""
 _RETRY_AFTER: Final = 900.0  # seconds from a failed run to the next scheduled one
+Work: TypeAlias = Callable[[Job, BackupTools, Heartbeat], Awaitable[object]]
+WORKS: Final[Mapping[str, Work]] = {
+    "run": back_up,
+    "verify": verify,
+    "restore": restore,
+    "drill": drill,
+    "prune": prune,
+    "pin": pin,
+}
 
 
 class BackupWorker:
-    """Runs the backups that are due by ``queue`` and by the schedule.
+    """Does the work that is due by ``queue`` and by the schedules.
 
     ``latest`` outlives the worker and carries the last run's outcome to its successor. Raises
-    :class:`Misconfigured` for a schedule that is none. A run in which nothing moves for ``stall_after``
-    (seconds) is given up.
+    :class:`Misconfigured` for a schedule that is none. Work in which nothing moves for ``stall_after``
+    (seconds) is given up. ``loading`` returns the engine that loads a model, empty for none.
     """
 
     simulated = False  # real files, always
@@ -52,24 +69,34 @@ class BackupWorker:
         latest: Latest[BackupView],
         publish: Publisher,
         conditions: Conditions,
+        memory: BackupMemory,
         clock: Clock,
+        scratch: Path,
+        loading: Callable[[], str] = str,
+        jitter: Jitter | None = None,
         zone: tzinfo | None = None,
         stall_after: float = STALL_AFTER,
     ) -> None:
         self._settings = settings
-        self._stall_after = stall_after
         self._queue = queue
-        self._latest = latest
-        self._publisher = publish
         self._conditions = conditions
         self._clock = clock
         self._zone = zone or LocalZone()
-        self._schedule = parse_schedule(settings.schedule) if settings.schedule else None
-        self._store = Store(settings.target) if settings.target else None
-        self._hanging = False
-        self._target_probe = ThreadProbe(clock, stall_after)
+        self._jitter = jitter or Jitter("", 0.0)
+        self._schedules = {
+            work: parse_schedule(text)
+            for work, text in (
+                ("run", settings.schedule),
+                ("verify", settings.verify.schedule),
+                ("drill", settings.drill.schedule),
+            )
+            if text
+        }
+        self._process = BackupProcess(clock, stall_after=stall_after)
+        self._probe = ThreadProbe(clock, stall_after)
+        self._seen: object = None
         missing = " and ".join(settings.missing_keys)
-        self._view = BackupView(
+        view = BackupView(
             configured=not missing,
             reason=f"{missing} not set" if missing else "",
             source=str(settings.source or ""),
@@ -77,13 +104,26 @@ class BackupWorker:
             schedule=settings.schedule,
         )
         before = latest.get()
-        if before is not None and (before.value.source, before.value.target) == (
-            self._view.source,
-            self._view.target,
-        ):
-            self._view = replace(self._view, last_run=before.value.last_run)
+        if before is not None and (before.value.source, before.value.target) == (view.source, view.target):
+            view = replace(view, last_run=before.value.last_run)
+        self._tools = BackupTools(
+            settings,
+            self._process,
+            latest,
+            publish,
+            memory,
+            clock,
+            view,
+            settings.drill.scratch or scratch,
+            loading,
+        )
+
+    @property
+    def _view(self) -> BackupView:
+        return self._tools.view
 
     async def run(self, heartbeat: Heartbeat) -> None:
+        """Work until cancelled."""
         job: Job | None = None
         while True:
             with heartbeat.working():
@@ -92,15 +132,18 @@ class BackupWorker:
                 await self._refresh(heartbeat)
             job = await self._next_job()
 
+    # What is due
+
     async def _next_job(self) -> Job | None:
-        """Return the next job, after queueing a scheduled one that is due; None to refresh."""
+        """Return the next job, after queueing scheduled ones that are due; None to refresh."""
         with anyio.move_on_after(0):
             return await self._queue.next()
-        wait, run_at = REFRESH_EVERY, self._view.next_run_at
-        if run_at is not None:
-            wait = min(wait, run_at - self._clock.time())
-            if wait <= 0:
-                self._queue_scheduled()
+        wait = REFRESH_EVERY
+        for work, at in self._due().items():
+            left = at - self._clock.time()
+            wait = min(wait, left)
+            if left <= 0:
+                self._queue_scheduled(work)
         job: Job | None = None
         async with anyio.create_task_group() as group:
 
@@ -114,41 +157,79 @@ class BackupWorker:
             group.cancel_scope.cancel()
         return job
 
-    def _queue_scheduled(self) -> None:
+    def _due(self) -> dict[str, float]:
+        """Return when each kind of work is due next, in Unix seconds; none before there is a backup."""
+        found = {}
+        if self._view.next_run_at is not None:
+            found["run"] = self._view.next_run_at
+        if self._view.last_success_at is not None:
+            record = self._tools.memory.record
+            for work, last in (("verify", record.verified_at), ("drill", record.drilled_at)):
+                schedule = self._schedules.get(work)
+                # Without any, the first is due as if one had been held when the first backup was made.
+                since = last or self._view.last_success_at
+                at = None if schedule is None else schedule.next_after(min(since, self._clock.time()), self._zone)
+                if at is not None:
+                    found[work] = at
+        return found
+
+    def _queue_scheduled(self, work: str) -> None:
         try:
-            self._queue.submit(trigger="schedule")
+            self._queue.submit(work=work, trigger="schedule")
         except Conflict:
-            return  # the jobs that fill the queue are backups too: the next of them is what is due
+            return  # the queue is full: what is due is tried again after it
+
+    # The state
 
     async def _refresh(self, heartbeat: Heartbeat) -> None:
         """Bring the view up to date; raises :class:`Unavailable` while backups do not work."""
-        if self._store is None:
-            self._put()
-            update_conditions(self._conditions, "", ())
+        if not self._view.configured:
+            self._tools.put()
+            self._conditions.update(TYPES, ())
             return
         try:
-            snapshots = await self._target_probe.call(self._store.all, "the backup target", self._view.target)
+            await self._read_target()
         except Unavailable:
-            self._put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
+            self._seen = None
+            self._tools.put(next_run_at=None)  # what is not known is not due: no run piles up on a dead disk
             raise
         heartbeat.beat()
         now = self._clock.time()
-        snapshots = mark(snapshots, now)
-        update_conditions(self._conditions, self._view.target, snapshots)
-        last_good = newest(snapshots, self._view.source)
-        last = self._view.last_run
+        view, record = self._view, self._tools.memory.record
+        last_good = newest(view.snapshots, view.source)
+        last = view.last_run
         failed = last is not None and not last.succeeded
         run_at = next_run_at(
-            self._schedule,
+            self._schedules.get("run"),
             self._zone,
-            last_success=last_good.created_at if last_good else None,
+            last_success=last_good.current_at if last_good else None,
             now=now,
             not_before=now + last.ended + _RETRY_AFTER - self._clock.monotonic() if last and failed else None,
+            jitter=self._jitter,
         )
-        success = last_good.verified_at if last_good else None
-        self._put(snapshots=snapshots, last_success_at=success, next_run_at=run_at)
+        self._tools.put(
+            last_success_at=last_good.current_at if last_good else None,
+            last_verified_at=record.verified_at,
+            last_restored_at=record.drilled_at,
+            next_run_at=run_at,
+        )
+        self._conditions.update(TYPES, conditions_of(self._view, now, self._settings.verify.within))
         if last and failed:
             self._fail_again(last)
+
+    async def _read_target(self) -> None:
+        """Read the target where it has changed since, by its folder and its lists."""
+        target = self._view.target
+        seen = await self._probe.call(lambda: _signature(target), "the backup target", target)
+        if seen == self._seen:
+            return
+        summary = (await self._process.call(SummaryRequest(target), _ignore)).summary
+        if summary is None:
+            raise AssertionError("a summary ended without its result")
+        now = self._clock.time()
+        snapshots = tuple(info_of(each, now) for each in summary.snapshots)
+        self._tools.put(snapshots=snapshots, store=store_of(summary))
+        self._seen = seen
 
     def _fail_again(self, last: RunResult) -> NoReturn:
         """Raise :class:`Unavailable`: until a backup succeeds no pass does, and the task is degraded."""
@@ -157,112 +238,53 @@ class BackupWorker:
             "back up", self._view.source, reason=f"the last run failed: {last.error}", remedy=remedy
         )
 
+    # The work
+
     async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
         with job.running():
             if not self._view.configured:
                 what, remedy = "the models", "set both in the table [backup], then 'aiidpctl reload'"
                 raise Misconfigured("back up", what, reason=self._view.reason, remedy=remedy)
-            self._target_probe.check("the backup target", self._view.target)
-            if self._hanging:  # another thread on the same dead disk would hang too
-                reason, remedy = (
-                    "the last run was given up and hangs still",
-                    "see dmesg, then restart the daemon",
-                )
+            self._probe.check("the backup target", self._view.target)
+            if (pid := self._process.stuck) is not None:  # another one on the same dead disk would hang too
+                reason = f"the last work was given up, and process {pid} hangs still"
+                remedy = "see dmesg for the disk that it waits for"
                 raise Conflict("back up", self._view.source, reason=reason, remedy=remedy)
-            await self._backup(job, heartbeat)
+            work = str(job.arguments.get("work", "run"))
+            self._seen = None
+            stored = await WORKS[work](job, self._tools, heartbeat)
+            if work == "run" and stored:
+                self._follow_up()
 
-    async def _backup(self, job: Job, heartbeat: Heartbeat) -> None:
-        began = self._clock.monotonic()
-        trigger = job.arguments.get("trigger", "hand")
-        user = job.arguments.get("requested_by")
-        why = f"requested by {user}" if user else f"by {trigger}"
-        reason = f"a backup of {self._view.source} to {self._view.target} begins ({why})"
-        self._publish("backup.started", reason, {"job": job.status.id, "trigger": trigger})
+    def _follow_up(self) -> None:
+        """Queue what follows a backup: what it has written is read back, and what is not kept is removed."""
+        for work in ("verify", "prune"):
+            self._queue_after(work)
+
+    def _queue_after(self, work: str) -> None:
         try:
-            info = await self._run(job, heartbeat)
-        except Exception as error:
-            seconds = self._clock.monotonic() - began
-            now = self._clock.time()
-            ended = self._clock.monotonic()
-            self._put(last_run=RunResult(False, now, seconds, error=describe(error), ended=ended))
-            self._publish(
-                "backup.failed", describe(error), {"job": job.status.id, "seconds": seconds}, Severity.ERROR
-            )
-            raise
-        except BaseException:
-            evidence: dict[str, Scalar] = {"job": job.status.id}
-            reason = "it was interrupted: the worker was stopped or replaced"
-            self._publish("backup.failed", reason, evidence, Severity.WARNING)
-            raise
-        self._succeed(job, info, self._clock.monotonic() - began)
+            self._queue.submit(work=work, trigger="backup")
+        except Conflict:
+            return
 
-    async def _run(self, job: Job, heartbeat: Heartbeat) -> SnapshotInfo:
-        def moved(progress: RunProgress) -> None:
-            heartbeat.beat()
-            message = f"{progress.phase} {progress.files_done} of {files_text(progress.files)}"
-            job.progress(message, progress.bytes_done, progress.bytes, "bytes")
-            self._put(running=progress)
 
-        control = RunControl()
-        run = BackupRun(self._settings, control, self._clock.time)
+def _ignore(_: Any) -> None:
+    """Take no note of the progress."""
 
-        def execute() -> SnapshotInfo:
-            try:
-                return run.execute()
-            finally:
-                self._hanging = False
 
-        self._hanging = True
-        try:
-            return await follow(execute, control, moved, clock=self._clock, stall_after=self._stall_after)
-        finally:
-            self._put(running=None)
+def _signature(target: str) -> object:
+    """Return what changes where a target does: the times of its folders and lists. Raises :class:`Unavailable`."""
+    Store(Path(target)).check()
+    names = [target, *(os.path.join(target, name) for name in (SNAPSHOTS, MARKER, PROOFS, PINS))]
+    folder = os.path.join(target, SNAPSHOTS)
+    if os.path.isdir(folder):
+        names += [os.path.join(folder, name, MANIFEST) for name in sorted(os.listdir(folder))]
+    return tuple(_version(name) for name in names)
 
-    def _succeed(self, job: Job, info: SnapshotInfo, seconds: float) -> None:
-        evidence: dict[str, Scalar] = {
-            "snapshot": info.id,
-            "files": info.files,
-            "bytes": info.bytes,
-            "copied_files": info.copied_files,
-            "copied_bytes": info.copied_bytes,
-            "linked_files": info.linked_files,
-            "linked_bytes": info.linked_bytes,
-            "refused": info.refused,
-            "seconds": round(seconds, 3),
-        }
-        result = RunResult(
-            True,
-            self._clock.time(),
-            seconds,
-            info.id,
-            info.copied_files,
-            info.copied_bytes,
-            info.linked_files,
-            info.linked_bytes,
-            ended=self._clock.monotonic(),
-        )
-        self._put(last_run=result)
-        reason = (
-            f"snapshot {info.id} holds {files_text(info.files)}, {size_text(info.bytes)}: "
-            f"{info.copied_files} copied and verified, {info.linked_files} unchanged"
-        )
-        if info.refused:
-            reason += f"; {info.refused} left out, as its manifest.json says"
-        severity = Severity.WARNING if info.refused else Severity.INFO
-        self._publish("backup.succeeded", reason, {"job": job.status.id, **evidence}, severity)
-        for series, value in (
-            ("duration_seconds", seconds),
-            ("copied_bytes", info.copied_bytes),
-            ("snapshot_bytes", info.bytes),
-        ):
-            self._publisher.sample(series, self._view.target, float(value))
-        job.succeed(**evidence)
 
-    def _put(self, **changes: Any) -> None:
-        self._view = replace(self._view, **changes)
-        self._latest.put(self._view)
-
-    def _publish(
-        self, kind: str, reason: str, evidence: dict[str, Scalar], severity: Severity = Severity.INFO
-    ) -> None:
-        self._publisher.event(kind, reason, about=self._view.source, severity=severity, **evidence)
+def _version(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.backup.names import files_text
+from aiidpd.components.backup.process.names import files_text
 from aiidpd.components.backup.retention.snapshots import Reason, Rule, SourceContents, StoredSnapshot
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})

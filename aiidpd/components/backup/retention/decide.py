@@ -10,7 +10,7 @@ from datetime import date, datetime, tzinfo
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.backup.names import size_text
+from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.retention.copies import bounded, copies_of_files, copies_of_models, only_holders
 from aiidpd.components.backup.retention.numbers import by_number, numbers, numbers_text
 from aiidpd.components.backup.retention.size import ObjectStore, excess_text, remove_oldest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from aiidpd.components.backup.names import size_text
+from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.retention.snapshots import StoredSnapshot
 
 

@@ -1,0 +1,133 @@
+"""Verifications and drills: what is stored is read back, and a sample is restored to prove that it would be."""
+
+from __future__ import annotations
+
+import os
+
+from aiidpd.components.backup.process.names import files_text, shown, size_text
+from aiidpd.components.backup.process.protocol import Damage, DrillRequest, VerifyRequest, VerifyResult
+from aiidpd.components.backup.text import named
+from aiidpd.components.backup.tools import BackupTools
+from aiidpd.kernel.events import Scalar, Severity
+from aiidpd.kernel.jobs import Job
+from aiidpd.kernel.task import Heartbeat
+
+_DAY = 86_400.0
+
+
+async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+    """Read what is due, or all that was requested, and heal what is damaged; a failure names the rest."""
+    line = await tools.call(job, _verify_request(job, tools), heartbeat)
+    if line.verify is None:
+        raise AssertionError("a verification ended without its result")
+    found = line.verify
+    tools.memory.verified(tools.clock.time())
+    evidence: dict[str, Scalar] = {
+        "snapshots": found.snapshots,
+        "contents": found.contents,
+        "read_contents": found.read_contents,
+        "read_bytes": found.read_bytes,
+        "damaged": found.damaged_total,
+        "healed": found.healed_total,
+        "missing": found.missing_total,
+        "broken": found.broken_total,
+        "never_proven_bytes": found.never_proven_bytes,
+        "rotten": found.rotten_total,
+        "source_bytes": found.source_bytes,
+    }
+    wrong = _wrong_with(found)
+    if found.healed_total:
+        text = f"{found.healed_total} damaged contents were healed: {_damages(found.healed)}"
+        tools.publish("backup.healed", text, {"job": job.status.id}, Severity.WARNING)
+    severity = Severity.ERROR if wrong else Severity.INFO
+    reason = f"{size_text(found.read_bytes)} of {size_text(found.bytes)} were read back"
+    reason += "".join(f"; {each}" for each in wrong) or " and are right"
+    tools.publish("backup.verified", reason, {"job": job.status.id, **evidence}, severity)
+    if wrong:
+        job.fail("; ".join(wrong), **evidence)
+    else:
+        job.succeed(**evidence)
+
+
+def _verify_request(job: Job, tools: BackupTools) -> VerifyRequest:
+    settings, given = tools.settings.verify, job.arguments
+    by_schedule = given.get("trigger") == "schedule"
+    source_bytes = 0
+    if by_schedule and settings.source_within and tools.view.store is not None:
+        source_bytes = int(tools.view.store.unique_bytes * _DAY / settings.source_within) + 1
+    mode = str(given.get("mode", "due"))
+    return VerifyRequest(
+        tools.view.target,
+        source=tools.view.source,
+        expected=tools.memory.expected(tools.view.target),
+        snapshot=str(given.get("snapshot", "")),
+        mode="full" if mode == "full" else "sample" if mode == "sample" else "due",
+        share=float(given.get("share") or 1.0),
+        seed=int.from_bytes(os.urandom(4), "big"),
+        within=settings.within,
+        heal=settings.heal and bool(given.get("heal", True)),
+        source_budget=source_bytes,
+        rate=tools.settings.rate,
+    )
+
+
+def _wrong_with(found: VerifyResult) -> list[str]:
+    """Return what is wrong after a verification, a sentence each."""
+    wrong = []
+    if found.damaged_total:
+        rest = found.damaged_total - len(found.damaged[:3])
+        more = f" and {rest} more" if rest > 0 else ""
+        wrong.append(f"{found.damaged_total} damaged: {_damages(found.damaged)}{more}")
+    if found.broken_total:
+        wrong.append(f"{found.broken_total} snapshots can't be relied on: {named(found.broken)}")
+    if found.rotten_total:
+        rotten = named(dict.fromkeys(found.rotten, ""), found.rotten_total)
+        wrong.append(f"the source's disk has changed {rotten}: restore it from a snapshot")
+    return wrong
+
+
+def _damages(found: tuple[Damage, ...]) -> str:
+    parts = []
+    for each in found[:3]:
+        healed = f", healed from {shown(each.healed_from)}" if each.healed_from else ""
+        parts.append(f"{shown(each.path)} ({each.reason}{healed})")
+    return ", ".join(parts)
+
+
+async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+    """Restore a sample to the scratch folder and compare it; a failure names what did not restore."""
+    settings = tools.settings
+    request = DrillRequest(
+        tools.view.target,
+        str(tools.scratch),
+        source=tools.view.source,
+        budget=int(job.arguments.get("size") or settings.drill.size),
+        seed=int.from_bytes(os.urandom(4), "big"),
+        reserve=settings.reserve,
+        rate=settings.rate,
+    )
+    line = await tools.call(job, request, heartbeat)
+    if line.drill is None:
+        raise AssertionError("a drill ended without its result")
+    held = line.drill
+    evidence: dict[str, Scalar] = {
+        "snapshot": held.snapshot,
+        "files": held.files,
+        "bytes": held.bytes,
+        "models": len(held.models),
+        "models_known": held.known,
+        "models_never_restored": held.never,
+        "failed": held.failed.count,
+        "seconds": round(held.seconds, 3),
+    }
+    rate = f", {size_text(int(held.bytes / held.seconds))}/s" if held.seconds > 0 else ""
+    what = f"{files_text(held.files)} of {len(held.models)} models, {size_text(held.bytes)}{rate}"
+    if held.failed.count:
+        reason = f"of {what}, {held.failed.count} did not restore: {named(held.failed.first, held.failed.count)}"
+        tools.publish("backup.drill_failed", reason, {"job": job.status.id, **evidence}, Severity.ERROR)
+        job.fail(reason, **evidence)
+        return
+    tools.memory.drilled(tools.clock.time())
+    reason = f"a restore was proven to work: {what}"
+    tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence})
+    job.succeed(**evidence)
