@@ -6,7 +6,6 @@ filled.
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from aiidpd.components.backup.process.faults import target_fault
+from aiidpd.components.backup.process.sealed import seal, unseal
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.atomic import write_atomic
 
@@ -92,13 +92,18 @@ def _decide_unmarked(found: Found) -> tuple[Verdict, str, str]:
 def load_marker(data: bytes) -> Marker:
     """Read a marker; raises :class:`ValueError` that names the fault (pure)."""
     try:
-        document = json.loads(data)
-        marker = Marker(document["id"], document["created_at"], document["format"])
-    except (RecursionError, KeyError, TypeError) as error:
-        raise ValueError(f"{MARKER} is incomplete: {error}") from error
-    if not (isinstance(marker.id, str) and marker.id and isinstance(marker.format, int)):
+        document = unseal(data)
+    except ValueError as error:
+        raise ValueError(f"{MARKER}: {error}") from error
+    identity, created_at, format_ = (document.get(name) for name in ("id", "created_at", "format"))
+    if not (
+        isinstance(identity, str)
+        and identity
+        and isinstance(created_at, int | float)
+        and isinstance(format_, int)
+    ):
         raise ValueError(f"{MARKER} holds values of the wrong type")
-    return marker
+    return Marker(identity, created_at, format_)
 
 
 def read_marker(target: Path) -> Marker | None:
@@ -129,7 +134,7 @@ def examine(target: Path, expected: str, fstab: Path = Path("/etc/fstab")) -> Fo
 def create(target: Path, now: float) -> Marker:
     """Give ``target`` a marker; raises :class:`OSError`. Blocks."""
     marker = Marker(str(uuid.uuid4()), now)
-    write_atomic(target / MARKER, json.dumps(asdict(marker), indent=1).encode("ascii") + b"\n")
+    write_atomic(target / MARKER, seal(asdict(marker)))
     return marker
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from aiidpd.components.backup.process.sealed import seal, unseal
 from aiidpd.platform.atomic import write_atomic
 
 PINS: Final = "pins.json"
@@ -15,19 +15,20 @@ PINS: Final = "pins.json"
 def read(target: Path) -> dict[str, str]:
     """Return the reason of each pinned snapshot, by its id; raises :class:`OSError`, :class:`ValueError`."""
     try:
-        found = json.loads((target / PINS).read_bytes())
+        found = unseal((target / PINS).read_bytes())
     except FileNotFoundError:
         return {}
-    except RecursionError:
-        raise ValueError(f"{PINS} is nested too deeply") from None
-    if not (isinstance(found, dict) and all(isinstance(reason, str) for reason in found.values())):
+    except ValueError as error:
+        raise ValueError(f"{PINS}: {error}") from error
+    pinned = {snapshot: reason for snapshot, reason in found.items() if isinstance(reason, str)}
+    if len(pinned) < len(found):
         raise ValueError(f"{PINS} does not map snapshots to reasons")
-    return found
+    return pinned
 
 
 def write(target: Path, pinned: Mapping[str, str]) -> None:
     """Replace the file; raises :class:`OSError`."""
-    write_atomic(target / PINS, json.dumps(dict(pinned), indent=1).encode("ascii") + b"\n")
+    write_atomic(target / PINS, seal(pinned))
 
 
 def add(target: Path, snapshot: str, reason: str) -> None:

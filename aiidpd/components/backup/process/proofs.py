@@ -17,7 +17,8 @@ from typing import Any, Final
 from aiidpd.platform.atomic import write_atomic
 
 PROOFS: Final = "proofs.json"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_EARLIER: Final = (1,)  # versions that lack `checked` alone
 
 
 @dataclass(slots=True)
@@ -27,13 +28,15 @@ class Proofs:
     ``proven`` maps a content to when it was last read back whole and was right; ``damaged`` maps one that was
     not to the reason; ``rotten`` maps a path of the source that reads differently from what was backed up,
     though nothing has changed its times, to the SHA-256 that it reads as. ``confirmed`` maps a snapshot to
-    when a later run found the source still as it is there.
+    when a later run found the source still as it is there; ``checked`` a path of the source to when it was
+    last read and compared with what was backed up.
     """
 
     proven: dict[str, float] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
     rotten: dict[str, str] = field(default_factory=dict)
     confirmed: dict[str, float] = field(default_factory=dict)
+    checked: dict[str, float] = field(default_factory=dict)
 
 
 def unit_key(sha256: str, place: str = "") -> str:
@@ -49,6 +52,7 @@ def dump_proofs(proofs: Proofs) -> bytes:
         "damaged": proofs.damaged,
         "rotten": proofs.rotten,
         "confirmed": proofs.confirmed,
+        "checked": proofs.checked,
     }
     text = json.dumps(body, indent=0, sort_keys=True, allow_nan=False).encode("ascii")
     return hashlib.sha256(text).hexdigest().encode("ascii") + b"\n" + text + b"\n"
@@ -62,12 +66,12 @@ def load_proofs(data: bytes) -> Proofs:
         raise ValueError(f"{PROOFS} does not match its own checksum")
     try:
         body = json.loads(text)
-        if body.pop("version") != _VERSION:
+        if body.pop("version") not in (_VERSION, *_EARLIER):
             raise ValueError(f"{PROOFS} is of another version")
         proofs = Proofs(**body)
     except (RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{PROOFS} is incomplete: {error}") from error
-    times, texts = (proofs.proven, proofs.confirmed), (proofs.damaged, proofs.rotten)
+    times, texts = (proofs.proven, proofs.confirmed, proofs.checked), (proofs.damaged, proofs.rotten)
     if not (all(map(_maps_to_time, times)) and all(map(_maps_to_text, texts))):
         raise ValueError(f"{PROOFS} holds values of the wrong type")
     return proofs

@@ -66,6 +66,148 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """Order to read contents of the target and to compare them. Sizes in bytes, times in seconds.
+
+    ``snapshot`` is the only one to verify, empty for all. ``mode``: all contents, a ``share`` (0 to 1) of
+    their bytes that ``seed`` draws, or those that are due: ``budget`` bytes of them, or, where that is 0, as
+    many as it takes for each byte to be read ``within`` that time by one such request ``every`` so often.
+    ``heal``: what is damaged is replaced by a good copy. ``source_budget`` bytes of the source are compared
+    with what was backed up. ``source`` is the folder that is, empty for that of the newest snapshot.
+    """
+
+    target: str
+    source: str = ""
+    expected: str = ""
+    snapshot: str = ""
+    mode: Literal["full", "sample", "due"] = "full"
+    share: float = 1.0
+    seed: int = 0
+    budget: int = 0
+    within: float = 30 * 86_400.0
+    every: float = 86_400.0
+    heal: bool = True
+    source_budget: int = 0
+    rate: int = 0
+    kind: Literal["verify"] = "verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A name that holds something wrong, or held it. ``snapshot`` is empty for what belongs to none.
+
+    ``path`` is relative to the target. ``healed_from`` is the good copy that stands there now, empty for
+    none.
+    """
+
+    snapshot: str
+    path: str
+    reason: str
+    healed_from: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """Outcome of a verification that ended. What is named is bounded, and each ``..._total`` counts all.
+
+    ``contents`` and ``bytes`` are those to be read, ``read_...`` those that were. ``damaged`` is wrong still,
+    ``healed`` was. ``broken`` maps a snapshot whose list can't be trusted to the reason. ``oldest_proof`` is
+    when the content was read that was not read since longest (Unix seconds), of those that ever were: the
+    others have ``never_proven_bytes``. ``needed`` are the bytes that such a request has to read each time.
+    ``rotten`` maps a path of the source to the SHA-256 that it reads as now, though nothing was written; of
+    the source ``source_files`` were read, and ``source_skipped`` could not be compared, since they are not as
+    they were backed up, or can't be read. ``quarantined`` are damaged files that were set aside.
+    """
+
+    target: str
+    snapshots: int
+    contents: int
+    bytes: int
+    read_contents: int = 0
+    read_bytes: int = 0
+    damaged: tuple[Damage, ...] = ()
+    damaged_total: int = 0
+    healed: tuple[Damage, ...] = ()
+    healed_total: int = 0
+    missing_total: int = 0
+    broken: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    broken_total: int = 0
+    oldest_proof: float | None = None
+    never_proven_bytes: int = 0
+    needed: int = 0
+    rotten: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    rotten_total: int = 0
+    source_files: int = 0
+    source_bytes: int = 0
+    source_skipped: int = 0
+    quarantined: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Nothing of the target is wrong now, as far as it was read."""
+        return not (self.damaged_total or self.broken_total)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRequest:
+    """Order to sum up a target, without reading contents."""
+
+    target: str
+    kind: Literal["summary"] = "summary"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSummary:
+    """A snapshot. Times in Unix seconds, sizes in bytes.
+
+    ``broken`` is why its list can't be read, empty where it can; then nothing else is known. ``left_out``
+    names the first of ``left_out_total``. ``oldest_proof`` is when the content of it was last read back that
+    was not since longest, None where none ever was; ``never_proven_bytes`` never were. ``damaged`` contents
+    were not right when they were last read. ``pinned`` is why retention must not remove it, empty for it may.
+    ``confirmed_at`` is when a later run found the source still as it is here.
+    """
+
+    id: str
+    broken: str = ""
+    created_at: float = 0.0
+    source: str = ""
+    files: int = 0
+    bytes: int = 0
+    copied_files: int = 0
+    copied_bytes: int = 0
+    left_out: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    left_out_total: int = 0
+    oldest_proof: float | None = None
+    never_proven_bytes: int = 0
+    damaged: int = 0
+    pinned: str = ""
+    confirmed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryResult:
+    """A target. ``bytes`` are those of all snapshots' files, ``unique_bytes`` those that are stored once.
+
+    ``target`` is its id, empty where it has none. ``free`` and ``room`` are those of its file system.
+    ``problems`` are about files beside the snapshots.
+    """
+
+    target: str
+    snapshots: tuple[SnapshotSummary, ...]
+    bytes: int
+    contents: int
+    unique_bytes: int
+    oldest_proof: float | None
+    never_proven_bytes: int
+    damaged: int
+    rotten: Mapping[str, str]
+    rotten_total: int
+    free: int
+    room: int
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Error that ended the work; ``type`` is the name of a class of :mod:`aiidpd.kernel.errors`."""
 
@@ -91,10 +233,16 @@ class Line:
     progress: Progress | None = None
     failure: Failure | None = None
     run: RunResult | None = None
+    verify: VerifyResult | None = None
+    summary: SummaryResult | None = None
 
 
-Request: TypeAlias = RunRequest
-REQUESTS: Final[Mapping[str, type[Request]]] = {"run": RunRequest}
+Request: TypeAlias = RunRequest | VerifyRequest | SummaryRequest
+REQUESTS: Final[Mapping[str, type[Request]]] = {
+    "run": RunRequest,
+    "verify": VerifyRequest,
+    "summary": SummaryRequest,
+}
 _ERRORS: Final = {each.__name__: each for each in (Unavailable, Misconfigured, Conflict, NotFound, Invalid)}
 
 

@@ -17,6 +17,7 @@ from aiidpd.components.backup.process import marker, pins
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.copy import Copied, Copier
 from aiidpd.components.backup.process.faults import SourceChanged, SourceUnreadable, target_fault
+from aiidpd.components.backup.process.heal import retire
 from aiidpd.components.backup.process.manifest import FILES, FileEntry, Manifest
 from aiidpd.components.backup.process.names import shown, size_text
 from aiidpd.components.backup.process.plan import Entry, Kind, Plan, make_plan
@@ -60,6 +61,8 @@ class BackupRun:
         self._now = time.time() if now is None else now
         self._source = Path(request.source)
         self._elsewhere: dict[str, Path] = {}
+        self._known_rot: Mapping[str, str] = {}
+        self._previous: Mapping[str, FileEntry] = {}
         self.store = Store(Path(request.target))
 
     def execute(self) -> RunResult:
@@ -113,7 +116,9 @@ class BackupRun:
         listing = list(scan(self._source, self._control.step))
         before = self._newest()
         proofs, _ = read_proofs(self.store.target)
-        plan = self._plan(listing, before)
+        retire(self.store, proofs, self._control.step)
+        self._known_rot = dict(proofs.rotten)
+        plan = self._plan(listing, before, proofs)
         self._refuse_nothing(plan)
         left_out = dict(plan.left_out)
         if before is not None and self._is_unchanged(plan, before):
@@ -152,22 +157,25 @@ class BackupRun:
                 future = future or manifest
         return future
 
-    def _plan(self, listing: list[Entry], before: Manifest | None) -> Plan:
+    def _plan(self, listing: list[Entry], before: Manifest | None, proofs: Proofs) -> Plan:
         previous = {} if before is None else {file.path: file for file in before.files}
-        stored = self._stored(before)
+        self._previous = previous
+        stored = self._stored(before, proofs)
         roots = (str(self._source), str(self._source.resolve()))
         return make_plan(listing, previous, stored=stored, roots=roots, exclude=self._request.exclude)
 
-    def _stored(self, before: Manifest | None) -> AbstractSet[str]:
+    def _stored(self, before: Manifest | None, proofs: Proofs) -> AbstractSet[str]:
         """Return the contents that the target has: as objects, or only in the newest snapshot.
 
-        The latter where there are no hard links, and from before there were objects.
+        The latter where there are no hard links, and from before there were objects. A copy that is known to
+        be damaged is none.
         """
+        suspect = {key.partition(" ")[0] for key in proofs.damaged}
         stored = self.store.stored()
         if before is None:
             return stored
         for file in before.files:
-            if file.sha256 not in stored:
+            if file.sha256 not in stored and file.sha256 not in suspect:
                 place = self.store.snapshots / before.snapshot / FILES / file.path
                 if _is_whole(place, file.size):
                     self._elsewhere[file.sha256] = place
@@ -271,7 +279,7 @@ class BackupRun:
                     self._control.end_file()
                 else:
                     copy.append(entry)
-            elif known.ctime_ns is not None and known.ctime_ns != entry.ctime_ns:
+            elif known.ctime_ns not in (None, entry.ctime_ns) and self._known_rot.get(entry.path) != sha256:
                 build.rewritten.append(entry.path)
                 copy.append(entry)
             else:
@@ -332,6 +340,8 @@ class BackupRun:
     def _copied(self, build: _Build, entry: Entry, copied: Copied, place: Path) -> None:
         build.read_bytes += copied.read_bytes
         expected = build.expected.get(entry.path)
+        if self._known_rot.get(entry.path) == copied.sha256:  # it was found before it was touched
+            expected = self._previous.get(entry.path)
         if expected is not None and copied.sha256 != expected.sha256:
             place.unlink()
             build.rotten[entry.path] = copied.sha256
@@ -460,7 +470,7 @@ class BackupRun:
         present = {file.path: file for file in manifest.files}
         for path in tuple(proofs.rotten):
             file = present.get(path)
-            if file is None or not file.retained:
+            if file is None or (not file.retained and file.read_at == self._now):
                 del proofs.rotten[path]
         proofs.rotten.update(build.rotten)
         known = set(self.store.identities())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import Line, Request
+from aiidpd.components.backup.process.protocol import Line, Request, RunRequest, VerifyRequest
 from aiidpd.components.backup.process.run import BackupRun
+from aiidpd.components.backup.process.summary import summarize
+from aiidpd.components.backup.process.verify import Verification
 
 
 def serve(request: Request, control: Control) -> Line:
@@ -12,4 +14,8 @@ def serve(request: Request, control: Control) -> Line:
 
     Raises :class:`AiidpdError` for work that failed, :class:`Cancelled` where it was ordered to stop.
     """
-    return Line(run=BackupRun(request, control).execute())
+    if isinstance(request, RunRequest):
+        return Line(run=BackupRun(request, control).execute())
+    if isinstance(request, VerifyRequest):
+        return Line(verify=Verification(request, control).execute())
+    return Line(summary=summarize(request, control))

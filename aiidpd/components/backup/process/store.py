@@ -22,6 +22,7 @@ from typing import Final
 
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.faults import target_fault
+from aiidpd.components.backup.process.lists import proves
 from aiidpd.components.backup.process.manifest import (
     FILES,
     MANIFEST,
@@ -211,12 +212,15 @@ class Store:
         folder = self.snapshots / identity
         if not _ID.fullmatch(identity):
             raise ValueError("its name is not that of a snapshot")
-        manifest = load_manifest((folder / MANIFEST).read_bytes())
+        listed = (folder / MANIFEST).read_bytes()
+        manifest = load_manifest(listed)
         if manifest.snapshot != identity:
             raise ValueError(f"its manifest is that of {manifest.snapshot}")
         for part, right in ((SUMS, stat.S_ISREG), (FILES, stat.S_ISDIR)):
             if not right((folder / part).lstat().st_mode):
                 raise ValueError(f"{part} is not what it should be")
+        if not proves((folder / SUMS).read_bytes(), listed):
+            raise ValueError(f"{MANIFEST} is not the one that {SUMS} lists")
         return manifest
 
     def remove(self, identity: str, control: Control) -> None:

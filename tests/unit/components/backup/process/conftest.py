@@ -1,7 +1,9 @@
 """A small source and a target on the real file system."""
 
+import errno
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from aiidpd.components.backup.process.manifest import FILES, Manifest
 from aiidpd.components.backup.process.protocol import RunRequest, RunResult
 from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.components.backup.process.store import Store
+from tests.unit.components.backup.process.places import Place
 
 EXCLUDE = ("*.tmp", "*.lock", "*.incomplete")
 
@@ -70,3 +73,45 @@ def site(tmp_path: Path) -> Site:
     (site.source / "half.incomplete").write_bytes(b"not yet")
     (site.source / os.fsdecode(b"odd\n\\\xff")).write_bytes(b"odd")
     return site
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path / "source", tmp_path / "target")
+    place.target.mkdir()
+    place.write("config.json", b"{}")
+    place.write("hub/blobs/abc", 300_000)
+    place.write(os.fsdecode(b"odd\n\\\xff"), b"odd")
+    (place.source / "hub" / "snapshots").mkdir()
+    (place.source / "hub" / "snapshots" / "model").symlink_to("../blobs/abc")
+    (place.source / "empty").mkdir()
+    return place
+
+
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the system refuse hard links, as FAT and some network file systems do."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+@pytest.fixture
+def at_file() -> Callable[[int, Callable[[], None]], Control]:
+    """Return a control that calls something when so many files are done."""
+
+    def make(count: int, action: Callable[[], None]) -> Control:
+        class AtFile(Control):
+            done = 0
+
+            def end_file(self, count_: int = 1) -> None:
+                self.done += count_
+                if self.done == count:
+                    action()
+                super().end_file(count_)
+
+        return AtFile()
+
+    return make

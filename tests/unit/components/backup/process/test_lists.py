@@ -1,79 +1,97 @@
-"""Proofs and pins: small files beside the snapshots."""
+"""Agreement of the two lists: which is right, and what is named."""
 
-import json
-from pathlib import Path
+from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.process import pins
-from aiidpd.components.backup.process.proofs import (
-    PROOFS,
-    Proofs,
-    dump_proofs,
-    load_proofs,
-    read_proofs,
-    unit_key,
-    write_proofs,
+from aiidpd.components.backup.process.lists import check_lists, proves
+from aiidpd.components.backup.process.manifest import (
+    FileEntry,
+    Manifest,
+    dump_manifest,
+    dump_sums,
+    sums_of,
 )
 
-texts = st.text(max_size=9)
-stamps = st.dictionaries(texts, st.floats(allow_nan=False, allow_infinity=False), max_size=4)
-reasons = st.dictionaries(texts, texts, max_size=3)
-found = st.builds(Proofs, proven=stamps, damaged=reasons, rotten=reasons, confirmed=stamps)
+ID = "20270115T080000Z"
+FILES = tuple(FileEntry(f"models/{name}", 10, 1, 0o644, name * 64) for name in "abc")
+MANIFEST = Manifest(ID, "/mnt/models", 1.0, FILES, links={"link": "models/a"})
+LISTED = dump_manifest(MANIFEST)
+SUMS = dump_sums(sums_of(MANIFEST, LISTED))
+HASHES = {file.path: file.sha256 for file in FILES}
 
 
-@given(found)
-def test_proofs_survive_a_round_trip(proofs: Proofs) -> None:
-    assert load_proofs(dump_proofs(proofs)) == proofs
+def test_lists_that_agree_are_right():
+    found = check_lists(ID, LISTED, SUMS)
+    assert (found.manifest, found.hashes, found.broken, found.flaws) == (MANIFEST, HASHES, "", ())
 
 
-@given(found, st.data())
-def test_any_flipped_bit_in_them_is_noticed(proofs: Proofs, data: st.DataObject) -> None:
-    content = bytearray(dump_proofs(proofs))
-    position = data.draw(st.integers(0, len(content) * 8 - 1))
-    content[position // 8] ^= 1 << position % 8
-    with pytest.raises(ValueError, match=r"checksum|incomplete|version|Expecting"):
-        load_proofs(bytes(content))
+@pytest.mark.parametrize(
+    ("sums", "flaw"),
+    [
+        (SUMS.replace(b"a" * 64, b"a" * 63 + b"0"), "it has another hash for files/models/a"),
+        (SUMS.replace(b"models/b", b"models/q"), "it lacks files/models/b"),
+        (SUMS.replace(b"models/b", b"models/q"), "it lists files/models/q, which the snapshot lacks"),
+        (SUMS[81:], "it lacks files/models/a"),
+        (b"?" + SUMS, "line 1 is not a checksum line"),
+        (SUMS[:-1], "its lines are not as they were written"),
+    ],
+)
+def test_a_manifest_that_is_proven_is_right_and_the_sums_are_not(sums: bytes, flaw: str):
+    found = check_lists(ID, LISTED, sums)
+    assert flaw in found.flaws
+    assert (found.broken, found.sums, found.hashes) == ("", SUMS, HASHES)
 
 
-@given(st.binary(max_size=50))
-def test_any_bytes_are_no_proofs(data: bytes) -> None:
-    with pytest.raises(ValueError, match="checksum"):
-        load_proofs(data)
+def test_a_manifest_that_is_not_proven_is_broken_and_the_sums_are_used():
+    other = dump_manifest(replace(MANIFEST, files=(replace(FILES[0], sha256="0" * 64), *FILES[1:])))
+    found = check_lists(ID, other, SUMS)
+    assert "it has another hash for files/models/a" in found.broken
+    assert "it has another hash for manifest.json" in found.broken
+    assert found.hashes == HASHES
+    assert found.sums is None
+    found = check_lists(ID, b"{", SUMS)
+    assert (found.manifest, found.hashes) == (None, HASHES)
+    assert found.broken
+    assert check_lists(ID, dump_manifest(replace(MANIFEST, snapshot="20260115T080000Z")), SUMS).broken
 
 
-def test_lost_or_damaged_proofs_prove_nothing(tmp_path: Path) -> None:
-    assert read_proofs(tmp_path) == (Proofs(), "")
-    write_proofs(tmp_path, Proofs({"a": 1.0}))
-    assert read_proofs(tmp_path) == (Proofs({"a": 1.0}), "")
-    (tmp_path / PROOFS).write_bytes(b"x")
-    empty, problem = read_proofs(tmp_path)
-    assert empty == Proofs()
-    assert "checksum" in problem
+def test_without_any_proof_both_are_wrong():
+    found = check_lists(ID, LISTED, b"")
+    assert found.broken
+    assert check_lists(ID, b"", b"?").broken
+    assert check_lists(ID, b"", b"?").hashes == {}
 
 
-def test_contents_are_told_apart_by_hash_and_by_place() -> None:
-    assert unit_key("a") != unit_key("a", "s/files/x") != unit_key("a", "s/files/y")
+def test_no_path_of_a_damaged_list_leads_out_of_the_snapshot():
+    sums = dump_sums({"files/../../etc/passwd": "0" * 64, "files//etc/passwd": "1" * 64, "files/a": "2" * 64})
+    assert check_lists(ID, b"", sums).hashes == {"a": "2" * 64}
 
 
-def test_a_pin_retains_its_first_reason(tmp_path: Path) -> None:
-    assert pins.read(tmp_path) == {}
-    pins.add(tmp_path, "s", "first")
-    pins.add(tmp_path, "s", "second")
-    pins.add(tmp_path, "t", "third")
-    assert pins.read(tmp_path) == {"s": "first", "t": "third"}
+@given(st.integers(0, len(LISTED) * 8 - 1))
+def test_each_flipped_bit_of_the_manifest_is_found(bit: int):
+    data = bytearray(LISTED)
+    data[bit // 8] ^= 1 << bit % 8
+    assert check_lists(ID, bytes(data), SUMS).broken
+    assert not proves(SUMS, bytes(data))
 
 
-@pytest.mark.parametrize("content", [b"[]", b'{"a": 1}', b"{", b"[" * 100_000])
-def test_pins_that_are_none_are_an_error_and_not_lost(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / pins.PINS).write_bytes(content)
-    with pytest.raises(ValueError, match=r"pins|Expecting"):
-        pins.add(tmp_path, "s", "reason")
-    assert (tmp_path / pins.PINS).read_bytes() == content
+@given(st.integers(0, len(SUMS) * 8 - 1))
+def test_each_flipped_bit_of_the_sums_is_found_and_made_good(bit: int):
+    data = bytearray(SUMS)
+    data[bit // 8] ^= 1 << bit % 8
+    found = check_lists(ID, LISTED, bytes(data))
+    assert found.flaws
+    assert (found.broken, found.sums, found.manifest) == ("", SUMS, MANIFEST)
 
 
-def test_pins_are_for_people_too(tmp_path: Path) -> None:
-    pins.add(tmp_path, "s", "reason")
-    assert json.loads((tmp_path / pins.PINS).read_text()) == {"s": "reason"}
+@given(st.binary(), st.binary())
+def test_any_content_has_an_answer(listed: bytes, sums: bytes):
+    assert check_lists(ID, listed, sums).broken
+    assert check_lists(ID, listed, SUMS).broken
+    found = check_lists(ID, LISTED, sums)
+    assert found.broken or found.flaws
