@@ -7,9 +7,10 @@ proven what it has read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,7 @@ class Verification:
         self._elapsed = elapsed
         self._saved = elapsed()
         self._proofs = Proofs()
+        self._is_marked = False
         self._found = Findings()
         self.store = Store(Path(request.target))
 
@@ -82,22 +84,27 @@ class Verification:
             raise target_fault(str(error.filename or self.store.target), error) from error
 
     def _marked(self) -> str:
-        """Return the id of the target; a damaged marker is a finding, and none at all an error."""
+        """Return the id of the target, empty where it is from before targets had one.
+
+        A damaged marker is a finding. Raises :class:`Unavailable` for another target than the one expected.
+        """
         target = self.store.target
         try:
-            found = marker.load_marker(read_disk(target / marker.MARKER))
+            self._is_marked = bool(marker.load_marker(read_disk(target / marker.MARKER)))
         except FileNotFoundError:
-            reason, remedy = f"it has no {marker.MARKER}: it is no backup target, or not mounted", "mount it"
-            raise Unavailable("verify", str(target), reason=reason, remedy=remedy) from None
+            pass
         except ValueError as error:
+            self._is_marked = True
             self._found.damage("", marker.MARKER, str(error))
             return self._request.expected
-        verdict, reason, remedy = marker.decide(
-            marker.Found(found, self._request.expected, "", snapshots=True, empty=False)
-        )
+        found = marker.examine(target, self._request.expected)
+        verdict, reason, remedy = marker.decide(found)
+        if verdict is marker.Verdict.CREATE and not self.store.identities():
+            verdict = marker.Verdict.REFUSE
+            reason, remedy = "it holds no snapshots", "mount the disk with the snapshots, or back up first"
         if verdict is marker.Verdict.REFUSE:
             raise Unavailable("verify", str(target), reason=reason, remedy=remedy)
-        return found.id
+        return "" if found.marker is None else found.marker.id
 
     def _check_pins(self) -> None:
         try:
@@ -160,8 +167,7 @@ class Verification:
         control, proofs = self._control, self._proofs
         control.enter("verifying", files=len(units), total=sum(unit.size for unit in units))
         bad = []
-        for unit in units:
-            reason = unit.flaw or self._fault(unit, copier)
+        for unit, reason in self._faults(units, copier):
             if reason:
                 bad.append((unit, reason))
                 proofs.proven.pop(unit.key, None)
@@ -174,20 +180,28 @@ class Verification:
                 self._save()
         return bad
 
-    def _fault(self, unit: Unit, copier: Copier) -> str:
-        """Read a content; return what is wrong with it, empty for nothing."""
-        try:
-            sha256, size = copier.digest(self.store.target / unit.file, unit.file)
-        except Unavailable as error:
-            self._check_disk()
-            return error.reason
-        self._found.read_contents += 1
-        self._found.read_bytes += size
-        return "" if sha256 == unit.sha256 else OTHERWISE
+    def _faults(self, units: list[Unit], copier: Copier) -> Iterator[tuple[Unit, str]]:
+        """Read contents; yield each with what is wrong with it, empty for nothing."""
+        for unit in units:
+            if unit.flaw:
+                yield unit, unit.flaw
+                continue
+            try:
+                sha256, size = copier.digest(self.store.target / unit.file, unit.file)
+            except Unavailable as error:
+                self._check_disk()
+                yield unit, error.reason
+                continue
+            self._found.read_contents += 1
+            self._found.read_bytes += size
+            yield unit, "" if sha256 == unit.sha256 else OTHERWISE
 
     def _check_disk(self) -> None:
         """Raise :class:`OSError` where nothing of the target can be read: then no content is to blame."""
-        read_disk(self.store.target / marker.MARKER)
+        if self._is_marked:
+            read_disk(self.store.target / marker.MARKER)
+        elif not self.store.identities():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.store.snapshots))
 
     def _forget(self, seen: Survey) -> None:
         """Drop what is known about contents that are no longer there, and note under its key what was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,8 +248,23 @@ def test_an_unmounted_target_is_refused(place: Place):
     with pytest.raises(Unavailable, match="another target"):
         place.verify(expected="other")
     (place.target / "aiidpd-backup.json").unlink()
-    with pytest.raises(Unavailable, match="not mounted"):
+    with pytest.raises(Unavailable, match="not the folder that holds the snapshots"):
+        place.verify(expected="other")
+    for entry in place.target.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    with pytest.raises(Unavailable, match="it holds no snapshots"):
         place.verify()
+
+
+def test_a_target_from_before_there_were_marks_and_objects_is_verified(place: Place):
+    snapshot = place.run().snapshot
+    shutil.rmtree(place.target / "objects")
+    (place.target / "aiidpd-backup.json").unlink()
+    result = place.verify()
+    assert (result.target, result.whole, result.contents) == ("", True, 3)
+    place.file(snapshot, "config.json").unlink()
+    assert place.verify().healed_total == 1
+    assert place.agrees(snapshot)
 
 
 def test_no_content_is_blamed_where_the_whole_target_is_gone(
