@@ -15,7 +15,7 @@ from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.contracts.backups import BACKUP, BackupActivity
-from aiidpd.contracts.engines import ENGINES, Residency, Verdict
+from aiidpd.contracts.engines import ENGINES, Verdict
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -43,7 +43,7 @@ def build(context: Context) -> Component:
             (
                 each.name
                 for each in engines
-                if not each.simulated and Residency.LOADING is each.residency and each.verdict is Verdict.LOADING
+                if not each.simulated and Verdict.LOADING is each.verdict
             ),
             "",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -10,6 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from aiidpd.components.backup.process.copy import Copier
+from aiidpd.components.backup.process.faults import target_fault
 from aiidpd.components.backup.process.protocol import VerifyRequest, decode_line, encode
 from tests.forms import short_and_long
 from tests.unit.components.backup.process.places import EARLY, Place, flip, separate
@@ -211,3 +216,42 @@ def test_nothing_is_written_or_linked_through_a_symbolic_link(place: Place, tmp_
         hub.unlink()
     assert place.verify().whole
     assert place.agrees(snapshot)
+
+
+def test_a_content_that_the_disk_no_longer_reads_is_healed_too(place: Place, monkeypatch: pytest.MonkeyPatch):
+    """A sector that is gone: every read of the file fails, by whatever name, and no other file's does."""
+    snapshot = place.run().snapshot
+    bad = place.file(snapshot, MODEL).stat().st_ino
+    digest = Copier.digest
+
+    def fail(self: Copier, path: Path, name: str) -> tuple[str, int]:
+        if path.stat().st_ino == bad:
+            raise target_fault(name, OSError(errno.EIO, os.strerror(errno.EIO)))
+        return digest(self, path, name)
+
+    monkeypatch.setattr(Copier, "digest", fail)
+    result = place.verify()
+    assert result.whole
+    assert {each.reason for each in result.healed} == {"Input/output error"}
+    assert place.file(snapshot, MODEL).stat().st_ino != bad
+    assert place.agrees(snapshot)
+
+
+def test_healing_that_finds_no_room_is_named_and_leaves_all_as_it_was(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    snapshot = place.run().snapshot
+    flip(place.file(snapshot, MODEL), 5)
+    held = place.file(snapshot, MODEL).read_bytes()
+
+    def fail(*_: object) -> tuple[str, int]:
+        raise target_fault(MODEL, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Copier, "pump", fail)
+        patched.setattr(Copier, "digest", lambda *_: ("0" * 64, 1))
+        result = place.verify()
+    assert any("its file system is full" in each.reason for each in result.damaged)
+    assert place.file(snapshot, MODEL).read_bytes() == held
+    assert list((place.target / "incomplete").iterdir()) == []
+    assert place.verify().whole
