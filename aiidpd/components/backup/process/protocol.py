@@ -208,6 +208,129 @@ class SummaryResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """Order to restore. Sizes in bytes, ``rate`` in bytes a second (0: no limit).
+
+    ``snapshot`` is an id, or empty for the newest of ``source``, of any source where that is empty too.
+    ``destination`` is a folder that is made where the one above it exists; it may be the source itself.
+    ``paths`` are those wanted, or patterns of them, none for all. ``conflicts`` is what to do with files that
+    are there and differ: to write nothing at all, to restore the others, to replace them. ``trust`` takes a
+    file of the same size and time for the same. ``owner`` needs root. ``reserve`` stays free. ``dry_run``
+    writes nothing.
+    """
+
+    target: str
+    destination: str
+    snapshot: str = ""
+    source: str = ""
+    paths: tuple[str, ...] = ()
+    conflicts: Literal["refuse", "skip", "overwrite"] = "refuse"
+    trust: bool = False
+    owner: bool = False
+    xattrs: bool = True
+    reserve: int = 0
+    rate: int = 0
+    dry_run: bool = False
+    kind: Literal["restore"] = "restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Paths with a reason each: ``count`` of them, of which ``first`` names no more than 200."""
+
+    count: int = 0
+    first: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """Outcome of a restore. ``files`` and ``bytes`` are those wanted; ``restored`` ones were written.
+
+    ``same`` ones were there already. ``refused`` stands in the way; unless conflicts were to be skipped,
+    nothing was written then (``written`` is false, as for a dry run). ``failed`` could not be restored;
+    ``healed`` was, though not from its own place, which is damaged. ``noted`` is restored but for something
+    that can't be set. ``left_out`` is what the snapshot lacks, by its own account. ``leftovers`` of a killed
+    restore were removed. ``seconds`` is how long the writing took.
+    """
+
+    snapshot: str
+    destination: str
+    written: bool
+    files: int
+    bytes: int
+    restored_files: int = 0
+    restored_bytes: int = 0
+    same_files: int = 0
+    same_bytes: int = 0
+    links: int = 0
+    folders: int = 0
+    leftovers: int = 0
+    seconds: float = 0.0
+    refused: Named = Named()
+    failed: Named = Named()
+    healed: Named = Named()
+    noted: Named = Named()
+    left_out: Named = Named()
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRequest:
+    """Order to prove that a sample of a snapshot restores. Sizes in bytes, ``rate`` in bytes a second.
+
+    ``scratch`` is a folder for nothing else: it is empty, or holds what an earlier drill has left, and is
+    made where the one above it exists. ``budget`` bounds the sample, which has one file at least. ``seed``
+    decides among models that were restored equally long ago.
+    """
+
+    target: str
+    scratch: str
+    snapshot: str = ""
+    source: str = ""
+    budget: int = 20 * 1024**3
+    seed: int = 0
+    reserve: int = 0
+    rate: int = 0
+    kind: Literal["drill"] = "drill"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDrill:
+    """Part of a drill that concerns one model. ``headers`` maps a kind of file to how many were opened.
+
+    ``restored_at`` is since when each of its files has been restored (the oldest time; Unix seconds), None
+    where one never was.
+    """
+
+    model: str
+    files: int
+    bytes: int
+    headers: Mapping[str, int] = field(default_factory=dict)
+    restored_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """Outcome of a drill. ``failed`` did not restore, or read otherwise then, or has an impossible header.
+
+    ``models`` are those of the sample, 200 at most. ``oldest_at`` is when the model whose last restore was
+    proven longest ago was restored (Unix seconds), None where there is one that never was: ``never`` counts
+    these, of ``known`` in the snapshot. ``restored_at`` says it of each of the 200 oldest that once was.
+    """
+
+    snapshot: str
+    files: int
+    bytes: int
+    seconds: float
+    models: tuple[ModelDrill, ...] = ()
+    failed: Named = Named()
+    healed: Named = Named()
+    known: int = 0
+    never: int = 0
+    oldest_at: float | None = None
+    restored_at: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Error that ended the work; ``type`` is the name of a class of :mod:`aiidpd.kernel.errors`."""
 
@@ -235,14 +358,19 @@ class Line:
     run: RunResult | None = None
     verify: VerifyResult | None = None
     summary: SummaryResult | None = None
+    restore: RestoreResult | None = None
+    drill: DrillResult | None = None
 
 
-Request: TypeAlias = RunRequest | VerifyRequest | SummaryRequest
+Request: TypeAlias = RunRequest | VerifyRequest | SummaryRequest | RestoreRequest | DrillRequest
 REQUESTS: Final[Mapping[str, type[Request]]] = {
     "run": RunRequest,
     "verify": VerifyRequest,
     "summary": SummaryRequest,
+    "restore": RestoreRequest,
+    "drill": DrillRequest,
 }
+_MOST_NAMED: Final = 200
 _ERRORS: Final = {each.__name__: each for each in (Unavailable, Misconfigured, Conflict, NotFound, Invalid)}
 
 
@@ -267,6 +395,11 @@ def decode_orders(line: bytes) -> Orders:
 def decode_line(line: bytes) -> Line:
     """Read a line of the process; raises :class:`ValueError`."""
     return _LINE(codec.parse(line.decode()))
+
+
+def named(found: Mapping[str, str]) -> Named:
+    """Return ``found`` bounded, for a result."""
+    return Named(len(found), dict(list(found.items())[:_MOST_NAMED]))
 
 
 def failure_of(error: AiidpdError) -> Failure:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import Line, Request, RunRequest, VerifyRequest
+from aiidpd.components.backup.process.drill import Drill
+from aiidpd.components.backup.process.protocol import (
+    DrillRequest,
+    Line,
+    Request,
+    RestoreRequest,
+    RunRequest,
+    VerifyRequest,
+)
+from aiidpd.components.backup.process.restore import Restore
 from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.components.backup.process.summary import summarize
 from aiidpd.components.backup.process.verify import Verification
@@ -18,4 +27,8 @@ def serve(request: Request, control: Control) -> Line:
         return Line(run=BackupRun(request, control).execute())
     if isinstance(request, VerifyRequest):
         return Line(verify=Verification(request, control).execute())
+    if isinstance(request, RestoreRequest):
+        return Line(restore=Restore(request, control).execute())
+    if isinstance(request, DrillRequest):
+        return Line(drill=Drill(request, control).execute())
     return Line(summary=summarize(request, control))
