@@ -20,7 +20,9 @@ def checked(folder: Path, target: Path, action: str, *, make: bool = True) -> Pa
         raise Misconfigured(
             action, str(folder), reason="its path is not absolute", remedy="name it from / on"
         )
-    parent = folder if folder.exists() else folder.parent
+    parent = folder if os.path.lexists(folder) else folder.parent
+    if not os.path.isdir(parent):  # noqa: PTH112 -- Path.is_dir raises where it may not read
+        raise fault(action, parent, OSError(errno.ENOTDIR, ""))
     _refuse_overlap(parent, folder.name if parent != folder else "", target, action)
     found = marker.examine(parent, "")
     if found.marker is not None:
@@ -35,7 +37,7 @@ def checked(folder: Path, target: Path, action: str, *, make: bool = True) -> Pa
             folder.mkdir()
         except OSError as error:
             raise fault(action, folder, error) from error
-    if not os.access(folder if folder.exists() else parent, os.W_OK | os.X_OK):
+    if not os.access(folder if make else parent, os.W_OK | os.X_OK):
         remedy = "let the daemon's user write to it"
         raise Unavailable(action, str(folder), reason="it may not be written to", remedy=remedy)
     return folder
