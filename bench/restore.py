@@ -1,0 +1,198 @@
+"""Restores of 2 GiB in three files and of 10,000 small ones, by turns with restic, borg, rsync and cp.
+
+``python -m bench.restore [MIB [SMALL_FILES [ROUNDS]]]``. It takes four times the bytes of the larger set on
+the disk of /var/tmp. What is read is evicted from the page cache before each turn; what is written is on the
+disk before the clock stops. rsync and cp copy the snapshot's tree and check nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.protocol import RunRequest
+from aiidpd.components.backup.process.run import BackupRun
+from bench.harness import report
+
+LARGE_MIB = 2048
+LARGE_FILES = 3
+SMALL_FILES = 10_000
+SMALL_BYTES = 16 * 1024  # on average
+ROUNDS = 5
+LEAST_TO_RESTIC = 2.0
+LEAST_TO_BACKUP = 0.8
+OURS = """
+import sys
+from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.protocol import RestoreRequest
+from aiidpd.components.backup.process.restore import Restore
+result = Restore(RestoreRequest(sys.argv[1], sys.argv[2]), Control()).execute()
+sys.exit(result.failed.count or result.restored_files != int(sys.argv[3]))
+"""
+
+
+def make_large(source: Path, mib: int) -> int:
+    """Fill ``source`` with files of random bytes; return how many."""
+    for index in range(LARGE_FILES):
+        with (source / f"model-{index}.safetensors").open("wb") as file:
+            for _ in range(mib // LARGE_FILES):
+                file.write(os.urandom(1 << 20))
+    return LARGE_FILES
+
+
+def make_small(source: Path, count: int) -> int:
+    """Fill ``source`` with small files in folders of a hundred; return how many."""
+    numbers = random.Random(1)
+    for index in range(count):
+        folder = source / f"{index // 100:03}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{index}.json").write_bytes(numbers.randbytes(numbers.randrange(1, 2 * SMALL_BYTES)))
+    return count
+
+
+def run(*command: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+    """Run a command to its end."""
+    subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def evict(root: Path) -> None:
+    """Drop all files below ``root`` from the page cache."""
+    for folder, _, files in os.walk(root):
+        for name in files:
+            path = Path(folder, name)
+            if not path.is_symlink():
+                with path.open("rb") as file:
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+class Bench:
+    """One set of files, stored by each; ``ways`` restore it to a folder."""
+
+    def __init__(self, folder: Path, make: Callable[[Path], int]) -> None:
+        self.folder = folder
+        source = folder / "source"
+        source.mkdir(parents=True)
+        self.files = make(source)
+        self.bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+        os.sync()
+        self.backup_seconds = self._store(source)
+        shutil.rmtree(source)
+        snapshot = next((folder / "aiidpd/snapshots").iterdir()) / "files"
+        self._environment = {
+            "RESTIC_PASSWORD": "bench",
+            "RESTIC_CACHE_DIR": str(folder / "cache"),
+            "BORG_BASE_DIR": str(folder / "base"),
+        }
+        repositories = [folder / "aiidpd", folder / "restic", folder / "borg"]
+        for command in (
+            ("restic", "-q", "-r", folder / "restic", "check"),
+            ("borg", "info", folder / "borg"),
+        ):
+            run(*command, environment=self._environment)
+        self.ways: dict[str, tuple[Path, Callable[[Path], None]]] = {
+            "aiidpd": (repositories[0], self._ours),
+            "restic": (
+                repositories[1],
+                lambda place: self._run(
+                    "restic", "-q", "-r", repositories[1], "restore", "latest", "--target", place
+                ),
+            ),
+            "borg": (
+                repositories[2],
+                lambda place: self._run("borg", "extract", f"{repositories[2]}::one", cwd=place),
+            ),
+            "rsync": (repositories[0], lambda place: self._run("rsync", "-a", f"{snapshot}/", f"{place}/")),
+            "cp": (repositories[0], lambda place: self._run("cp", "-a", f"{snapshot}/.", place)),
+        }
+
+    def round(self) -> dict[str, float]:
+        """Restore by each way; return the seconds."""
+        seconds = {}
+        for name, (repository, way) in self.ways.items():
+            place = self.folder / "place"
+            place.mkdir()
+            evict(repository)
+            before = time.monotonic()
+            way(place)
+            run("sync", "-f", place)
+            seconds[name] = time.monotonic() - before
+            shutil.rmtree(place)
+            os.sync()
+        return seconds
+
+    def _store(self, source: Path) -> float:
+        target = self.folder / "aiidpd"
+        target.mkdir()
+        evict(source)
+        before = time.monotonic()
+        BackupRun(RunRequest(str(source), str(target), settle=0.0), Control()).execute()
+        seconds = time.monotonic() - before
+        environment = {
+            "RESTIC_PASSWORD": "bench",
+            "RESTIC_CACHE_DIR": str(self.folder / "cache"),
+            "BORG_BASE_DIR": str(self.folder / "base"),
+        }
+        restic = ("restic", "-q", "-r", self.folder / "restic")
+        borg = self.folder / "borg"
+        run(*restic, "init", environment=environment)
+        run(*restic, "backup", ".", cwd=source, environment=environment)
+        run("borg", "init", "-e", "none", borg, environment=environment)
+        run("borg", "create", "-C", "none", f"{borg}::one", ".", cwd=source, environment=environment)
+        return seconds
+
+    def _ours(self, place: Path) -> None:
+        self._run(sys.executable, "-c", OURS, self.folder / "aiidpd", place, str(self.files))
+
+    def _run(self, *command: str | Path, cwd: Path | None = None) -> None:
+        run(*command, cwd=cwd, environment=self._environment)
+
+
+def measure(name: str, folder: Path, make: Callable[[Path], int], rounds: int) -> None:
+    """Print how long each way takes, and how often ours is done in that time."""
+    bench = Bench(folder / name, make)
+    found = [bench.round() for _ in range(rounds)]
+    shutil.rmtree(bench.folder)
+    median = {way: statistics.median(each[way] for each in found) for way in bench.ways}
+    report(f"restore_{name}", "s", {way: (seconds, None) for way, seconds in median.items()})
+    ratios: dict[str, tuple[float, float | None]] = {
+        f"as_fast_as_{way}": (
+            statistics.median(each[way] / each["aiidpd"] for each in found),
+            LEAST_TO_RESTIC if way == "restic" else None,
+        )
+        for way in bench.ways
+        if way != "aiidpd"
+    }
+    ratios["as_fast_as_the_backup"] = (bench.backup_seconds / median["aiidpd"], LEAST_TO_BACKUP)
+    report(f"restore_{name}", "times", ratios)
+    rate = bench.bytes / median["aiidpd"] / 1e6
+    report(f"restore_{name}", "MB/s", {"aiidpd": (rate, None)})
+
+
+def main() -> None:
+    """Measure both sets, interleaved, so that a machine that drifts drifts for all."""
+    given = [int(text) for text in sys.argv[1:]]
+    mib, small, rounds = [*given, *(LARGE_MIB, SMALL_FILES, ROUNDS)[len(given) :]]
+    with tempfile.TemporaryDirectory(prefix="aiidpd-bench-", dir="/var/tmp") as name:
+        if mib:
+            measure("large", Path(name), lambda source: make_large(source, mib), rounds)
+        if small:
+            measure("small", Path(name), lambda source: make_small(source, small), rounds)
+
+
+if __name__ == "__main__":
+    main()
