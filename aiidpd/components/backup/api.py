@@ -53,7 +53,7 @@ class StoreDocument:
     """When the content was read back that was not since longest."""
     damaged: int
     rotten: Mapping[str, str]
-    """Files of the source that read otherwise than they were backed up, with the SHA-256 that they have now."""
+    """Files of the source that read otherwise than they were backed up, with the SHA-256 of that."""
     rotten_total: int
     free: int
     room: int
@@ -177,7 +177,9 @@ class BackupApi:
             return current(BackupDocument, None, self._status())
         view = reading.value
         last = None if view.last_run is None else document_of(RunResultDocument, view.last_run)
-        store = None if view.store is None else document_of(StoreDocument, view.store)
+        store = None
+        if view.store is not None:
+            store = document_of(StoreDocument, view.store, rotten=dict(view.store.rotten))
         given = {"reason": view.reason} if view.reason else {}
         return current(BackupDocument, reading, self._status(), last_run=last, store=store, **given)
 
@@ -213,7 +215,13 @@ def _restore_arguments(body: RestoreOptions) -> dict[str, Scalar]:
 
 _WORKS: Final = (
     ("runs", "run", "Back up now.", RunOptions, _as_they_are),
-    ("verifications", "verify", "Read what is stored, and heal what is damaged.", VerifyOptions, _as_they_are),
+    (
+        "verifications",
+        "verify",
+        "Read what is stored, and heal what is damaged.",
+        VerifyOptions,
+        _as_they_are,
+    ),
     ("restores", "restore", "Restore files of a snapshot.", RestoreOptions, _restore_arguments),
     ("drills", "drill", "Prove on a sample that a restore works.", DrillOptions, _as_they_are),
     ("prunes", "prune", "Remove the snapshots that are not kept.", PruneOptions, _as_they_are),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aiidpd.cli import job
 from aiidpd.cli.arguments import size_argument
 from aiidpd.cli.session import DONE, USAGE, Session
+from aiidpd.cli.text import plain
 from aiidpd.components.backup.cli_text import snapshot_lines, snapshot_table, store_lines
 
 
@@ -68,13 +69,17 @@ def _add_restore(commands: Any, common: argparse.ArgumentParser) -> None:
         "restore", parents=[common], help="restore all of a snapshot, or some paths of it"
     )
     restore.add_argument("paths", metavar="PATH", nargs="*", help="in the snapshot; patterns too")
-    restore.add_argument("--snapshot", metavar="SNAPSHOT", default="", help="its name in the list; the newest")
+    restore.add_argument(
+        "--snapshot", metavar="SNAPSHOT", default="", help="its name in the list; the newest"
+    )
     where = restore.add_mutually_exclusive_group(required=True)
     where.add_argument("--to", metavar="FOLDER", default="", help="a folder, which is made")
     where.add_argument("--in-place", action="store_true", help="to the source itself")
     differs = restore.add_mutually_exclusive_group()
     differs.add_argument("--overwrite", action="store_true", help="replace files that differ, newer ones too")
-    differs.add_argument("--skip", action="store_true", help="leave files that differ, and restore the others")
+    differs.add_argument(
+        "--skip", action="store_true", help="leave files that differ, and restore the others"
+    )
     restore.add_argument("--owner", action="store_true", help="give files their owners too (needs root)")
     restore.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     job.add_no_wait(restore)
@@ -101,7 +106,7 @@ def _verify(options: argparse.Namespace, session: Session) -> int:
 def _restore(options: argparse.Namespace, session: Session) -> int:
     conflicts = "overwrite" if options.overwrite else "skip" if options.skip else "refuse"
     body = {
-        "to": os.path.abspath(options.to) if options.to else "",
+        "to": str(Path.cwd() / options.to) if options.to else "",
         "snapshot": options.snapshot,
         "paths": options.paths,
         "conflicts": conflicts,
@@ -130,13 +135,10 @@ def _unpin(options: argparse.Namespace, session: Session) -> int:
 
 
 def result(session: Session, job: Mapping[str, Any]) -> list[str]:
-    """Return the snapshot that a backup ``job`` made, as the list of snapshots shows it; none for others."""
-    made = job["result"]
-    if "copied_files" not in made or not made.get("snapshot"):
-        return []
-    document = session.client.get("/v1/backup/snapshots")
-    found = [each for each in document["snapshots"] if each["id"] == made["snapshot"]]
-    return snapshot_table(found, time.time(), session.paint)
+    """Return what came of a ``job`` about backups, in a sentence."""
+    del session
+    summary = job["result"].get("summary")
+    return [plain(summary)] if summary else []
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

@@ -53,10 +53,8 @@ def store_lines(document: Document, now: float, paint: Paint) -> list[str]:
     store = document["store"]
     if store is None:
         return []
-    lines = [
-        f"{size(store['unique_bytes'])} stored, {size(store['free'])} of {size(store['room'])} free"
-        f" in {document['target']}"
-    ]
+    room = f"{size(store['free'])} of {size(store['room'])} free"
+    lines = [f"{size(store['unique_bytes'])} stored, {room} in {document['target']}"]
     if store["oldest_proof"] is not None:
         lines.append(f"each content was read back within {since(store['oldest_proof'], now)}"[:-4])
     if store["unverified_bytes"]:

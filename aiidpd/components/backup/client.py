@@ -74,7 +74,7 @@ class BackupProcess:
     async def _start(self, tail: StderrTail) -> Process:
         try:
             with anyio.CancelScope(shield=True):  # it is quick, and half a start would be a leak
-                self._process = await anyio.open_process(
+                process = await anyio.open_process(
                     PROGRAM,
                     stderr=tail.writer,
                     start_new_session=True,  # Ctrl-C in a terminal is for the daemon alone
@@ -85,7 +85,8 @@ class BackupProcess:
             raise Unavailable("start", _WHAT, reason=str(error), remedy=remedy) from error
         finally:
             tail.close_writer()
-        return self._process
+        self._process = process
+        return process
 
     async def _end(self, process: Process) -> None:
         """Order the process to stop, then kill it; forget it once it is gone."""

@@ -40,11 +40,7 @@ def build(context: Context) -> Component:
         reading = context.views.get(ENGINES)
         engines = reading.value.engines if reading is not None else ()
         return next(
-            (
-                each.name
-                for each in engines
-                if not each.simulated and Verdict.LOADING is each.verdict
-            ),
+            (each.name for each in engines if not each.simulated and Verdict.LOADING is each.verdict),
             "",
         )
 

@@ -9,7 +9,6 @@ from aiidpd.components.backup.text import named
 from aiidpd.components.backup.view import BackupView, SnapshotInfo, newest
 from aiidpd.kernel.conditions import Condition
 from aiidpd.kernel.events import Severity
-from aiidpd.kernel.words import lasting
 
 SOURCE: Final = "backup"
 BROKEN: Final = "backup_snapshot_broken"
@@ -88,8 +87,8 @@ def _about_store(view: BackupView, now: float, within: float) -> Iterator[Condit
             view.target,
             Severity.WARNING,
             f"some content was not read back for {(now - store.oldest_proof) / _DAY:.0f} days "
-            f"(it shall be within {lasting(within) if within < _DAY else f'{within / _DAY:.0f} days'})",
-            "`aiidpctl backup verify` reads what is due now; raise backup.verify.within, or look why it is late",
+            f"(it shall be within {within / _DAY:.0f})",
+            "`aiidpctl backup verify` reads what is due; see why it is late, or raise backup.verify.within",
             source=SOURCE,
         )
 

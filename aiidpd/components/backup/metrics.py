@@ -34,7 +34,11 @@ class BackupCollector(Collector):
         yield _gauge("running", "Whether a backup runs now (1) or not (0).", _runs(view))
         yield from _counts(view)
         for name, at, what in (
-            ("last_success", view.last_success_at, "the newest whole snapshot was last found to be as the source"),
+            (
+                "last_success",
+                view.last_success_at,
+                "the newest whole snapshot was last found to be as the source",
+            ),
             ("last_verification", view.last_verified_at, "a verification last ended"),
             ("last_proven_restore", view.last_restored_at, "a restore was last proven to work"),
             ("next_run", view.next_run_at, "the next scheduled backup is due"),
@@ -58,7 +62,9 @@ def _runs(view: BackupView) -> bool:
 
 
 def _counts(view: BackupView) -> Iterator[Metric]:
-    counts = GaugeFamily(_PREFIX + "snapshots", "Snapshots on the target, whole and broken.", labels=["state"])
+    counts = GaugeFamily(
+        _PREFIX + "snapshots", "Snapshots on the target, whole and broken.", labels=["state"]
+    )
     broken = sum(bool(snapshot.broken) for snapshot in view.snapshots)
     counts.add_metric(["whole"], len(view.snapshots) - broken)
     counts.add_metric(["broken"], broken)
@@ -66,13 +72,17 @@ def _counts(view: BackupView) -> Iterator[Metric]:
 
 
 def _store(store: StoreInfo) -> Iterator[Metric]:
-    yield _gauge("stored_bytes", "Bytes of all contents on the target, each counted once.", store.unique_bytes)
+    yield _gauge(
+        "stored_bytes", "Bytes of all contents on the target, each counted once.", store.unique_bytes
+    )
     yield _gauge("unproven_bytes", "Bytes on the target that were never read back.", store.unverified_bytes)
     if store.oldest_proof is not None:
         what = "When the content was last read back that was not since longest, in Unix seconds."
         yield _gauge("oldest_proof_timestamp_seconds", what, store.oldest_proof)
     yield _gauge("damaged_contents", "Contents that were not as written when last read.", store.damaged)
-    what = "Files of the source that read otherwise than they were backed up, though nothing has changed them."
+    what = (
+        "Files of the source that read otherwise than they were backed up, though nothing has changed them."
+    )
     yield _gauge("rotten_source_files", what, store.rotten_total)
     yield _gauge("target_free_bytes", "Free bytes of the target's file system.", store.free)
 

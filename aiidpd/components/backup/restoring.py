@@ -51,7 +51,11 @@ async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     }
     wrong = _wrong_with(made, dry_run=request.dry_run)
     if request.dry_run:
-        job.succeed(**evidence, refused_first=named(made.refused.first, made.refused.count))
+        new = made.files - made.same_files - made.refused.count
+        parts = [f"of {files_text(made.files)} {new} would be written, {made.same_files} are there already"]
+        if made.refused.count:
+            parts.append(f"in the way: {named(made.refused.first, made.refused.count)}")
+        job.succeed(**evidence, summary="; ".join(parts))
         return
     what = f"{files_text(made.restored_files)}, {size_text(made.restored_bytes)}, of snapshot {made.snapshot}"
     reason = "; ".join((f"{what} restored to {made.destination}", *wrong))
@@ -61,9 +65,9 @@ async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     severity = Severity.ERROR if wrong else Severity.INFO
     tools.publish("backup.restored", reason, {"job": job.status.id, **evidence}, severity)
     if wrong:
-        job.fail("; ".join(wrong), **evidence)
+        job.fail("; ".join(wrong), **evidence, summary=reason)
     else:
-        job.succeed(**evidence)
+        job.succeed(**evidence, summary=reason)
 
 
 def _conflicts(text: str) -> Literal["refuse", "skip", "overwrite"]:

@@ -49,7 +49,9 @@ def _request(job: Job, tools: BackupTools) -> RunRequest:
         exclude=settings.exclude,
         reserve=settings.reserve,
         rate=settings.rate,
+        settle=tools.settle,
         xattrs=settings.xattrs,
+        now=tools.clock.time(),
     )
 
 
@@ -91,7 +93,8 @@ def _ended(job: Job, tools: BackupTools, made: Made, seconds: float) -> None:
     tools.put(last_run=result)
     wrong = wrong_with(made)
     severity = Severity.WARNING if wrong else Severity.INFO
-    tools.publish("backup.succeeded", _sentence(made, wrong), {"job": job.status.id, **evidence}, severity)
+    summary = _sentence(made, wrong)
+    tools.publish("backup.succeeded", summary, {"job": job.status.id, **evidence}, severity)
     for series, value in (
         ("duration_seconds", seconds),
         ("copied_bytes", made.copied_bytes),
@@ -99,9 +102,9 @@ def _ended(job: Job, tools: BackupTools, made: Made, seconds: float) -> None:
     ):
         tools.publisher.sample(series, tools.view.target, float(value))
     if made.left_out or made.rotten:
-        job.fail("; ".join(wrong), **evidence)
+        job.fail("; ".join(wrong), **evidence, summary=summary)
     else:
-        job.succeed(**evidence)
+        job.succeed(**evidence, summary=summary)
 
 
 def _sentence(made: Made, wrong: list[str]) -> str:

@@ -71,7 +71,7 @@ class VerifySettings(Table):
         default=90 * 86400.0,
         ge=0,
         le=3650 * 86400,
-        description="The time within which each byte of the source is compared with what was backed up of it, "
+        description="The time within which each byte of the source is compared with what was backed up, "
         "which finds a disk that rots before a good copy is replaced. 0s: never.",
     )
     heal: bool = Field(

@@ -38,10 +38,10 @@ class Worker(Protocol):
 
 @dataclass(slots=True)
 class BackupTools:
-    """What a piece of work reads, and what it reports to. ``view`` is the present state, as ``put`` changes it.
+    """Everything that work reads, and reports to. ``view`` is the present state, which ``put`` changes.
 
     ``loading`` returns the engine that loads a model just now, empty for none. ``scratch`` is a folder of our
-    own for drills.
+    own for drills. A file that was changed within ``settle`` seconds is not read yet.
     """
 
     settings: BackupSettings
@@ -53,6 +53,7 @@ class BackupTools:
     view: BackupView
     scratch: Path
     loading: Callable[[], str]
+    settle: float
 
     def put(self, **changes: Any) -> None:
         """Change the view."""

@@ -1,4 +1,4 @@
-"""Verifications and drills: what is stored is read back, and a sample is restored to prove that it would be."""
+"""Verifications and drills: what is stored is read back, and a sample of it is restored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from aiidpd.components.backup.process.names import files_text, shown, size_text
 from aiidpd.components.backup.process.protocol import Damage, DrillRequest, VerifyRequest, VerifyResult
 from aiidpd.components.backup.text import named
 from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.view import StoreInfo
 from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.jobs import Job
 from aiidpd.kernel.task import Heartbeat
@@ -42,19 +43,24 @@ async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     severity = Severity.ERROR if wrong else Severity.INFO
     reason = f"{size_text(found.read_bytes)} of {size_text(found.bytes)} were read back"
     reason += "".join(f"; {each}" for each in wrong) or " and are right"
+    if found.healed_total:
+        reason += f"; {found.healed_total} damaged contents were healed"
     tools.publish("backup.verified", reason, {"job": job.status.id, **evidence}, severity)
     if wrong:
-        job.fail("; ".join(wrong), **evidence)
+        job.fail("; ".join(wrong), **evidence, summary=reason)
     else:
-        job.succeed(**evidence)
+        job.succeed(**evidence, summary=reason)
 
 
 def _verify_request(job: Job, tools: BackupTools) -> VerifyRequest:
     settings, given = tools.settings.verify, job.arguments
-    by_schedule = given.get("trigger") == "schedule"
+    store, trigger = tools.view.store or StoreInfo(), given.get("trigger")
     source_bytes = 0
-    if by_schedule and settings.source_within and tools.view.store is not None:
-        source_bytes = int(tools.view.store.unique_bytes * _DAY / settings.source_within) + 1
+    if trigger == "schedule" and settings.source_within:
+        source_bytes = int(store.unique_bytes * _DAY / settings.source_within) + 1
+    budget = store.unverified_bytes  # what was never read comes first
+    if trigger != "backup":
+        budget += int(store.unique_bytes * _DAY / settings.within) + 1
     mode = str(given.get("mode", "due"))
     return VerifyRequest(
         tools.view.target,
@@ -64,6 +70,7 @@ def _verify_request(job: Job, tools: BackupTools) -> VerifyRequest:
         mode="full" if mode == "full" else "sample" if mode == "sample" else "due",
         share=float(given.get("share") or 1.0),
         seed=int.from_bytes(os.urandom(4), "big"),
+        budget=max(1, budget),
         within=settings.within,
         heal=settings.heal and bool(given.get("heal", True)),
         source_budget=source_bytes,
@@ -123,11 +130,13 @@ async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     rate = f", {size_text(int(held.bytes / held.seconds))}/s" if held.seconds > 0 else ""
     what = f"{files_text(held.files)} of {len(held.models)} models, {size_text(held.bytes)}{rate}"
     if held.failed.count:
-        reason = f"of {what}, {held.failed.count} did not restore: {named(held.failed.first, held.failed.count)}"
+        reason = (
+            f"of {what}, {held.failed.count} did not restore: {named(held.failed.first, held.failed.count)}"
+        )
         tools.publish("backup.drill_failed", reason, {"job": job.status.id, **evidence}, Severity.ERROR)
-        job.fail(reason, **evidence)
+        job.fail(reason, **evidence, summary=reason)
         return
     tools.memory.drilled(tools.clock.time())
     reason = f"a restore was proven to work: {what}"
     tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence})
-    job.succeed(**evidence)
+    job.succeed(**evidence, summary=reason)

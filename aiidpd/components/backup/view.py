@@ -20,11 +20,12 @@ class SnapshotInfo:
     """One folder under ``snapshots``. Sizes in bytes, times in Unix seconds.
 
     ``broken`` is empty for a whole snapshot, else the reason why it is none; then the figures are 0.
-    ``copied_bytes`` is what this snapshot added, ``linked_bytes`` what it shares with others. ``verified_at`` is
-    when the content of it was read back that was not since longest; None while ``unverified_bytes`` were never.
-    ``damaged`` contents were not right when they were last read. ``left_out`` counts what should be in it and is
-    not. ``confirmed_at`` is when the source was last found as it is here. ``pinned`` is why it is never removed
-    by itself, empty for it may be. ``in_future``: its time has not come yet, so that a wrong clock has named it.
+    ``copied_bytes`` is what this snapshot added, ``linked_bytes`` what it shares with others. ``verified_at``
+    is when the content of it was read back that was not since longest; None while ``unverified_bytes`` were
+    never. ``damaged`` contents were not right when they were last read. ``left_out`` counts what should be in
+    it and is not. ``confirmed_at`` is when the source was last found as it is here. ``pinned`` is why it is
+    never removed by itself, empty for it may be. ``in_future``: its time has not come yet, so that a wrong
+    clock has named it.
     """
 
     id: str
@@ -122,8 +123,8 @@ class StoreInfo:
     """Target as a whole. Sizes in bytes: ``unique_bytes`` are stored once, ``free`` of ``room`` are free.
 
     ``unverified_bytes`` were never read back; ``oldest_proof`` is when the content was read back that was not
-    since longest (Unix seconds). ``rotten`` maps files of the source that read otherwise than they were backed
-    up, though nothing has changed them. ``problems`` are about files beside the snapshots.
+    since longest (Unix seconds). ``rotten`` maps files of the source that read otherwise than they were
+    backed up, though nothing has changed them. ``problems`` are about files beside the snapshots.
     """
 
     unique_bytes: int = 0

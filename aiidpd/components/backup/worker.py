@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
@@ -13,20 +12,20 @@ import anyio
 
 from aiidpd.components.backup.client import BackupProcess
 from aiidpd.components.backup.conditions import TYPES, conditions_of
+from aiidpd.components.backup.process.manifest import MANIFEST
 from aiidpd.components.backup.process.marker import MARKER
 from aiidpd.components.backup.process.pins import PINS
 from aiidpd.components.backup.process.proofs import PROOFS
 from aiidpd.components.backup.process.protocol import SummaryRequest
-from aiidpd.components.backup.process.store import SNAPSHOTS
+from aiidpd.components.backup.process.store import SNAPSHOTS, Store
 from aiidpd.components.backup.record import BackupMemory
+from aiidpd.components.backup.restoring import restore
 from aiidpd.components.backup.runs import back_up
 from aiidpd.components.backup.schedule import Jitter, LocalZone, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.components.backup.verifying import drill, verify
 from aiidpd.components.backup.view import BackupView, RunResult, info_of, newest, store_of
-from aiidpd.components.backup.restoring import restore
-from aiidpd.components.backup.pruning import pin, prune
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
@@ -39,6 +38,8 @@ from aiidpd.platform.thread import ThreadProbe
 REFRESH_EVERY: Final = 30.0  # seconds between two readings of the target
 STALL_AFTER: Final = 90.0
 """Seconds in which nothing moves; then work is given up, before the task counts as hung."""
+SETTLE: Final = 5.0
+"""Seconds without a change before a file is read: one write that is under way sets its time only once."""
 _RETRY_AFTER: Final = 900.0  # seconds from a failed run to the next scheduled one
 Work: TypeAlias = Callable[[Job, BackupTools, Heartbeat], Awaitable[object]]
 WORKS: Final[Mapping[str, Work]] = {
@@ -46,8 +47,6 @@ WORKS: Final[Mapping[str, Work]] = {
     "verify": verify,
     "restore": restore,
     "drill": drill,
-    "prune": prune,
-    "pin": pin,
 }
 
 
@@ -76,6 +75,7 @@ class BackupWorker:
         jitter: Jitter | None = None,
         zone: tzinfo | None = None,
         stall_after: float = STALL_AFTER,
+        settle: float = SETTLE,
     ) -> None:
         self._settings = settings
         self._queue = queue
@@ -116,6 +116,7 @@ class BackupWorker:
             view,
             settings.drill.scratch or scratch,
             loading,
+            settle,
         )
 
     @property
@@ -168,7 +169,11 @@ class BackupWorker:
                 schedule = self._schedules.get(work)
                 # Without any, the first is due as if one had been held when the first backup was made.
                 since = last or self._view.last_success_at
-                at = None if schedule is None else schedule.next_after(min(since, self._clock.time()), self._zone)
+                at = (
+                    None
+                    if schedule is None
+                    else schedule.next_after(min(since, self._clock.time()), self._zone)
+                )
                 if at is not None:
                     found[work] = at
         return found
@@ -258,7 +263,7 @@ class BackupWorker:
 
     def _follow_up(self) -> None:
         """Queue what follows a backup: what it has written is read back, and what is not kept is removed."""
-        for work in ("verify", "prune"):
+        for work in ("verify",):
             self._queue_after(work)
 
     def _queue_after(self, work: str) -> None:
@@ -273,18 +278,16 @@ def _ignore(_: Any) -> None:
 
 
 def _signature(target: str) -> object:
-    """Return what changes where a target does: the times of its folders and lists. Raises :class:`Unavailable`."""
-    Store(Path(target)).check()
-    names = [target, *(os.path.join(target, name) for name in (SNAPSHOTS, MARKER, PROOFS, PINS))]
-    folder = os.path.join(target, SNAPSHOTS)
-    if os.path.isdir(folder):
-        names += [os.path.join(folder, name, MANIFEST) for name in sorted(os.listdir(folder))]
-    return tuple(_version(name) for name in names)
+    """Return what changes where a target does: versions of its folders and lists; raises Unavailable."""
+    store = Store(Path(target))
+    lists = [store.snapshots / identity / MANIFEST for identity in store.identities()]
+    beside = [store.target / name for name in (SNAPSHOTS, MARKER, PROOFS, PINS)]
+    return tuple(_version(path) for path in (*beside, *lists))
 
 
-def _version(path: str) -> tuple[int, int, int] | None:
+def _version(path: Path) -> tuple[int, int, int] | None:
     try:
-        status = os.lstat(path)
+        status = path.lstat()
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns

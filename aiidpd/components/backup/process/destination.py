@@ -8,11 +8,12 @@ import os
 import re
 import stat
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
 from aiidpd.components.backup.process.manifest import FileEntry, FolderEntry
+from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.plan import Entry, Kind
 
 _WALK: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -20,6 +21,7 @@ _LIST: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _PRIVATE: Final = 0o700
+_ALL: Final = 0o7777
 _SET_ID: Final = stat.S_ISUID | stat.S_ISGID
 _UNFINISHED: Final = re.compile(r"\.aiidpd-restore-[0-9a-f]{16}\.part")
 
@@ -34,13 +36,13 @@ class Destination:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._open: list[tuple[str, int]] = []  # the folder used last: its parts, each with its descriptor
+        self._last: tuple[str, int] | None = None  # the folder used last, and its descriptor
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close(0)
+        self._leave()
         os.close(self._root)
 
     @property
@@ -80,10 +82,10 @@ class Destination:
             inode=(status.st_dev, status.st_ino),
         )
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder, for nobody else until its mode is set."""
+    def make_folder(self, path: str, *, private: bool) -> None:
+        """Make a folder: for nobody else where its mode will be set, else as the umask says."""
         folder, name = self._parent(path)
-        os.mkdir(name, _PRIVATE, dir_fd=folder)
+        os.mkdir(name, _PRIVATE if private else 0o777, dir_fd=folder)
 
     def open(self, path: str) -> int:
         """Return a descriptor of the regular file ``path``, to read it."""
@@ -137,38 +139,39 @@ class Destination:
             os.close(descriptor)
         return len(names)
 
-    def finish_folder(self, entry: FolderEntry, *, owner: bool) -> None:
-        """Give a folder the owner, mode and time that ``entry`` has."""
+    def finish_folder(self, entry: FolderEntry, *, owner: bool) -> str:
+        """Give a folder the owner, mode and time that ``entry`` has; return what can't be set."""
         parent, name = self._parent(entry.path)
         descriptor = os.open(name, _LIST, dir_fd=parent)
-        try:
-            if owner:
-                os.fchown(descriptor, entry.uid, entry.gid)
-            os.fchmod(descriptor, _mode(entry.mode, owner=owner))
-            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(descriptor)
+        with closing(descriptor):
+            return _dress(descriptor, entry, owner=owner)
 
     def _parent(self, path: str) -> tuple[int, str]:
         folder, _, name = path.rpartition("/")
         return self._folder(folder), name
 
     def _folder(self, path: str) -> int:
-        parts = path.split("/") if path else []
-        same = 0
-        for part, (opened, _) in zip(parts, self._open, strict=False):
-            if part != opened:
-                break
-            same += 1
-        self._close(same)
-        for part in parts[same:]:
-            above = self._open[-1][1] if self._open else self._root
-            self._open.append((part, os.open(part, _WALK, dir_fd=above)))
-        return self._open[-1][1] if self._open else self._root
+        if not path:
+            return self._root
+        if self._last is None or self._last[0] != path:
+            self._leave()
+            self._last = path, self._walked(path)
+        return self._last[1]
 
-    def _close(self, depth: int) -> None:
-        while len(self._open) > depth:
-            os.close(self._open.pop()[1])
+    def _walked(self, path: str) -> int:
+        descriptor = os.dup(self._root)
+        for part in path.split("/"):
+            try:
+                below = os.open(part, _WALK, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
+
+    def _leave(self) -> None:
+        if self._last is not None:
+            os.close(self._last[1])
+            self._last = None
 
 
 def unfinished(folder: str) -> str:
@@ -183,18 +186,32 @@ def dress(descriptor: int, entry: FileEntry, *, owner: bool, xattrs: bool) -> st
     Without ``owner`` no set-user-ID bit is set either, and no attribute but those of users.
     """
     fault = ""
-    if owner:
-        os.fchown(descriptor, entry.uid, entry.gid)
     for name, value in entry.xattrs.items() if xattrs else ():
         if owner or name.startswith("user."):
             try:
                 os.setxattr(descriptor, name, b64decode(value))
             except (OSError, ValueError) as error:
                 why = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
-                fault = f"its extended attribute {name} can't be set: {why}"
-    os.fchmod(descriptor, _mode(entry.mode, owner=owner))
-    os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
-    return fault
+                fault = f"its extended attribute {shown(name)} can't be set: {why}"
+    return _dress(descriptor, entry, owner=owner) or fault
+
+
+def _dress(descriptor: int, entry: FileEntry | FolderEntry, *, owner: bool) -> str:
+    """Set owner, mode and time, in this order: a new owner takes bits away, and an old mode may be needed."""
+    mode = entry.mode & (_ALL if owner else _ALL & ~_SET_ID)
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("mode", lambda: os.fchmod(descriptor, mode)),
+        ("time", lambda: os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))),
+    ]
+    if owner:
+        steps.insert(0, ("owner", lambda: os.fchown(descriptor, entry.uid, entry.gid)))
+    for name, act in steps:
+        try:
+            act()
+        except (PermissionError, OverflowError) as error:
+            why = os.strerror(error.errno or 0) if isinstance(error, OSError) else "it is no such number"
+            return f"its {name} can't be set: {why}"
+    return ""
 
 
 @contextlib.contextmanager
@@ -204,10 +221,6 @@ def closing(descriptor: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _mode(mode: int, *, owner: bool) -> int:
-    return mode & 0o7777 if owner else mode & 0o7777 & ~_SET_ID
 
 
 def _version(entry: Entry | None) -> object:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from os import fsdecode, fsencode
 from types import MappingProxyType
@@ -131,10 +131,7 @@ def load_manifest(data: bytes) -> Manifest:
             raise ValueError("manifest.json holds values of the wrong type")
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"manifest.json is incomplete: {error}") from error
-    if not all(map(stays_inside, paths)):
-        raise ValueError("manifest.json names a path outside the snapshot")
-    if len(set(paths)) != len(paths):
-        raise ValueError("manifest.json names a path twice")
+    _refuse_paths(manifest, paths)
     return manifest
 
 
@@ -242,6 +239,24 @@ def _has_types(manifest: Manifest) -> bool:
         and all(isinstance(text, str) for text in texts)
         and all(type(count) is int for count in counts)
     )
+
+
+def _refuse_paths(manifest: Manifest, paths: Sequence[str]) -> None:
+    if not _has_names(manifest, paths):
+        raise ValueError("manifest.json has a name that no file can have")
+    if not all(map(stays_inside, paths)):
+        raise ValueError("manifest.json names a path outside the snapshot")
+    if len(set(paths)) != len(paths):
+        raise ValueError("manifest.json names a path twice")
+
+
+def _has_names(manifest: Manifest, paths: Iterable[str]) -> bool:
+    """Return whether all paths are bytes to the system; a lone surrogate may stand for none."""
+    try:
+        names = [fsencode(name) for name in (*paths, *manifest.links.values(), *manifest.left_out)]
+    except UnicodeEncodeError:
+        return False
+    return not any(b"\0" in name for name in names)
 
 
 def _is_time(value: object) -> bool:

@@ -125,7 +125,11 @@ class Restore:
             self._control.step()
             if missing and path.startswith(missing):
                 continue
-            found = destination.entry(path)
+            found = None
+            with contextlib.suppress(
+                OSError
+            ):  # what can't be seen can't be written either, and is named then
+                found = destination.entry(path)
             if found is None:
                 missing = f"{path}/"
             else:

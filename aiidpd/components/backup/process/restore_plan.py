@@ -11,6 +11,7 @@ from aiidpd.components.backup.process.manifest import NOTHING, FileEntry, Folder
 from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.plan import Entry, Kind, is_excluded
 
+_LONGEST: Final = 4096  # bytes of a path, which have at least as many characters
 _MOST_LINKS: Final = 40  # followed in a row, as Linux does
 
 
@@ -55,13 +56,16 @@ def select(manifest: Manifest, wanted: Sequence[str]) -> Selection:
     files = {file.path: file for file in manifest.files}
     folders = {folder.path: folder for folder in manifest.folders}
     names = [*files, *folders, *manifest.links]
+    long = {name for name in names if len(name) >= _LONGEST}
     if wanted:
         chosen, unknown = _choose(names, files.keys() | manifest.links.keys(), wanted)
-        _follow(chosen, names, manifest.links)
+        _follow(chosen, [name for name in names if name not in long], manifest.links)
     else:
         chosen, unknown = set(names), ()
     impossible = {}
-    for path in chosen:
+    for path in chosen & long:
+        impossible[path] = "its path is longer than any may be"
+    for path in chosen - long:
         above = next((each for each in parents(path) if each in files or each in manifest.links), None)
         if above is not None:
             impossible[path] = f"the manifest has {shown(above)} as a folder, and as something else too"

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -17,6 +17,7 @@ from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.copy import Copier
 from aiidpd.components.backup.process.destination import Destination, closing, dress, unfinished
 from aiidpd.components.backup.process.manifest import FileEntry
+from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.plan import Entry
 from aiidpd.components.backup.process.protocol import RestoreRequest
 from aiidpd.components.backup.process.restore_plan import RestorePlan, hard_links
@@ -76,7 +77,7 @@ class Writing:
     def write(self, plan: RestorePlan) -> Outcome:
         """Carry out ``plan``; raises :class:`OSError` where the destination fails as a whole."""
         self.control.outer.enter("restoring", files=len(plan.write), total=sum(f.size for f in plan.write))
-        self._make_folders(plan.make)
+        self._make_folders(plan)
         aliases = self._aliases(plan)
         self._run([file for file in plan.write if file.path not in aliases], _Worker.write)
         self._run([file for file in plan.same if self._differs(file)], _Worker.dress)
@@ -87,7 +88,9 @@ class Writing:
         self.control.outer.enter("finishing")
         for folder in plan.finish:
             with self._named(folder.path, self.outcome.noted):
-                self.destination.finish_folder(folder, owner=self.request.owner)
+                note = self.destination.finish_folder(folder, owner=self.request.owner)
+                if note:
+                    self.outcome.noted[folder.path] = note
             self.control.step()
         sync_file_system(self.destination.place)
         return self.outcome
@@ -98,10 +101,11 @@ class Writing:
             self.outcome.restored_files += 1
             self.outcome.restored_bytes += file.size
 
-    def _make_folders(self, paths: Iterable[str]) -> None:
-        for path in paths:
+    def _make_folders(self, plan: RestorePlan) -> None:
+        known = {folder.path for folder in plan.finish}
+        for path in plan.make:
             with self._named(path, self.outcome.failed):
-                self.destination.make_folder(path)
+                self.destination.make_folder(path, private=path in known)
                 self.outcome.folders += 1
             self.control.step()
 
@@ -248,7 +252,7 @@ class _Worker:
             self.destination.remove(temporary)
             raise
         if faults:
-            self._outcome.healed[file.path] = f"taken from {place}, for {faults}"
+            self._outcome.healed[file.path] = f"taken from {shown(str(place))}, for {faults}"
         if note:
             self._outcome.noted[file.path] = note
         return temporary

@@ -58,7 +58,7 @@ class BackupRun:
     def __init__(self, request: RunRequest, control: Control, now: float | None = None) -> None:
         self._request = request
         self._control = control
-        self._now = time.time() if now is None else now
+        self._now = now or request.now or time.time()
         self._source = Path(request.source)
         self._elsewhere: dict[str, Path] = {}
         self._known_rot: Mapping[str, str] = {}

@@ -19,6 +19,7 @@ from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.copy import Copier
 from aiidpd.components.backup.process.faults import SourceChanged, SourceUnreadable
 from aiidpd.components.backup.process.manifest import FILES, FileEntry
+from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import Conflict, Unavailable
 
@@ -102,7 +103,7 @@ class Contents:
         return found
 
     def _name(self, place: Path) -> str:
-        return os.fspath(place.relative_to(self._store.target))
+        return shown(os.fspath(place.relative_to(self._store.target)))
 
 
 class Pace:

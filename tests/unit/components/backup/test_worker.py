@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from aiidpd.components.backup.metrics import BackupCollector
 from aiidpd.components.backup.settings import BackupSettings
+from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.components.backup.worker import REFRESH_EVERY, BackupWorker
 from aiidpd.kernel.bus import EventBus
@@ -27,7 +27,8 @@ from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
-from tests.unit.components.backup.conftest import Site
+from aiidpd.platform.statefile import StateFile
+from tests.unit.components.backup.process.conftest import Site
 from tests.waiting import PATIENCE
 
 
@@ -36,6 +37,7 @@ class Desk:
     """Everything around a worker that outlives it."""
 
     clock: FakeClock
+    folder: Path
     events: list[Event] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -47,18 +49,28 @@ class Desk:
         self.book = JobBook(self.clock)
         self.queue = JobQueue(self.book, "backup")
         self.status = WorkerStatus("backup")
+        self.jobs = 0
+        self.memory = BackupMemory(StateFile(self.folder / FILE, BackupRecord), self.conditions)
+        self.loading = ""
 
-    @asynccontextmanager
-    async def worker(self, settings: BackupSettings) -> AsyncIterator[None]:
-        worker = BackupWorker(
+    def made(self, settings: BackupSettings) -> BackupWorker:
+        return BackupWorker(
             settings,
             queue=self.queue,
             latest=self.latest,
             publish=Publisher(self.bus, self.clock, "backup"),
             conditions=self.conditions,
+            memory=self.memory,
             clock=self.clock,
+            scratch=self.folder / "drill",
+            loading=lambda: self.loading,
             zone=UTC,
+            settle=0.0,
         )
+
+    @asynccontextmanager
+    async def worker(self, settings: BackupSettings) -> AsyncIterator[None]:
+        worker = self.made(settings)
         assert worker.simulated is False
         first_pass = anyio.Event()
         heartbeat = Heartbeat(self.clock, self.status, first_pass)

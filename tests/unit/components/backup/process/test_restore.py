@@ -464,6 +464,34 @@ def test_a_set_user_bit_of_a_manifest_is_dropped(tmp_path: Path):
     assert stat.S_IMODE((tmp_path / "new/a").stat().st_mode) == 0o755
 
 
+def test_a_manifest_with_impossible_names_and_numbers_is_survived(tmp_path: Path):
+    entries = (
+        FileEntry("good", 1, 1, 0o644, SHA_OF_X),
+        FileEntry("time", 1, 10**30, 0o644, SHA_OF_X),
+        FileEntry("n" * 300, 1, 1, 0o644, SHA_OF_X),
+        FileEntry("/".join("a" * 3000), 1, 1, 0o644, SHA_OF_X),
+        FileEntry("/".join("b" * 400), 1, 1, 0o644, SHA_OF_X),
+    )
+    folders = (FolderEntry("folder", -1, -(10**30)),)
+    links = {"empty": ""}
+    manifest = Manifest("20270101T000000Z", "/s", 1.0, entries, folders, links)
+    publish(tmp_path / "target", manifest, {SHA_OF_X: b"x"})
+    result = restore(tmp_path / "target", tmp_path / "new", conflicts="skip")
+    assert set(result.failed.first) == {"n" * 300, "empty"}
+    assert set(result.refused.first) == {"/".join("a" * 3000)}
+    assert set(result.noted.first) == {"time", "folder"}
+    assert result.restored_files == 3
+    assert stat.S_IMODE((tmp_path / "new/b").stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\0b"])
+def test_a_manifest_with_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str):
+    manifest = Manifest("20270101T000000Z", "/s", 1.0, links={"a": name})
+    publish(tmp_path / "target", manifest, {})
+    with pytest.raises(Unavailable, match="a name that no file can have"):
+        restore(tmp_path / "target", tmp_path / "new", snapshot=manifest.snapshot)
+
+
 # Damage
 
 
