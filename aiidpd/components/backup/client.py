@@ -50,6 +50,11 @@ class BackupProcess:
         self._process: Process | None = None
 
     @property
+    def working(self) -> bool:
+        """True while there is a process."""
+        return self._process is not None
+
+    @property
     def stuck(self) -> int | None:
         process = self._process
         return None if process is None or process.returncode is not None else process.pid
@@ -59,8 +64,9 @@ class BackupProcess:
     ) -> Line:
         """Return the line with the result of ``request``; ``moved`` is called with progress now and then.
 
-        ``orders``, called a few times a second, returns what the work shall obey. Raises what the work raises, and :class:`Unavailable` where the process dies, or nothing moves for
-        ``stall_after`` seconds. Cancelled, the work ends within two seconds.
+        ``orders``, called a few times a second, returns what the work shall obey. Raises what the work
+        raises, and :class:`Unavailable` where the process dies, or nothing moves for ``stall_after``
+        seconds. Cancelled, the work ends within two seconds.
         """
         tail = StderrTail()
         process = await self._start(tail)

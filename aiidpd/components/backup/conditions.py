@@ -94,13 +94,17 @@ def _about_store(view: BackupView, now: float, within: float) -> Iterator[Condit
 
 
 def _left_out(view: BackupView, snapshot: SnapshotInfo) -> Condition:
-    count = f"{snapshot.left_out} file{'' if snapshot.left_out == 1 else 's'}"
+    count = (
+        "1 file of the source is"
+        if snapshot.left_out == 1
+        else f"{snapshot.left_out} files of the source are"
+    )
     return Condition(
         LEFT_OUT,
         view.source,
         Severity.WARNING,
-        f"{count} of the source are not in the newest snapshot {snapshot.id}, or not as they are",
-        f"`aiidpctl backup list` and manifest.json in {view.target}/snapshots/{snapshot.id} say which and why; "
-        "let the daemon's user read them, or exclude them",
+        f"{count} not in the newest snapshot {snapshot.id}, or not as the source has it",
+        f"manifest.json in {view.target}/snapshots/{snapshot.id} says which and why; "
+        "let the daemon's user read it, or exclude it",
         source=SOURCE,
     )

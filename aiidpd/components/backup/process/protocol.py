@@ -23,8 +23,8 @@ class RunRequest:
     """Order to make a snapshot. Sizes in bytes, times in seconds, ``rate`` in bytes a second (0: no limit).
 
     ``expected`` is the id of the target that was used so far, empty for none. ``adopt`` uses the target as it
-    is, whatever that was. ``settle`` is how long a file must not have changed before it is read. ``now`` is the
-    time of the snapshot (Unix seconds), 0 for the time at which the process begins.
+    is, whatever that was. ``settle`` is how long a file must not have changed before it is read. ``now`` is
+    the time of the snapshot (Unix seconds), 0 for the time at which the process begins.
     """
 
     source: str

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from aiidpd.components.backup.cancel import Cancelled, RunControl
 from aiidpd.components.backup.copy import BLOCK, WINDOW, Copier
 from aiidpd.components.backup.faults import SourceChanged
 from aiidpd.components.backup.plan import Entry, Kind
 from aiidpd.components.backup.scan import entry_of, scan
+
 from aiidpd.kernel.errors import Unavailable
 
 

@@ -3,18 +3,22 @@
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
+from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from aiidpd.components.backup.metrics import BackupCollector
-from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
+from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.components.backup.worker import REFRESH_EVERY, BackupWorker
 from aiidpd.kernel.bus import EventBus
@@ -25,11 +29,13 @@ from aiidpd.kernel.jobs import Job, JobBook, JobQueue, JobState, JobStatus
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
+from aiidpd.platform.statefile import StateFile
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
-from aiidpd.platform.statefile import StateFile
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 from tests.waiting import PATIENCE
+
+DAILY = "*-*-* 03:00:00"
 
 
 @dataclass
@@ -39,6 +45,7 @@ class Desk:
     clock: FakeClock
     folder: Path
     events: list[Event] = field(default_factory=list)
+    workers: list[BackupWorker] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -71,6 +78,7 @@ class Desk:
     @asynccontextmanager
     async def worker(self, settings: BackupSettings) -> AsyncIterator[None]:
         worker = self.made(settings)
+        self.workers.append(worker)
         assert worker.simulated is False
         first_pass = anyio.Event()
         heartbeat = Heartbeat(self.clock, self.status, first_pass)
@@ -88,7 +96,9 @@ class Desk:
         return reading.value
 
     def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
+        """Kinds of the events about runs; what was written is read back after each, and restored at times."""
+        others = ("backup.verified", "backup.drill_held")
+        return [event.kind for event in self.events if event.kind not in others]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait, in real time, for what threads do."""
@@ -108,22 +118,30 @@ class Desk:
             await self.calm()
 
     async def calm(self) -> None:
-        """Wait until no thread works and none was started by what the last one brought."""
+        """Wait until nothing works, and nothing was started by what the last work brought."""
         looks = 0
         while looks < 3:
-            await self.until(lambda: not working())
+            await self.until(lambda: not self.working())
             await settle()
             await anyio.sleep(0.001)
-            looks = 0 if working() else looks + 1
+            looks = 0 if self.working() else looks + 1
 
-
-def working() -> bool:
-    return any(thread.name == "aiidpd-backup" for thread in threading.enumerate())
+    def working(self) -> bool:
+        threads = any(thread.name == "aiidpd-backup" for thread in threading.enumerate())
+        return threads or any(each._process.working for each in self.workers)
 
 
 @pytest.fixture
-def desk(clock: FakeClock) -> Desk:
-    return Desk(clock)
+def desk(clock: FakeClock, tmp_path: Path) -> Desk:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    clock.jump(time.time() - clock.time())  # the process has the machine's clock
+    return Desk(clock, folder)
+
+
+def settings(site: Site, **more: Any) -> BackupSettings:
+    given = {"schedule": DAILY, "reserve": 0, "jitter": 0.0, **more}
+    return made(BackupSettings, source=site.source, target=site.target, **given)
 
 
 async def outcome(job: Job) -> JobStatus:
@@ -134,7 +152,7 @@ async def outcome(job: Job) -> JobStatus:
 
 
 async def test_without_any_backup_one_is_made_at_once_and_shown(desk: Desk, site: Site):
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
         assert desk.kinds() == ["backup.started", "backup.succeeded"]
         view = desk.view
@@ -147,31 +165,33 @@ async def test_without_any_backup_one_is_made_at_once_and_shown(desk: Desk, site
         assert 0 < view.next_run_at - desk.clock.time() <= 86400
         assert desk.status.state is WorkerState.RUNNING
         evidence = desk.events[1].evidence
-        assert (evidence["copied_files"], evidence["bytes"], evidence["refused"]) == (3, 300_005, 0)
+        assert (evidence["copied_files"], evidence["bytes"], evidence["left_out"]) == (3, 300_005, 0)
         assert {sample.series for sample in desk.samples} == {
             "duration_seconds",
             "copied_bytes",
             "snapshot_bytes",
         }
-        (job,) = desk.book.all()
+        job = desk.book.all()[0]
         assert job.state is JobState.SUCCEEDED
         assert job.result["snapshot"] == view.snapshots[0].id
 
 
 async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, site: Site):
-    settings = site.settings.model_copy(update={"schedule": "*:0/10"})
-    async with desk.worker(settings):
+    every = settings(site, schedule="*:0/10")
+    async with desk.worker(every):
         await desk.passes(2)
         due = desk.view.next_run_at
         assert due is not None
         assert 0 < due - desk.clock.time() <= 600
         await desk.elapse(due - desk.clock.time() - 1)
         assert len(desk.view.snapshots) == 1
+        site.change()
         await desk.elapse(2)
         assert len(desk.view.snapshots) == 2
         assert desk.view.next_run_at == due + 600
     await desk.clock.advance(10 * 86400)  # the machine was off
-    async with desk.worker(settings):
+    site.change()
+    async with desk.worker(every):
         await desk.elapse(1)
         assert len(desk.view.snapshots) == 3  # once, not for each run that was missed
         assert desk.view.next_run_at is not None
@@ -179,7 +199,7 @@ async def test_the_schedule_is_kept_and_what_was_missed_is_made_up(desk: Desk, s
 
 
 async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
-    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
+    async with desk.worker(settings(site, schedule="")):
         assert desk.view.next_run_at is None
         status = await outcome(desk.queue.submit())
         assert status.state is JobState.SUCCEEDED
@@ -214,7 +234,7 @@ async def test_half_a_configuration_names_the_missing_half(desk: Desk, site: Sit
 
 async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
         assert desk.kinds() == ["backup.started", "backup.failed"]
         assert desk.events[1].severity is Severity.ERROR
@@ -234,11 +254,12 @@ async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, s
 
 async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: Desk, site: Site):
     ten_days = 864_000.0
-    settings = site.settings.model_copy(update={"schedule": "*:0/10"})
-    async with desk.worker(settings):
+    every = settings(site, schedule="*:0/10")
+    async with desk.worker(every):
         await desk.passes(2)
         first = desk.clock.time()
         desk.clock.jump(ten_days)
+        site.change()
         await desk.elapse(31)
         assert desk.kinds()[2:] == ["backup.started", "backup.succeeded"]
         desk.clock.jump(-ten_days)
@@ -255,6 +276,7 @@ async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: D
         assert desk.view.last_success_at is not None
         assert first < desk.view.last_success_at <= desk.clock.time()
         desk.clock.jump(ten_days)
+        site.change()
         await desk.elapse(31)
         assert not any(each.in_future for each in desk.view.snapshots)
 
@@ -262,7 +284,7 @@ async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: D
 async def test_after_a_failure_under_a_clock_that_was_ahead_it_is_tried_again_in_time(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
     desk.clock.jump(864_000.0)
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
         desk.clock.jump(-864_000.0)
         hidden.rename(site.source)
@@ -272,23 +294,23 @@ async def test_after_a_failure_under_a_clock_that_was_ahead_it_is_tried_again_in
 
 async def test_a_failure_is_remembered_by_the_next_worker_but_not_for_another_target(desk: Desk, site: Site):
     hidden = site.source.rename(site.source.with_name("unmounted"))
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.elapse(1)
         assert desk.status.state is WorkerState.DEGRADED
         assert desk.kinds() == ["backup.started", "backup.failed"]  # it waits, as the one before would have
     hidden.rename(site.source)
     site.target = site.target.with_name("other")
     site.target.mkdir()
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.elapse(1)
         assert desk.kinds()[-1] == "backup.succeeded"
 
 
 async def test_a_missing_target_is_unavailable_and_no_run_is_tried(desk: Desk, site: Site):
     site.target.rmdir()
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         assert desk.status.state is WorkerState.DEGRADED
         assert "backup.target" in desk.status.reason
         assert desk.view.next_run_at is None
@@ -302,7 +324,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
         file.truncate(
             256 * 1024**2
         )  # far from copied when the worker is stopped, however slow this thread is
-    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
+    async with desk.worker(settings(site, schedule="")):
         job = desk.queue.submit()
         await desk.until(lambda: "backup.started" in desk.kinds())
     assert job.status.state is JobState.FAILED
@@ -310,7 +332,7 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
     assert desk.kinds() == ["backup.started", "backup.failed"]
     assert desk.view.running is None
     os.truncate(site.source / "big", 1024)
-    async with desk.worker(site.settings.model_copy(update={"schedule": ""})):
+    async with desk.worker(settings(site, schedule="")):
         status = await outcome(desk.queue.submit())
     assert status.state is JobState.SUCCEEDED
     assert site.leftovers() == []
@@ -319,18 +341,21 @@ async def test_a_worker_that_is_stopped_fails_its_job_and_the_next_starts_over(d
 
 async def test_what_was_refused_makes_the_success_a_warning(desk: Desk, site: Site):
     (site.source / "out").symlink_to("/etc/passwd")
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
     assert desk.events[-1].severity is Severity.WARNING
-    assert "1 left out, as its manifest.json says" in desk.events[-1].reason
-    json.dumps(dict(desk.events[-1].evidence))
+    (made,) = [event for event in desk.events if event.kind == "backup.succeeded"]
+    assert "left out: out (it leads out of the source, to /etc/passwd)" in made.reason
+    json.dumps(dict(made.evidence))
+    (job, *_) = desk.book.all()
+    assert job.state is JobState.FAILED, "whoever waits for it must notice"
 
 
 async def test_a_broken_snapshot_is_a_condition_until_it_is_whole_or_gone(desk: Desk, site: Site):
     def found() -> list[tuple[str, str]]:
         return [(each.type, each.subject) for each in desk.conditions.active()]
 
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
         assert found() == []
         (snapshot,) = desk.view.snapshots
@@ -368,14 +393,7 @@ async def test_without_a_target_no_snapshot_is_broken(desk: Desk, site: Site):
 
 def test_a_bad_schedule_is_refused_at_once(desk: Desk):
     with pytest.raises(Misconfigured, match="understand the schedule 'now and then'"):
-        BackupWorker(
-            made(BackupSettings, schedule="now and then"),
-            queue=desk.queue,
-            latest=desk.latest,
-            publish=Publisher(desk.bus, desk.clock, "backup"),
-            conditions=desk.conditions,
-            clock=desk.clock,
-        )
+        desk.made(made(BackupSettings, schedule="now and then"))
 
 
 def exposition(latest: Latest[BackupView]) -> dict[str, float]:
@@ -396,13 +414,13 @@ def test_metrics_hold_what_is_known_and_nothing_else(desk: Desk):
         'aiidpd_backup_snapshots{state="whole"}': 0,
         'aiidpd_backup_snapshots{state="broken"}': 0,
     }
-    desk.latest.put(BackupView(configured=True, running=RunProgress("copying", 0, 0, 0, 0)))
+    desk.latest.put(BackupView(configured=True, running=RunProgress("run", "copying", 0, 0, 0, 0)))
     assert exposition(desk.latest)["aiidpd_backup_running"] == 1
 
 
 async def test_metrics_follow_a_run(desk: Desk, site: Site):
     (site.target / "snapshots" / "stray").mkdir(parents=True)
-    async with desk.worker(site.settings):
+    async with desk.worker(settings(site)):
         await desk.passes(2)
     values = exposition(desk.latest)
     assert values["aiidpd_backup_last_success_timestamp_seconds"] == desk.clock.time()

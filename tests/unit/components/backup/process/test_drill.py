@@ -26,7 +26,7 @@ from aiidpd.components.backup.process.headers import read_header
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
 from aiidpd.components.backup.process.protocol import DrillRequest, DrillResult
 from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 
 BIG = 2 << 20
 

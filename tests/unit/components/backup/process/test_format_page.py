@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.process import drill_record, marker, pins, proofs, store
+from aiidpd.components.backup.process import drill_record, marker, pins, proofs, store, summary_cache
 from aiidpd.components.backup.process.manifest import SCHEMA, FileEntry, FolderEntry, Manifest
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.trees import described, dig_holes, own_facts
 
 PAGE = Path(__file__).parents[5] / "docs/backup-format.md"
@@ -150,6 +150,7 @@ def test_the_page_names_every_field_and_file():
         proofs.PROOFS,
         drill_record.DRILLS,
         pins.PINS,
+        summary_cache.CACHE,
         f"{store.INCOMPLETE}/",
         f"{store.PARTIAL}/",
         f"{store.QUARANTINE}/",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aiidpd.components.backup.process import marker
 from aiidpd.components.backup.process.marker import Found, Marker, Verdict, decide, load_marker
 from aiidpd.kernel.errors import Unavailable
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 
 OURS = Marker("a" * 36, 1.0)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.backup.process.manifest import FileEntry, FolderEntry
 from aiidpd.components.backup.process.plan import Entry, Kind, Plan, is_excluded, make_plan
-from tests.unit.components.backup.process.conftest import EXCLUDE
+from tests.unit.components.backup.conftest import EXCLUDE
 
 STORED = frozenset({"0" * 64})
 

@@ -22,7 +22,7 @@ from aiidpd.components.backup.process.protocol import (
     named,
 )
 from tests.forms import short_and_long
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.trees import described, fill
 
 PROGRAM = (sys.executable, "-m", "aiidpd.components.backup.process")

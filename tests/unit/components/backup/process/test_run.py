@@ -18,7 +18,7 @@ from aiidpd.components.backup.process.proofs import read_proofs
 from aiidpd.components.backup.process.protocol import RunResult
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 
 MODEL = "hub/blobs/abc"
 

@@ -27,6 +27,7 @@ class Site:
     source: Path
     target: Path
     now: float = 1_800_000_000.0
+    changes: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -44,6 +45,11 @@ class Site:
     def backup(self, control: Control | None = None) -> RunResult:
         self.now += 60
         return self.run(control).execute()
+
+    def change(self) -> None:
+        """Have a later run find something new."""
+        self.changes += 1
+        (self.source / "changes").write_text("x" * self.changes)
 
     def files(self, snapshot: str) -> Path:
         return self.target / "snapshots" / snapshot / FILES
