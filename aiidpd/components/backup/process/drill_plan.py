@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
+from hashlib import sha256
 from typing import Final
 
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
@@ -83,13 +83,14 @@ def sample(
     ``restored`` and ``failed`` map contents to when they were last tried with that outcome. Models come in
     the order of their oldest try, the files of one likewise; ``seed`` decides between equals.
     """
-    tried = {
-        sha256: max(restored.get(sha256, 0.0), failed.get(sha256, 0.0)) for sha256 in {*restored, *failed}
-    }
-    random = Random(seed)  # noqa: S311 -- a sample
-    order = sorted(models, key=lambda model: model.name)
-    random.shuffle(order)
-    order.sort(key=lambda model: min(tried.get(file.sha256, 0.0) for file in model.files))
+    tried = {each: max(restored.get(each, 0.0), failed.get(each, 0.0)) for each in {*restored, *failed}}
+    order = sorted(
+        models,
+        key=lambda model: (
+            min(tried.get(file.sha256, 0.0) for file in model.files),
+            sha256(f"{seed} {model.name}".encode("utf-8", "surrogateescape")).digest(),
+        ),
+    )
     chosen: list[FileEntry] = []
     seen: set[str] = set()
     left = budget
