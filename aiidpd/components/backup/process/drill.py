@@ -84,7 +84,7 @@ class Drill:
         except OSError as error:
             raise place.fault(_ACTION, self._scratch, error) from error
         right = {file.sha256 for file in chosen if file.path not in found.failed}
-        self._note(drills, manifest, chosen, right, restored)
+        drills = self._noted(manifest, chosen, right, restored)
         return self._result(models, chosen, restored, found, drills)
 
     @contextlib.contextmanager
@@ -154,15 +154,15 @@ class Drill:
             return f"it is restored, and can't be loaded: {error}"
         return ""
 
-    def _note(
-        self,
-        drills: Drills,
-        manifest: Manifest,
-        chosen: list[FileEntry],
-        right: set[str],
-        restored: RestoreResult,
-    ) -> None:
-        """Record the outcome on the target, where that may be written to."""
+    def _noted(
+        self, manifest: Manifest, chosen: list[FileEntry], right: set[str], restored: RestoreResult
+    ) -> Drills:
+        """Record the outcome on the target, where that may be written to; return all that is recorded.
+
+        No lock is taken: a run that goes on for hours would cost the drill its record. Of two drills that
+        end in one moment one may be lost.
+        """
+        drills = read_drills(self._store.target)
         for file in chosen:
             (drills.restored if file.sha256 in right else drills.failed)[file.sha256] = self._now
         drills.past.append(
@@ -176,8 +176,9 @@ class Drill:
             }
         )
         drills.forget(self._known(manifest))
-        with contextlib.suppress(OSError, Conflict), self._store.locked(self._control):
+        with contextlib.suppress(OSError):
             write_drills(self._store.target, drills)
+        return drills
 
     def _known(self, manifest: Manifest) -> set[str]:
         known = {file.sha256 for file in manifest.files}
