@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from pathlib import Path
 from aiidpd.components.backup.process import place
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.destination import Destination
-from aiidpd.components.backup.process.manifest import MANIFEST, SUMS, Manifest, load_sums
+from aiidpd.components.backup.process.manifest import Manifest
 from aiidpd.components.backup.process.names import shown, size_text
 from aiidpd.components.backup.process.plan import Entry, Kind
 from aiidpd.components.backup.process.protocol import RestoreRequest, RestoreResult, named
@@ -195,11 +194,7 @@ def find(store: Store, identity: str, source: str) -> Manifest:
 
     Raises :class:`NotFound`, and :class:`Unavailable` where it is damaged.
     """
-    manifest = _find_one(store, identity) if identity else _find_newest(store, source)
-    fault = _fault(store, manifest.snapshot)
-    if fault:
-        raise unreadable(manifest.snapshot, fault)
-    return manifest
+    return _find_one(store, identity) if identity else _find_newest(store, source)
 
 
 def _find_one(store: Store, identity: str) -> Manifest:
@@ -213,24 +208,15 @@ def _find_one(store: Store, identity: str) -> Manifest:
 
 
 def _find_newest(store: Store, source: str) -> Manifest:
+    broken = ""
     for identity in reversed(store.identities()):
-        manifest = store.listed(identity).manifest
-        if manifest is not None and source in ("", manifest.source):
-            return manifest
-    what = f"there is no whole snapshot{f' of {source}' if source else ''}"
+        listed = store.listed(identity)
+        if listed.manifest is not None and source in ("", listed.manifest.source):
+            return listed.manifest
+        broken = broken or (f"; {shown(identity)} is broken: {listed.broken}" if listed.broken else "")
+    what = f"there is no whole snapshot{f' of {source}' if source else ''}{broken}"
     remedy = "see `aiidpctl backup list`"
     raise NotFound("restore from", str(store.target), reason=what, remedy=remedy)
-
-
-def _fault(store: Store, identity: str) -> str:
-    """Return why the manifest of a snapshot is not as it was written, by its checksum; empty: it is."""
-    folder = store.snapshots / identity
-    try:
-        sums = load_sums((folder / SUMS).read_bytes())
-    except (OSError, ValueError) as error:
-        return f"{SUMS}: {error}"
-    found = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    return "" if sums.get(MANIFEST) == found else f"{MANIFEST} does not match its line in {SUMS}"
 
 
 def _is_folder(entry: Entry | None) -> bool:

@@ -29,7 +29,7 @@ from aiidpd.components.backup.process.manifest import (
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable
 from tests.forms import examples
-from tests.unit.components.backup.conftest import Site
+from tests.unit.components.backup.process.conftest import Site
 from tests.unit.components.backup.process.trees import (
     TREES,
     described,
@@ -541,14 +541,16 @@ def test_a_damaged_large_file_is_not_put_in_place(tmp_path: Path):
 def test_a_manifest_that_is_not_as_it_was_written_is_not_followed(site: Site, tmp_path: Path, name: str):
     def flipped(text: bytes) -> bytes:
         line = text.splitlines(keepends=True)[-1]
-        return text.removesuffix(line) + line.replace(line[:4], b"0000")
+        return text.removesuffix(line) + line.replace(line[:20], b"0" * 20)
 
     snapshot = site.backup().snapshot
     file = site.target / "snapshots" / snapshot / name
     text = file.read_bytes()
     overwrite(file, text.replace(b'"mode": 420', b'"mode": 511') if name == MANIFEST else flipped(text))
-    with pytest.raises(Unavailable, match=r"does not match its line in|is not the one that SHA256SUMS lists"):
+    with pytest.raises(Unavailable, match=r"manifest.json is not the one that SHA256SUMS lists"):
         restore(site.target, tmp_path / "new", snapshot=snapshot)
+    with pytest.raises(NotFound, match=r"no whole snapshot; .* is broken: manifest.json is not the one"):
+        restore(site.target, tmp_path / "new")
 
 
 # What is in use, or can't be
