@@ -1,5 +1,6 @@
 """Restores on real files, of snapshots that real runs have made."""
 
+import contextlib
 import errno
 import json
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.manifest import (
@@ -27,11 +29,12 @@ from aiidpd.components.backup.process.manifest import (
     sums_of,
 )
 from aiidpd.components.backup.process.store import Store
-from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable
+from aiidpd.kernel.errors import AiidpdError, Conflict, Misconfigured, NotFound, Unavailable
 from tests.forms import examples
 from tests.unit.components.backup.process.conftest import Site
 from tests.unit.components.backup.process.trees import (
     TREES,
+    Thing,
     described,
     dig_holes,
     fill,
@@ -41,6 +44,7 @@ from tests.unit.components.backup.process.trees import (
 )
 
 MODEL = "hub/blobs/abc"
+SHA_OF_X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 PART = ".aiidpd-restore-0123456789abcdef.part"
 
 
@@ -392,6 +396,52 @@ def test_a_manifest_that_names_a_place_outside_is_refused(tmp_path: Path, path: 
     assert sorted(each.name for each in tmp_path.iterdir()) == ["target"]
 
 
+HOSTILE = st.lists(st.sampled_from(["a", "b", "l", "outside", *"abl" * 3, ".."]), min_size=1, max_size=4).map(
+    "/".join
+)
+TARGETS = st.sampled_from(["..", "../outside", "../../outside", "a", "l/..", ".", "/", "b/../../outside"])
+
+
+@examples(150)
+@given(
+    st.lists(HOSTILE, max_size=5, unique=True),
+    st.lists(HOSTILE, max_size=3, unique=True),
+    st.dictionaries(HOSTILE, TARGETS, max_size=4),
+    st.dictionaries(st.sampled_from(["a", "b", "l", "a/b", "a/l"]), TARGETS, max_size=3),
+    st.sampled_from(["refuse", "skip", "overwrite"]),
+)
+def test_no_manifest_and_no_destination_leads_a_write_outside(
+    files: list[str], folders: list[str], links: dict[str, str], planted: dict[str, str], conflicts: str
+):
+    with tempfile.TemporaryDirectory() as name:
+        around, place = Path(name), Path(name, "deep/place")
+        place.mkdir(parents=True)
+        for outside in (around / "outside", around / "deep/outside"):
+            outside.mkdir()
+            (outside / "a").write_bytes(b"own")
+        for path, target in planted.items():
+            with contextlib.suppress(OSError, RuntimeError):  # the latter for links in a circle
+                if (place / path).parent.resolve().is_relative_to(place):
+                    (place / path).parent.mkdir(exist_ok=True)
+                    (place / path).symlink_to(target)
+        entries = tuple(FileEntry(path, 1, 1, 0o644, SHA_OF_X) for path in files)
+        made = tuple(FolderEntry(path, 0o777, 7) for path in folders)
+        manifest = Manifest("20270101T000000Z", "/s", 1.0, entries, made, links)
+        publish(around / "target", manifest, {SHA_OF_X: b"x"})
+
+        def rest() -> dict[str, Thing]:
+            return {path: each for path, each in described(around).items() if "place/" not in path}
+
+        before = rest()
+        with contextlib.suppress(AiidpdError):
+            result = restore(around / "target", place, snapshot=manifest.snapshot, conflicts=conflicts)
+            assert result.written or result.refused.count
+        after = rest()
+        assert {path: each for path, each in after.items() if path != "deep/place"} == {
+            path: each for path, each in before.items() if path != "deep/place"
+        }
+
+
 @pytest.mark.parametrize("twice", ["file", "folder", "link"])
 def test_a_manifest_that_names_a_path_twice_is_refused(tmp_path: Path, twice: str):
     file = FileEntry("a", 1, 1, 0o644, "0" * 64)
@@ -403,9 +453,6 @@ def test_a_manifest_that_names_a_path_twice_is_refused(tmp_path: Path, twice: st
     publish(tmp_path / "target", manifest, {})
     with pytest.raises(Unavailable, match="names a path twice"):
         restore(tmp_path / "target", tmp_path / "new", snapshot=manifest.snapshot)
-
-
-SHA_OF_X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
 
 
 @pytest.mark.parametrize("conflicts", ["refuse", "skip", "overwrite"])
