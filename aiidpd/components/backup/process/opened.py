@@ -1,0 +1,97 @@
+"""Files while they are copied: the one that is read, which must not change, and the one that is made."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from aiidpd.components.backup.process.faults import SourceChanged, source_fault, target_fault
+from aiidpd.components.backup.process.plan import Entry
+from aiidpd.components.backup.process.reading import open_source
+
+_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_OTHER: Final = "it is not the file that was listed"
+_WRITTEN: Final = "it was written to while it was read"
+_UNKNOWN: Final = (0, 0)
+
+
+@contextlib.contextmanager
+def opened(source: Path, entry: Entry) -> Iterator[int]:
+    """Yield a file of the folder ``source``, which has to be ``entry`` before and after the block.
+
+    Raises :class:`SourceChanged` where it is not, :class:`SourceUnreadable` where it can't be opened.
+    """
+    try:
+        descriptor = open_source(f"{source}/{entry.path}")
+    except FileNotFoundError:
+        raise SourceChanged("it is gone") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SourceChanged("it is a symbolic link now") from None
+        if error.errno == errno.ENXIO:
+            raise SourceChanged("it is a socket now") from None
+        raise source_fault(entry.path, error) from error
+    try:
+        _check(descriptor, entry, _OTHER)
+        yield descriptor
+        _check(descriptor, entry, _WRITTEN)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def created(path: Path, entry: Entry) -> Iterator[int]:
+    """Yield a new file, for reading and writing; it is finished after the block, or removed on an error.
+
+    Raises :class:`Unavailable`.
+    """
+    try:
+        descriptor = os.open(path, _CREATE, 0o600)
+    except OSError as error:
+        raise target_fault(entry.path, error) from error
+    try:
+        yield descriptor
+        finish(descriptor, entry)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the first error is the one to raise
+            path.unlink()
+        if isinstance(error, OSError):
+            raise target_fault(entry.path, error) from error
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def finish(descriptor: int, entry: Entry) -> None:
+    """Give a copy the mode and time of its source; raises :class:`OSError`."""
+    os.fchmod(descriptor, (entry.mode & 0o555) | 0o400)  # snapshots share files: nobody may write to one
+    os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+def read_xattrs(descriptor: int) -> dict[str, str]:
+    """Return the extended attributes of an open file, their values in base64; none where it has no such."""
+    try:
+        names = os.listxattr(descriptor)
+        return {name: b64encode(os.getxattr(descriptor, name)).decode("ascii") for name in sorted(names)}
+    except OSError:
+        return {}
+
+
+def _check(descriptor: int, entry: Entry, otherwise: str) -> None:
+    try:
+        found = os.fstat(descriptor)
+    except OSError as error:
+        raise source_fault(entry.path, error) from error
+    if (
+        not stat.S_ISREG(found.st_mode)
+        or (found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        != (entry.size, entry.mtime_ns, entry.ctime_ns)
+        or entry.inode not in (_UNKNOWN, (found.st_dev, found.st_ino))
+    ):
+        raise SourceChanged(otherwise)
