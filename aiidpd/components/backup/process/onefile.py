@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from aiidpd.components.backup.process import syscalls
 from aiidpd.components.backup.process.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.process.lane import SMALL, Lane, Passage
-from aiidpd.components.backup.process.opened import created, opened, read_xattrs
+from aiidpd.components.backup.process.opened import confirm, created, opened, read_xattrs
 from aiidpd.components.backup.process.partial import Draft
 from aiidpd.components.backup.process.plan import Entry
 from aiidpd.components.backup.process.reading import READ_FLAGS, Reader, Way
@@ -79,7 +79,8 @@ def copy_small(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copie
                 block = _read_small(lane, reading, entry.inode[0], entry)
                 lane.written.write(writing, block)
                 digest = sha256(block).hexdigest()
-        xattrs = read_xattrs(reading) if options.xattrs else {}
+            xattrs = read_xattrs(reading) if options.xattrs else {}
+            confirm(reading, entry)
     return Copied(digest, xattrs, entry.size)
 
 
@@ -92,6 +93,7 @@ def copy_big(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
     if os.path.lexists(destination):
         raise target_fault(entry.path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
     with opened(site.source, entry) as reading:
+        xattrs = read_xattrs(reading) if site.options.xattrs else {}
         found = _copy_clone(lane, reading, entry, destination, site.options)
         if found is None and entry.size >= site.options.resumable:
             found = _copy_resumable(lane, reading, entry, destination, site)
@@ -100,14 +102,16 @@ def copy_big(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
                 passage = _passage(reading, entry)
                 passage.sink = _sink(writing, reading, entry)
                 found = _passed(lane, passage, entry)
-        xattrs = read_xattrs(reading) if site.options.xattrs else {}
+                confirm(reading, entry)
     return Copied(found.digest.hexdigest(), xattrs, found.read_bytes)
 
 
 def digest_source(lane: Lane, source: Path, entry: Entry) -> str:
     """Return the SHA-256 of a file of the source; raises as :func:`copy_big` for the source."""
     with opened(source, entry) as reading:
-        return _passed(lane, _passage(reading, entry), entry).digest.hexdigest()
+        found = _passed(lane, _passage(reading, entry), entry)
+        confirm(reading, entry)
+        return found.digest.hexdigest()
 
 
 def digest_stored(lane: Lane, path: Path, name: str) -> tuple[str, int]:
@@ -195,7 +199,9 @@ def _copy_clone(
             return None
         writing = stack.enter_context(created(destination, entry))
         if _clone(reading, writing, entry, options):
-            return _passed(lane, _passage(writing, entry), entry)
+            found = _passed(lane, _passage(writing, entry), entry)
+            confirm(reading, entry)
+            return found
     destination.unlink()
     return None
 
@@ -211,7 +217,8 @@ def _copy_resumable(lane: Lane, reading: int, entry: Entry, destination: Path, s
         passage.sink = _sink(writing, reading, entry)
         passage.note, passage.note_every = draft.note, site.options.note_every
         try:
-            return _passed(lane, passage, entry)
+            _passed(lane, passage, entry)
+            confirm(reading, entry)
         except Exception:
             raise
         except BaseException:  # it was cancelled
@@ -219,6 +226,7 @@ def _copy_resumable(lane: Lane, reading: int, entry: Entry, destination: Path, s
                 passage.sink.flush()
                 draft.note(passage.at, passage.digest.hexdigest())
             raise
+        return passage
 
 
 def _resume(lane: Lane, draft: Draft, writing: int, passage: Passage) -> bool:

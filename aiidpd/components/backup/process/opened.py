@@ -23,7 +23,7 @@ _UNKNOWN: Final = (0, 0)
 
 @contextlib.contextmanager
 def opened(source: Path, entry: Entry) -> Iterator[int]:
-    """Yield a file of the folder ``source``, which has to be ``entry`` before and after the block.
+    """Yield a file of the folder ``source``, which has to be ``entry``; see :func:`confirm` for the time after.
 
     Raises :class:`SourceChanged` where it is not, :class:`SourceUnreadable` where it can't be opened.
     """
@@ -40,9 +40,13 @@ def opened(source: Path, entry: Entry) -> Iterator[int]:
     try:
         _check(descriptor, entry, _OTHER)
         yield descriptor
-        _check(descriptor, entry, _WRITTEN)
     finally:
         os.close(descriptor)
+
+
+def confirm(descriptor: int, entry: Entry) -> None:
+    """Raise :class:`SourceChanged` where an open file has changed since it was listed as ``entry``."""
+    _check(descriptor, entry, _WRITTEN)
 
 
 @contextlib.contextmanager
