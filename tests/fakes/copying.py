@@ -70,7 +70,8 @@ def main() -> None:
         found: Any = copy_all(Path(sys.argv[1]), Path(sys.argv[2]), control, **json.loads(sys.argv[3]))
     except (AiidpdError, Cancelled) as error:
         found = f"{type(error).__name__}: {error}"
-    print(json.dumps(found), flush=True)
+    sys.stdout.write(json.dumps(found))
+    sys.stdout.flush()
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""A library in C that has reads and writes of a process fail, end early or take long; :func:`build` makes it."""
+"""Reads and writes that fail, end early or take long, by a library in C that :func:`build` makes."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from aiidpd.components.backup.process.faults import SourceChanged
 from aiidpd.components.backup.process.pace import Meter, Rate
 from aiidpd.components.backup.process.pipeline import Pipeline
-from aiidpd.components.backup.process.reading import Reader
+from aiidpd.components.backup.process.reading import ALIGNMENT, Reader, aligned
 from aiidpd.components.backup.process.sparse import Segment, has_holes, segments
 from aiidpd.components.backup.process.writing import Sink, SmallSink
 from aiidpd.kernel.errors import Unavailable
@@ -140,7 +139,7 @@ class Lane:
         Raises :class:`SourceChanged` where it has more than ``size`` bytes, :class:`OSError`.
         """
         if self._buffer is None:
-            self._buffer = memoryview(mmap.mmap(-1, SMALL + mmap.PAGESIZE))
+            self._buffer = aligned(SMALL + ALIGNMENT)
         total = 0
         while total <= size and (count := reader.read(self._buffer[total:], total)):
             total += count

@@ -9,6 +9,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Final, NamedTuple
 
+from aiidpd.components.backup.process.reading import aligned
+
 BLOCK: Final = 2 * 1024 * 1024
 """Bytes read at a time."""
 DEPTH: Final = 4
@@ -50,7 +52,7 @@ class Pipeline:
         self.usable = True
         """False where a thread hangs: it has a part of the memory."""
         for _ in range(depth):
-            self._free.put(memoryview(mmap.mmap(-1, block)))  # aligned, as transfers past the cache need it
+            self._free.put(aligned(block))
         Thread(target=self._hash, name="aiidpd-backup-hash", daemon=True).start()
         Thread(target=self._write, name="aiidpd-backup-write", daemon=True).start()
 

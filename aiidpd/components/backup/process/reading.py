@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 from enum import Enum
 from typing import Final
@@ -22,6 +23,14 @@ class Way(Enum):
     DROPPING = "pages that the read brings into the cache leave it at once"
     DIRECT = "past the cache"
     PLAIN = "through the cache"
+
+
+def aligned(count: int) -> memoryview:
+    """Return memory for transfers past the cache.
+
+    It is there already: btrfs goes through the cache where it is not.
+    """
+    return memoryview(mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE))
 
 
 def open_source(path: str) -> int:

@@ -3,14 +3,16 @@
 import errno
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.copying import run
 from tests.fakes.faulty_files import faults
+from tests.forms import examples
 
 pytestmark = pytest.mark.real("gcc")
 MEBIBYTE = 1024 * 1024
@@ -39,16 +41,14 @@ def files(source: Path) -> dict[str, bytes]:
         ["write,target,0,short,4096"],
         ["write,target,0,short,50001"],
         ["write,target,0,short,12345", "open,,0,direct,0", "write,,0,flags,0"],
-        ["write,target,0,error,22"],
+        ["write,target,0,flags,0", "open,target,0,direct,0"],
     ],
-    ids=lambda rules: " ".join(rules),
+    ids=" ".join,
 )
 @pytest.mark.parametrize("resumable", [MEBIBYTE, 1 << 40])
 def test_whatever_way_there_is_the_copies_are_right(
     source: Path, files: dict[str, bytes], faulty: Path, rules: list[str], resumable: int
 ):
-    if rules == ["write,target,0,error,22"]:
-        rules = ["write,target,0,flags,0", "open,target,0,direct,0"]
     target = source.parent / "target"
     found = run(source, target, faults(faulty, *rules), resumable=resumable, note_every=MEBIBYTE)
     assert found == {name: [hashlib.sha256(data).hexdigest(), len(data)] for name, data in files.items()}
@@ -78,6 +78,7 @@ def test_a_small_file_with_a_bad_sector_is_named_too(source: Path, files: dict[s
     assert [path.name for path in (target / "files").iterdir()] == ["model"]
 
 
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("name", ["model", "config"])
 @pytest.mark.parametrize(
     ("number", "words"),
@@ -88,9 +89,7 @@ def test_a_small_file_with_a_bad_sector_is_named_too(source: Path, files: dict[s
         (errno.EROFS, "Read-only file system"),
     ],
 )
-def test_a_target_that_fails_ends_the_run(
-    source: Path, files: dict[str, bytes], faulty: Path, number: int, words: str, name: str
-):
+def test_a_target_that_fails_ends_the_run(source: Path, faulty: Path, number: int, words: str, name: str):
     target = source.parent / "target"
     found = run(source, target, faults(faulty, f"write,target/files/{name},4096,error,{number}"))
     assert found.startswith("Unavailable: ")
@@ -123,31 +122,42 @@ def test_a_disk_that_can_not_flush_vouches_for_nothing(source: Path, files: dict
     assert list((target / "partial").iterdir()) == []
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+@dataclass(frozen=True)
+class Case:
+    """A file of any size and with any holes, and a machine that transfers ``cut`` bytes at a time."""
+
+    size: int
+    more: int
+    cut: int
+    holes: tuple[tuple[int, int], ...]
+    refused: frozenset[str]
+
+
+cases = st.builds(
+    Case,
     size=st.sampled_from([0, 1, 4096, MEBIBYTE, 2 * MEBIBYTE, 8 * MEBIBYTE]),
     more=st.integers(0, 5000),
-    cut=st.integers(1, 3 * MEBIBYTE),
-    holes=st.lists(st.tuples(st.integers(0, 8 * MEBIBYTE), st.integers(1, 3 * MEBIBYTE)), max_size=3),
-    refused=st.sets(st.sampled_from(["read,,0,flags,0", "write,,0,flags,0", "open,,0,direct,0"])),
+    cut=st.integers(20_000, 3 * MEBIBYTE),
+    holes=st.lists(st.tuples(st.integers(0, 8 * MEBIBYTE), st.integers(1, 3 * MEBIBYTE)), max_size=3).map(
+        tuple
+    ),
+    refused=st.frozensets(st.sampled_from(["read,,0,flags,0", "write,,0,flags,0", "open,,0,direct,0"])),
 )
+
+
+@examples(20)
+@given(cases)
 def test_any_size_and_any_holes_give_the_same_bytes(
-    tmp_path_factory: pytest.TempPathFactory,
-    faulty: Path,
-    size: int,
-    more: int,
-    cut: int,
-    holes: list[tuple[int, int]],
-    refused: set[str],
+    tmp_path_factory: pytest.TempPathFactory, faulty: Path, case: Case
 ):
     folder = tmp_path_factory.mktemp("any")
     (folder / "source").mkdir()
     model = folder / "source" / "model"
-    data = bytearray(os.urandom(size + more))
+    data = bytearray(os.urandom(case.size + case.more))
     with model.open("wb") as file:
         file.write(data)
         file.flush()
-        for start, length in holes:
+        for start, length in case.holes:
             end = min(start + length, len(data))
             if start < end:
                 data[start:end] = bytes(end - start)
@@ -158,7 +168,7 @@ def test_any_size_and_any_holes_give_the_same_bytes(
             if any(data[start : start + 4096]):
                 file.seek(start)
                 file.write(data[start : start + 4096])
-    rules = [f"read,source,0,short,{cut}", f"write,target,0,short,{cut}", *refused]
+    rules = [f"read,source,0,short,{case.cut}", f"write,target,0,short,{case.cut}", *case.refused]
     found = run(folder / "source", folder / "target", faults(faulty, *rules), resumable=3 * MEBIBYTE)
     assert found["model"][0] == hashlib.sha256(data).hexdigest()
     copied = folder / "target" / "files" / "model"
