@@ -111,7 +111,7 @@ import sys
 from datetime import datetime
 from aiidpd.components.backup.scan import entry_of
 from aiidpd.components.backup.schedule import parse_schedule
-from aiidpd.components.backup.schedule import LocalZone
+from aiidpd.components.backup.localzone import LocalZone
 
 print(parse_schedule(sys.argv[1]).next_after(float(sys.argv[2]), LocalZone()))
 """

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.schedule import LocalZone, next_run_at, parse_schedule
+from aiidpd.components.backup.localzone import LocalZone
+from aiidpd.components.backup.schedule import next_run_at, parse_schedule
 from tests.forms import examples
 
 ZONES = (

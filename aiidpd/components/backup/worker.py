@@ -21,7 +21,8 @@ from aiidpd.components.backup.process.store import SNAPSHOTS, Store
 from aiidpd.components.backup.record import BackupMemory
 from aiidpd.components.backup.restoring import restore
 from aiidpd.components.backup.runs import back_up
-from aiidpd.components.backup.schedule import Jitter, LocalZone, next_run_at, parse_schedule
+from aiidpd.components.backup.localzone import LocalZone
+from aiidpd.components.backup.schedule import Jitter, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.components.backup.verifying import drill, verify

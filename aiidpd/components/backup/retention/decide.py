@@ -13,6 +13,7 @@ from typing import Final
 from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.retention.copies import bounded, copies_of_files, copies_of_models, only_holders
 from aiidpd.components.backup.retention.numbers import by_number, numbers, numbers_text
+from aiidpd.components.backup.retention.policy import RetentionPolicy
 from aiidpd.components.backup.retention.size import ObjectStore, excess_text, remove_oldest
 from aiidpd.components.backup.retention.snapshots import (
     FIRM,
@@ -25,7 +26,6 @@ from aiidpd.components.backup.retention.snapshots import (
     StoredSnapshot,
     age,
 )
-from aiidpd.components.backup.settings import RetentionSettings
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _Found = Iterator[tuple[str, Reason]]
@@ -33,7 +33,7 @@ _Found = Iterator[tuple[str, Reason]]
 
 def decide(
     snapshots: Iterable[StoredSnapshot],
-    policy: RetentionSettings,
+    policy: RetentionPolicy,
     *,
     zone: tzinfo,
     sources: Mapping[str, SourceContents],
@@ -86,7 +86,7 @@ def decide(
 
 def _reasons_to_stay(
     stored: list[StoredSnapshot],
-    policy: RetentionSettings,
+    policy: RetentionPolicy,
     zone: tzinfo,
     sources: Mapping[str, SourceContents],
     protected: Mapping[str, str],
@@ -137,9 +137,7 @@ def _newest(group: list[StoredSnapshot]) -> _Found:
         yield proven.id, Reason(Rule.NEWEST_PROVEN, "the newest whole snapshot that is proven")
 
 
-def _own(
-    snapshot: StoredSnapshot, policy: RetentionSettings, protected: Mapping[str, str]
-) -> Iterator[Reason]:
+def _own(snapshot: StoredSnapshot, policy: RetentionPolicy, protected: Mapping[str, str]) -> Iterator[Reason]:
     if snapshot.pinned or snapshot.id in policy.pins:
         yield Reason(Rule.PINNED, "pinned")
     if snapshot.id in protected:
@@ -149,7 +147,7 @@ def _own(
         yield Reason(Rule.UNREADABLE, words)
 
 
-def _why_it_goes(snapshot: StoredSnapshot, policy: RetentionSettings) -> Reason:
+def _why_it_goes(snapshot: StoredSnapshot, policy: RetentionPolicy) -> Reason:
     if snapshot.broken:
         return Reason(Rule.BROKEN, "broken, and whole ones hold all of it")
     return Reason(Rule.OUTDATED, f"newer ones are enough for {numbers_text(policy)}")

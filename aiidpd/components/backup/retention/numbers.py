@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import Final
 
+from aiidpd.components.backup.retention.policy import RetentionPolicy
 from aiidpd.components.backup.retention.snapshots import Reason, Rule, StoredSnapshot
-from aiidpd.components.backup.settings import RetentionSettings
 
 BY_NUMBER: Final = (Rule.LAST, Rule.DAILY, Rule.WEEKLY, Rule.MONTHLY)
 
 
-def numbers(policy: RetentionSettings) -> dict[Rule, int]:
+def numbers(policy: RetentionPolicy) -> dict[Rule, int]:
     """Return how many of each kind ``policy`` keeps, without those of which it keeps none."""
     counts = (policy.keep_last, policy.keep_daily, policy.keep_weekly, policy.keep_monthly)
     return {rule: count for rule, count in zip(BY_NUMBER, counts, strict=True) if count}
 
 
-def numbers_text(policy: RetentionSettings) -> str:
+def numbers_text(policy: RetentionPolicy) -> str:
     """Return the numbers of ``policy`` for people: ``3 last, 7 daily``."""
     return ", ".join(f"{count} {rule}" for rule, count in numbers(policy).items())
 
 
 def by_number(
-    group: Sequence[tuple[StoredSnapshot, date]], policy: RetentionSettings
+    group: Sequence[tuple[StoredSnapshot, date]], policy: RetentionPolicy
 ) -> Iterator[tuple[str, Reason]]:
     """Yield who of ``group``, newest first with the local days on which they were made, is kept by number.
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiidpd.components.backup.localzone import LocalZone
 from aiidpd.components.backup.schedule import (
     NO_JITTER,
     Jitter,
-    LocalZone,
     due,
     next_run_at,
     parse_schedule,
