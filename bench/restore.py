@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import RunRequest
+from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.run import BackupRun
 from bench.harness import report
 
@@ -33,7 +33,7 @@ LEAST_TO_BACKUP = 0.8
 OURS = """
 import sys
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import RestoreRequest
+from aiidpd.components.backup.process.requests import (RestoreRequest)
 from aiidpd.components.backup.process.restore import Restore
 result = Restore(RestoreRequest(sys.argv[1], sys.argv[2]), Control()).execute()
 sys.exit(result.failed.count or result.restored_files != int(sys.argv[3]))

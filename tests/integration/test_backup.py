@@ -23,15 +23,15 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
-
-import aiidpd
 from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.copy import BLOCK, Copier
 from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.scan import entry_of
+from aiidpd.components.backup.store import Store, list_snapshots
+
+import aiidpd
 from aiidpd.components.backup.schedule import parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
-from aiidpd.components.backup.store import Store, list_snapshots
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.demo.model_folder import make_model_folder

@@ -13,16 +13,9 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from aiidpd.components.backup.process.control import Progress
 from aiidpd.components.backup.process.names import shown
-from aiidpd.components.backup.process.protocol import (
-    Line,
-    Orders,
-    Request,
-    decode_line,
-    encode,
-    error_of,
-)
+from aiidpd.components.backup.process.progress import Progress
+from aiidpd.components.backup.process.protocol import Line, Orders, Request, decode_line, encode, error_of
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Unavailable
 from aiidpd.platform.stderr import StderrTail

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from aiidpd.components.backup.process.names import files_text, size_text
-from aiidpd.components.backup.process.protocol import RestoreRequest, RestoreResult
+from aiidpd.components.backup.process.requests import RestoreRequest
+from aiidpd.components.backup.process.results import RestoreResult
 from aiidpd.components.backup.text import named
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.kernel.events import Scalar, Severity

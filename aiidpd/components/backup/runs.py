@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiidpd.components.backup.process.names import files_text, size_text
-from aiidpd.components.backup.process.protocol import RunRequest
-from aiidpd.components.backup.process.protocol import RunResult as Made
+from aiidpd.components.backup.process.requests import RunRequest
+from aiidpd.components.backup.process.results import RunResult as Made
 from aiidpd.components.backup.text import named
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.components.backup.view import RunResult

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from aiidpd.components.backup.process.control import Progress
 from aiidpd.components.backup.process.names import files_text
+from aiidpd.components.backup.process.progress import Progress
 from aiidpd.components.backup.process.protocol import Line, Orders, Request
 from aiidpd.components.backup.record import BackupMemory
 from aiidpd.components.backup.settings import BackupSettings

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from aiidpd.components.backup.process.names import files_text, shown, size_text
-from aiidpd.components.backup.process.protocol import Damage, DrillRequest, VerifyRequest, VerifyResult
+from aiidpd.components.backup.process.requests import DrillRequest, VerifyRequest
+from aiidpd.components.backup.process.results import Damage, VerifyResult
 from aiidpd.components.backup.text import named
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.components.backup.view import StoreInfo

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.backup.process.protocol import SnapshotSummary, SummaryResult
+from aiidpd.components.backup.process.results import SnapshotSummary, SummaryResult
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -12,16 +12,16 @@ import anyio
 
 from aiidpd.components.backup.client import BackupProcess
 from aiidpd.components.backup.conditions import TYPES, conditions_of
+from aiidpd.components.backup.localzone import LocalZone
 from aiidpd.components.backup.process.manifest import MANIFEST
 from aiidpd.components.backup.process.marker import MARKER
 from aiidpd.components.backup.process.pins import PINS
 from aiidpd.components.backup.process.proofs import PROOFS
-from aiidpd.components.backup.process.protocol import SummaryRequest
+from aiidpd.components.backup.process.requests import SummaryRequest
 from aiidpd.components.backup.process.store import SNAPSHOTS, Store
 from aiidpd.components.backup.record import BackupMemory
 from aiidpd.components.backup.restoring import restore
 from aiidpd.components.backup.runs import back_up
-from aiidpd.components.backup.localzone import LocalZone
 from aiidpd.components.backup.schedule import Jitter, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.tools import BackupTools

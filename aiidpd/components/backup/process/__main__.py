@@ -11,7 +11,8 @@ from threading import Thread
 from typing import BinaryIO, Final
 
 from aiidpd.components.backup.process import priority
-from aiidpd.components.backup.process.control import Cancelled, Control, Progress
+from aiidpd.components.backup.process.control import Cancelled, Control
+from aiidpd.components.backup.process.progress import Progress
 from aiidpd.components.backup.process.protocol import (
     Line,
     Request,

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from aiidpd.components.backup.process.progress import Progress
 
 _REPORT_EVERY: Final = 0.2  # seconds
 _POLL: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Progress of the present phase; ``at`` is the file that the work is at. ``bytes`` are those in all."""
-
-    phase: str
-    files_done: int
-    files: int
-    bytes_done: int
-    bytes: int
-    at: str = ""
-    paused: str = ""
 
 
 class Cancelled(BaseException):

@@ -19,15 +19,9 @@ from aiidpd.components.backup.process.drill_record import Drills, read_drills, w
 from aiidpd.components.backup.process.headers import HeaderReader, read_header
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
 from aiidpd.components.backup.process.names import size_text
-from aiidpd.components.backup.process.protocol import (
-    DrillRequest,
-    DrillResult,
-    ModelDrill,
-    RestoreRequest,
-    RestoreResult,
-    named,
-)
+from aiidpd.components.backup.process.requests import DrillRequest, RestoreRequest
 from aiidpd.components.backup.process.restore import Restore, find
+from aiidpd.components.backup.process.results import DrillResult, ModelDrill, RestoreResult, named
 from aiidpd.components.backup.process.store import Store, remove_tree
 from aiidpd.components.backup.process.stored import reading
 from aiidpd.kernel.errors import AiidpdError, Conflict, Unavailable

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiidpd.components.backup.process.names import shown
-from aiidpd.components.backup.process.protocol import Damage, VerifyResult
+from aiidpd.components.backup.process.results import Damage, VerifyResult
 from aiidpd.components.backup.process.source_check import Checked
 
 MOST_NAMED: Final = 200

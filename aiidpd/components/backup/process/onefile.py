@@ -69,18 +69,17 @@ def is_small(entry: Entry) -> bool:
 def copy_small(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
     """Copy a file for which :func:`is_small` is true; see :func:`copy_big`."""
     options = site.options
-    with opened(site.source, entry) as reading:
-        with created(destination, entry) as writing:
-            if entry.size == 0:
-                digest = sha256().hexdigest()
-            elif _clone(reading, writing, entry, options):
-                digest = sha256(_read_small(lane, writing, os.fstat(writing).st_dev, entry)).hexdigest()
-            else:
-                block = _read_small(lane, reading, entry.inode[0], entry)
-                lane.written.write(writing, block)
-                digest = sha256(block).hexdigest()
-            xattrs = read_xattrs(reading) if options.xattrs else {}
-            confirm(reading, entry)
+    with opened(site.source, entry) as reading, created(destination, entry) as writing:
+        if entry.size == 0:
+            digest = sha256().hexdigest()
+        elif _clone(reading, writing, entry, options):
+            digest = sha256(_read_small(lane, writing, os.fstat(writing).st_dev, entry)).hexdigest()
+        else:
+            block = _read_small(lane, reading, entry.inode[0], entry)
+            lane.written.write(writing, block)
+            digest = sha256(block).hexdigest()
+        xattrs = read_xattrs(reading) if options.xattrs else {}
+        confirm(reading, entry)
     return Copied(digest, xattrs, entry.size)
 
 

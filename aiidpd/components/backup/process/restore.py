@@ -16,7 +16,7 @@ from aiidpd.components.backup.process.destination import Destination
 from aiidpd.components.backup.process.manifest import Manifest
 from aiidpd.components.backup.process.names import shown, size_text
 from aiidpd.components.backup.process.plan import Entry, Kind
-from aiidpd.components.backup.process.protocol import RestoreRequest, RestoreResult, named
+from aiidpd.components.backup.process.requests import RestoreRequest
 from aiidpd.components.backup.process.restore_plan import (
     RestorePlan,
     Selection,
@@ -26,6 +26,7 @@ from aiidpd.components.backup.process.restore_plan import (
     settle,
 )
 from aiidpd.components.backup.process.restore_write import Writing
+from aiidpd.components.backup.process.results import RestoreResult, named
 from aiidpd.components.backup.process.store import Store
 from aiidpd.components.backup.process.stored import Contents, reading, unreadable
 from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable

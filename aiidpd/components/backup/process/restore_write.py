@@ -19,7 +19,7 @@ from aiidpd.components.backup.process.destination import Destination, closing, d
 from aiidpd.components.backup.process.manifest import FileEntry
 from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.plan import Entry
-from aiidpd.components.backup.process.protocol import RestoreRequest
+from aiidpd.components.backup.process.requests import RestoreRequest
 from aiidpd.components.backup.process.restore_plan import RestorePlan, hard_links
 from aiidpd.components.backup.process.store import sync_file_system
 from aiidpd.components.backup.process.stored import Contents, Damaged, Pace

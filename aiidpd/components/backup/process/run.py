@@ -22,7 +22,8 @@ from aiidpd.components.backup.process.manifest import FILES, FileEntry, Manifest
 from aiidpd.components.backup.process.names import shown, size_text
 from aiidpd.components.backup.process.plan import Entry, Kind, Plan, make_plan
 from aiidpd.components.backup.process.proofs import Proofs, read_proofs, write_proofs
-from aiidpd.components.backup.process.protocol import RunRequest, RunResult
+from aiidpd.components.backup.process.requests import RunRequest
+from aiidpd.components.backup.process.results import RunResult
 from aiidpd.components.backup.process.scan import entry_of, scan
 from aiidpd.components.backup.process.store import Store, remove_tree
 from aiidpd.components.backup.process.store import place as share

@@ -15,6 +15,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from aiidpd.components.backup.process.manifest import (
     Manifest,
     dump_manifest,
     dump_sums,
+    is_digest,
     load_manifest,
     sums_of,
 )
@@ -42,7 +44,8 @@ INCOMPLETE: Final = "incomplete"
 PARTIAL: Final = "partial"
 """Copies of big files that were cut short, and can be resumed."""
 QUARANTINE: Final = "quarantine"
-_STAMP: Final = "%Y%m%dT%H%M%SZ"
+STAMP: Final = "%Y%m%dT%H%M%SZ"
+"""Form of the name of a snapshot: when it was made."""
 _ID: Final = re.compile(r"\d{8}T\d{6}Z")
 _NO_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTSUP)
 _TOO_MANY: Final = (errno.EMLINK,)
@@ -120,9 +123,9 @@ class Store:
     def begin(self, now: float) -> Path:
         """Make an empty folder for a snapshot of ``now`` (Unix seconds); its name is the snapshot's id."""
         moment = datetime.fromtimestamp(now, UTC)
-        while (self.snapshots / moment.strftime(_STAMP)).exists():
+        while (self.snapshots / moment.strftime(STAMP)).exists():
             moment += timedelta(seconds=1)
-        build = self.incomplete / moment.strftime(_STAMP)
+        build = self.incomplete / moment.strftime(STAMP)
         (build / FILES).mkdir(parents=True)
         return build
 
@@ -210,7 +213,7 @@ class Store:
     def load(self, identity: str) -> Manifest:
         """Read the manifest of a snapshot; raises :class:`OSError` and :class:`ValueError`."""
         folder = self.snapshots / identity
-        if not _ID.fullmatch(identity):
+        if not is_identity(identity):
             raise ValueError("its name is not that of a snapshot")
         listed = (folder / MANIFEST).read_bytes()
         manifest = load_manifest(listed)
@@ -230,17 +233,38 @@ class Store:
         fsync_directory(self.snapshots)
         remove_tree(doomed, control)
 
-    def collect(self, control: Control) -> tuple[int, int]:
-        """Remove contents that no snapshot links; return how many and how large. Needs the lock."""
-        files = freed = 0
+    def unneeded(self, named: AbstractSet[str], control: Control) -> dict[str, int]:
+        """Return the contents that no snapshot links, and that are not ``named``, each with its size."""
+        found = {}
         for folder in self.objects.iterdir() if self.objects.is_dir() else ():
-            for path in folder.iterdir():
+            for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
                 control.step()
                 status = path.lstat()
-                if status.st_nlink == 1:
-                    path.unlink()
-                    files, freed = files + 1, freed + status.st_size
-        return files, freed
+                if (
+                    stat.S_ISREG(status.st_mode)
+                    and status.st_nlink == 1
+                    and is_digest(path.name)
+                    and path.name[:2] == folder.name
+                    and path.name not in named
+                ):
+                    found[path.name] = status.st_size
+        return found
+
+    def collect(self, control: Control, named: AbstractSet[str] = frozenset()) -> tuple[int, int]:
+        """Remove contents that no snapshot links and that are not ``named``; return how many and how large.
+
+        A snapshot that has clones, or has lost a file, names what it does not link. Needs the lock.
+        """
+        found = self.unneeded(named, control)
+        for sha256 in found:
+            control.step()
+            self.object_path(sha256).unlink()
+        return len(found), sum(found.values())
+
+
+def is_identity(name: str) -> bool:
+    """Return whether ``name`` is one that a snapshot may have."""
+    return _ID.fullmatch(name) is not None
 
 
 def place(stored: Path, destination: Path) -> bool:

@@ -14,7 +14,8 @@ from aiidpd.components.backup.process.faults import target_fault
 from aiidpd.components.backup.process.findings import first, short
 from aiidpd.components.backup.process.manifest import FILES, MANIFEST, Manifest
 from aiidpd.components.backup.process.proofs import Proofs, read_proofs, unit_key
-from aiidpd.components.backup.process.protocol import SnapshotSummary, SummaryRequest, SummaryResult
+from aiidpd.components.backup.process.requests import SummaryRequest
+from aiidpd.components.backup.process.results import SnapshotSummary, SummaryResult
 from aiidpd.components.backup.process.store import Store
 from aiidpd.components.backup.process.summary_cache import Known
 from aiidpd.components.backup.process.units import walk

@@ -24,7 +24,8 @@ from aiidpd.components.backup.process.heal import Healed, Healer, heal_name
 from aiidpd.components.backup.process.manifest import FILES, SUMS
 from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.proofs import PROOFS, Proofs, read_proofs, unit_key, write_proofs
-from aiidpd.components.backup.process.protocol import VerifyRequest, VerifyResult
+from aiidpd.components.backup.process.requests import VerifyRequest
+from aiidpd.components.backup.process.results import VerifyResult
 from aiidpd.components.backup.process.scrub_plan import (
     bytes_needed,
     in_order,

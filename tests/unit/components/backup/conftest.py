@@ -12,7 +12,8 @@ import pytest
 
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.manifest import FILES, Manifest
-from aiidpd.components.backup.process.protocol import RunRequest, RunResult
+from aiidpd.components.backup.process.requests import RunRequest
+from aiidpd.components.backup.process.results import RunResult
 from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.components.backup.process.store import Store
 from tests.unit.components.backup.process.places import Place

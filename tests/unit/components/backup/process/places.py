@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import (
-    RunRequest,
-    RunResult,
-    SummaryRequest,
-    SummaryResult,
-    VerifyRequest,
-    VerifyResult,
-)
+from aiidpd.components.backup.process.requests import RunRequest, SummaryRequest, VerifyRequest
+from aiidpd.components.backup.process.results import RunResult, SummaryResult, VerifyResult
 from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.components.backup.process.store import Store
 from aiidpd.components.backup.process.summary import summarize

@@ -24,7 +24,8 @@ from aiidpd.components.backup.process.drill_record import (
 )
 from aiidpd.components.backup.process.headers import read_header
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
-from aiidpd.components.backup.process.protocol import DrillRequest, DrillResult
+from aiidpd.components.backup.process.requests import DrillRequest
+from aiidpd.components.backup.process.results import DrillResult
 from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable
 from tests.unit.components.backup.conftest import Site
 

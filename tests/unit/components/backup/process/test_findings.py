@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from aiidpd.components.backup.process.findings import MOST_NAMED, Findings, short
-from aiidpd.components.backup.process.protocol import Line, VerifyResult, decode_line, encode
+from aiidpd.components.backup.process.protocol import Line, decode_line, encode
+from aiidpd.components.backup.process.results import VerifyResult
 
 NAME = "\udcff\x1b[31m" * 1000
 

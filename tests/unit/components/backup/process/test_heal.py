@@ -15,7 +15,8 @@ import pytest
 
 from aiidpd.components.backup.process.copy import Copier
 from aiidpd.components.backup.process.faults import target_fault
-from aiidpd.components.backup.process.protocol import VerifyRequest, decode_line, encode
+from aiidpd.components.backup.process.protocol import decode_line, encode
+from aiidpd.components.backup.process.requests import VerifyRequest
 from tests.forms import short_and_long
 from tests.unit.components.backup.process.places import EARLY, Place, flip, separate
 

@@ -10,17 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.process.protocol import (
-    DrillRequest,
-    Line,
-    Named,
-    RestoreRequest,
-    RestoreResult,
-    decode_line,
-    decode_request,
-    encode,
-    named,
-)
+from aiidpd.components.backup.process.protocol import Line, decode_line, decode_request, encode
+from aiidpd.components.backup.process.requests import DrillRequest, RestoreRequest
+from aiidpd.components.backup.process.results import Named, RestoreResult, named
 from tests.forms import short_and_long
 from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.trees import described, fill

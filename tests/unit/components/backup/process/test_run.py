@@ -15,7 +15,7 @@ from aiidpd.components.backup.process import store as stores
 from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.manifest import MANIFEST, dump_manifest, dump_sums, sums_of
 from aiidpd.components.backup.process.proofs import read_proofs
-from aiidpd.components.backup.process.protocol import RunResult
+from aiidpd.components.backup.process.results import RunResult
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
 from tests.unit.components.backup.conftest import Site

@@ -7,16 +7,8 @@ import sys
 
 import pytest
 
-from aiidpd.components.backup.process.protocol import (
-    Line,
-    Request,
-    RunRequest,
-    SummaryRequest,
-    VerifyRequest,
-    decode_line,
-    decode_request,
-    encode,
-)
+from aiidpd.components.backup.process.protocol import Line, Request, decode_line, decode_request, encode
+from aiidpd.components.backup.process.requests import RunRequest, SummaryRequest, VerifyRequest
 from tests.unit.components.backup.process.places import Place, flip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.components.backup.process import pins, summary_cache
-from aiidpd.components.backup.process.protocol import SummaryResult
+from aiidpd.components.backup.process.results import SummaryResult
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import Unavailable
 from tests.unit.components.backup.process.places import Place, flip, separate

@@ -14,7 +14,7 @@ from aiidpd.components.backup.process import pins
 from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.findings import MOST_NAMED
 from aiidpd.components.backup.process.proofs import read_proofs
-from aiidpd.components.backup.process.protocol import VerifyResult
+from aiidpd.components.backup.process.results import VerifyResult
 from aiidpd.kernel.errors import NotFound, Unavailable
 from tests.forms import short_and_long
 from tests.unit.components.backup.process.places import Place, flip, separate

@@ -11,8 +11,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.protocol import RestoreRequest, RestoreResult
+from aiidpd.components.backup.process.requests import RestoreRequest
 from aiidpd.components.backup.process.restore import Restore
+from aiidpd.components.backup.process.results import RestoreResult
 
 
 @dataclass(frozen=True)
