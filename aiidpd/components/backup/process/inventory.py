@@ -83,6 +83,7 @@ class InventoryReader:
                 self._read_whole(listed.manifest, found)
                 if listing is not None and listed.manifest.source == source:
                     listing.compare(listed.manifest)
+            del listed  # a list of many files is large: no two are held at once
             self._control.end_file()
         found.snapshots = [self._corrected(each) for each in found.snapshots]
         return found

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.retention.snapshots import StoredSnapshot
 
 
 class ObjectStore:
-    """Objects of the snapshots that remain, each with the number of snapshots that hold it."""
+    """Objects of the snapshots that remain, each with the number of snapshots that hold it.
+
+    Where they are not ``shared``, each snapshot has its own, and no more is held than the size of each.
+    """
 
     def __init__(self, snapshots: Iterable[StoredSnapshot], *, shared: bool) -> None:
         self._shared = shared
@@ -22,9 +25,9 @@ class ObjectStore:
                 self._size[key] = max(size, self._size.get(key, 0))
         self.bytes = sum(self._size.values())
 
-    def _objects(self, snapshot: StoredSnapshot) -> Iterator[tuple[str, int]]:
-        for digest, size in (snapshot.contents or {}).items():
-            yield (digest if self._shared else f"{snapshot.id}/{digest}"), size
+    def _objects(self, snapshot: StoredSnapshot) -> Iterable[tuple[str, int]]:
+        contents = snapshot.contents or {}
+        return contents.items() if self._shared else ((snapshot.id, sum(contents.values())),)
 
     def remove(self, snapshot: StoredSnapshot) -> int:
         """Remove ``snapshot`` and return the bytes that this frees."""

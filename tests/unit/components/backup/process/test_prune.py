@@ -205,8 +205,8 @@ def test_all_below_a_folder_that_cannot_be_listed_counts_as_there(
     remove_from_snapshot(site, second, MODEL)
     real = os.scandir
 
-    def scandir(path: str) -> object:
-        if path.endswith("/hub/blobs"):
+    def scandir(path: str | Path) -> object:
+        if str(path) == f"{site.source}/hub/blobs":
             raise PermissionError(errno.EACCES, "denied")
         return real(path)
 
@@ -503,11 +503,8 @@ class Change:
 
 
 PATHS = ("a/x", "a/y", "b/x", "z")
-changes = st.builds(
-    Change,
-    st.sampled_from(PATHS),
-    st.one_of(st.none(), st.sampled_from([b"1", b"22", b"333", bytes(1 << 20)])),
-)
+texts = st.sampled_from([None, b"1", b"22", b"333", bytes(1 << 20)])
+changes = st.builds(Change, st.sampled_from(PATHS), texts)
 histories = st.lists(st.lists(changes, min_size=1, max_size=3), min_size=1, max_size=6)
 policies = st.builds(
     Policy,
@@ -573,13 +570,13 @@ def test_whatever_came_before_what_stays_is_whole_and_the_source_loses_no_copy(
         assert set(site.snapshots()) == kept
         assert is_sound(site)
         assert orphans(site) == set()
+        assert prune(site, policy).removed == ()
         if gone:
             site.source.with_name("away").rename(site.source)
         after = contents(site)
         assert {path: copies for path, copies in before.items() if copies} == {
             path: copies for path, copies in after.items() if copies
         }
-        assert prune(site, policy).removed == ()
 
 
 # Kills
@@ -620,7 +617,7 @@ def copied(site: Site, to: Path) -> Site:
 def test_ended_at_any_step_it_leaves_whole_snapshots_and_the_next_prune_finishes(
     site: Site, tmp_path: Path
 ) -> None:
-    aged(site, snapshots=3, files=3)
+    aged(site, snapshots=3, files=2)
     expected = None
     for number in range(1, 1000):
         copy = copied(site, tmp_path / f"copy-{number}")
@@ -639,26 +636,26 @@ def test_ended_at_any_step_it_leaves_whole_snapshots_and_the_next_prune_finishes
         assert orphans(copy) == set()
         assert copy.leftovers() == []
         shutil.rmtree(copy.target)
-    assert number > 60, "it was ended in each phase"
+    assert number > 40, "it was ended in each phase"
 
 
 @short_and_long("kills", 10, 100)
 def test_kill_9_at_any_moment_leaves_whole_snapshots_and_the_next_prune_finishes(
     site: Site, tmp_path: Path, kills: int
 ) -> None:
+    site.now = 1_700_000_000.0  # the process reads the real clock
     aged(site)
     numbers = random.Random(9)
-    with pruning(copied(site, tmp_path / "whole")) as process:
-        began = time.monotonic()
-        assert process.wait() == 0
-        took = time.monotonic() - began
     done = cut = 0
     # More of them where the kills fell beside the work: else this would show nothing.
     while done < kills or cut < kills // 3:
         assert done < 10 * kills
         copy = copied(site, tmp_path / "copy")
         with pruning(copy) as process:
-            time.sleep(numbers.uniform(0.0, took))
+            remain = numbers.randint(1, 6)
+            while len(copy.snapshots()) > remain and process.poll() is None:
+                pass
+            time.sleep(numbers.uniform(0.0, 0.005))
             process.kill()
         done += 1
         left = copy.snapshots()
@@ -702,10 +699,19 @@ def ask(request: Request) -> Line:
 
 
 def test_the_process_answers_prune_and_pin(site: Site) -> None:
+    site.now = 1_700_000_000.0
     first = site.backup().snapshot
     edit(site, b"second")
-    assert ask(PinRequest(str(site.target), first, "why")).pin is not None
-    line = ask(PruneRequest(str(site.target), str(site.source), policy=LAST))
-    assert line.prune is not None
-    assert line.prune.removed == ()
-    assert ask(PinRequest(str(site.target), "none", "why")).failure is not None
+    pruning = PruneRequest(str(site.target), str(site.source), policy=LAST)
+    found = []
+    for reason in ("why", ""):
+        line = ask(PinRequest(str(site.target), first, reason))
+        assert line.pin is not None
+        assert line.pin.reason == reason
+        line = ask(pruning)
+        assert line.prune is not None
+        found.append(line.prune.removed)
+    assert found == [(), (first,)]
+    line = ask(PinRequest(str(site.target), first, "why"))
+    assert line.failure is not None
+    assert line.failure.type == "NotFound"
