@@ -84,9 +84,10 @@ class Prune:
         control.enter("listing")
         pins = read_pins(self.store.target)
         proofs, fault = read_proofs(self.store.target)
-        listing, source_unknown = list_source(request.source, control.step)
-        found = InventoryReader(self.store, proofs, control, self._now).read(request.source, listing)
-        sources = {} if listing is None else {request.source: listing.contents(found.models)}
+        source = str(Path(request.source)) if request.source else ""
+        listing, source_unknown = list_source(source, control.step)
+        found = InventoryReader(self.store, proofs, control, self._now).read(source, listing)
+        sources = {} if listing is None else {source: listing.contents(found.models)}
         del listing
         retention = decide(
             found.snapshots,
