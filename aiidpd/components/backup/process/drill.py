@@ -14,10 +14,11 @@ from typing import Final
 from aiidpd.components.backup.process import place
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.copy import Copier
-from aiidpd.components.backup.process.drill_plan import Age, Model, ages, models_of, restored_at, sample
+from aiidpd.components.backup.process.drill_plan import Age, ages, restored_at, sample
 from aiidpd.components.backup.process.drill_record import Drills, read_drills, write_drills
 from aiidpd.components.backup.process.headers import HeaderReader, read_header
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
+from aiidpd.components.backup.process.models import Model, models_of
 from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.process.requests import DrillRequest, RestoreRequest
 from aiidpd.components.backup.process.restore import Restore, find

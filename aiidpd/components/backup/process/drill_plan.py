@@ -5,23 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
 
-from aiidpd.components.backup.process.manifest import FileEntry, Manifest
-from aiidpd.components.backup.process.restore_plan import parents
-
-_WEIGHTS: Final = 1024 * 1024  # bytes from which on a file makes its folder a model
-_HUB: Final = ("models--", "datasets--")
-REST: Final = "."
-"""Name of what belongs to no model."""
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """Files of a snapshot that are used together. ``name`` is a path: of their folder, or of the one file."""
-
-    name: str
-    files: tuple[FileEntry, ...]
+from aiidpd.components.backup.process.manifest import FileEntry
+from aiidpd.components.backup.process.models import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +21,6 @@ class Age:
     known: int
     never: int
     oldest_at: float | None
-
-
-def models_of(manifest: Manifest) -> list[Model]:
-    """Return the models of a snapshot: a cache's ``models--*`` folders, and folders that hold a large file.
-
-    A smaller file belongs to the model above it. Each file is in one model, payloads that several share
-    in that of their own folder.
-    """
-    homes = {_hub(file.path) or _folder(file) for file in manifest.files if file.size >= _WEIGHTS}
-    homes |= {_hub(file.path) for file in manifest.files} - {""}
-    found: dict[str, list[FileEntry]] = {}
-    for file in manifest.files:
-        found.setdefault(_home(file.path, homes), []).append(file)
-    return [Model(name, tuple(files)) for name, files in sorted(found.items())]
-
-
-def _hub(path: str) -> str:
-    return next((each for each in parents(path) if each.rpartition("/")[2].startswith(_HUB)), "")
-
-
-def _folder(file: FileEntry) -> str:
-    return file.path.rpartition("/")[0] or file.path
-
-
-def _home(path: str, homes: set[str]) -> str:
-    return next((each for each in (path, *reversed(tuple(parents(path)))) if each in homes), REST)
 
 
 def restored_at(files: Iterable[FileEntry], restored: Mapping[str, float]) -> float | None:

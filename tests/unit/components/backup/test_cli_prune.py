@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aiidpd.cli.text import Paint
 from aiidpd.components.backup.cli_prune import prune_lines
-from aiidpd.components.backup.process.protocol import PruneDecision, PruneResult
+from aiidpd.components.backup.process.results import PruneDecision, PruneResult
 from aiidpd.components.backup.retention.snapshots import Reason, Rule
 from aiidpd.platform import codec
 

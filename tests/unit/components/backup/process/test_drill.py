@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.drill import MARKER, Drill
-from aiidpd.components.backup.process.drill_plan import REST, ages, models_of, sample
+from aiidpd.components.backup.process.drill_plan import ages, sample
 from aiidpd.components.backup.process.drill_record import (
     DRILLS,
     Drills,
@@ -24,6 +24,7 @@ from aiidpd.components.backup.process.drill_record import (
 )
 from aiidpd.components.backup.process.headers import read_header
 from aiidpd.components.backup.process.manifest import FileEntry, Manifest
+from aiidpd.components.backup.process.models import REST, models_of
 from aiidpd.components.backup.process.requests import DrillRequest
 from aiidpd.components.backup.process.results import DrillResult
 from aiidpd.kernel.errors import Conflict, Misconfigured, NotFound, Unavailable

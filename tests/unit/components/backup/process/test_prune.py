@@ -34,7 +34,7 @@ from aiidpd.components.backup.retention.policy import Policy
 from aiidpd.components.backup.retention.snapshots import Rule
 from aiidpd.kernel.errors import Conflict, NotFound, Unavailable
 from tests.forms import examples, short_and_long
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.test_run import rewrite_manifest, rot, sums_are_right
 
 LAST = Policy(keep_last=1)

@@ -31,7 +31,7 @@ from aiidpd.components.backup.process.manifest import (
 from aiidpd.components.backup.process.store import Store
 from aiidpd.kernel.errors import AiidpdError, Conflict, Misconfigured, NotFound, Unavailable
 from tests.forms import examples
-from tests.unit.components.backup.process.conftest import Site
+from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.trees import (
     TREES,
     Thing,
