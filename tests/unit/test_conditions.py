@@ -18,6 +18,9 @@ from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
 from aiidpd.components.backup.conditions import update_conditions as update_snapshots
+from aiidpd.components.backup.offsite import conditions as offsite
+from aiidpd.components.backup.offsite.settings import RepositorySettings
+from aiidpd.components.backup.offsite.state import RepositoryRecord
 from aiidpd.components.backup.view import SnapshotInfo
 from aiidpd.components.containers.heal.events import HealPublisher
 from aiidpd.components.containers.heal.policy import policy_of
@@ -531,6 +534,20 @@ async def a_snapshot(house: House) -> None:
         update_snapshots(house.conditions, "/target", [replace(snapshot, broken="")])
 
 
+async def a_repository(house: House) -> None:
+    far = RepositorySettings(name="far", repository="/srv/far")
+    fine = RepositoryRecord("far", "restic /srv/far", added_at=house.clock.time())
+    for type_, wrong, now in (
+        (offsite.FAILED, replace(fine, failures=1, error="no route to host"), house.clock.time()),
+        (offsite.DAMAGED, replace(fine, damage="a pack is not what it was"), house.clock.time()),
+        (offsite.OVERDUE, fine, house.clock.time() + 2 * far.overdue_after),
+    ):
+        with house.begins_and_ends(type_) as active:
+            house.conditions.update(offsite.TYPES, offsite.conditions(wrong, far, now))
+            active()
+            house.conditions.update(offsite.TYPES, offsite.conditions(fine, far, house.clock.time()))
+
+
 async def a_label(house: House) -> None:
     with house.begins_and_ends("engine_label_invalid") as active:
         engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
@@ -606,6 +623,9 @@ PARTS = {
     "container_dependency_cycle": labels_of_heals,
     "container_heal_state": the_file_of_heals,
     "backup_snapshot_broken": a_snapshot,
+    "offsite_failed": a_repository,
+    "offsite_overdue": a_repository,
+    "offsite_damaged": a_repository,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,

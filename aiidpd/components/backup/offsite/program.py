@@ -32,6 +32,7 @@ _LONGEST_ERROR: Final = 2000  # characters
 _TERM_SECONDS: Final = 1.2
 _KILL_SECONDS: Final = 0.6
 _DRAIN_SECONDS: Final = 1.0
+_MOVED_BYTES: Final = 16 << 20  # bytes that it must transfer to count as moving where it prints nothing
 _PIPE: Final = 64 * 1024  # bytes that a pipe takes without a reader
 
 
@@ -39,11 +40,12 @@ _PIPE: Final = 64 * 1024  # bytes that a pipe takes without a reader
 class Reader:
     """Takes the lines of a program. ``output`` returns whether a line shows that it moved on.
 
-    ``error`` returns that of a line of the error stream, and whether it is an error to be remembered.
+    ``error`` returns that of a line of the error stream, and whether it is an error to be remembered. An
+    error shows no movement: a program that tries again and again would never be ended.
     """
 
     output: Callable[[bytes], bool] = lambda _line: True
-    error: Callable[[bytes], tuple[bool, bool]] = lambda _line: (True, True)
+    error: Callable[[bytes], tuple[bool, bool]] = lambda _line: (False, True)
 
 
 class Program:
@@ -114,13 +116,17 @@ class Program:
             for descriptor in (*descriptors, *([] if source is None else [source])):
                 os.close(descriptor)
         self.pid = process.pid
+        whole = False
         try:
-            return await self._follow(process, reader or Reader())
+            ending, whole = await self._follow(process, reader or Reader())
+            return ending
         finally:
             self.pid = 0
-            await _end(process)
+            if not whole:
+                await _end(process)
 
-    async def _follow(self, process: Process, reader: Reader) -> Ending:
+    async def _follow(self, process: Process, reader: Reader) -> tuple[Ending, bool]:
+        """Return its end, and whether its output ended with it: no process that it started has it still."""
         errors: deque[str] = deque(maxlen=_MOST_ERRORS)
         moved_at = self._clock.monotonic()
         stalled = False
@@ -141,9 +147,13 @@ class Program:
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
-                nonlocal stalled
+                nonlocal stalled, moved_at
+                seen = _transferred(process.pid)
                 while self._clock.monotonic() - moved_at <= self._stall_after:
                     await self._clock.sleep(min(1.0, self._stall_after))
+                    now = _transferred(process.pid)
+                    if now - seen >= _MOVED_BYTES:  # some print nothing for hours
+                        seen, moved_at = now, self._clock.monotonic()
                 stalled = True
                 group.cancel_scope.cancel()
 
@@ -159,7 +169,7 @@ class Program:
             reason = f"nothing has moved for {self._stall_after:g} s, and it was ended"
             remedy = "see that the network and the repository's server work; offsite.stall_after is the bound"
             raise Unavailable("wait for", self._command, reason=reason, remedy=remedy)
-        return Ending(process.returncode, tuple(errors))
+        return Ending(process.returncode, tuple(errors)), not readers.cancel_scope.cancelled_caught
 
     def _gentle(self) -> tuple[str, ...]:
         path = self._environment["PATH"]
@@ -190,16 +200,34 @@ async def _lines(stream: ByteReceiveStream | None, take: Callable[[bytes], None]
 async def _end(process: Process) -> None:
     """End ``process`` and those that it started: TERM, then KILL. One that can't be killed is left alone."""
     with anyio.CancelScope(shield=True):
-        for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
-            if process.returncode is not None:
-                break
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
-            with anyio.move_on_after(seconds):
-                await process.wait()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                await stream.aclose()
+        _signal(process, signal.SIGTERM)
+        with anyio.move_on_after(_TERM_SECONDS):
+            await process.wait()
+        _signal(process, signal.SIGKILL)
+        with anyio.move_on_after(_KILL_SECONDS):
+            await process.wait()
+            for stream in (process.stdout, process.stderr):  # to its end: else the pipe stays open
+                if stream is not None:
+                    await _lines(stream, _nothing)
+
+
+def _signal(process: Process, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _nothing(_line: bytes) -> None:
+    """Leave the line out."""
+
+
+def _transferred(pid: int) -> int:
+    """Return how many bytes the process ``pid`` has read and written, sockets and pipes included."""
+    try:
+        fields = Path("/proc", str(pid), "io").read_bytes().split()
+    except OSError:
+        return 0
+    known = dict(zip(fields[::2], fields[1::2], strict=False))
+    return sum(int(known.get(name, b"0")) for name in (b"rchar:", b"wchar:"))
 
 
 def _readable_once(text: str) -> int:

@@ -23,7 +23,8 @@ REPLACED: Final = "replaced"
 _COMMON: Final = ("--use-json-log", "--stats", "1s", "--stats-log-level", "NOTICE", "--links")
 _CODES: Final = {3: Failure.NO_REPOSITORY, 4: Failure.NO_REPOSITORY, 5: Failure.UNREACHABLE}
 _FULL: Final = re.compile(
-    r"no space left|disk quota exceeded|quota ?exceeded|507|EntityTooLarge", re.IGNORECASE
+    r"no space left|remaining disk space|disk quota exceeded|quota ?exceeded|507 |EntityTooLarge",
+    re.IGNORECASE,
 )
 _PASSWORD: Final = re.compile(
     r"couldn't decrypt configuration|unable to decrypt configuration|password is incorrect|bad password"
@@ -66,17 +67,19 @@ def list_remotes() -> tuple[str, ...]:
     return ("listremotes", "--long")
 
 
-def sync(settings: RepositorySettings, snapshot: str) -> tuple[str, ...]:
-    """Return the arguments that make ``current`` equal to the working directory.
+def sync(settings: RepositorySettings, snapshot: str, *, lists: bool) -> tuple[str, ...]:
+    """Return the arguments that make the files of ``current`` equal to those of the working directory.
 
+    Then, as ``lists``, what is beside them: until all files are there the checksums are those of before.
     Nothing is removed: what is replaced or gone moves to ``replaced`` under the snapshot's id.
     """
     repository = settings.repository
+    which = ("--max-depth", "1") if lists else ("--filter", "+ /files/**", "--filter", "- *")
     limit = ("--bwlimit", f"{settings.rate}B") if settings.rate else ()
     return (
         *("sync", ".", place(repository, CURRENT), "--backup-dir", place(repository, REPLACED, snapshot)),
         *_COMMON,
-        *("--create-empty-src-dirs", "-v", *limit),
+        *("--create-empty-src-dirs", "-v", *limit, *which),
     )
 
 

@@ -44,27 +44,29 @@ class RcloneRepository:
         if ending.code == 0 and output.strip():
             reason = "something lies there already"
             raise Conflict("make", name, reason=reason, remedy="choose an empty folder of the remote")
-        ending = await self._program.run(
-            rclone.write_marker(repository), directory=self._directory, reader=_logged(), sent=rclone.MARK
-        )
+        arguments = rclone.write_marker(repository)
+        ending = await self._run(arguments, self._directory, _logged(), sent=rclone.MARK)
         if ending.code:
             self._fail("make", rclone.fault_of(ending))
 
     async def send(self, snapshot: LocalSnapshot, watch: Watch) -> Sent:
         local = await measure(snapshot)
         await self._require_marker("send a snapshot to")
-        last = Sign()
+        new = 0
+        for lists in (False, True):
+            last = Sign()
 
-        def show(sign: Sign) -> None:
-            nonlocal last
-            last = sign
-            watch(sign)
+            def show(sign: Sign) -> None:
+                nonlocal last
+                last = sign
+                watch(sign)
 
-        arguments = rclone.sync(self._settings, snapshot.id)
-        ending = await self._program.run(arguments, directory=snapshot.folder, reader=_logged(show))
-        if ending.code:
-            self._fail("send a snapshot to", rclone.fault_of(ending))
-        return Sent(snapshot.id, last.done, local.bytes, local.files)
+            arguments = rclone.sync(self._settings, snapshot.id, lists=lists)
+            ending = await self._run(arguments, snapshot.folder, _logged(show))
+            if ending.code:
+                self._fail("send a snapshot to", rclone.fault_of(ending))
+            new += last.done
+        return Sent(snapshot.id, new, local.bytes, local.files)
 
     async def check(self, snapshot: LocalSnapshot | None, part: int, parts: int, watch: Watch) -> Checked:
         if snapshot is None:
@@ -102,7 +104,7 @@ class RcloneRepository:
             raise Conflict("restore snapshot", snapshot, reason=reason, remedy=remedy)
         await self._require_marker("restore from")
         arguments = rclone.restore(self._settings.repository, str(to), self._settings.rate)
-        ending = await self._program.run(arguments, directory=self._directory, reader=_logged(watch))
+        ending = await self._run(arguments, self._directory, _logged(watch))
         if ending.code:
             self._fail("restore from", rclone.fault_of(ending))
         return await prove(self._sums, to, self._settings.name)
@@ -116,8 +118,7 @@ class RcloneRepository:
             counts.add(line.decode("utf-8", "backslashreplace"))
             return True
 
-        reader = _logged(watch, output)
-        ending = await self._program.run(arguments, directory=snapshot.folder, reader=reader)
+        ending = await self._run(arguments, snapshot.folder, _logged(watch, output))
         found = rclone.checked(counts, ending, total)
         if isinstance(found, Fault):
             self._fail("verify", found)
@@ -143,8 +144,14 @@ class RcloneRepository:
                 output.extend(line + b"\n")
             return True
 
-        ending = await self._program.run(arguments, directory=self._directory, reader=_logged(None, take))
+        ending = await self._run(arguments, self._directory, _logged(None, take))
         return ending, bytes(output)
+
+    async def _run(
+        self, arguments: Sequence[str], directory: Path, reader: Reader, sent: bytes = b""
+    ) -> Ending:
+        arguments = (*self._settings.options, *arguments)
+        return await self._program.run(arguments, directory=directory, reader=reader, sent=sent)
 
     def _fail(self, action: str, fault: Fault) -> NoReturn:
         fail(action, self._settings.name, fault.failure, fault.words)
@@ -159,6 +166,7 @@ def _logged(watch: Watch | None = None, output: Callable[[bytes], bool] = lambda
         sign = rclone.sign(text)
         if sign is not None:
             return signs.show(sign), False
-        return True, bool(rclone.message(text))
+        wrong = bool(rclone.message(text))
+        return not wrong, wrong
 
     return Reader(output=output, error=error)

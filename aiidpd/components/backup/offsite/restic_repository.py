@@ -71,11 +71,15 @@ class ResticRepository:
 
     async def check(self, snapshot: LocalSnapshot | None, part: int, parts: int, watch: Watch) -> Checked:  # noqa: ARG002 -- a protocol's
         lines: list[str] = []
+        last = ""
 
         def output(line: bytes) -> bool:
-            if len(lines) < _MOST_LINES:
-                lines.append(line.decode("utf-8", "replace"))
-            return True
+            nonlocal last
+            text = line.decode("utf-8", "replace")
+            if len(lines) < _MOST_LINES or " packs" in text:
+                lines[_MOST_LINES:] = [text]
+            before, last = last, text.rpartition("] ")[2]  # without the time that has passed
+            return last != before
 
         arguments = restic.check(part, parts, self._settings)
         ending = await self._unlocked(arguments, Reader(output=output))
@@ -140,6 +144,7 @@ class ResticRepository:
         password = self._settings.password
         secret = (_PASSWORD, password.get_secret_value()) if password else None
         where = directory or self._directory
+        arguments = (*self._settings.options, *arguments)
         return await self._program.run(arguments, directory=where, reader=reader, secret=secret)
 
     def _fail(self, action: str, fault: Fault) -> NoReturn:

@@ -108,6 +108,12 @@ class RepositorySettings(Table):
         default=None,
         description="The rclone.conf that has the remote; rclone needs it, restic's rclone: too.",
     )
+    options: tuple[Text, ...] = Field(
+        default=(),
+        examples=[("-o", "sftp.command=ssh -i /etc/aiidpd/offsite_key backup@nas -s sftp")],
+        description="Further options of the program, one argument each. Every user of the machine sees them: "
+        "no secret belongs there.",
+    )
     schedule: Annotated[str, BeforeValidator(values.calendar)] = Field(
         default="",
         description="When it is brought up to date, as backup.schedule is written. Empty: after each new "

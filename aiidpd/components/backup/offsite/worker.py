@@ -11,6 +11,8 @@ from typing import Any, Final
 import anyio
 
 from aiidpd.components.backup.offsite import decide, state
+from aiidpd.components.backup.offsite.conditions import OVERDUE, TYPES
+from aiidpd.components.backup.offsite.conditions import conditions as conditions_of
 from aiidpd.components.backup.offsite.local import LocalSnapshot
 from aiidpd.components.backup.offsite.repository import OffsiteFailed, Repository, Restored
 from aiidpd.components.backup.offsite.result import Checked, Failure, Sign
@@ -83,7 +85,7 @@ class OffsiteWorker:
         await self._load()
         if not self._settings:
             self._put()
-            self._conditions.update(decide.TYPES, ())
+            self._conditions.update(TYPES, ())
         job: Job | None = None
         while True:
             if self._settings or job is not None:
@@ -269,7 +271,7 @@ class OffsiteWorker:
         active: list[Condition] = []
         for name, record in self._records.items():
             settings = self._settings[name]
-            found = tuple(decide.conditions(record, settings, now))
+            found = tuple(conditions_of(record, settings, now))
             active += found
             running = self._running[1] if self._running and self._running[0] == name else None
             views.append(
@@ -281,10 +283,10 @@ class OffsiteWorker:
                     settings.verify_parts,
                     next_run_at=self._due_at(record, local, now),
                     running=running,
-                    overdue=any(each.type == decide.OVERDUE for each in found),
+                    overdue=any(each.type == OVERDUE for each in found),
                 )
             )
-        self._conditions.update(decide.TYPES, active)
+        self._conditions.update(TYPES, active)
         self._latest.put(OffsiteView(local.id if local else "", self._reading, tuple(views)))
 
     def _event(
