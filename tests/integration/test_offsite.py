@@ -324,6 +324,39 @@ async def test_a_flipped_bit_there_is_found_and_is_a_condition_until_it_is_repai
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["restic", "rclone"])
+async def test_damage_is_repaired_as_the_page_says(site: OffsiteSite, tmp_path: Path, kind: str) -> None:
+    far = kinds(tmp_path)[kind]
+    await site.done("init", far)
+    await site.done("run", far)
+    place = tmp_path / {"restic": "repository/data", "rclone": "plain/current"}[kind]
+    largest = max(
+        (path for path in place.rglob("*") if path.is_file() and not path.is_symlink()),
+        key=lambda path: path.stat().st_size,
+    )
+    flip(largest, MIB)
+    assert (await site.done("verify", far)).status.state is JobState.FAILED
+    assert largest.name[:20] in site.record().damage
+    largest.rename(tmp_path / "moved away")
+    if kind == "restic":
+        rebuild_index(tmp_path / "repository", tmp_path)
+    job = await site.done("run", far)
+    assert job.status.state is JobState.SUCCEEDED, job.status.error
+    assert int(str(job.status.result["new_bytes"])) >= 2 * MIB
+    assert (await site.done("verify", far, all=True)).status.state is JobState.SUCCEEDED
+    assert site.wrong() == {}
+    back = await site.done("restore", far, to=str(tmp_path / "restored"))
+    assert back.status.result.get("proven") is True, back.status.error
+
+
+def rebuild_index(place: Path, folder: Path) -> None:
+    """Have restic make the index of the repository at ``place`` anew."""
+    environment = {**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(folder / "cache")}
+    command = ["restic", "-r", str(place), "rebuild-index", "--quiet"]
+    subprocess.run(command, env=environment, check=True)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["restic", "rclone"])
 async def test_a_run_that_is_cancelled_ends_its_program_within_2_seconds(
     site: OffsiteSite, tmp_path: Path, kind: str
 ) -> None:

@@ -191,14 +191,13 @@ def _limit(rate: int, option: str) -> tuple[str, ...]:
 
 def _message(line: str) -> str:
     """Return the message of an error, which versions with ``--json`` write as an object."""
-    if line.startswith("{"):
-        document = _object(line.encode("utf-8", "replace"))
-        for message in (document.get("message"), document.get("error")):
-            if isinstance(message, dict):
-                message = message.get("message")  # noqa: PLW2901 -- the same, one level below
-            if isinstance(message, str):
-                return message
-    return line
+    document = _object(line.encode("utf-8", "replace")) if line.startswith("{") else {}
+    error = document.get("error")
+    found = error.get("message") if isinstance(error, dict) else document.get("message", error)
+    item = document.get("item")
+    if isinstance(item, str):  # 0.14 leaves the error itself out
+        return f"{item}: {found if isinstance(found, str) else 'failed'}"
+    return found if isinstance(found, str) else line
 
 
 def _object(line: bytes) -> dict[str, Any]:

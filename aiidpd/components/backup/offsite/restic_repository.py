@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -43,6 +44,24 @@ class ResticRepository:
 
     async def send(self, snapshot: LocalSnapshot, watch: Watch) -> Sent:
         local = await measure(snapshot)
+        ending, sent = await self._backup(snapshot, watch)
+        if ending.code and restic.fault_of(ending).failure is Failure.INCOMPLETE:
+            # So it ends too where it has stored again what was missing there: then the second time is well.
+            again, second = await self._backup(snapshot, watch)
+            if sent is not None and second is not None:
+                second = replace(second, new_bytes=sent.new_bytes + second.new_bytes)
+            ending, sent = again, second
+        if ending.code:
+            self._fail("send a snapshot to", restic.fault_of(ending))
+        if sent is None:
+            fail("understand", self._settings.name, Failure.GARBAGE, "restic gave no summary of its backup")
+        if (sent.files, sent.bytes) != (local.files, local.bytes):
+            here = f"here are {local.files} files of {local.bytes} bytes"
+            words = f"{here}, and it took {sent.files} of {sent.bytes}"
+            fail("send all of a snapshot to", self._settings.name, Failure.INCOMPLETE, words)
+        return sent
+
+    async def _backup(self, snapshot: LocalSnapshot, watch: Watch) -> tuple[Ending, Sent | None]:
         parent = await self._newest()
         signs = SignWatch(watch)
         sent: Sent | None = None
@@ -59,15 +78,7 @@ class ResticRepository:
             host=self._host, snapshot=snapshot.id, settings=self._settings, parent=parent
         )
         ending = await self._unlocked(arguments, Reader(output=output), directory=snapshot.folder)
-        if ending.code:
-            self._fail("send a snapshot to", restic.fault_of(ending))
-        if sent is None:
-            fail("understand", self._settings.name, Failure.GARBAGE, "restic gave no summary of its backup")
-        if (sent.files, sent.bytes) != (local.files, local.bytes):
-            here = f"here are {local.files} files of {local.bytes} bytes"
-            words = f"{here}, and it took {sent.files} of {sent.bytes}"
-            fail("send all of a snapshot to", self._settings.name, Failure.INCOMPLETE, words)
-        return sent
+        return ending, sent
 
     async def check(self, snapshot: LocalSnapshot | None, part: int, parts: int, watch: Watch) -> Checked:  # noqa: ARG002 -- a protocol's
         lines: list[str] = []
