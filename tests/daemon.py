@@ -32,7 +32,7 @@ SIMULATED_TASKS = frozenset(
         "bench",
     }
 )
-TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup", "containers.logs"}
+TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup", "backup.offsite", "containers.logs"}
 SIMULATED = """\
 [daemon]
 state_directory = "{folder}/state"
@@ -119,11 +119,12 @@ class Daemon:
         )
 
 
-def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
+def start(folder: Path, environment: Mapping[str, str] | None = None, *, more: str = "") -> Daemon:
     """Start a simulated daemon in ``folder``, or start it there again; the caller ends it.
 
     ``environment`` is added to the process's own. A daemon on the real Docker Engine heals nothing unless
-    that says so: containers of other tests run there too, and some have labels that allow it.
+    that says so: containers of other tests run there too, and some have labels that allow it. ``more`` is
+    written at the end of its configuration.
     """
     given = dict(environment or {})
     if given.get("AIIDPD_CONTAINERS__ENGINE") == "docker":
@@ -133,7 +134,7 @@ def start(folder: Path, environment: Mapping[str, str] | None = None) -> Daemon:
     for name in ("state", "run", "backup"):
         (folder / name).mkdir(exist_ok=True)
     config = folder / "aiidpd.toml"
-    config.write_text(SIMULATED.format(folder=folder, port=port))
+    config.write_text(SIMULATED.format(folder=folder, port=port) + more)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AIIDPD_")}
     with (folder / "log").open("ab") as log:
         command = [sys.executable, "-m", "aiidpd", "run", "--config", str(config)]
@@ -156,9 +157,11 @@ def end(process: subprocess.Popen[bytes], signal_: signal.Signals, log: Path) ->
 
 
 @contextmanager
-def running(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+def running(
+    folder: Path, environment: Mapping[str, str] | None = None, *, more: str = ""
+) -> Iterator[Daemon]:
     """Run a simulated daemon in ``folder`` for as long as the block lasts; it must then end well."""
-    daemon = start(folder, environment)
+    daemon = start(folder, environment, more=more)
     process = daemon.process
     try:
         yield daemon
