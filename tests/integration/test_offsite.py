@@ -16,7 +16,7 @@ from pydantic import SecretStr
 import aiidpd
 from aiidpd.components.backup.offsite import conditions
 from aiidpd.components.backup.offsite.result import Failure
-from aiidpd.components.backup.offsite.settings import RepositorySettings, RetentionSettings
+from aiidpd.components.backup.offsite.settings import RepositorySettings
 from aiidpd.kernel.jobs import JobState
 from tests.fakes.offsite import (
     PASSWORD,
@@ -201,7 +201,7 @@ async def test_a_lock_of_a_restic_that_was_killed_is_removed_and_one_of_a_living
     site: OffsiteSite, tmp_path: Path
 ) -> None:
     place = tmp_path / "repository"
-    far = restic_at(place, retention=RetentionSettings(last=1))
+    far = restic_at(place, keep_last=1)
     await site.done("init", far)
     slow = far.model_copy(update={"rate": 256 * 1024})
     async with site.worker(slow):
@@ -416,7 +416,7 @@ async def test_what_was_replaced_or_removed_stays_with_rclone(site: OffsiteSite,
 async def test_retention_leaves_as_many_as_it_says_and_the_newest_always(
     site: OffsiteSite, tmp_path: Path
 ) -> None:
-    far = restic_at(tmp_path / "repository", retention=RetentionSettings(last=2))
+    far = restic_at(tmp_path / "repository", keep_last=2)
     await site.done("init", far)
     for number in range(4):
         site.write(f"{number}.bin", 1000)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from aiidpd.components.backup.offsite.result import Checked, Ending, Failure, Fault, Sent, Sign, words_of
-from aiidpd.components.backup.offsite.settings import RepositorySettings, RetentionSettings
+from aiidpd.components.backup.offsite.settings import KEEP, RepositorySettings
 
 TAG: Final = "aiidpd"
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{8,64}", re.ASCII)
@@ -78,12 +78,13 @@ def snapshots(host: str) -> tuple[str, ...]:
     return ("snapshots", "--json", "--host", host, "--tag", TAG)
 
 
-def forget(host: str, retention: RetentionSettings) -> tuple[str, ...]:
+def forget(host: str, settings: RepositorySettings) -> tuple[str, ...]:
     """Return the arguments that remove snapshots; the newest always stays."""
-    kept: tuple[str, ...] = ("--keep-last", str(max(1, retention.last)))
-    for unit in ("daily", "weekly", "monthly"):
-        if count := getattr(retention, unit):
-            kept += (f"--keep-{unit}", str(count))
+    kept: tuple[str, ...] = ()
+    for unit in KEEP:
+        count = max(getattr(settings, f"keep_{unit}"), unit == "last")
+        if count:
+            kept += (f"--keep-{unit}", str(int(count)))
     return ("forget", "--host", host, "--tag", TAG, "--group-by", "host", *kept, "--prune")
 
 

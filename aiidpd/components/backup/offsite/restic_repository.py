@@ -100,9 +100,9 @@ class ResticRepository:
         return found
 
     async def tidy(self) -> None:
-        if not self._settings.retention.any:
+        if not self._settings.removes:
             return
-        ending = await self._unlocked(restic.forget(self._host, self._settings.retention))
+        ending = await self._unlocked(restic.forget(self._host, self._settings))
         if ending.code:
             self._fail("remove old snapshots from", restic.fault_of(ending))
 

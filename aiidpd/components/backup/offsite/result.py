@@ -26,7 +26,7 @@ REMEDIES = {
     Failure.WRONG_PASSWORD: "correct the credential aiidpd.offsite.repositories.NAME.password, then reload",
     Failure.LOCKED: "wait until the other program has ended; stale locks are removed by themselves",
     Failure.INCOMPLETE: "run it again: the next run sends what is missing",
-    Failure.FULL: "free space at the repository, or set offsite retention",
+    Failure.FULL: "free space at the repository, or let fewer snapshots stay (keep_last and so on)",
     Failure.UNREACHABLE: "see that the network, the server and the credentials work; it is tried again",
     Failure.DAMAGED: "see docs/offsite.md, 'Damage': repair it by the program itself, then `aiidpctl backup "
     "offsite verify NAME`",

@@ -12,6 +12,7 @@ from aiidpd.config import values
 from aiidpd.config.fields import Clash, Duration, OptionalPath, Size, Table, Text, Whole
 from aiidpd.config.units import Malformed
 
+KEEP: Final = ("last", "daily", "weekly", "monthly")
 MOST_REPOSITORIES: Final = 16
 MOST_PARTS: Final = 256  # restic divides packs by a byte of their name
 _LONGEST_SECRET: Final = 64 * 1024
@@ -62,20 +63,6 @@ def _environment(value: object) -> str | None:
     return text or None
 
 
-class RetentionSettings(Table):
-    """Snapshots that stay in a restic repository; without a number other than 0 each stays."""
-
-    last: Whole = Field(default=0, ge=0, le=10_000, description="How many of the newest stay.")
-    daily: Whole = Field(default=0, ge=0, le=10_000, description="Of how many days the last stays.")
-    weekly: Whole = Field(default=0, ge=0, le=10_000, description="Of how many weeks the last stays.")
-    monthly: Whole = Field(default=0, ge=0, le=10_000, description="Of how many months the last stays.")
-
-    @property
-    def any(self) -> bool:
-        """True where something is removed at all."""
-        return bool(self.last or self.daily or self.weekly or self.monthly)
-
-
 class RepositorySettings(Table):
     """One repository that the newest verified snapshot is sent to."""
 
@@ -122,9 +109,30 @@ class RepositorySettings(Table):
     rate: Size = Field(
         default=0, ge=0, le=2**40, description="How many bytes a second are sent at most; 0 is no limit."
     )
-    retention: RetentionSettings = Field(
-        default=RetentionSettings(),
-        description="Which snapshots stay in a restic repository. With rclone nothing is removed, ever.",
+    keep_last: Whole = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="How many of the newest snapshots stay in a restic repository. Where this and the three "
+        "below are 0, each stays; the newest always does. With rclone nothing is removed, ever.",
+    )
+    keep_daily: Whole = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Of how many days the last snapshot stays.",
+    )
+    keep_weekly: Whole = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Of how many weeks the last snapshot stays.",
+    )
+    keep_monthly: Whole = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Of how many months the last snapshot stays.",
     )
     verify_parts: Whole = Field(
         default=10,
@@ -139,6 +147,11 @@ class RepositorySettings(Table):
         le=366 * 86400,
         description="After how long without a success it is a condition.",
     )
+
+    @property
+    def removes(self) -> bool:
+        """True where snapshots are removed at all."""
+        return bool(self.keep_last or self.keep_daily or self.keep_weekly or self.keep_monthly)
 
     def contradictions(self) -> Iterator[Clash]:
         """See the base class."""
@@ -162,8 +175,10 @@ class RepositorySettings(Table):
             yield Clash("repository", "is missing", f"set where repository {self.name} lies")
         elif not _REMOTE.fullmatch(self.repository):
             yield Clash("repository", "is no remote of a rclone.conf and no absolute path", _REMOTE_REMEDY)
-        if self.retention.any:
-            yield Clash("retention", "is for restic alone: with rclone nothing is removed", "leave it out")
+        for unit in KEEP:
+            if getattr(self, f"keep_{unit}"):
+                reason = "is for restic alone: with rclone nothing is removed"
+                yield Clash(f"keep_{unit}", reason, "leave it out")
 
 
 def _unique(given: tuple[RepositorySettings, ...]) -> tuple[RepositorySettings, ...]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aiidpd.components.backup.offsite import restic
 from aiidpd.components.backup.offsite.result import LONGEST_WORDS, Checked, Ending, Failure, Fault, Sent, Sign
-from aiidpd.components.backup.offsite.settings import RepositorySettings, RetentionSettings
+from aiidpd.components.backup.offsite.settings import RepositorySettings
 
 FAR = RepositorySettings(name="far", repository="/srv/far")
 WHERE = "Is there a repository at the following location?"
@@ -60,7 +60,7 @@ def test_neither_repository_nor_password_is_an_argument() -> None:
         restic.init(),
         restic.backup(host="h", snapshot="20270115T080100Z", settings=FAR, parent="abcdef12"),
         restic.snapshots("h"),
-        restic.forget("h", RetentionSettings(last=1)),
+        restic.forget("h", FAR),
         restic.check(1, 2, FAR),
         restic.unlock(),
         restic.restore("abcdef12", "/to"),
@@ -79,13 +79,11 @@ def test_rates_are_in_the_kib_that_restic_takes_and_never_none() -> None:
     )
 
 
-@given(
-    st.builds(RetentionSettings, last=st.integers(0, 99), daily=st.integers(0, 9), monthly=st.integers(0, 9))
-)
-def test_the_newest_always_stays(retention: RetentionSettings) -> None:
-    words = restic.forget("h", retention)
-    assert int(words[words.index("--keep-last") + 1]) >= 1
-    assert ("--keep-daily" in words) == bool(retention.daily)
+@given(st.integers(0, 99), st.integers(0, 9))
+def test_the_newest_always_stays(last: int, daily: int) -> None:
+    words = restic.forget("h", FAR.model_copy(update={"keep_last": last, "keep_daily": daily}))
+    assert int(words[words.index("--keep-last") + 1]) == max(last, 1)
+    assert ("--keep-daily" in words) == bool(daily)
 
 
 def test_progress_and_summary_are_read() -> None:

@@ -43,7 +43,7 @@ def test_a_password_may_hold_spaces_and_an_environment_many_lines() -> None:
         ({"engine": "rclone"}, "is missing"),
         ({"engine": "rclone", "repository": "models"}, "no remote"),
         ({"engine": "rclone", "repository": ":s3,secret_access_key=x:models"}, "no remote"),
-        ({"engine": "rclone", "repository": "nas:x", "retention": {"last": 3}}, "nothing is removed"),
+        ({"engine": "rclone", "repository": "nas:x", "keep_weekly": 3}, "nothing is removed"),
         ({"repository": "--help"}, "dash"),
         ({"repository": f"rest:https://me:{SECRET}@example.org/"}, "user name or a password"),
         ({"repository": "/x", "environment": f"{SECRET}"}, "no variable in line 1"),
