@@ -51,6 +51,7 @@ def _common(repository: RepositorySettings, directory: Path) -> dict[str, str]:
     config = repository.rclone_config or directory / "rclone.conf"
     return {
         "HOME": str(directory),
+        "GOGC": "20",  # a third less memory for 6 % more CPU: both are written in Go
         "XDG_CACHE_HOME": str(directory / "cache"),
         "RCLONE_CONFIG": str(config),
         "RCLONE_ASK_PASSWORD": "false",

@@ -23,6 +23,7 @@ from aiidpd.platform.redaction import Redactor
 
 _GENTLE: Final = (  # each replaces itself by what follows, so that the process stays the same
     ("setpriv", "--pdeathsig", "KILL"),  # whoever kills the daemon ends it too
+    ("choom", "-n", "500", "--"),  # where memory is short it goes, and not the daemon
     ("nice", "-n", "19"),
     ("ionice", "-c", "3", "-t"),
 )

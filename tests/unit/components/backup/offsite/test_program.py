@@ -72,6 +72,7 @@ async def test_it_works_below_everybody_else() -> None:
     assert await output_of("nice") == [b"19"]
     (ionice,) = await output_of("ionice -p $$")
     assert ionice == b"idle"
+    assert await output_of("cat /proc/self/oom_score_adj") == [b"500"]
 
 
 @pytest.mark.anyio
