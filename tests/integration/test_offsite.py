@@ -407,6 +407,9 @@ async def test_what_was_replaced_or_removed_stays_with_rclone(site: OffsiteSite,
     assert job.status.state is JobState.SUCCEEDED, job.status.error
     replaced = tmp_path / "plain/replaced" / snapshot.id / "files/llama"
     assert (replaced / "model.gguf").read_bytes() == old
+    # Not what was moved there: the two lists of the snapshot and the file that is another one now.
+    lists = sum((snapshot.folder / name).stat().st_size for name in ("SHA256SUMS", "manifest.json"))
+    assert job.status.result["new_bytes"] == lists + len(b"another")
     assert (replaced / "tokenizer.json").stat().st_size == 1000
     assert (tmp_path / "plain/current/files/llama/model.gguf").read_bytes() == b"another"
     assert not (tmp_path / "plain/current/files/llama/tokenizer.json").exists()

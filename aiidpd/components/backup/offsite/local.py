@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +53,19 @@ async def measure_folder(folder: Path) -> Measured:
 async def files_of_part(snapshot: LocalSnapshot, part: int, parts: int) -> Measured:
     """Return the files of ``snapshot`` that belong to the ``part`` of ``parts``."""
     return await _walk(snapshot.folder, part, parts)
+
+
+async def size_of(snapshot: LocalSnapshot, paths: Iterable[str]) -> int:
+    """Return the bytes of the ``paths`` in ``snapshot``; what is not there has none."""
+
+    def add() -> int:
+        total = 0
+        for path in paths:
+            with suppress(OSError, ValueError):
+                total += os.lstat(snapshot.folder / path).st_size
+        return total
+
+    return await in_daemon_thread(add)
 
 
 async def _walk(folder: Path, part: int, parts: int) -> Measured:

@@ -126,6 +126,18 @@ def sign(line: str) -> Sign | None:
     return Sign(done, total, files_done, files)
 
 
+def copied(line: str) -> str:
+    """Return the path that ``line`` of the log says was copied, an empty text where it says none.
+
+    What is moved there counts as bytes in its statistics, although nothing is sent.
+    """
+    document = _object(line)
+    text, subject = document.get("msg"), document.get("object")
+    if document.get("level") != "info" or not isinstance(text, str) or not isinstance(subject, str):
+        return ""
+    return subject if "Copied" in text.split("(", 1)[0] else ""
+
+
 def message(line: str) -> str:
     """Return the text of ``line`` where it is an error, and an empty text for anything else."""
     document = _object(line)

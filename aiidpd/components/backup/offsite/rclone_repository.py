@@ -11,10 +11,10 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.backup.offsite import rclone
-from aiidpd.components.backup.offsite.local import LocalSnapshot, files_of_part, measure
+from aiidpd.components.backup.offsite.local import LocalSnapshot, files_of_part, measure, size_of
 from aiidpd.components.backup.offsite.program import Program, Reader
 from aiidpd.components.backup.offsite.repository import Restored, SignWatch, Watch, fail, prove
-from aiidpd.components.backup.offsite.result import Checked, Ending, Failure, Fault, Sent, Sign
+from aiidpd.components.backup.offsite.result import Checked, Ending, Failure, Fault, Sent
 from aiidpd.components.backup.offsite.settings import RepositorySettings
 from aiidpd.kernel.errors import Conflict
 
@@ -52,20 +52,13 @@ class RcloneRepository:
     async def send(self, snapshot: LocalSnapshot, watch: Watch) -> Sent:
         local = await measure(snapshot)
         await self._require_marker("send a snapshot to")
-        new = 0
+        names: list[str] = []
         for lists in (False, True):
-            last = Sign()
-
-            def show(sign: Sign) -> None:
-                nonlocal last
-                last = sign
-                watch(sign)
-
             arguments = rclone.sync(self._settings, snapshot.id, lists=lists)
-            ending = await self._run(arguments, snapshot.folder, _logged(show))
+            ending = await self._run(arguments, snapshot.folder, _logged(watch, copied=names.append))
             if ending.code:
                 self._fail("send a snapshot to", rclone.fault_of(ending))
-            new += last.done
+        new = await size_of(snapshot, names)
         return Sent(snapshot.id, new, local.bytes, local.files)
 
     async def check(self, snapshot: LocalSnapshot | None, part: int, parts: int, watch: Watch) -> Checked:
@@ -157,8 +150,12 @@ class RcloneRepository:
         fail(action, self._settings.name, fault.failure, fault.words)
 
 
-def _logged(watch: Watch | None = None, output: Callable[[bytes], bool] = lambda _line: True) -> Reader:
-    """Return what reads rclone's log, which is on its error stream."""
+def _logged(
+    watch: Watch | None = None,
+    output: Callable[[bytes], bool] = lambda _line: True,
+    copied: Callable[[str], None] = lambda _path: None,
+) -> Reader:
+    """Return what reads rclone's log, which is on its error stream; ``copied`` gets each path that it copied."""
     signs = SignWatch(watch or (lambda _sign: None))
 
     def error(line: bytes) -> tuple[bool, bool]:
@@ -166,6 +163,8 @@ def _logged(watch: Watch | None = None, output: Callable[[bytes], bool] = lambda
         sign = rclone.sign(text)
         if sign is not None:
             return signs.show(sign), False
+        if path := rclone.copied(text):
+            copied(path)
         wrong = bool(rclone.message(text))
         return not wrong, wrong
 

@@ -70,6 +70,16 @@ def test_progress_is_read_from_the_log() -> None:
     assert rclone.sign('{"level": "info", "msg": "Copied (new)"}') is None
 
 
+def test_what_was_copied_is_named_and_what_was_moved_there_is_not() -> None:
+    def line(text: str) -> str:
+        return json.dumps({"level": "info", "msg": text, "object": "files/a.bin"})
+
+    for text in ("Copied (new)", "Copied (replaced existing)", "Multi-thread Copied (new)"):
+        assert rclone.copied(line(text)) == "files/a.bin"
+    for text in ("Moved (server-side)", "Deleted", "Copied"[:3]):
+        assert rclone.copied(line(text)) == ""
+
+
 def compared(*lines: str) -> rclone.Comparison:
     counts = rclone.Comparison()
     for line in lines:
@@ -104,6 +114,7 @@ def test_any_output_gives_a_result_or_a_reason_in_one_bounded_printable_line(
 ) -> None:
     for line in lines:
         rclone.sign(line)
+        rclone.copied(line)
         rclone.encrypted(line, "nas:x")
     found = rclone.checked(compared(*lines), Ending(code, tuple(lines)), total)
     words = found.words if isinstance(found, Fault) else found.damage
