@@ -155,7 +155,7 @@ def _logged(
     output: Callable[[bytes], bool] = lambda _line: True,
     copied: Callable[[str], None] = lambda _path: None,
 ) -> Reader:
-    """Return what reads rclone's log, which is on its error stream; ``copied`` gets each path that it copied."""
+    """Return what reads rclone's log, its error stream; ``copied`` gets each path that was copied."""
     signs = SignWatch(watch or (lambda _sign: None))
 
     def error(line: bytes) -> tuple[bool, bool]:

@@ -191,19 +191,19 @@ class OffsiteWorker:
             moved=moved,
             changed=self._remember,
         )
-        self._event("started", f"{act} of {name} begins", name, job)
+        self._event("backup.offsite_started", f"{act} of {name} begins", name, job)
         try:
             restored = await self._do(act, job, run)
         except Unavailable as error:
             self._fail(run, act, error)
-            self._event("failed", describe(error), name, job, Severity.ERROR, act=act)
+            self._event("backup.offsite_failed", describe(error), name, job, Severity.ERROR, act=act)
             raise
         except Conflict as error:
-            self._event("failed", describe(error), name, job, Severity.WARNING, act=act)
+            self._event("backup.offsite_failed", describe(error), name, job, Severity.WARNING, act=act)
             raise
         except BaseException:
             reason = f"{act} of {name} was interrupted: the task was stopped or replaced"
-            self._event("failed", reason, name, job, Severity.WARNING, act=act)
+            self._event("backup.offsite_failed", reason, name, job, Severity.WARNING, act=act)
             raise
         finally:
             self._running = None
@@ -211,7 +211,7 @@ class OffsiteWorker:
             self._put()
         seconds = round(self._clock.monotonic() - began, 3)
         result = restored | _result(run) | {"seconds": seconds}
-        self._event("succeeded", _words(act, run), name, job, act=act, **result)
+        self._event("backup.offsite_succeeded", _words(act, run), name, job, act=act, **result)
         if run.sent is not None:
             self._publisher.sample("offsite_new_bytes", name, float(run.sent.new_bytes))
             self._publisher.sample("offsite_duration_seconds", name, run.record.seconds)
@@ -298,9 +298,7 @@ class OffsiteWorker:
         severity: Severity = Severity.INFO,
         **evidence: Scalar,
     ) -> None:
-        self._publisher.event(
-            f"backup.offsite_{kind}", reason, about=name, severity=severity, job=job.status.id, **evidence
-        )
+        self._publisher.event(kind, reason, about=name, severity=severity, job=job.status.id, **evidence)
 
 
 def _place(settings: RepositorySettings) -> str:
