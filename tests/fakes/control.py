@@ -18,6 +18,7 @@ from aiidpd.api.access import AccessPolicy
 from aiidpd.api.route import Route
 from aiidpd.api.server import ControlApi
 from aiidpd.components.backup import api as backup_api
+from aiidpd.components.backup.offsite import api as offsite_api
 from aiidpd.components.bench import api as bench_api
 from aiidpd.components.containers import api as containers_api
 from aiidpd.components.containers.detail import DetailSources, detail_routes
@@ -195,6 +196,7 @@ async def control_daemon(
         ).routes(),
         *engines_api.routes(views["engines"].get, Polls(), clock, of("engines")),
         *backup_api.routes(views["backup"], queues["backup"], of("backup")),
+        *offsite_api.routes(Latest(clock, 3600.0), JobQueue(jobs, "backup.offsite"), of("backup"), tuple),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
         *jobs_api.routes(jobs),
         *more_routes,

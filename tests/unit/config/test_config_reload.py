@@ -92,6 +92,10 @@ OTHER: dict[str, Any] = {
     "backup.retention.pins": ["20261122T020000Z"],
     "backup.reserve": "1GiB",
     "backup.exclude": [],
+    "offsite.restic": "/opt/restic",
+    "offsite.rclone": "/opt/rclone",
+    "offsite.stall_after": "1h",
+    "offsite.repositories": [{"name": "far", "repository": "/srv/far"}],
     "bench.interval": "1m",
     "bench.timeout": "1s",
     "bench.first_token_timeout": "1s",
@@ -122,7 +126,7 @@ RESTART = {
     "control.group",
     "control.max_connections",
 }
-TABLES = {"gpu", "containers", "engines", "backup", "bench"}  # whose readers are replaced
+TABLES = {"gpu", "containers", "engines", "backup", "offsite", "bench"}  # whose readers are replaced
 
 
 # Source and target are set together or not at all.
