@@ -11,6 +11,7 @@ from aiidpd.api.access import Access
 from aiidpd.api.document import Request, SnapshotResponse, bounded, current, document_of
 from aiidpd.api.jobs import JobDocument, job_document
 from aiidpd.api.route import Answer, Call, Route
+from aiidpd.components.backup.process.results import PruneResult
 from aiidpd.components.backup.restoring import SEPARATOR
 from aiidpd.components.backup.view import BackupView, RunProgress, SnapshotInfo
 from aiidpd.kernel.errors import Invalid, NotFound
@@ -77,6 +78,13 @@ class BackupDocument(SnapshotResponse):
     last_run: RunResultDocument | None = None
     running: RunProgress | None = None
     next_run_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionDocument:
+    """Decision on each snapshot; ``last`` is null until a prune or a dry run has made one."""
+
+    last: PruneResult | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +164,14 @@ class BackupApi:
                 "The snapshots, the last run and the next.",
                 BackupDocument,
             ),
+            Route(
+                "GET",
+                "/v1/backup/retention",
+                Access.READ,
+                self._retention,
+                "The decision on each snapshot, as the last prune or dry run made it.",
+                RetentionDocument,
+            ),
             *(
                 Route(
                     "POST",
@@ -170,6 +186,11 @@ class BackupApi:
                 for name, work, summary, body, arguments in _WORKS
             ),
         )
+
+    async def _retention(self, _call: Call) -> Answer:
+        reading = self._latest.get()
+        last = None if reading is None else reading.value.last_prune
+        return RetentionDocument(last)
 
     async def _snapshots(self, _call: Call) -> Answer:
         reading = self._latest.get()

@@ -12,7 +12,9 @@ from aiidpd.cli import job
 from aiidpd.cli.arguments import size_argument
 from aiidpd.cli.session import DONE, USAGE, Session
 from aiidpd.cli.text import plain
+from aiidpd.components.backup.cli_prune import prune_lines
 from aiidpd.components.backup.cli_text import snapshot_lines, snapshot_table, store_lines
+from aiidpd.components.backup.offsite import cli as offsite
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -49,6 +51,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     unpin = commands.add_parser("unpin", parents=[common], help="let a snapshot go again as it ages")
     unpin.add_argument("snapshot", metavar="SNAPSHOT", help="its name in the list")
     unpin.set_defaults(run=_unpin)
+    offsite.add(commands.add_parser("offsite", help="repositories elsewhere, by restic and rclone"), common)
 
 
 def _add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -122,7 +125,7 @@ def _drill(options: argparse.Namespace, session: Session) -> int:
 
 def _prune(options: argparse.Namespace, session: Session) -> int:
     body = {"dry_run": options.dry_run}
-    return job.start(session, "/v1/backup/prunes", body, result, wait=not options.no_wait)
+    return job.start(session, "/v1/backup/prunes", body, _pruned, wait=not options.no_wait)
 
 
 def _pin(options: argparse.Namespace, session: Session) -> int:
@@ -139,6 +142,12 @@ def result(session: Session, job: Mapping[str, Any]) -> list[str]:
     del session
     summary = job["result"].get("summary")
     return [plain(summary)] if summary else []
+
+
+def _pruned(session: Session, job: Mapping[str, Any]) -> list[str]:
+    """Return the decision on each snapshot."""
+    last = session.client.get("/v1/backup/retention")["last"]
+    return result(session, job) if last is None else prune_lines(last, session.paint)
 
 
 def _list(_options: argparse.Namespace, session: Session) -> int:

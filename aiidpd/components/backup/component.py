@@ -9,10 +9,14 @@ from typing import Final
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.backup.api import BackupApi
 from aiidpd.components.backup.metrics import BackupCollector
+from aiidpd.components.backup.offsite import component as offsite
+from aiidpd.components.backup.offsite.local import LocalSnapshot
+from aiidpd.components.backup.offsite.settings import OffsiteSettings
+from aiidpd.components.backup.offsite.view import OffsiteView
 from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
 from aiidpd.components.backup.schedule import Jitter
 from aiidpd.components.backup.settings import BackupSettings
-from aiidpd.components.backup.view import BackupView
+from aiidpd.components.backup.view import BackupView, newest
 from aiidpd.components.backup.worker import BackupWorker
 from aiidpd.contracts.backups import BACKUP, BackupActivity
 from aiidpd.contracts.engines import ENGINES, Verdict
@@ -33,6 +37,7 @@ def build(context: Context) -> Component:
     settings = context.settings("backup", BackupSettings)
     latest: Latest[BackupView] = Latest(context.clock, max_age=math.inf)
     queue = JobQueue(context.jobs, NAME)
+    sent: Latest[OffsiteView] = Latest(context.clock, max_age=math.inf)
     memory = BackupMemory(StateFile(context.state_directory / FILE, BackupRecord), context.conditions)
 
     def loading() -> str:
@@ -43,6 +48,11 @@ def build(context: Context) -> Component:
             (each.name for each in engines if not each.simulated and Verdict.LOADING is each.verdict),
             "",
         )
+
+    def sending() -> str:
+        """Return the snapshot that is being sent elsewhere, empty for none."""
+        reading = sent.get()
+        return (reading.value.reading or "") if reading is not None else ""
 
     def worker() -> BackupWorker:
         return BackupWorker(
@@ -55,6 +65,7 @@ def build(context: Context) -> Component:
             clock=context.clock,
             scratch=context.state_directory / _SCRATCH,
             loading=loading,
+            sending=sending,
             jitter=Jitter(_machine(), settings().jitter),
         )
 
@@ -66,11 +77,23 @@ def build(context: Context) -> Component:
         source = reading.value.source if running is not None and running.work == "run" else ""
         return Reading(BackupActivity(source), reading.at, reading.read)
 
+    def local() -> LocalSnapshot | None:
+        reading, target = latest.get(), settings().target
+        found = newest(reading.value.snapshots, reading.value.source) if reading else None
+        if found is None or target is None:
+            return None
+        return LocalSnapshot(found.id, target / "snapshots" / found.id, found.created_at)
+
+    def protected() -> tuple[Path, ...]:
+        folders = (settings().source, settings().target, context.state_directory)
+        return tuple(each for each in folders if each is not None)
+
+    elsewhere = offsite.build(context, local, protected, sent)
     context.views.offer(BACKUP, activity)
     return Component(
-        tasks=(Task(NAME, worker, lambda: _DEADLINE),),
-        collectors={NAME: BackupCollector(latest)},
-        routes=BackupApi(latest, queue, lambda: context.status(NAME)).routes(),
+        tasks=(Task(NAME, worker, lambda: _DEADLINE), *elsewhere.tasks),
+        collectors={NAME: BackupCollector(latest), **elsewhere.collectors},
+        routes=(*BackupApi(latest, queue, lambda: context.status(NAME)).routes(), *elsewhere.routes),
     )
 
 
@@ -82,4 +105,4 @@ def _machine() -> str:
         return ""
 
 
-SPEC: Final = Spec(NAME, {"backup": BackupSettings}, build)
+SPEC: Final = Spec(NAME, {"backup": BackupSettings, "offsite": OffsiteSettings}, build)

@@ -41,7 +41,7 @@ class BackupTools:
     """Everything that work reads, and reports to. ``view`` is the present state, which ``put`` changes.
 
     ``loading`` returns the engine that loads a model just now, empty for none. ``scratch`` is a folder of our
-    own for drills. A file that was changed within ``settle`` seconds is not read yet.
+    own for drills, ``sending`` the snapshot that is sent elsewhere just now. A file that was changed within ``settle`` seconds is not read yet.
     """
 
     settings: BackupSettings
@@ -53,6 +53,7 @@ class BackupTools:
     view: BackupView
     scratch: Path
     loading: Callable[[], str]
+    sending: Callable[[], str]
     settle: float
 
     def put(self, **changes: Any) -> None:

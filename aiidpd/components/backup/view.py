@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from aiidpd.components.backup.process.results import SnapshotSummary, SummaryResult
+from aiidpd.components.backup.process.results import PruneResult, SnapshotSummary, SummaryResult
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -175,4 +175,5 @@ class BackupView:
     last_restored_at: float | None = None
     last_run: RunResult | None = None
     running: RunProgress | None = None
+    last_prune: PruneResult | None = None
     next_run_at: float | None = None

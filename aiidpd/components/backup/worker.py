@@ -19,6 +19,7 @@ from aiidpd.components.backup.process.pins import PINS
 from aiidpd.components.backup.process.proofs import PROOFS
 from aiidpd.components.backup.process.requests import SummaryRequest
 from aiidpd.components.backup.process.store import SNAPSHOTS, Store
+from aiidpd.components.backup.pruning import pin, prune
 from aiidpd.components.backup.record import BackupMemory
 from aiidpd.components.backup.restoring import restore
 from aiidpd.components.backup.runs import back_up
@@ -48,6 +49,8 @@ WORKS: Final[Mapping[str, Work]] = {
     "verify": verify,
     "restore": restore,
     "drill": drill,
+    "prune": prune,
+    "pin": pin,
 }
 
 
@@ -56,7 +59,8 @@ class BackupWorker:
 
     ``latest`` outlives the worker and carries the last run's outcome to its successor. Raises
     :class:`Misconfigured` for a schedule that is none. Work in which nothing moves for ``stall_after``
-    (seconds) is given up. ``loading`` returns the engine that loads a model, empty for none.
+    (seconds) is given up. ``loading`` returns the engine that loads a model, ``sending`` the snapshot that is
+    sent elsewhere, empty for none.
     """
 
     simulated = False  # real files, always
@@ -73,6 +77,7 @@ class BackupWorker:
         clock: Clock,
         scratch: Path,
         loading: Callable[[], str] = str,
+        sending: Callable[[], str] = str,
         jitter: Jitter | None = None,
         zone: tzinfo | None = None,
         stall_after: float = STALL_AFTER,
@@ -117,6 +122,7 @@ class BackupWorker:
             view,
             settings.drill.scratch or scratch,
             loading,
+            sending,
             settle,
         )
 
@@ -264,7 +270,7 @@ class BackupWorker:
 
     def _follow_up(self) -> None:
         """Queue what follows a backup: what it has written is read back, and what is not kept is removed."""
-        for work in ("verify",):
+        for work in ("verify", "prune"):
             self._queue_after(work)
 
     def _queue_after(self, work: str) -> None:
