@@ -2,7 +2,7 @@
 
 Each round has every contender copy the same files, which are taken out of the page cache before, to a new
 folder; the time includes that of having all of it on the disk. The limit reads, hashes and writes at the same
-time and does nothing else, once through the page cache and once past it: the faster of both in a round counts.
+time and does nothing else, once through the page cache and once past it: the faster one in a round counts.
 """
 
 from __future__ import annotations

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+from aiidpd.components.backup.cancel import RunControl
+from aiidpd.components.backup.run import BackupRun
 from pydantic import SecretStr
 
-from aiidpd.components.backup.cancel import RunControl
 from aiidpd.components.backup.offsite.local import LocalSnapshot
 from aiidpd.components.backup.offsite.open import opener
 from aiidpd.components.backup.offsite.settings import OffsiteSettings, RepositorySettings
 from aiidpd.components.backup.offsite.state import OffsiteState, RepositoryRecord
 from aiidpd.components.backup.offsite.view import OffsiteView
 from aiidpd.components.backup.offsite.worker import OffsiteWorker
-from aiidpd.components.backup.run import BackupRun
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock

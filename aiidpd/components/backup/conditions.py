@@ -1,4 +1,4 @@
-"""Conditions of backups: what is wrong with the snapshots, the target and the source (pure)."""
+"""Conditions of backups: what is wrong with the snapshots, the target and the source."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import anyio
 
+from aiidpd.components.backup.localzone import LocalZone
 from aiidpd.components.backup.offsite import decide, state
 from aiidpd.components.backup.offsite.conditions import OVERDUE, TYPES
 from aiidpd.components.backup.offsite.conditions import conditions as conditions_of
@@ -20,7 +21,7 @@ from aiidpd.components.backup.offsite.run import OffsiteRun
 from aiidpd.components.backup.offsite.settings import OffsiteSettings, RepositorySettings
 from aiidpd.components.backup.offsite.state import OffsiteState, RepositoryRecord
 from aiidpd.components.backup.offsite.view import OffsiteProgress, OffsiteView, RepositoryView
-from aiidpd.components.backup.schedule import LocalZone, next_run_at, parse_schedule
+from aiidpd.components.backup.schedule import next_run_at, parse_schedule
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.errors import AiidpdError, Conflict, NotFound, Unavailable, describe

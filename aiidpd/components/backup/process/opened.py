@@ -23,7 +23,7 @@ _UNKNOWN: Final = (0, 0)
 
 @contextlib.contextmanager
 def opened(source: Path, entry: Entry) -> Iterator[int]:
-    """Yield a file of the folder ``source``, which has to be ``entry``; see :func:`confirm` for the time after.
+    """Yield a file of the folder ``source``, which has to be ``entry``; :func:`confirm` is for afterwards.
 
     Raises :class:`SourceChanged` where it is not, :class:`SourceUnreadable` where it can't be opened.
     """
