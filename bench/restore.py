@@ -85,6 +85,7 @@ class Bench:
 
     def __init__(self, folder: Path, make: Callable[[Path], int]) -> None:
         self.folder = folder
+        self._turn = 0
         source = folder / "source"
         source.mkdir(parents=True)
         self.files = make(source)
@@ -124,14 +125,16 @@ class Bench:
         """Restore by each way; return the seconds."""
         seconds = {}
         for name, (repository, way) in self.ways.items():
-            place = self.folder / "place"
+            self._turn += 1
+            place = self.folder / f"place-{self._turn}"
             place.mkdir()
             evict(repository)
             before = time.monotonic()
             way(place)
             run("sync", "-f", place)
             seconds[name] = time.monotonic() - before
-            shutil.rmtree(place)
+            if self.files <= LARGE_FILES:  # ext4 is slow to create where many files were removed just now
+                shutil.rmtree(place)
             os.sync()
         return seconds
 

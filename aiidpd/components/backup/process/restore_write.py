@@ -252,7 +252,7 @@ class _Worker:
             self.destination.remove(temporary)
             raise
         if faults:
-            self._outcome.healed[file.path] = f"taken from {shown(str(place))}, for {faults}"
+            self._outcome.healed[file.path] = f"taken from {shown(place)}, for {faults}"
         if note:
             self._outcome.noted[file.path] = note
         return temporary

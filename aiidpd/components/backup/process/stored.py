@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from threading import Lock
 from typing import Final
 
@@ -41,12 +40,12 @@ class Contents:
 
     def __init__(self, store: Store, identity: str, wanted: AbstractSet[str]) -> None:
         self._store = store
-        self._identity = identity
+        self._files = self._folder(identity)
         self._wanted = wanted
         self._lock = Lock()
-        self._elsewhere: dict[str, list[Path]] | None = None
+        self._elsewhere: dict[str, list[str]] | None = None
 
-    def write(self, entry: FileEntry, writing: int, copier: Copier, pace: Pace) -> tuple[Path, str]:
+    def write(self, entry: FileEntry, writing: int, copier: Copier, pace: Pace) -> tuple[str, str]:
         """Write a content to a new file; return its place, and what was wrong with those tried before.
 
         Raises :class:`Damaged`, :class:`Unavailable` where ``writing`` fails.
@@ -72,9 +71,12 @@ class Contents:
             faults.append(f"{self._name(place)}: {fault}")
         raise Damaged("; ".join(faults))
 
-    def place(self, entry: FileEntry) -> Path:
+    def place(self, entry: FileEntry) -> str:
         """Return where the snapshot has ``entry``."""
-        return self._store.snapshots / self._identity / FILES / entry.path
+        return self._files + entry.path
+
+    def _folder(self, identity: str) -> str:
+        return f"{self._store.snapshots / identity / FILES}/"
 
     def room(self, entry: FileEntry) -> int:
         """Return the bytes that a file takes: no more than it is stored with, for it may have holes."""
@@ -85,25 +87,25 @@ class Contents:
             return whole
         return min(whole, status.st_blocks * _BLOCK) if status.st_size == entry.size else whole
 
-    def _places(self, entry: FileEntry) -> Iterator[Path]:
+    def _places(self, entry: FileEntry) -> Iterator[str]:
         yield self.place(entry)
-        yield self._store.object_path(entry.sha256)
+        yield os.fspath(self._store.object_path(entry.sha256))
         with self._lock:
             if self._elsewhere is None:
                 self._elsewhere = self._find_elsewhere()
         yield from self._elsewhere.get(entry.sha256, ())
 
-    def _find_elsewhere(self) -> dict[str, list[Path]]:
+    def _find_elsewhere(self) -> dict[str, list[str]]:
         """Return the places of all that is wanted in every other snapshot, and elsewhere in this one."""
         found = defaultdict(list)
         for listed in self._store.all():
             for file in listed.manifest.files if listed.manifest is not None else ():
                 if file.sha256 in self._wanted:
-                    found[file.sha256].append(self._store.snapshots / listed.id / FILES / file.path)
+                    found[file.sha256].append(self._folder(listed.id) + file.path)
         return found
 
-    def _name(self, place: Path) -> str:
-        return shown(os.fspath(place.relative_to(self._store.target)))
+    def _name(self, place: str) -> str:
+        return shown(place.removeprefix(f"{self._store.target}/"))
 
 
 class Pace:
@@ -128,8 +130,13 @@ def _write(entry: FileEntry, reading: int, writing: int, copier: Copier, pace: P
     if status.st_size != entry.size:
         return f"it has {status.st_size} bytes in place of {entry.size}"
     try:
-        if status.st_size <= _SMALL or status.st_blocks * _BLOCK < status.st_size:
+        if status.st_blocks * _BLOCK < status.st_size:
             sha256 = _write_by_parts(reading, writing, status.st_size, pace)
+        elif status.st_size <= _SMALL:
+            block = _read(reading, status.st_size, 0)
+            _write_all(writing, block, 0)
+            pace.step(len(block))
+            sha256 = hashlib.sha256(block).hexdigest()
         else:
             sha256 = copier.pump(reading, writing, entry.path, entry.size)[0]
         fault = "" if sha256 == entry.sha256 else "it reads otherwise than it was stored"
