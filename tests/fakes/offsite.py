@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from aiidpd.components.backup.cancel import RunControl
-from aiidpd.components.backup.run import BackupRun
 from pydantic import SecretStr
 
 from aiidpd.components.backup.offsite.local import LocalSnapshot
@@ -25,7 +23,9 @@ from aiidpd.components.backup.offsite.settings import OffsiteSettings, Repositor
 from aiidpd.components.backup.offsite.state import OffsiteState, RepositoryRecord
 from aiidpd.components.backup.offsite.view import OffsiteView
 from aiidpd.components.backup.offsite.worker import OffsiteWorker
-from aiidpd.components.backup.settings import BackupSettings
+from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.requests import RunRequest
+from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import Clock, SystemClock
 from aiidpd.kernel.conditions import Conditions
@@ -78,9 +78,9 @@ class OffsiteSite:
     def backup(self) -> LocalSnapshot:
         """Make a snapshot of the source, by the component's own run."""
         self.now += 60
-        settings = made(BackupSettings, source=self.source, target=self.target, reserve=0)
-        info = BackupRun(settings, RunControl(), lambda: self.now).execute()
-        self.snapshot = LocalSnapshot(info.id, self.target / "snapshots" / info.id, info.created_at)
+        request = RunRequest(str(self.source), str(self.target), settle=0.0, now=self.now)
+        info = BackupRun(request, Control()).execute()
+        self.snapshot = LocalSnapshot(info.snapshot, self.target / "snapshots" / info.snapshot, self.now)
         return self.snapshot
 
     def settings(self, *repositories: RepositorySettings) -> OffsiteSettings:

@@ -51,7 +51,7 @@ class StoreDocument:
     unverified_bytes: int
     """Bytes that were never read back."""
     oldest_proof: float | None
-    """When the content was read back that was not since longest."""
+    """Time at which the content was read back that was not since longest."""
     damaged: int
     rotten: Mapping[str, str]
     """Files of the source that read otherwise than they were backed up, with the SHA-256 of that."""
@@ -74,7 +74,7 @@ class BackupDocument(SnapshotResponse):
     last_success_at: float | None = None
     last_verified_at: float | None = None
     last_restored_at: float | None = None
-    """When a restore was last proven to work, by a drill."""
+    """Time at which a drill last proved that a restore works."""
     last_run: RunResultDocument | None = None
     running: RunProgress | None = None
     next_run_at: float | None = None
@@ -101,7 +101,7 @@ class VerifyOptions(Request):
 
     mode: Literal["due", "full", "sample"] = "due"
     snapshot: Name = ""
-    """The only one that is read; empty: all."""
+    """Snapshot that is read alone; empty: all."""
     share: Annotated[float, bounded(gt=0.0, le=1.0)] = 0.1
     """Share of the bytes that a sample has."""
     heal: bool = True

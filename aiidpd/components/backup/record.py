@@ -28,7 +28,7 @@ class BackupRecord:
 
 
 class BackupMemory:
-    """The record, read once and written in a thread at each change.
+    """Record of backups, read once and written in a thread at each change.
 
     A record that can't be read is set aside, and a condition says so: the next run then takes the target for
     a new one, which its marker shows it is not.

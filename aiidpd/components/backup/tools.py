@@ -41,8 +41,8 @@ class BackupTools:
     """Everything that work reads, and reports to. ``view`` is the present state, which ``put`` changes.
 
     ``loading`` returns the engine that loads a model just now, ``sending`` the snapshot that is sent
-    elsewhere; empty for none. ``scratch`` is a folder of our own for drills. A file that was changed within ``settle``
-    seconds is not read yet.
+    elsewhere; empty for none. ``scratch`` is a folder of our own for drills. A file that was changed within
+    ``settle`` seconds is not read yet.
     """
 
     settings: BackupSettings

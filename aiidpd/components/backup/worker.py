@@ -18,6 +18,7 @@ from aiidpd.components.backup.process.marker import MARKER
 from aiidpd.components.backup.process.pins import PINS
 from aiidpd.components.backup.process.proofs import PROOFS
 from aiidpd.components.backup.process.requests import SummaryRequest
+from aiidpd.components.backup.process.results import SummaryResult
 from aiidpd.components.backup.process.store import SNAPSHOTS, Store
 from aiidpd.components.backup.pruning import pin, prune
 from aiidpd.components.backup.record import BackupMemory
@@ -101,6 +102,7 @@ class BackupWorker:
         self._process = BackupProcess(clock, stall_after=stall_after)
         self._probe = ThreadProbe(clock, stall_after)
         self._seen: object = None
+        self._summary: SummaryResult | None = None
         missing = " and ".join(settings.missing_keys)
         view = BackupView(
             configured=not missing,
@@ -207,6 +209,9 @@ class BackupWorker:
             raise
         heartbeat.beat()
         now = self._clock.time()
+        if self._summary is not None:
+            snapshots = tuple(info_of(each, now) for each in self._summary.snapshots)
+            self._tools.put(snapshots=snapshots, store=store_of(self._summary))
         view, record = self._view, self._tools.memory.record
         last_good = newest(view.snapshots, view.source)
         last = view.last_run
@@ -238,9 +243,7 @@ class BackupWorker:
         summary = (await self._process.call(SummaryRequest(target), _ignore)).summary
         if summary is None:
             raise AssertionError("a summary ended without its result")
-        now = self._clock.time()
-        snapshots = tuple(info_of(each, now) for each in summary.snapshots)
-        self._tools.put(snapshots=snapshots, store=store_of(summary))
+        self._summary = summary
         self._seen = seen
 
     def _fail_again(self, last: RunResult) -> NoReturn:

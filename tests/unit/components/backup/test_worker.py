@@ -270,6 +270,7 @@ async def test_a_snapshot_from_the_future_is_marked_and_counts_as_no_run(desk: D
         assert desk.view.next_run_at is not None
         assert desk.view.next_run_at <= first + 600
 
+        site.change()
         await desk.elapse(600)
         assert desk.kinds()[4:] == ["backup.started", "backup.succeeded"]
         assert [each.in_future for each in desk.view.snapshots] == [False, False, True]
