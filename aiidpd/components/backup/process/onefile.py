@@ -221,7 +221,7 @@ def _copy_resumable(lane: Lane, reading: int, entry: Entry, destination: Path, s
         except Exception:
             raise
         except BaseException:  # it was cancelled
-            if passage.settled and passage.sink.direct and passage.at > draft.done:
+            if passage.settled and not passage.sink.slow and passage.at > draft.done:
                 passage.sink.flush()
                 draft.note(passage.at, passage.digest.hexdigest())
             raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections import deque
+from enum import Enum
 from typing import Final
 
 from aiidpd.components.backup.process.faults import target_fault
@@ -17,37 +19,45 @@ from aiidpd.components.backup.process.syscalls import (
 )
 
 BEHIND: Final = 8 * 1024 * 1024
-"""Bytes that may be in the cache behind a writer that can't write past it."""
+"""Bytes that may be in the cache behind a writer."""
+_SLOW: Final = 0.5  # seconds
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _UNSUPPORTED: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+class Way(Enum):
+    """Ways to write a file, each with the next one to try where the file system does not have it."""
+
+    DROPPING = "through the cache, which each page leaves as soon as it is written out"
+    DIRECT = "past the cache"
+    PLAIN = "through the cache, and out of it by order"
+
+
 class Sink:
-    """A file that is being written: past the cache, else through it and out of it again a window behind.
+    """A file that is being written, with no more than a window of it in the cache or on its way to the disk.
 
     ``name`` is for errors; ``shift`` is added to every offset. All methods raise :class:`Unavailable`.
     """
 
-    def __init__(self, descriptor: int, name: str, *, direct: bool = True, shift: int = 0) -> None:
+    def __init__(self, descriptor: int, name: str, *, way: Way = Way.DROPPING, shift: int = 0) -> None:
         self._descriptor = descriptor
         self._shift = shift
         self._name = name
-        self.direct = direct and set_direct(descriptor, direct=True)
-        """True as long as it writes past the cache."""
-        self._drops = True
-        self._written: deque[tuple[int, int]] = deque()  # ranges that are in the cache
+        self._way = way
+        self._written: deque[tuple[int, int]] = deque()  # ranges that are on their way
         self._behind = 0
+        self.slow = False
+        """True once the disk has taken long to write what was on its way."""
+        if way is Way.DIRECT:
+            self._set_direct()
 
     def write(self, block: memoryview, offset: int) -> None:
         """Write ``block``, aligned memory, at ``offset``."""
         offset += self._shift
         try:
-            if self.direct and offset % ALIGNMENT == 0:
-                whole = len(block) - len(block) % ALIGNMENT
-                done = self._write_direct(block[:whole], offset)
-                block, offset = block[done:], offset + done
-            if block:
-                self._write_cached(block, offset)
+            while block:
+                count = self._write_some(block, offset)
+                block, offset = block[count:], offset + count
         except OSError as error:
             raise target_fault(self._name, error) from error
 
@@ -63,46 +73,62 @@ class Sink:
         try:
             if os.fstat(self._descriptor).st_size != size + self._shift:
                 os.ftruncate(self._descriptor, size + self._shift)
-            self._trim(0)
+            if self._way is Way.PLAIN:
+                self._trim(0)
         except OSError as error:
             raise target_fault(self._name, error) from error
         finally:
-            if self.direct:
+            if self._way is Way.DIRECT:
                 set_direct(self._descriptor, direct=False)
 
+    def _write_some(self, block: memoryview, offset: int) -> int:
+        if self._way is Way.DIRECT:
+            return self._write_direct(block, offset)
+        try:
+            count = os.pwritev(
+                self._descriptor, [block], offset, RWF_DONTCACHE if self._way is Way.DROPPING else 0
+            )
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED or self._way is Way.PLAIN:
+                raise
+            self._set_direct()
+            return 0
+        start_writing(self._descriptor, offset, count)
+        self._written.append((offset, count))
+        self._behind += count
+        self._trim(BEHIND)
+        return count
+
     def _write_direct(self, block: memoryview, offset: int) -> int:
-        """Write past the cache; return how much was written before that was refused, or all."""
-        done = 0
-        while done < len(block) and done % ALIGNMENT == 0:
+        """Write past the cache; a part that is not aligned, as at the end of a file, through it."""
+        whole = len(block) - len(block) % ALIGNMENT
+        if whole and offset % ALIGNMENT == 0:
             try:
-                done += os.pwrite(self._descriptor, block[done:], offset + done)
+                return os.pwrite(self._descriptor, block[:whole], offset)
             except OSError as error:
                 if error.errno not in _UNSUPPORTED:
                     raise
-                set_direct(self._descriptor, direct=False)
-                self.direct = False
-                break
-        return done
-
-    def _write_cached(self, block: memoryview, offset: int) -> None:
-        if self.direct:
             set_direct(self._descriptor, direct=False)
+            self._way = Way.PLAIN
+            return 0
+        set_direct(self._descriptor, direct=False)
         try:
-            count = write_all(self._descriptor, block, offset, drop=self._drops)
+            count = os.pwrite(self._descriptor, block, offset)
+            drop(self._descriptor, offset, count)
         finally:
-            if self.direct:
-                set_direct(self._descriptor, direct=True)
-        self._drops = self._drops and count
-        if not self._drops:
-            start_writing(self._descriptor, offset, len(block))
-            self._written.append((offset, len(block)))
-            self._behind += len(block)
-            self._trim(BEHIND)
+            set_direct(self._descriptor, direct=True)
+        return count
+
+    def _set_direct(self) -> None:
+        self._way = Way.DIRECT if set_direct(self._descriptor, direct=True) else Way.PLAIN
 
     def _trim(self, most: int) -> None:
+        """Wait until no more than ``most`` bytes are on their way."""
         while self._behind > most:
             offset, count = self._written.popleft()
+            began = time.monotonic()
             drop(self._descriptor, offset, count)
+            self.slow = self.slow or time.monotonic() - began > _SLOW
             self._behind -= count
 
 
