@@ -204,7 +204,7 @@ def test_what_is_not_the_file_that_was_listed_is_not_copied(source: Path, kind: 
     assert beside(source) == set()
 
 
-def test_a_write_that_was_under_way_and_leaves_the_time_of_change_is_noticed(source: Path):
+def test_a_write_to_a_mapping_of_the_file_is_noticed(source: Path):
     model = source / "model"
     fill(model, LONG)
     entry = entry_of(source, "model")
