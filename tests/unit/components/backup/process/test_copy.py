@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -284,6 +285,36 @@ def test_a_cancelled_copy_ends_in_the_middle_and_leaves_nothing(source: Path, la
         copy(source, entry_of(source, "model"), control, lanes=lanes)
     assert beside(source) == set()
     assert control.progress.bytes_done < 3 * LONG or lanes == 2
+
+
+@pytest.mark.parametrize("size", [50_000, LONG])
+def test_a_pause_holds_up_big_and_small_files_and_no_more(source: Path, size: int):
+    for index in range(3 * BATCH if size < SMALL else 1):
+        fill(source / str(index), size)
+
+    def pause() -> None:
+        control.paused = "an engine loads a model"
+        threading.Timer(0.3, resume).start()
+
+    def resume() -> None:
+        paused.append(control.progress.bytes_done)
+        control.paused = ""
+
+    paused: list[int] = []
+    control = Meddling(pause)
+    found = copy_all(source, source.parent / "target", control)
+    assert len(found) == len(list(source.iterdir()))
+    assert paused
+    assert control.progress.bytes_done == size * len(found)
+
+
+@pytest.mark.parametrize("size", [50_000, 2_000_000])
+def test_it_is_not_faster_than_the_rate(source: Path, size: int):
+    for index in range(2_000_000 // size):
+        fill(source / str(index), size)
+    began = time.monotonic()
+    copy_all(source, source.parent / "target", Control(), rate=4_000_000)
+    assert time.monotonic() - began >= 0.5 - 0.1 - 4 * 65536 / 4_000_000
 
 
 def test_its_threads_end_with_it(source: Path):

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.copying import run
+from aiidpd.components.backup.process.partial import Draft
+from tests.fakes.copying import files_of, run, start
 from tests.fakes.faulty_files import faults
 from tests.forms import examples
+from tests.waiting import Stopwatch, until
 
 pytestmark = pytest.mark.real("gcc")
 MEBIBYTE = 1024 * 1024
@@ -120,6 +123,24 @@ def test_a_disk_that_can_not_flush_vouches_for_nothing(source: Path, files: dict
     found = run(source, target, faults(faulty, f"sync,partial,0,error,{errno.EIO}"), **options)
     assert "cannot use the target model: Input/output error" in found
     assert list((target / "partial").iterdir()) == []
+
+
+@pytest.mark.usefixtures("files")
+def test_a_stop_is_obeyed_soon_also_on_a_slow_disk(source: Path, faulty: Path):
+    with (source / "model").open("wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(MEBIBYTE))
+    target = source.parent / "target"
+    (entry,) = (each for each in files_of(source) if each.path == "model")
+    environment = faults(faulty, "write,target,0,delay,250")
+    with start(source, target, environment, resumable=MEBIBYTE) as process:
+        until((target / "partial").is_dir)
+        until(Draft(target / "partial", entry).path.exists)
+        process.terminate()
+        watch = Stopwatch()
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read()) == "Cancelled: "
+        assert watch.within(2.0)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.backup.process.control import Control
+from aiidpd.components.backup.process.control import Cancelled, Control
 from aiidpd.components.backup.process.copy import Copied, Copier
 from aiidpd.components.backup.process.partial import (
     Draft,
@@ -22,6 +22,7 @@ from aiidpd.components.backup.process.partial import (
 )
 from aiidpd.components.backup.process.plan import Entry, Kind
 from aiidpd.components.backup.process.scan import entry_of
+from tests.forms import examples
 
 ENTRY = Entry("a/b", Kind.FILE, 9000, 5, ctime_ns=6, inode=(1, 2))
 HASH = hashlib.sha256(b"x").hexdigest()
@@ -152,3 +153,56 @@ def test_what_does_not_fit_is_begun_anew(source: Path, damage: str):
     assert outcome == Copied(hashlib.sha256(data).hexdigest(), {}, expected)
     assert (source.parent / "copy").read_bytes() == data
     assert list(folder.iterdir()) == []
+
+
+class Cancelling(Control):
+    """Ends the work after so many blocks."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self._blocks = blocks
+
+    def step(self, count: int = 0) -> None:
+        if count:
+            self._blocks -= 1
+            self.cancelled = self._blocks <= 0
+        super().step(count)
+
+
+@examples(30)
+@given(
+    parts=st.lists(st.tuples(st.integers(1, 3 * MEBIBYTE), st.booleans()), min_size=2, max_size=8),
+    cuts=st.lists(st.integers(1, 8), max_size=4),
+    note_every=st.sampled_from([4096, MEBIBYTE, 3 * MEBIBYTE, 1 << 40]),
+)
+def test_wherever_it_is_cut_short_the_copy_is_right_and_has_the_holes(
+    tmp_path_factory: pytest.TempPathFactory,
+    parts: list[tuple[int, bool]],
+    cuts: list[int],
+    note_every: int,
+):
+    folder = tmp_path_factory.mktemp("cut")
+    with (folder / "model").open("wb") as file:
+        for length, hole in parts:
+            if hole:
+                file.seek(length, os.SEEK_CUR)
+            else:
+                file.write(os.urandom(length))
+        file.truncate()
+    entry = entry_of(folder, "model")
+    data = (folder / "model").read_bytes()
+    (folder / "partial").mkdir()
+    for blocks in [*cuts, 1 << 40]:
+        jobs = [(entry, folder / "copy")]
+        with Copier(Cancelling(blocks), resumable=1, note_every=note_every) as copier, suppress(Cancelled):
+            for _, outcome in copier.copy_many(folder, jobs, folder / "partial"):
+                assert isinstance(outcome, Copied)
+                assert outcome.sha256 == hashlib.sha256(data).hexdigest()
+        if (folder / "copy").exists():
+            break
+        clean_partials(folder / "partial", [entry])
+    assert (folder / "copy").read_bytes() == data
+    assert (folder / "copy").stat().st_blocks <= (folder / "model").stat().st_blocks + 256
+    assert list((folder / "partial").iterdir()) == []
+    (folder / "copy").unlink()
+    (folder / "model").unlink()
