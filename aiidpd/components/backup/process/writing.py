@@ -133,36 +133,44 @@ class Sink:
 
 
 class SmallSink:
-    """Small files that are written through the cache, and taken out of it some files later."""
+    """Small files that are written through the cache, with no more than a window of them in it.
 
-    def __init__(self, most: int = 2 * 1024 * 1024) -> None:
+    Where pages leave the cache by themselves, it waits for a file now and then: those before it are on the
+    disk by then, or soon.
+    """
+
+    def __init__(self, most: int = 2 * 1024 * 1024, apart: int = 512 * 1024) -> None:
         self._most = most
-        self._files: list[tuple[int, int]] = []
-        self._bytes = 0
-        self._drops = True  # the kernel does all this by itself
+        self._apart = apart
+        self._files: deque[tuple[int, int, int]] = deque()  # descriptor, size, bytes since the one before
+        self._behind = 0
+        self._since = 0
+        self._drops = True
 
     def write(self, descriptor: int, block: memoryview) -> None:
         """Write a whole file; raises :class:`OSError`."""
         self._drops = write_all(descriptor, block, 0, drop=self._drops)
         if not self._drops:
-            self._add(descriptor, len(block))
-
-    def _add(self, descriptor: int, count: int) -> None:
-        start_writing(descriptor, 0, count)
-        self._files.append((os.dup(descriptor), count))
-        self._bytes += max(count, 4096)
-        if self._bytes >= self._most:
-            self.settle()
+            start_writing(descriptor, 0, len(block))
+        self._since += max(len(block), ALIGNMENT)
+        if not self._drops or self._since >= self._apart:
+            self._files.append((os.dup(descriptor), len(block), self._since))
+            self._behind += self._since
+            self._since = 0
+            self._trim(self._most)
 
     def settle(self) -> None:
-        """Take all of them out of the cache; raises :class:`OSError`."""
-        while self._files:
-            descriptor, count = self._files.pop()
+        """Wait for all that it still has to wait for; raises :class:`OSError`."""
+        self._trim(0)
+
+    def _trim(self, most: int) -> None:
+        while self._behind > most:
+            descriptor, count, since = self._files.popleft()
+            self._behind -= since
             try:
                 drop(descriptor, 0, count)
             finally:
                 os.close(descriptor)
-        self._bytes = 0
 
 
 def write_all(descriptor: int, block: memoryview, offset: int, *, drop: bool) -> bool:
