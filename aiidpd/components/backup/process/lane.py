@@ -109,6 +109,7 @@ class Lane:
                     self._pass_hole(pipeline, passage, segment.length)
             pipeline.settle(self.meter.step)
         except BaseException as error:
+            passage.settled = False
             passage.settled = self._drain(pipeline, error)
             if isinstance(error, OSError):
                 raise passage.fault(passage.name, error) from error

@@ -73,9 +73,9 @@ def copy_small(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copie
         if entry.size == 0:
             digest = sha256().hexdigest()
         elif _clone(reading, writing, entry, options):
-            digest = sha256(_read_small(lane, writing, os.fstat(writing).st_dev, entry)).hexdigest()
+            digest = sha256(_read_small(lane, writing, entry)).hexdigest()
         else:
-            block = _read_small(lane, reading, entry.inode[0], entry)
+            block = _read_small(lane, reading, entry)
             lane.written.write(writing, block)
             digest = sha256(block).hexdigest()
         xattrs = read_xattrs(reading) if options.xattrs else {}
@@ -140,9 +140,9 @@ def digest_stored(lane: Lane, path: Path, name: str) -> tuple[str, int]:
         raise target_fault(name, OSError(0, str(error))) from error
 
 
-def _read_small(lane: Lane, reading: int, device: int, entry: Entry) -> memoryview:
+def _read_small(lane: Lane, reading: int, entry: Entry) -> memoryview:
     try:
-        block = lane.read_small(Reader(reading, device), entry.size)
+        block = lane.read_small(Reader(reading, os.fstat(reading).st_dev), entry.size)
     except OSError as error:
         raise source_fault(entry.path, error) from error
     if len(block) != entry.size:
