@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from aiidpd.components.backup.process.faults import SourceChanged
+from aiidpd.components.backup.process.notes import Notes
 from aiidpd.components.backup.process.pace import Meter, Rate
 from aiidpd.components.backup.process.pipeline import Pipeline
 from aiidpd.components.backup.process.reading import ALIGNMENT, Reader, aligned
@@ -26,16 +26,14 @@ SMALL: Final = 1024 * 1024
 _GROWS: Final = "it grows while it is read"
 
 Fault = Callable[[str, OSError], Unavailable]
-Note = Callable[[int, str], None]
 
 
 @dataclass(slots=True)
 class Passage:
     """Way of one file through a lane, from ``start``; ``read_bytes`` are those that are not in holes.
 
-    ``limit`` is the size that it must not exceed, ``fault`` makes the error for what can't be read. ``note``
-    is called with a length and the SHA-256 of that much, each ``note_every`` bytes, once they are on the
-    disk. ``settled``: all before ``at`` is hashed and written, also after an error.
+    ``limit`` is the size that it must not exceed, ``fault`` makes the error for what can't be read.
+    ``settled``: all before ``at`` is hashed and written, also after an error.
     """
 
     reading: int
@@ -45,32 +43,24 @@ class Passage:
     reader: Reader | None = None
     start: int = 0
     limit: int | None = None
-    note: Note | None = None
-    note_every: int = 0
+    notes: Notes | None = None
     digest: _Hash = field(default_factory=sha256)
     at: int = 0
     read_bytes: int = 0
-    marks: deque[tuple[int, str]] = field(default_factory=deque)
     settled: bool = True
 
     def hash(self, block: memoryview, offset: int) -> None:
         """Hash a block, in the hasher's thread."""
         self.digest.update(block)
-        end = offset + len(block)
-        if self.note is not None and end // self.note_every > offset // self.note_every:
-            self.marks.append((end, self.digest.hexdigest()))
+        if self.notes is not None:
+            self.notes.hashed(offset, offset + len(block), self.digest.hexdigest)
 
     def write(self, block: memoryview, offset: int) -> None:
         """Write a block that is hashed, in the writer's thread."""
-        if self.sink is None:
-            return
-        self.sink.write(block, offset)
-        mark = None
-        while self.marks and self.marks[0][0] <= offset + len(block):
-            mark = self.marks.popleft()
-        if mark is not None and self.note is not None:
-            self.sink.flush()
-            self.note(*mark)
+        if self.sink is not None:
+            self.sink.write(block, offset)
+        if self.notes is not None:
+            self.notes.written(offset + len(block))
 
 
 class Lane:
@@ -108,28 +98,34 @@ class Lane:
                 else:
                     self._pass_hole(pipeline, passage, segment.length)
             pipeline.settle(self.meter.step)
+            if passage.notes is not None:
+                passage.notes.settle(self.meter.step)
         except BaseException as error:
             passage.settled = False
-            passage.settled = self._drain(pipeline, error)
+            passage.settled = self._drain(pipeline, passage, error)
             if isinstance(error, OSError):
                 raise passage.fault(passage.name, error) from error
             raise
         if passage.sink is not None:
             passage.sink.finish(passage.at)
 
-    def _drain(self, pipeline: Pipeline, error: BaseException) -> bool:
+    def _drain(self, pipeline: Pipeline, passage: Passage, error: BaseException) -> bool:
         """Wait for what is under way after ``error``; return whether all that was sent is done.
 
         Nobody may still write to a file when its descriptor is closed, unless the process ends anyway.
         """
         try:
             if isinstance(error, Exception):
-                return pipeline.drain(self.meter.step)
+                done = pipeline.drain(self.meter.step)
+                if passage.notes is not None:
+                    with contextlib.suppress(Exception):  # the first error is the one to raise
+                        passage.notes.settle(self.meter.step)
+                return done
         except BaseException:
             self._pipeline = None
             pipeline.abandon()
             raise
-        done = pipeline.abandon()
+        done = pipeline.abandon() and (passage.notes is None or passage.notes.abandon())
         if not pipeline.usable:
             self._pipeline = None  # whoever hangs in it has its memory
         return done

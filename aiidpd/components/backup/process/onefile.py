@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from aiidpd.components.backup.process import syscalls
 from aiidpd.components.backup.process.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.process.lane import SMALL, Lane, Passage
+from aiidpd.components.backup.process.notes import Notes
 from aiidpd.components.backup.process.opened import confirm, created, opened, read_xattrs
 from aiidpd.components.backup.process.partial import Draft
 from aiidpd.components.backup.process.plan import Entry
@@ -214,7 +215,7 @@ def _copy_resumable(lane: Lane, reading: int, entry: Entry, destination: Path, s
             os.ftruncate(writing, 0)
             passage = _passage(reading, entry)
         passage.sink = _sink(writing, reading, entry)
-        passage.note, passage.note_every = draft.note, site.options.note_every
+        passage.notes = Notes(passage.sink.flush, draft.note, site.options.note_every)
         try:
             _passed(lane, passage, entry)
             confirm(reading, entry)
