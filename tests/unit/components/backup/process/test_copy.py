@@ -21,6 +21,7 @@ from aiidpd.components.backup.process.lane import SMALL
 from aiidpd.components.backup.process.pipeline import BLOCK, DEPTH
 from aiidpd.components.backup.process.plan import Entry, Kind
 from aiidpd.components.backup.process.scan import entry_of
+from aiidpd.components.backup.process.syscalls import is_cached
 from aiidpd.kernel.errors import Unavailable
 from tests.fakes.copying import copy_all
 from tests.fakes.page_cache import cached_bytes, cached_pages, evict, warm
@@ -374,6 +375,17 @@ def test_half_of_the_source_in_the_cache_stays_there_and_nothing_comes_in(source
         copier.digest(copies / "model", "model")
     assert {path.name: cached_pages(path) for path in source.iterdir()} == before
     assert cached_bytes(copies / "model") == 0
+
+
+def test_a_digest_is_of_the_disk_and_not_of_what_somebody_holds_in_the_cache(source: Path):
+    data = fill(source / "model", LONG)
+    evict(source / "model")
+    with (source / "model").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        assert not is_cached(file.fileno())
+        assert mapped[0] == data[0]  # a page that is mapped can't be taken out of the cache
+        assert is_cached(file.fileno())
+        with Copier(Control()) as copier:
+            assert copier.digest(source / "model", "model")[0] == hashlib.sha256(data).hexdigest()
 
 
 def test_many_small_files_leave_no_more_behind(source: Path):
