@@ -385,7 +385,17 @@ def test_a_digest_is_of_the_disk_and_not_of_what_somebody_holds_in_the_cache(sou
         assert mapped[0] == data[0]  # a page that is mapped can't be taken out of the cache
         assert is_cached(file.fileno())
         with Copier(Control()) as copier:
+            before = bytes_from_disks()
             assert copier.digest(source / "model", "model")[0] == hashlib.sha256(data).hexdigest()
+            assert bytes_from_disks() - before >= LONG
+
+
+def bytes_from_disks() -> int:
+    """Return how much this process has had read from disks."""
+    (line,) = (
+        each for each in Path("/proc/self/io").read_text().splitlines() if each.startswith("read_bytes")
+    )
+    return int(line.split()[1])
 
 
 def test_many_small_files_leave_no_more_behind(source: Path):
