@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session, columns, draws
-from aiidpd.cli.text import Document, Paint, cut, plain, since, size, table
+from aiidpd.cli.text import Document, Paint, cut, plain, since, size, span, table
 
 _ERASE = "\r\x1b[K"
 Result: TypeAlias = Callable[[Session, Mapping[str, Any]], list[str]]
 """Gives the lines that show what came of a job; none where it knows none."""
 
+_STEADY = 1.0  # seconds of work after which its rate means something
 _EVERY = 5.0  # seconds between lines about the same step, where a line can't be drawn again
 
 
@@ -111,11 +112,12 @@ class _Progress:
         self._step = ""
         self._written_at = 0.0
         self._drawn = False
+        self._total = self._first = self._since = 0.0
 
     def show(self, job: dict[str, Any]) -> None:
         if job["state"] in ("succeeded", "failed"):
             return
-        line = job_progress(job)
+        line = job_progress(job) + self._speed(job)
         if self._terminal:
             self._session.err.write(f"{_ERASE}{cut(line, columns() - 1)}")
             self._session.err.flush()
@@ -123,6 +125,16 @@ class _Progress:
         elif job["message"] != self._step or time.monotonic() - self._written_at >= _EVERY:
             self._session.report(line)
             self._step, self._written_at = job["message"], time.monotonic()
+
+    def _speed(self, job: dict[str, Any]) -> str:
+        """Return the rate of work in bytes, and the time that is left at it; empty while there is none."""
+        now, done, total = time.monotonic(), job.get("done") or 0.0, job.get("total") or 0.0
+        if job.get("unit") != "bytes" or total != self._total or done < self._first:
+            self._total, self._first, self._since = total, done, now
+            return ""
+        seconds = now - self._since
+        rate = (done - self._first) / seconds if seconds >= _STEADY else 0.0
+        return f", {size(rate)}/s, {span(float(round((total - done) / rate)))} left" if rate else ""
 
     def clear(self) -> None:
         if self._drawn:

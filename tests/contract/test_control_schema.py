@@ -12,8 +12,8 @@ from aiidpd.alerts.api import AlertDocument
 from aiidpd.alerts.manager import ActiveAlert
 from aiidpd.api.document import SnapshotResponse
 from aiidpd.api.jobs import JobDocument
-from aiidpd.components.backup.api import BackupDocument, RunResultDocument
-from aiidpd.components.backup.view import BackupView, RunResult
+from aiidpd.components.backup.api import BackupDocument, RunResultDocument, StoreDocument
+from aiidpd.components.backup.view import BackupView, RunResult, StoreInfo
 from aiidpd.components.bench.api import BenchDocument, EndpointDocument, EngineDocument
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.containers.api import ContainerDocument, ContainersDocument, PauseDocument
@@ -61,7 +61,8 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
     (ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, NONE),
     (PauseDocument, PauseView, NONE, frozenset({"id", "name"})),
     (RunResultDocument, RunResult, NONE, frozenset({"ended"})),  # in monotonic seconds
-    (BackupDocument, BackupView, COMMON - {"reason"}, NONE),
+    (BackupDocument, BackupView, COMMON - {"reason"}, frozenset({"last_prune"})),  # has a route of its own
+    (StoreDocument, StoreInfo, NONE, NONE),
     # The monotonic time of a probe means nothing outside of the process; note becomes the reason.
     (EndpointDocument, EndpointView, frozenset({"engine"}), frozenset({"probed"})),
     # So it is with that of a poll; the rest stands beside it, in the endpoint's own document.

@@ -195,7 +195,7 @@ async def control_daemon(
             inactive=lambda: "nothing is healed here",
         ).routes(),
         *engines_api.routes(views["engines"].get, Polls(), clock, of("engines")),
-        *backup_api.routes(views["backup"], queues["backup"], of("backup")),
+        *backup_api.BackupApi(views["backup"], queues["backup"], of("backup")).routes(),
         *offsite_api.routes(Latest(clock, 3600.0), JobQueue(jobs, "backup.offsite"), of("backup"), tuple),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
         *jobs_api.routes(jobs),

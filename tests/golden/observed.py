@@ -52,10 +52,20 @@ _OF_THIS_RUN: Final = (
     # How far a copying thread was when it was last seen.
     (
         re.compile(
-            r'("message": ")(?:listing|copying|verifying|publishing) \d+ of \d+ files'
+            r'("message": ")(?:listing|copying|verifying|publishing)(?: \d+ of \d+ files)?'
             r'(",\s*"done": )[\d.]+(,\s*"total": )[\d.]+'
         ),
-        r"\g<1>listing 0 of 0 files\g<2>0.0\g<3>0.0",
+        r"\g<1>listing\g<2>0.0\g<3>0.0",
+    ),
+    (re.compile(r'("/golden/backup": ")[0-9a-f-]{36}'), rf"\g<1>{BOOT}"),
+    # The backup process has the machine's clock, and its disk.
+    (re.compile(r'("(?:verified_at|oldest_proof)": )[\d.]+'), rf"\g<1>{BEGAN}"),
+    (re.compile(r'("(?:free|room)": )\d+'), r"\g<1>0"),
+    (
+        re.compile(
+            r"^(aiidpd_backup_(?:oldest_proof_timestamp_seconds|target_free_bytes) ).*$", re.MULTILINE
+        ),
+        r"\g<1>*",
     ),
     # Its writer is a thread with a clock of its own.
     (re.compile(r"^(aiidpd_history_\w+(?:\{.*\})? ).*$", re.MULTILINE), r"\g<1>*"),

@@ -17,11 +17,13 @@ from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
-from aiidpd.components.backup.conditions import update_conditions as update_snapshots
+from aiidpd.components.backup.conditions import TYPES as OF_BACKUPS
+from aiidpd.components.backup.conditions import conditions_of
 from aiidpd.components.backup.offsite import conditions as offsite
 from aiidpd.components.backup.offsite.settings import RepositorySettings
 from aiidpd.components.backup.offsite.state import RepositoryRecord
-from aiidpd.components.backup.view import SnapshotInfo
+from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
+from aiidpd.components.backup.view import BackupView, SnapshotInfo, StoreInfo
 from aiidpd.components.containers.heal.events import HealPublisher
 from aiidpd.components.containers.heal.policy import policy_of
 from aiidpd.components.containers.heal.state import HealState, HealTally, Parked, Track
@@ -526,12 +528,31 @@ async def the_file_of_heals(house: House) -> None:
         publisher.file_works("heals.json")
 
 
-async def a_snapshot(house: House) -> None:
-    with house.begins_and_ends("backup_snapshot_broken") as active:
-        snapshot = SnapshotInfo("20260101T000000Z", broken="manifest.json: No such file or directory")
-        update_snapshots(house.conditions, "/target", [snapshot])
+async def a_target(house: House) -> None:
+    now, fine = house.clock.time(), BackupView(configured=True, source="/m", target="/target")
+    snapshot = SnapshotInfo("20260101T000000Z", source="/m", created_at=1.0)
+    broken = replace(snapshot, broken="manifest.json: No such file or directory")
+    for type_, wrong in (
+        ("backup_snapshot_broken", replace(fine, snapshots=(broken,))),
+        ("backup_files_left_out", replace(fine, snapshots=(replace(snapshot, left_out=2),))),
+        ("backup_content_damaged", replace(fine, store=StoreInfo(damaged=1))),
+        ("backup_source_rotten", replace(fine, store=StoreInfo(rotten={"a": ""}, rotten_total=1))),
+        ("backup_unproven", replace(fine, store=StoreInfo(oldest_proof=now - 100 * 86400))),
+        ("backup_list_damaged", replace(fine, store=StoreInfo(problems=("proofs.json is incomplete",)))),
+    ):
+        with house.begins_and_ends(type_) as active:
+            house.conditions.update(OF_BACKUPS, conditions_of(wrong, now, 30 * 86400.0))
+            active()
+            house.conditions.update(OF_BACKUPS, conditions_of(fine, now, 30 * 86400.0))
+
+
+async def the_record_of_backups(house: House) -> None:
+    path = house.folder / FILE
+    path.write_text("{")
+    with house.begins_and_ends("backup_record_unreadable") as active:
+        assert BackupMemory(StateFile(path, BackupRecord), house.conditions).record == BackupRecord()
         active()
-        update_snapshots(house.conditions, "/target", [replace(snapshot, broken="")])
+        assert BackupMemory(StateFile(path, BackupRecord), house.conditions).record == BackupRecord()
 
 
 async def a_repository(house: House) -> None:
@@ -622,7 +643,13 @@ PARTS = {
     "container_heal_label_invalid": labels_of_heals,
     "container_dependency_cycle": labels_of_heals,
     "container_heal_state": the_file_of_heals,
-    "backup_snapshot_broken": a_snapshot,
+    "backup_snapshot_broken": a_target,
+    "backup_files_left_out": a_target,
+    "backup_content_damaged": a_target,
+    "backup_source_rotten": a_target,
+    "backup_unproven": a_target,
+    "backup_list_damaged": a_target,
+    "backup_record_unreadable": the_record_of_backups,
     "offsite_failed": a_repository,
     "offsite_overdue": a_repository,
     "offsite_damaged": a_repository,

@@ -23,7 +23,10 @@ TREE = {
     for top in ("aiidpd", "bench", "docs", "etc", "packaging", "tests")
     for path in ((ROOT / top), *(ROOT / top).rglob("*"))
 } | {"pyproject.toml"}
-MADE_WHILE_IT_RUNS = re.compile(r"my\.toml|incidents/|TARGET/.*|.*\.(?:sock|unreadable)")
+MADE_WHILE_IT_RUNS = re.compile(
+    r"my\.toml|incidents/|(?:TARGET|snapshots|partial|incomplete|quarantine|files|blobs|objects|replaced|models)/.*"
+    r"|.*\.(?:sock|unreadable)"
+)
 OF_OTHERS = {  # Python's own; tasks
     "http.client",
     "containers.stop",

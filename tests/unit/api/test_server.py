@@ -136,7 +136,7 @@ async def test_backups(daemon: ControlDaemon, asker: Asker) -> None:
         snapshots=(SnapshotInfo("a", files=3), SnapshotInfo("b", broken="no manifest")),
         last_success_at=5.0,
         last_run=RunResult(succeeded=False, ended_at=6.0, seconds=1.0, error="full"),
-        running=RunProgress("copying", 1, 2, 3, 4),
+        running=RunProgress("run", "copying", 1, 2, 3, 4),
         next_run_at=7.0,
     )
     daemon.views["backup"].put(view)
@@ -167,7 +167,7 @@ async def test_work_is_queued_and_on_record_with_who_asked(daemon: ControlDaemon
     waiting = await daemon.queues["backup"].next()
     assert waiting.status.id == job["id"]
     user = f"{pwd.getpwuid(os.getuid()).pw_name} (uid {os.getuid()})"
-    assert waiting.arguments == {"requested_by": user}
+    assert waiting.arguments == {"work": "run", "adopt": False, "requested_by": user}
     assert (await asker.get("/v1/jobs"))["jobs"] == [job]
     assert await asker.get(f"/v1/jobs/{job['id']}") == job
     (event,) = await daemon.events("control.change")

@@ -97,7 +97,7 @@ class BackupRun:
         self._known.rot = dict(proofs.rotten)
         plan = self._plan(listing, before, proofs)
         self._refuse_nothing(plan)
-        clean_partials(self.store.partial, plan.copy)
+        held = clean_partials(self.store.partial, plan.copy)
         left_out = dict(plan.left_out)
         if before is not None and self._is_unchanged(plan, before):
             proofs.confirmed[before.snapshot] = self._now
@@ -114,7 +114,7 @@ class BackupRun:
                 rotten=proofs.rotten,
                 own_copies=not self.store.hard_links,
             )
-        self._check_room(plan)
+        self._check_room(plan, held)
         build = Build(self.store.begin(self._now), self._now, left_out=left_out)
         try:
             Filler(build, self.store, self._request, self._known, self._control).fill(plan)
@@ -180,10 +180,11 @@ class BackupRun:
         remedy = "let the daemon's user read it, or exclude it"
         return Unavailable("read the source", str(self._source), reason=reason, remedy=remedy)
 
-    def _check_room(self, plan: Plan) -> None:
+    def _check_room(self, plan: Plan, held: int) -> None:
+        """Raise :class:`Unavailable` where the plan does not fit; ``held`` bytes of it are there already."""
         status = os.statvfs(self.store.target)
         free = status.f_bavail * status.f_frsize
-        needed = plan.bytes_to_store + self._request.reserve
+        needed = max(0, plan.bytes_to_store - held) + self._request.reserve
         if needed > free:
             reason = f"{size_text(needed)} are needed with the reserve, {size_text(free)} are free"
             remedy = "free space, enlarge the target, or lower backup.reserve"
