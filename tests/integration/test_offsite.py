@@ -151,9 +151,9 @@ async def test_a_wrong_password_is_named_and_the_right_one_is_never_shown(
     async with site.worker(slow), anyio.create_task_group() as group:
         group.start_soon(site.act, "run", "far")
         while not seen:
-            seen = {path.read_bytes() for path in children_of("restic", "cmdline")}
+            seen = {content for path in children_of("restic", "cmdline") if (content := of_process(path))}
             await anyio.sleep(0.001)
-        environments = [path.read_bytes() for path in children_of("restic", "environ")]
+        environments = [of_process(path) for path in children_of("restic", "environ")]
     assert not any(PASSWORD.encode() in each for each in (*seen, *environments))
     assert not any(PASSWORD in f"{each.reason} {each.evidence}" for each in site.events)
 
@@ -176,12 +176,21 @@ def children_of(name: str, file: str) -> list[Path]:
     return found
 
 
+def of_process(path: Path) -> bytes:
+    """Return what a file of /proc holds, nothing where its process has ended meanwhile."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 async def child(name: str) -> int:
     """Return the id of our child that is called ``name``, once there is one that has worked for a while."""
     with anyio.fail_after(PATIENCE):
         while True:
             for path in children_of(name, "cmdline"):
-                if b"backup\0" in path.read_bytes() or b"sync\0" in path.read_bytes():
+                content = of_process(path)
+                if b"backup\0" in content or b"sync\0" in content:
                     return int(path.parent.name)
             await anyio.sleep(0.005)
 

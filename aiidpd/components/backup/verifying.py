@@ -139,5 +139,11 @@ async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
         return
     tools.memory.drilled(tools.clock.time())
     reason = f"a restore was proven to work: {what}"
+    if held.unloadable.count:
+        bad = named(held.unloadable.first, held.unloadable.count)
+        reason += f"; restored as it was backed up, but no model: {bad}"
+        tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence}, Severity.ERROR)
+        job.fail(f"restored as it was backed up, but no model: {bad}", **evidence, summary=reason)
+        return
     tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence})
     job.succeed(**evidence, summary=reason)

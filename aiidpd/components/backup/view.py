@@ -54,6 +54,9 @@ class SnapshotInfo:
 
 def info_of(summary: SnapshotSummary, now: float) -> SnapshotInfo:
     """Return the snapshot that a summary describes, as it is to be seen at ``now`` (Unix seconds)."""
+    confirmed = summary.confirmed_at
+    if confirmed is not None and confirmed > now + AHEAD:
+        confirmed = None  # by a clock that was ahead
     return SnapshotInfo(
         id=summary.id,
         source=summary.source,
@@ -68,7 +71,7 @@ def info_of(summary: SnapshotSummary, now: float) -> SnapshotInfo:
         linked_bytes=summary.bytes - summary.copied_bytes,
         left_out=summary.left_out_total,
         damaged=summary.damaged,
-        confirmed_at=summary.confirmed_at,
+        confirmed_at=confirmed,
         pinned=summary.pinned,
         broken=summary.broken,
         in_future=summary.created_at > now + AHEAD,

@@ -5,6 +5,7 @@ It ends when its input ends: no work goes on without the daemon.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from threading import Thread
@@ -33,6 +34,7 @@ ORPHANED: Final = 4
 def main() -> int:
     """Serve the request; return the exit code: 0 also for work that failed, which the output says."""
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    gc.disable()  # there is one request, and its lists live as long as the process
     request = decode_request(requests.readline())
     priority.lower()
 

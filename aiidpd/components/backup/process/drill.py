@@ -36,10 +36,11 @@ _MOST_MODELS: Final = 200
 
 @dataclass(slots=True)
 class _Found:
-    """Findings about a sample: what opened as what, and what did not restore."""
+    """Findings about a sample: what opened as what, what did not restore, and what is no model as it is."""
 
     headers: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    unloadable: dict[str, str] = field(default_factory=dict)
 
 
 class Drill:
@@ -146,7 +147,7 @@ class Drill:
         except (AiidpdError, OSError) as error:
             return error.reason if isinstance(error, AiidpdError) else os.strerror(error.errno or 0)
         except ValueError as error:
-            return f"it is restored, and can't be loaded: {error}"
+            found.unloadable[file.path] = str(error)
         return ""
 
     def _noted(
@@ -202,7 +203,13 @@ class Drill:
             age.never,
             age.oldest_at,
             _oldest(age),
+            named(found.unloadable),
         )
+
+
+def hold(request: DrillRequest, control: Control) -> DrillResult:
+    """Hold a drill; see :meth:`Drill.execute`."""
+    return Drill(request, control).execute()
 
 
 def _of_models(

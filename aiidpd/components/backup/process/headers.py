@@ -1,16 +1,12 @@
-"""Headers of model files, read as far as a drill needs it: is it what its name says?"""
+"""Headers of model files, as a drill reads them: is a file what its name says?"""
 
 from __future__ import annotations
 
-import json
-import os
-import struct
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-_LARGEST_HEADER: Final = 100 * 1024 * 1024  # bytes, of safetensors: its own reader's bound
-_GGUF: Final = b"GGUF"
-_GGUF_VERSIONS: Final = (1, 2, 3)
+from aiidpd.formats.check import check_file
+from aiidpd.formats.gguf import GgufHeader
 
 
 class HeaderReader(Protocol):
@@ -22,31 +18,13 @@ class HeaderReader(Protocol):
 
 
 def read_header(path: Path) -> str:
-    """Return "GGUF", "safetensors" or "opaque", by the first bytes of a file.
+    """Return "GGUF", "safetensors" or "opaque", by what a file has at its beginning.
 
-    Raises :class:`ValueError` where a name says that it is one of the former and the bytes do not, and
-    :class:`OSError`.
+    Raises :class:`ValueError` where it is not what its name says, and :class:`OSError`.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        head = file.read(8)
-        if head[:4] == _GGUF:
-            (version,) = struct.unpack("<I", head[4:].ljust(4, b"\0"))
-            if version not in _GGUF_VERSIONS:
-                raise ValueError(f"it is GGUF of version {version}, which nobody knows")
-            return "GGUF"
-        if path.suffix == ".gguf":
-            raise ValueError("it has no header of GGUF")
-        if path.suffix != ".safetensors":
-            return "opaque"
-        length = int.from_bytes(head, "little")
-        if len(head) < 8 or length > min(size - 8, _LARGEST_HEADER):  # noqa: PLR2004 -- the format's
-            raise ValueError("its header is longer than the file, or than any")
-        header = file.read(length)
-    try:
-        document = json.loads(header)
-    except (ValueError, RecursionError):
-        raise ValueError("its header is no JSON") from None
-    if not isinstance(document, dict):
-        raise ValueError("its header is no JSON object")  # noqa: TRY004 -- data
-    return "safetensors"
+    found = check_file(path)
+    if found.damage is not None:
+        raise ValueError(found.reason or found.damage.sentence)
+    if found.header is None:
+        return "opaque"
+    return "GGUF" if isinstance(found.header, GgufHeader) else "safetensors"

@@ -20,6 +20,9 @@ SUMS: Final = "SHA256SUMS"
 FILES: Final = "files"  # the folder in a snapshot that mirrors the source
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_INT: Final = {int}
+_STR: Final = {str}
+_INT_OR_NONE: Final = (int, type(None))
 _LINE: Final = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 
 
@@ -207,12 +210,13 @@ def _file_entry(document: dict[str, Any]) -> FileEntry:
         document["inode"] = inode = (device, number)
     entry = FileEntry(**document)
     whole = (entry.size, entry.mtime_ns, entry.mode, entry.uid, entry.gid, *(inode or ()))
-    optional = () if entry.ctime_ns is None else (entry.ctime_ns,)
-    texts = (entry.path, entry.retained, *entry.xattrs, *entry.xattrs.values())
+    texts = (entry.path, entry.retained, entry.sha256)
     if not (
-        all(type(number) is int for number in (*whole, *optional))
+        set(map(type, whole)) == _INT
+        and type(entry.ctime_ns) in _INT_OR_NONE
         and entry.size >= 0
-        and all(isinstance(text, str) for text in texts)
+        and set(map(type, texts)) == _STR
+        and (not entry.xattrs or set(map(type, (*entry.xattrs, *entry.xattrs.values()))) == _STR)
         and is_digest(entry.sha256)
         and _is_time(entry.read_at)
     ):

@@ -5,9 +5,12 @@ Inside the daemon a path is a ``str`` relative to the source, as :func:`os.fsdec
 
 from __future__ import annotations
 
+import re
 from os import fsencode
+from typing import Final
 
 _ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
+_LEADS_OUT: Final = re.compile(r"(?:\A|/)\.{0,2}(?:\Z|/)|\0")
 _UNESCAPES = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}
 
 
@@ -19,7 +22,7 @@ def shown(path: str) -> str:
 
 def stays_inside(path: str) -> bool:
     """Return whether ``path`` is relative and can't lead out of the folder that it is joined to."""
-    return "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+    return _LEADS_OUT.search(path) is None
 
 
 def escape(name: bytes) -> bytes:

@@ -184,6 +184,11 @@ class Prune:
         return freed
 
 
+def prune(request: PruneRequest, control: Control) -> PruneResult:
+    """Remove snapshots; see :meth:`Prune.execute`."""
+    return Prune(request, control).execute()
+
+
 def _expected(retention: Retention, found: Inventory) -> _Freed:
     """Return what the removals would free, by the lists."""
     removed = set(retention.removals)

@@ -190,6 +190,11 @@ class Restore:
         return count
 
 
+def restore(request: RestoreRequest, control: Control) -> RestoreResult:
+    """Restore files; see :meth:`Restore.execute`."""
+    return Restore(request, control).execute()
+
+
 def find(store: Store, identity: str, source: str) -> Manifest:
     """Return a snapshot's manifest: that of ``identity``, or the newest whole one of ``source`` (any: empty).
 

@@ -203,11 +203,12 @@ class ModelDrill:
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """Outcome of a drill. ``failed`` did not restore, or read otherwise then, or has an impossible header.
+    """Outcome of a drill. ``failed`` did not restore, or read otherwise then.
 
     ``models`` are those of the sample, 200 at most. ``oldest_at`` is when the model whose last restore was
     proven longest ago was restored (Unix seconds), None where there is one that never was: ``never`` counts
     these, of ``known`` in the snapshot. ``restored_at`` says it of each of the 200 oldest that once was.
+    ``unloadable`` files restored as they were backed up, and are not what their names say.
     """
 
     snapshot: str
@@ -221,6 +222,7 @@ class DrillResult:
     never: int = 0
     oldest_at: float | None = None
     restored_at: Mapping[str, float] = field(default_factory=dict)
+    unloadable: Named = Named()
 
 
 @dataclass(frozen=True, slots=True)

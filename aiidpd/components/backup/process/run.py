@@ -256,6 +256,11 @@ class BackupRun:
         write_proofs(self.store.target, proofs)
 
 
+def back_up(request: RunRequest, control: Control) -> RunResult:
+    """Make a snapshot; see :meth:`BackupRun.execute`."""
+    return BackupRun(request, control).execute()
+
+
 def _is_whole(path: Path, size: int) -> bool:
     try:
         status = os.lstat(path)

@@ -1,28 +1,22 @@
-"""Work for a request: a function for each kind."""
+"""Work for a request: a function of a module for each kind, which is loaded only then."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final
 
 from aiidpd.components.backup.process.control import Control
-from aiidpd.components.backup.process.drill import Drill
-from aiidpd.components.backup.process.pinning import change_pin
 from aiidpd.components.backup.process.protocol import Line, Request
-from aiidpd.components.backup.process.prune import Prune
-from aiidpd.components.backup.process.restore import Restore
-from aiidpd.components.backup.process.run import BackupRun
-from aiidpd.components.backup.process.summary import summarize
-from aiidpd.components.backup.process.verify import Verification
 
-_WORK: Final[Mapping[str, Callable[[Any, Control], Line]]] = {
-    "run": lambda request, control: Line(run=BackupRun(request, control).execute()),
-    "verify": lambda request, control: Line(verify=Verification(request, control).execute()),
-    "summary": lambda request, control: Line(summary=summarize(request, control)),
-    "restore": lambda request, control: Line(restore=Restore(request, control).execute()),
-    "drill": lambda request, control: Line(drill=Drill(request, control).execute()),
-    "prune": lambda request, control: Line(prune=Prune(request, control).execute()),
-    "pin": lambda request, control: Line(pin=change_pin(request, control)),
+_WORK: Final[Mapping[str, str]] = {
+    "run": "run:back_up",
+    "verify": "verify:verify",
+    "summary": "summary:summarize",
+    "restore": "restore:restore",
+    "drill": "drill:hold",
+    "prune": "prune:prune",
+    "pin": "pinning:change_pin",
 }
 
 
@@ -31,4 +25,6 @@ def serve(request: Request, control: Control) -> Line:
 
     Raises :class:`AiidpdError` for work that failed, :class:`Cancelled` where it was ordered to stop.
     """
-    return _WORK[request.kind](request, control)
+    module, _, name = _WORK[request.kind].partition(":")
+    work: Callable[[Any, Control], Any] = getattr(import_module(f"{__package__}.{module}"), name)
+    return Line(**{request.kind: work(request, control)})

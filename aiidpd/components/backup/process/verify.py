@@ -183,16 +183,15 @@ class Verification:
 
     def _faults(self, units: list[Unit], copier: Copier) -> Iterator[tuple[Unit, str]]:
         """Read contents; yield each with what is wrong with it, empty for nothing."""
-        for unit in units:
-            if unit.flaw:
-                yield unit, unit.flaw
-                continue
-            try:
-                sha256, size = copier.digest(self.store.target / unit.file, unit.file)
-            except Unavailable as error:
+        yield from ((unit, unit.flaw) for unit in units if unit.flaw)
+        sound = {unit.file: unit for unit in units if not unit.flaw}
+        for (_, name), outcome in copier.digest_many((self.store.target / file, file) for file in sound):
+            unit = sound[name]
+            if isinstance(outcome, Unavailable):
                 self._check_disk()
-                yield unit, error.reason
+                yield unit, outcome.reason
                 continue
+            sha256, size = outcome
             self._found.read_contents += 1
             self._found.read_bytes += size
             yield unit, "" if sha256 == unit.sha256 else OTHERWISE
@@ -328,6 +327,11 @@ class Verification:
         for _ in check.run(budget, copier, self._control):
             if self._elapsed() - self._saved >= _SAVE_EVERY:
                 self._save()
+
+
+def verify(request: VerifyRequest, control: Control) -> VerifyResult:
+    """Read contents and compare them; see :meth:`Verification.execute`."""
+    return Verification(request, control).execute()
 
 
 def _place(name: str) -> str:

@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,14 +225,16 @@ def test_a_content_that_the_disk_no_longer_reads_is_healed_too(place: Place, mon
     """A sector that is gone: every read of the file fails, by whatever name, and no other file's does."""
     snapshot = place.run().snapshot
     bad = place.file(snapshot, MODEL).stat().st_ino
-    digest = Copier.digest
+    digest_many = Copier.digest_many
 
-    def fail(self: Copier, path: Path, name: str) -> tuple[str, int]:
-        if path.stat().st_ino == bad:
-            raise target_fault(name, OSError(errno.EIO, os.strerror(errno.EIO)))
-        return digest(self, path, name)
+    def fail(self: Copier, jobs: Iterable[tuple[Path, str]]) -> Iterator[Any]:
+        found = list(jobs)
+        lost = [each for each in found if each[0].stat().st_ino == bad]
+        for each in lost:
+            yield each, target_fault(each[1], OSError(errno.EIO, os.strerror(errno.EIO)))
+        yield from digest_many(self, [each for each in found if each not in lost])
 
-    monkeypatch.setattr(Copier, "digest", fail)
+    monkeypatch.setattr(Copier, "digest_many", fail)
     result = place.verify()
     assert result.whole
     assert {each.reason for each in result.healed} == {"Input/output error"}

@@ -574,9 +574,10 @@ def test_whatever_came_before_what_stays_is_whole_and_the_source_loses_no_copy(
         if gone:
             site.source.with_name("away").rename(site.source)
         after = contents(site)
-        assert {path: copies for path, copies in before.items() if copies} == {
-            path: copies for path, copies in after.items() if copies
-        }
+        # What was written since has a hash that no listing shows: it is not backed up yet.
+        written = {change.path for change in since}
+        known = {path for path, copies in before.items() if copies} - written
+        assert {path: after[path] for path in known} == {path: before[path] for path in known}
 
 
 # Kills
