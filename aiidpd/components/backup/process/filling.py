@@ -11,17 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from aiidpd.components.backup.process.claims import claims
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.copy import Copied, Copier
-from aiidpd.components.backup.process.faults import SourceChanged, SourceUnreadable
+from aiidpd.components.backup.process.faults import SourceChanged, SourceUnreadable, target_fault
 from aiidpd.components.backup.process.manifest import FILES, FileEntry
 from aiidpd.components.backup.process.plan import Entry, Kind, Plan
 from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.scan import entry_of
 from aiidpd.components.backup.process.store import Store
 from aiidpd.components.backup.process.store import place as share
+from aiidpd.formats.model_files import Algorithm, Proof
 
+_BLOCK: Final = 1 << 20  # bytes
 _AGAIN: Final = 2  # times that a file which changes while it is read is read
+_NOT_AS_NAMED: Final = "it is backed up as it is, but is not what its name says: download it again"
 _ROTTEN: Final = "it reads otherwise than it was backed up, though nothing has changed it since"
 
 
@@ -70,6 +74,7 @@ class Filler:
         self._known = known
         self._control = control
         self._now = build.created_at
+        self._claims: dict[str, Proof] = {}
 
     def fill(self, plan: Plan) -> None:
         control = self._control
@@ -78,12 +83,20 @@ class Filler:
                 os.makedirs(self.build.folder / FILES / folder.path, exist_ok=True)  # noqa: PTH103 -- of each
                 control.step()
             control.enter("copying", files=plan.files, total=plan.bytes_to_read)
+            self._claims = claims(plan.copy, plan.symlinks, self._source.name)
             copy = [*plan.copy, *self._link(plan.link), *self._read_again(plan.reread, copier)]
             self._copy(copy, copier)
             self._alias(plan.aliases, copier)
         for link in plan.symlinks:
-            _parent(self.build.folder / FILES / link.path).symlink_to(link.target)
+            self._link_symbolically(link)
             control.step()
+
+    def _link_symbolically(self, link: Entry) -> None:
+        place = _parent(self.build.folder / FILES / link.path)
+        try:
+            place.symlink_to(link.target)
+        except OSError as error:  # which names the link's target first
+            raise target_fault(link.path, error) from error
 
     def _link(self, files: tuple[FileEntry, ...]) -> list[Entry]:
         """Link what is stored; return what can't be linked and has to be copied."""
@@ -204,6 +217,9 @@ class Filler:
             self._retain(entry, expected)
             return
         made = replace(_file_entry(entry, copied.sha256, self._now), xattrs=copied.xattrs)
+        claim = self._claims.get(entry.path)
+        if claim is not None and not _is_so(claim, made, place):
+            self.build.left_out[entry.path] = f"{_NOT_AS_NAMED} ({claim.algorithm.value} {claim.hex[:12]})"
         self.build.entries.append(made)
         stored = self.build.new.get(copied.sha256, self._store.object_path(copied.sha256))
         if not self._share(stored, place):
@@ -267,6 +283,17 @@ class Filler:
         """Wait until files that were changed just now would show that they still are."""
         newest = max(entry.mtime_ns for entry in entries) / 1e9
         self._control.sleep(max(0.0, min(self._request.settle, newest + self._request.settle - time.time())))
+
+
+def _is_so(claim: Proof, file: FileEntry, place: Path) -> bool:
+    """Return whether a file that was copied to ``place`` has the hash that its name says."""
+    if claim.algorithm is Algorithm.SHA256:
+        return claim.hex == file.sha256
+    digest = claim.hasher(file.size)  # git's, which small files have
+    with place.open("rb") as copied:
+        while block := copied.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest() == claim.hex
 
 
 def _file_entry(entry: Entry, sha256: str, now: float) -> FileEntry:

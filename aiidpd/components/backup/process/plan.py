@@ -9,7 +9,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from aiidpd.components.backup.process.manifest import NOTHING, FileEntry, FolderEntry
+from aiidpd.components.backup.process.manifest import FileEntry, FolderEntry
 from aiidpd.components.backup.process.names import shown, stays_inside
 
 _MOST_LINKS: Final = 40  # followed in a row, as Linux does
@@ -62,7 +62,7 @@ class Plan:
     folders: tuple[FolderEntry, ...] = ()
     symlinks: tuple[Entry, ...] = ()
     excluded: tuple[str, ...] = ()
-    left_out: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> int:

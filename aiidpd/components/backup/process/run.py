@@ -25,6 +25,7 @@ from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.results import RunResult
 from aiidpd.components.backup.process.scan import scan
 from aiidpd.components.backup.process.store import Store, remove_tree
+from aiidpd.formats.huggingface import repository_of
 from aiidpd.kernel.errors import Misconfigured, Unavailable
 
 _AGAIN: Final = 2  # times that a file which changes while it is read is read
@@ -96,6 +97,7 @@ class BackupRun:
         retire(self.store, proofs, self._control.step)
         self._known.rot = dict(proofs.rotten)
         plan = self._plan(listing, before, proofs)
+        self._explain(plan)
         self._refuse_nothing(plan)
         held = clean_partials(self.store.partial, plan.copy)
         left_out = dict(plan.left_out)
@@ -167,6 +169,14 @@ class BackupRun:
             and {link.path: link.target for link in plan.symlinks} == before.links
             and dict(plan.left_out) == before.left_out
         )
+
+    def _explain(self, plan: Plan) -> None:
+        """Say of links into the store that a Hugging Face cache shares what to do about them."""
+        if repository_of(self._source.name) is None:
+            return
+        for path, reason in plan.left_out.items():
+            if path.startswith("blobs/"):
+                plan.left_out[path] = f"{reason}, where the cache has what several models share: back that up"
 
     def _refuse_nothing(self, plan: Plan) -> None:
         if plan.files == 0 and plan.left_out:

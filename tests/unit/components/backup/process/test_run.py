@@ -416,6 +416,18 @@ def test_what_is_left_out_is_named_and_recorded(site: Site) -> None:
     assert site.backup().unchanged
 
 
+def test_a_link_that_finds_no_room_is_named_and_not_what_it_leads_to(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: str) -> None:
+        raise OSError(28, "No space left on device", target, None, str(self))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(Unavailable, match=r"write the target hub/snapshots/model: its file system is full"):
+        site.backup()
+    assert site.snapshots() == site.leftovers() == []
+
+
 def test_empty_folders_are_there(site: Site) -> None:
     (site.source / "empty" / "deep").mkdir(parents=True, mode=0o700)
     result = site.backup()
