@@ -1,4 +1,4 @@
-"""Hashes that the names of a cache's files state of their contents (pure).
+"""Hashes that the names of a cache's files state of their contents.
 
 A name proves a content offline, also in the first backup: a download that is damaged, or a disk that has
 changed it before there was anything to compare with.
