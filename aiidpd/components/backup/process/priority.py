@@ -16,9 +16,10 @@ _IDLE: Final = 3
 
 
 def lower() -> None:
-    """Have this process, and the threads that it starts, run at idle priority; best effort."""
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    """Have this process, and the threads that it starts, run at the lowest priority; best effort.
+
+    Not at SCHED_IDLE: beside an engine that computes on every core nothing would move for minutes.
+    """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     number = _IOPRIO_SET.get(platform.machine())
