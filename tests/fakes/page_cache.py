@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import tempfile
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -51,3 +52,12 @@ def warm(path: Path, start: int, length: int) -> None:
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # no read-ahead
     os.pread(descriptor, length, start)
     os.close(descriptor)
+
+
+def lets_go(folder: Path) -> bool:
+    """Return whether the file system of ``folder`` forgets what it is ordered to: layered ones may not."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return cached_bytes(Path(file.name)) == 0

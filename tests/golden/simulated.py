@@ -61,6 +61,7 @@ engine = "simulated"
 source = "{folder}/models"
 target = "{folder}/backup"
 schedule = "2027-01-15 08:00:30 UTC"
+jitter = "0s"
 
 [bench]
 interval = "5m"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -318,8 +318,13 @@ async def at_work(settings: BackupSettings, folder: Path) -> AsyncIterator[Offic
 
 def processes() -> list[int]:
     """Return the backup processes that this process has started."""
-    command = ["pgrep", "-P", str(os.getpid()), "-f", "aiidpd.components.backup.process"]
-    return [int(line) for line in subprocess.run(command, capture_output=True, check=False).stdout.split()]
+    found = []
+    for children in Path("/proc/self/task").glob("*/children"):
+        for pid in children.read_text().split():
+            with suppress(OSError):
+                if b"aiidpd.components.backup.process" in Path("/proc", pid, "cmdline").read_bytes():
+                    found.append(int(pid))
+    return found
 
 
 async def test_a_run_that_hangs_is_given_up_and_its_process_ended(

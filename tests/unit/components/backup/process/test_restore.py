@@ -100,6 +100,7 @@ def publish(target: Path, manifest: Manifest, contents: dict[str, bytes]) -> Non
 # The whole
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 def test_a_restore_equals_the_source_and_leaves_the_folder_itself_as_it_is(site: Site, tmp_path: Path):
     (site.source / "empty").mkdir(mode=0o750)
     (site.source / "half.incomplete").unlink()
@@ -156,6 +157,7 @@ def test_holes_stay_holes(tmp_path: Path):
             file.write(b"data")
         file.truncate(100 << 20)
     snapshot = site.backup().snapshot
+    (site.files(snapshot) / "sparse").chmod(0o600)  # it is read-only, which binds whoever is not root
     dig_holes(site.files(snapshot) / "sparse")
     restore(site.target, tmp_path / "new")
     restored = tmp_path / "new/sparse"
@@ -175,6 +177,7 @@ def test_a_large_file_and_many_small_ones_come_back(tmp_path: Path):
     assert slow.restored_files == 1501
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 @pytest.mark.parametrize("name", ["user.origin", "trusted.secret"])
 def test_attributes_of_users_come_back_and_others_with_the_owner_only(site: Site, tmp_path: Path, name: str):
     os.setxattr(site.source / MODEL, name, b"\0value")
@@ -576,6 +579,7 @@ def test_a_damaged_large_file_is_not_put_in_place(tmp_path: Path):
     site.target.mkdir()
     (site.source / "large").write_bytes(os.urandom(9 << 20))
     snapshot = site.backup().snapshot
+    (site.files(snapshot) / "large").chmod(0o600)  # it is read-only, which binds whoever is not root
     with (site.files(snapshot) / "large").open("r+b") as file:
         file.seek(5 << 20)
         file.write(b"flip")
@@ -720,6 +724,7 @@ def as_nobody(target: Path, place: Path) -> dict:
     return lines[-1]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 def test_a_folder_without_permission_is_refused_and_one_inside_is_named(site: Site):
     with tempfile.TemporaryDirectory() as name:  # pytest's own folder lets nobody else in
         folder = Path(name)
