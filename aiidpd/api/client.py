@@ -6,7 +6,7 @@ import json
 import socket
 from functools import partial
 
-from aiidpd.api.wire import Answer, request, target
+from aiidpd.api.wire import Answer, quoted, request, target
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ class ControlClient:
     def get(self, path: str, **query: Any) -> Any:
         """Return the document at ``path``."""
         return self._document("GET", target(path, query))
+
+    def get_named(self, path: str, name: str) -> Any:
+        """Return the document below ``path`` of what is called ``name``, which may hold slashes."""
+        return self._document("GET", f"{target(path, {})}/{quoted(name)}")
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Request the change at ``path``; return the document that the daemon answers with."""

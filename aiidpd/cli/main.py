@@ -32,6 +32,7 @@ COMMANDS = {
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),
     "engines": ("aiidpd.components.engines.cli:add", "the inference engines"),
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
+    "models": ("aiidpd.components.models.cli:add", "the models on this machine"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
     "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was requested"),
     "notify": ("aiidpd.alerts.cli_notify:add", "show what is grave on this desktop"),

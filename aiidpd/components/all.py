@@ -9,6 +9,7 @@ from aiidpd.components.backup import component as backup
 from aiidpd.components.bench import component as bench
 from aiidpd.components.containers import component as containers
 from aiidpd.components.engines import component as engines
+from aiidpd.components.models import component as models
 from aiidpd.components.thermal import component as thermal
 
 COMPONENTS: Final[tuple[Spec, ...]] = (
@@ -16,5 +17,6 @@ COMPONENTS: Final[tuple[Spec, ...]] = (
     containers.SPEC,
     engines.SPEC,
     backup.SPEC,
+    models.SPEC,
     bench.SPEC,
 )

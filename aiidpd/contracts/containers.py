@@ -13,6 +13,15 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """Folder or file of the host (``source``) that a container has at ``destination``."""
+
+    source: str
+    destination: str = ""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerSummary:
     """One container. ``state`` is Docker's word, ``health`` None where no health check speaks.
 
@@ -21,7 +30,8 @@ class ContainerSummary:
     secrets: they are for finding out how its engine was started, and are shown nowhere. ``addresses`` are
     where its TCP ports can be reached from the host, as ``HOST:PORT`` by the port inside of the container:
     published ones where they are published (on loopback for a wildcard), others at the container's own
-    address. A container in the host's network has none, since it may listen anywhere.
+    address. A container in the host's network has none, since it may listen anywhere. ``mounts`` are the
+    folders and files of the host that it has.
     """
 
     id: str
@@ -38,6 +48,7 @@ class ContainerSummary:
     environment: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
     addresses: Mapping[int, str] = field(default_factory=lambda: NO_ADDRESSES)
     host_network: bool = False
+    mounts: tuple[Mount, ...] = ()
 
 
 NO_ADDRESSES: Final[Mapping[int, str]] = MappingProxyType({})

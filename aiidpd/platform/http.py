@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
@@ -13,6 +16,7 @@ import httpx
 
 from aiidpd.kernel.errors import Misconfigured, describe
 
+_OK = 200
 _CLOSING = 1.0  # seconds that closing a connection may take
 _KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -87,3 +91,37 @@ def _client(tls: bool, keep_alive: bool) -> httpx.AsyncClient:
         follow_redirects=False,
         timeout=None,  # noqa: S113 -- the scope around each request bounds the whole of it
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JsonAnswer:
+    """Answer to a request for JSON: without a document, ``reason`` is why."""
+
+    status: int = 0
+    """0 where there was no answer."""
+    document: object = None
+    reason: str = ""
+
+
+async def get_json(client: Client, url: str, headers: Mapping[str, str], most_bytes: int) -> JsonAnswer:
+    """Return the JSON document at ``url``; what goes wrong on the way is in the answer.
+
+    At most ``most_bytes`` are read, redirects are not followed, and there is no timeout here.
+    """
+    content = bytearray()
+    try:
+        async with (await client.get()).stream("GET", url, headers=headers) as response:
+            status = response.status_code
+            if status != _OK:
+                return JsonAnswer(status, reason=f"it answers {status}")
+            async for data in response.aiter_raw():
+                content += data
+                if len(content) > most_bytes:
+                    return JsonAnswer(status, reason=f"its answer is longer than {most_bytes // 2**20} MiB")
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
+        return JsonAnswer(reason=f"no answer: {root(error)}")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return JsonAnswer(status, reason="its answer is no JSON")
+    return JsonAnswer(status, document, "" if document is not None else "its answer is empty")

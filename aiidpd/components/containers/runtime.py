@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aiidpd.contracts.containers import NO_ADDRESSES, NOTHING
+from aiidpd.contracts.containers import NO_ADDRESSES, NOTHING, Mount
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class ContainerReading:
     error: str = ""
     network_mode: str = ""
     execs: int = 0
-    mounts: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
     failing_streak: int = 0
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     arguments: tuple[str, ...] = field(default=(), repr=False)

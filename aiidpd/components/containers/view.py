@@ -28,4 +28,5 @@ def summary(reading: ContainerReading, *, paused_by_us: bool) -> ContainerSummar
         environment=reading.environment,
         addresses=reading.addresses,
         host_network=reading.network_mode == "host",
+        mounts=reading.mounts,
     )

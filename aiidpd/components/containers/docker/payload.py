@@ -17,6 +17,7 @@ from sys import intern
 from typing import Any, Final
 
 from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent
+from aiidpd.contracts.containers import Mount
 
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d))", re.ASCII
@@ -89,7 +90,11 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             error=_printable(str(state.get("Error") or "")[:_LONGEST_ERROR]),
             network_mode=name(host.get("NetworkMode") or ""),
             mounts=tuple(
-                _value(each["Source"])
+                Mount(
+                    _value(each["Source"]),
+                    _value(each.get("Destination") or ""),
+                    each.get("RW") is False,
+                )
                 for each in islice(data.get("Mounts") or (), _MOST_VALUES)
                 if each.get("Source")
             ),

@@ -234,7 +234,9 @@ class HealController:
             self._backup = source, now
         if not source or now - self._backup[1] > LONGEST_BACKUP:
             return frozenset()
-        return frozenset(each.id for each in readings if any(overlap(source, path) for path in each.mounts))
+        return frozenset(
+            each.id for each in readings if any(overlap(source, mount.source) for mount in each.mounts)
+        )
 
     def _policy(self, reading: ContainerReading) -> HealPolicy:
         """Return the policy of a container, made once a reading."""

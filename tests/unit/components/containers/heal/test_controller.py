@@ -16,6 +16,7 @@ from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.heal.protocols import NotRecreated, Recovered
 from aiidpd.components.containers.heal.state import HealPhase, Outcome
 from aiidpd.components.containers.runtime import ContainerReading
+from aiidpd.contracts.containers import Mount
 from aiidpd.contracts.engines import EngineState
 from aiidpd.contracts.messages import Cure, HealRequested
 from aiidpd.kernel.errors import Unavailable
@@ -492,7 +493,7 @@ async def test_a_journal_of_re_creations_that_cannot_be_read_is_a_condition_and_
 async def test_nothing_is_healed_while_a_backup_reads_what_it_has_mounted_but_for_an_hour_at_most(
     house: House,
 ) -> None:
-    house.engine.shown[ID] = replace(house.engine.shown[ID], mounts=("/srv/models",))
+    house.engine.shown[ID] = replace(house.engine.shown[ID], mounts=(Mount("/srv/models"),))
     house.backup = "/srv"
     async with house.running():
         await house.until(lambda: house.book.observed)
@@ -501,7 +502,9 @@ async def test_nothing_is_healed_while_a_backup_reads_what_it_has_mounted_but_fo
         assert [each.reason for each in house.book.decisions] == ["a backup reads what it has mounted"]
         house.backup = ""
         await house.event("heal_began")
-        house.engine.shown[ID] = replace(house.engine.shown[ID], mounts=("/srv/models", "/other"))
+        house.engine.shown[ID] = replace(
+            house.engine.shown[ID], mounts=(Mount("/srv/models"), Mount("/other"))
+        )
         house.backup = "/elsewhere"
         await house.event("heal_ended")
         house.backup = "/srv/models/qwen"
