@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 from typing import Final
 
@@ -12,7 +12,10 @@ from aiidpd.components.models.record import SpaceSample
 
 DAY_SECONDS: Final = 86400.0
 FEWEST_DAYS: Final = 4
+FEWEST_FALLS: Final = 3
 MOST_DAYS: Final = 60
+_REMARKABLE: Final = 0.05
+"""Part of the largest fall from one day to the next, from which on another one counts."""
 _HORIZON_DAYS: Final = 3650.0
 
 
@@ -52,6 +55,9 @@ def trend(samples: Sequence[SpaceSample], now: float) -> DiskTrend:
     )
     if slope >= 0:
         return DiskTrend(None, -slope, "not in sight: free space does not shrink")
+    falls = [a.free_bytes - b.free_bytes for a, b in pairwise(samples)]
+    if sum(fall > _REMARKABLE * max(falls) for fall in falls) < FEWEST_FALLS:
+        return DiskTrend(None, -slope, "not known: one or two large steps are no trend")
     days = samples[-1].free_bytes / -slope
     if days > _HORIZON_DAYS:
         return DiskTrend(None, -slope, "not in sight: not within ten years")

@@ -52,7 +52,7 @@ def read_through(
             read = _reader(file, path, buffer)
             try:
                 offset = 0
-                while count := read(offset):
+                while offset <= stamp.size_bytes and (count := read(offset)):  # one that grows has an end too
                     with buffer[:count] as piece:
                         for hasher in hashers:
                             hasher.update(piece)  # type: ignore[arg-type]  # takes any buffer
