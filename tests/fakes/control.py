@@ -119,6 +119,7 @@ async def control_daemon(
     policy: AccessPolicy | None = None,
     mode: int = 0o660,
     more_routes: Sequence[Route] = (),
+    jobs: JobBook | None = None,
     **options: Any,
 ) -> AsyncIterator[ControlDaemon]:
     """Serve the control API at ``folder/control.sock``."""
@@ -127,7 +128,7 @@ async def control_daemon(
     bus = EventBus(last_id=history.last_event_id)
     bus.attach(events=history.record_event, samples=history.record_sample)
     conditions = Conditions(clock, bus)
-    jobs = JobBook(clock)
+    jobs = jobs or JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
         name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench", "engines")

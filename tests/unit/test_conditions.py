@@ -45,6 +45,10 @@ from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.components.engines.conditions import update_conditions as update_engines
 from aiidpd.components.engines.discovery import FoundEngine
+from aiidpd.components.models.conditions import update_conditions as update_models
+from aiidpd.components.models.conditions import update_state as update_models_state
+from aiidpd.components.models.settings import ModelsSettings
+from aiidpd.components.models.view import DiskInfo, FolderInfo, LeftoverInfo, ModelsView, ProblemInfo
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -73,6 +77,7 @@ from tests.heartbeat import heartbeat
 from tests.unit.components.containers.stopped import register
 from tests.unit.components.containers.usage.scripted import ScriptedReader
 from tests.unit.components.engines.liveness.room import Room, working
+from tests.unit.components.models.seen import model_info
 
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
 RULES = rules(GpuSettings().alerts)
@@ -569,6 +574,32 @@ async def a_repository(house: House) -> None:
             house.conditions.update(offsite.TYPES, offsite.conditions(fine, far, house.clock.time()))
 
 
+async def models(house: House) -> None:
+    now, settings = house.clock.time(), ModelsSettings()
+    view = ModelsView(
+        models=(
+            model_info("page", problems=(ProblemInfo("page.gguf", "html", "it is a web page"),)),
+            model_info("rot", problems=(ProblemInfo("rot.gguf", "hash", "its hash is another"),)),
+        ),
+        folders=(FolderInfo("/gone", False, False, "no such file or directory", "", True, 0, 0),),
+        leftovers=(LeftoverInfo("/m/x.part", "/m", 5, now - 2 * 86400),),
+        disks=(DiskInfo("/m", 5, 10, 9, 1.0, now + 86400, ""),),
+    )
+    types = ("model_damaged", "model_content_wrong", "model_leftovers", "models_folder_missing")
+    for type_ in (*types, "models_disk_full_soon"):
+        with house.begins_and_ends(type_) as active:
+            update_models(house.conditions, view, settings, now)
+            active()
+            update_models(house.conditions, ModelsView(), settings, now)
+
+
+async def the_file_of_models(house: House) -> None:
+    with house.begins_and_ends("models_state") as active:
+        update_models_state(house.conditions, "models.json", "the disk is full")
+        active()
+        update_models_state(house.conditions, "models.json", "")
+
+
 async def a_label(house: House) -> None:
     with house.begins_and_ends("engine_label_invalid") as active:
         engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
@@ -653,6 +684,12 @@ PARTS = {
     "offsite_failed": a_repository,
     "offsite_overdue": a_repository,
     "offsite_damaged": a_repository,
+    "model_damaged": models,
+    "model_content_wrong": models,
+    "model_leftovers": models,
+    "models_folder_missing": models,
+    "models_disk_full_soon": models,
+    "models_state": the_file_of_models,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,

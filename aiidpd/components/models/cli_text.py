@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from aiidpd.cli.text import UNKNOWN, Document, Paint, counted, cut, plain, since, size, table
 
 _NONE = "no model was found; `aiidpctl models usage` shows the folders that were searched"
-_LONGEST_NAME = 32  # characters of a name in a table
+_LONGEST_NAME = 26  # characters of a name in a table
 _LARGE = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
 
@@ -17,9 +17,8 @@ def model_table(document: Document, now: float, paint: Paint) -> list[str]:
     rows = [
         (
             cut(plain(each["label"]), _LONGEST_NAME),
-            each["format"] or UNKNOWN,
             amount(each["parameters"]),
-            each["quantization"] or UNKNOWN,
+            cut(plain(each["quantization"] or UNKNOWN), 8),
             size(each["size_bytes"]),
             _used(each, now),
             each["backup"] if each["backup"] != "unknown" else UNKNOWN,
@@ -29,8 +28,8 @@ def model_table(document: Document, now: float, paint: Paint) -> list[str]:
     ]
     if not rows:
         return [paint.dim(_NONE)] if document["read_at"] is not None else []
-    head = ("MODEL", "FORMAT", "PARAMS", "QUANT", "SIZE", "USED", "SAVED", "")
-    lines = table(head, rows, paint, right="llrlr")
+    head = ("MODEL", "PARAMS", "QUANT", "SIZE", "USED", "SAVED", "")
+    lines = table(head, rows, paint, right="lrlr")
     for each in document["models"]:
         if each["problems"]:
             first = each["problems"][0]
@@ -74,7 +73,7 @@ def _one(details: Document, now: float, paint: Paint) -> list[str]:
     lines = [head, *(cut(plain(f"  {name.ljust(wide)}  {text}"), paint.width) for name, text in facts)]
     rows = [
         (
-            plain(", ".join(each["names"])),
+            cut(plain(", ".join(each["names"])), 40),
             size(each["size_bytes"]),
             (each["sha256"] or each["proof"].rpartition(":")[2])[:12] or UNKNOWN,
             "DAMAGED" if each["damaged"] else since(each["read_at"], now),
@@ -187,7 +186,7 @@ def _state(model: Document) -> str:
     if model["problems"]:
         words.append("DAMAGED")
     if model["upstream"] == "newer":
-        words.append("newer upstream")
+        words.append("NEWER")
     return ", ".join(words)
 
 

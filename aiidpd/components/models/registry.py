@@ -77,7 +77,10 @@ def sample_of(known: Known, file: ScannedFile) -> str:
 def view(known: Known, now: float) -> ModelsView:
     """Return the view of everything that is known at ``now`` (Unix seconds)."""
     mounts = {folder.path: folder.mount for folder in known.scan.folders}
-    details = {model.key: _details(known, model, mounts.get(model.folder, "")) for model in known.scan.models}
+    details = {
+        model.key: cleaned(_details(known, model, mounts.get(model.folder, "")))
+        for model in known.scan.models
+    }
     duplicates = find_duplicates(
         known.scan.models, lambda file: sha256_of(known, file)[0], lambda file: sample_of(known, file)
     )

@@ -123,11 +123,10 @@ class Desk:
 
     async def end(self, job: Job) -> JobStatus:
         """Return the status of ``job`` once it has ended."""
-        last = job.status
         with anyio.fail_after(PATIENCE):
-            async for last in job.updates():
+            async for _ in job.updates():
                 pass
-        return last
+        return job.status
 
     async def scan(self) -> JobStatus:
         """Scan on request, and wait until that is shown."""

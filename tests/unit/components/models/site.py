@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +76,7 @@ def made_up(
     files = tuple(
         ScannedFile(
             path,
-            (os.path.basename(path),),
+            (Path(path).name,),
             FileStamp(size, 1_000_000_000, hash(path) & 0xFFFFFF if inode is None else inode),
             device,
             proof,

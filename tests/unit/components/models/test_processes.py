@@ -15,7 +15,8 @@ from aiidpd.components.models.processes import open_files
 
 HOLDS = "import sys; f = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
 MAPS = (
-    "import mmap, sys\nwith open(sys.argv[1], 'rb') as f:\n m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
+    "import mmap, sys\nwith open(sys.argv[1], 'rb') as f:\n"
+    " m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
     "print(flush=True); sys.stdin.read()"
 )
 

@@ -1,4 +1,4 @@
-"""Verification of real files: right, rotten, without proof, changed, unreadable; and what it leaves behind."""
+"""Verification of real files: right, rotten, without proof, changed, gone; and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def a_file(path: Path, proof: Proof | None = None) -> ScannedFile:
 
 def flip(file: ScannedFile) -> None:
     """Change a byte, and neither size nor time: rot."""
-    with open(file.path, "r+b") as stream:
+    with Path(file.path).open("r+b") as stream:
         stream.seek(1_000_000)
         byte = stream.read(1)
         stream.seek(1_000_000)
@@ -89,8 +89,8 @@ def test_the_hash_of_the_backup_counts(tmp_path: Path) -> None:
 def test_a_file_that_changed_or_is_gone_is_neither_right_nor_damaged(tmp_path: Path) -> None:
     changed, gone, pipe = (a_file(tmp_path / name) for name in "abc")
     os.utime(changed.path, (1, 1))
-    os.unlink(gone.path)
-    os.unlink(pipe.path)
+    Path(gone.path).unlink()
+    Path(pipe.path).unlink()
     os.mkfifo(pipe.path)
     found = verify([changed, gone, pipe], known_of(), VerifyControl(), lambda: 1.0)
     assert [path for path, _ in found.skipped] == [changed.path, gone.path, pipe.path]
@@ -101,7 +101,7 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None
     file = a_file(tmp_path / "a")
 
     def grow(_count: int) -> None:
-        with open(file.path, "ab") as stream:
+        with Path(file.path).open("ab") as stream:
             stream.write(b"x")
 
     with pytest.raises(FileChanged):
@@ -136,7 +136,7 @@ def test_a_sample_sees_beginning_middle_and_end(tmp_path: Path) -> None:
     assert sample_of(a_file(tmp_path / "b").path, a_file(tmp_path / "b").stamp) == same
     for at in (0, len(CONTENT) // 2, len(CONTENT) - 1):
         other = a_file(tmp_path / "c")
-        with open(other.path, "r+b") as stream:
+        with Path(other.path).open("r+b") as stream:
             stream.seek(at)
             stream.write(bytes([CONTENT[at] ^ 1]))
         os.utime(other.path, ns=(other.stamp.mtime_ns, other.stamp.mtime_ns))

@@ -77,11 +77,11 @@ async def test_over_a_restart_nothing_is_opened_again_and_nothing_appears(desk: 
 
 async def test_a_folder_that_is_not_there_for_a_while_removes_nothing(desk: Desk, models: Path) -> None:
     async with desk.working():
-        models.rename(models.with_name("away"))
+        shutil.move(models, models.with_name("away"))
         await desk.scan()
         assert desk.view.models == ()
         assert "models_folder_missing" in desk.active()
-        models.with_name("away").rename(models)
+        shutil.move(models.with_name("away"), models)
         assert (await desk.scan()).result["opened"] == 0
         assert desk.kinds() == []
         assert "models_folder_missing" not in desk.active()
@@ -297,7 +297,7 @@ async def test_without_folders_it_searches_the_source_of_backups_or_the_usual_on
     async with desk.working():
         assert [(each.path, each.configured) for each in desk.view.folders] == [(str(models), True)]
     (tmp_path / "hf").mkdir()
-    models.rename(tmp_path / "hf" / "hub")
+    shutil.move(models, tmp_path / "hf" / "hub")
     usual = Desk(tmp_path, clock, ModelsSettings(), environ={"HF_HOME": str(tmp_path / "hf")})
     async with usual.working():
         found = {each.path: each.configured for each in usual.view.folders}
@@ -307,7 +307,7 @@ async def test_without_folders_it_searches_the_source_of_backups_or_the_usual_on
 
 async def test_a_state_that_can_not_be_read_is_set_aside_and_a_condition(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "models.json").write_text("{")
-    desk.memory.put = lambda records: None  # type: ignore[method-assign]  # nothing is written yet
+    desk.memory.put = lambda _records: None  # type: ignore[method-assign]  # nothing is written yet
     async with desk.working():
         assert "models_state" in desk.active()
         del desk.memory.put  # type: ignore[misc]
