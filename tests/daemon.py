@@ -32,7 +32,15 @@ SIMULATED_TASKS = frozenset(
         "bench",
     }
 )
-TASKS = SIMULATED_TASKS | {"thermal.energy", "incidents", "backup", "backup.offsite", "containers.logs"}
+TASKS = SIMULATED_TASKS | {
+    "thermal.energy",
+    "incidents",
+    "backup",
+    "backup.offsite",
+    "containers.logs",
+    "models",
+    "models.jobs",
+}
 SIMULATED = """\
 [daemon]
 state_directory = "{folder}/state"

@@ -33,7 +33,9 @@ def shown() -> list[str]:
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with running(tmp_path_factory.mktemp("docs")) as daemon:
         daemon.wait_for(
-            "aiidpd_bench_output_tokens_per_second", "aiidpd_backup_last_success_timestamp_seconds"
+            "aiidpd_bench_output_tokens_per_second",
+            "aiidpd_backup_last_success_timestamp_seconds",
+            "aiidpd_models_found",
         )
         yield daemon
 

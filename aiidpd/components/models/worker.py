@@ -75,7 +75,8 @@ class ModelsWorker:
         self._opened_at: float | None = None
 
     async def run(self, heartbeat: Heartbeat) -> None:
-        await in_daemon_thread(self._memory.load)
+        with heartbeat.working():  # a pass of its own: the daemon is ready before the first search has ended
+            await in_daemon_thread(self._memory.load)
         job: Job | None = None
         while True:
             with heartbeat.working():

@@ -51,13 +51,13 @@ class Desk:
         self.latest: Latest[ModelsView] = Latest(self.clock, 1e12)
         self.book = JobBook(self.clock)
         self.scans, self.jobs = JobQueue(self.book, "model-scan"), JobQueue(self.book, "model-job")
-        self.status = WorkerStatus("models")
         self.jobs_status = WorkerStatus("models.jobs")
         self.restart()
 
     def restart(self) -> None:
         """Forget all but what is on the disk."""
         path = self.folder / "models.json"
+        self.status = WorkerStatus("models")
         self.memory = ModelsMemory(StateFile(path, ModelRecords, limit=LIMIT), self.latest)
 
     @property
@@ -112,8 +112,8 @@ class Desk:
         first, second = anyio.Event(), anyio.Event()
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run, Heartbeat(self.clock, self.status, first))
-            with anyio.fail_after(PATIENCE):
-                await first.wait()
+            await self.until(lambda: self.status.passes + self.status.failed_passes >= 2)
+            assert first.is_set()
             group.start_soon(jobs.run, Heartbeat(self.clock, self.jobs_status, second))
             with anyio.fail_after(PATIENCE):
                 await second.wait()

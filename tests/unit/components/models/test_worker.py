@@ -176,7 +176,7 @@ async def test_uses_and_the_last_use_are_observed(desk: Desk, models: Path) -> N
         used = desk.clock.time()
         desk.seen = Seen(None, (), None)
         await desk.clock.advance(60.0)
-        await desk.until(lambda: desk.status.passes >= 2)
+        await desk.until(lambda: desk.status.passes >= 3)
     desk.restart()
     async with desk.working():
         tiny = next(each for each in desk.view.models if each.name == "tiny")
