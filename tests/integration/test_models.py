@@ -1,4 +1,4 @@
-"""A real daemon beside a real llama-server in a real container: which model it has, by mounts and by /proc."""
+"""A real daemon beside a real llama-server in a real container: its model, by mounts, page and /proc."""
 
 from __future__ import annotations
 

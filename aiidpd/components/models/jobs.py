@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
 
 from aiidpd.components.models.branches import branch_of, branches
+from aiidpd.components.models.child import ChildControl
 from aiidpd.components.models.memory import ModelsMemory
+from aiidpd.components.models.process import FileRead, VerifyRequest
 from aiidpd.components.models.registry import upstream_of
 from aiidpd.components.models.scanned import ScannedFile, ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
 from aiidpd.components.models.threads import follow
 from aiidpd.components.models.upstream import Hub
-from aiidpd.components.models.verify import Verified, VerifyControl, verify
+from aiidpd.components.models.verify import Verified, wanted_of
 from aiidpd.components.models.view import UpstreamState
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.events import Severity
@@ -118,18 +121,25 @@ class ModelJobs:
     async def _verify(
         self, files: tuple[ScannedFile, ...], what: str, job: Job, heartbeat: Heartbeat
     ) -> None:
-        control, known = VerifyControl(), self._memory.known
+        control, known = ChildControl(), self._memory.known
+        read: deque[FileRead] = deque()
         total = sum(file.stamp.size_bytes for file in files)
 
         def moved() -> None:
             heartbeat.beat()
-            if taken := control.take():
-                self._memory.put_hashes(taken)
-            message = f"reading file {min(control.files_done + 1, len(files))} of {len(files)}"
-            job.progress(message, control.bytes_done, total, "bytes")
+            taken = [read.popleft() for _ in range(len(read))]
+            if taken:
+                self._memory.put_hashes({each.path: each.record for each in taken})
+            message = f"reading file {min(control.step.files_done + 1, len(files))} of {len(files)}"
+            job.progress(message, control.step.bytes_done, total, "bytes")
+
+        def take(frame: object) -> None:
+            if isinstance(frame, FileRead):
+                read.append(frame)
 
         def work() -> Verified:
-            return verify(files, known, control, self._clock.time)
+            wanted = tuple(wanted_of(known, file) for file in files)
+            return control.run(VerifyRequest(wanted), Verified, take)
 
         found = await follow(work, control, moved, clock=self._clock, what=f"the verification of {what}")
         self._report(found, what, job, total)

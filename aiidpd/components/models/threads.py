@@ -18,11 +18,16 @@ STALL_AFTER: Final = 600.0
 
 
 class Control(Protocol):
-    """Link to the thread: it counts ``steps`` and ends at the next one once it is ``cancelled``."""
+    """Link to the thread: it counts ``steps``, and ends soon once it is cancelled."""
 
-    cancelled: bool
     steps: int
-    at: str
+
+    @property
+    def at(self) -> str:
+        """Return where the work is."""
+
+    def cancel(self) -> None:
+        """Have it end."""
 
 
 async def follow(
@@ -31,7 +36,7 @@ async def follow(
     """Return what ``call`` returns in a thread; ``moved`` is called several times a second meanwhile.
 
     Raises what ``call`` raises, and :class:`Unavailable` after :data:`STALL_AFTER` seconds without a step.
-    Then, and when this is cancelled, the thread ends at its next step, if it ever gets there.
+    Then, and when this is cancelled, ``control`` is cancelled.
     """
     results: list[T] = []
     errors: list[Exception] = []
@@ -56,7 +61,7 @@ async def follow(
                 errors.append(raised)
             group.cancel_scope.cancel()
     finally:
-        control.cancelled = True
+        control.cancel()
     moved()
     if errors:
         raise errors[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiidpd.components.models.backed_up import copy_of
-from aiidpd.components.models.reading import FileChanged, be_quiet, read_through
+from aiidpd.components.models.reading import FileChanged, read_through
 from aiidpd.components.models.record import HashRecord
 from aiidpd.components.models.registry import Known, hash_record
 from aiidpd.components.models.scanned import ScannedFile
@@ -46,6 +46,16 @@ class VerifyControl:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file to read, the hash that it must have with who says so, and what is known of its content."""
+
+    file: ScannedFile
+    expected: Proof | None
+    whose: str
+    before: HashRecord
+
+
+@dataclass(frozen=True, slots=True)
 class Verified:
     """Outcome: paths of files that were right, whose hash was not known before, damaged, or not read."""
 
@@ -53,6 +63,11 @@ class Verified:
     new: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()
+
+
+def wanted_of(known: Known, file: ScannedFile) -> Wanted:
+    """Return ``file`` with all that its verification needs."""
+    return Wanted(file, *expected_of(known, file), hash_record(known.records, file) or HashRecord(file.stamp))
 
 
 def expected_of(known: Known, file: ScannedFile) -> tuple[Proof | None, str]:
@@ -67,16 +82,12 @@ def expected_of(known: Known, file: ScannedFile) -> tuple[Proof | None, str]:
     return None, ""
 
 
-def verify(
-    files: Sequence[ScannedFile], known: Known, control: VerifyControl, time: Callable[[], float]
-) -> Verified:
-    """Read ``files`` one after the other at the lowest priority and compare them. Blocks."""
-    be_quiet()
+def verify(wanted: Sequence[Wanted], control: VerifyControl, time: Callable[[], float]) -> Verified:
+    """Read the files one after the other and compare them. Blocks."""
     right, new, damaged, skipped = [], [], [], []
-    for file in files:
+    for each in wanted:
+        file, expected, whose, before = each.file, each.expected, each.whose, each.before
         control.at = file.path
-        expected, whose = expected_of(known, file)
-        before = hash_record(known.records, file) or HashRecord(file.stamp)
         content = hashlib.sha256()
         hashers: tuple[Hasher, ...] = (content,)
         if expected is not None and expected.algorithm is Algorithm.GIT_SHA1:

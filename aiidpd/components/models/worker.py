@@ -10,6 +10,7 @@ from typing import Final
 
 import anyio
 
+from aiidpd.components.models.child import ChildControl
 from aiidpd.components.models.conditions import update_conditions, update_state
 from aiidpd.components.models.disk import with_sample
 from aiidpd.components.models.duplicates import unsampled
@@ -17,13 +18,13 @@ from aiidpd.components.models.events import changes
 from aiidpd.components.models.folders import usual_folders
 from aiidpd.components.models.memory import ModelsMemory
 from aiidpd.components.models.observe import Seen, observed, read_open
+from aiidpd.components.models.process import ScanRequest
 from aiidpd.components.models.processes import OpenFiles
-from aiidpd.components.models.reading import FileChanged, be_quiet
+from aiidpd.components.models.reading import FileChanged
 from aiidpd.components.models.reading import sample_of as read_sample
 from aiidpd.components.models.record import HashRecord, InspectedRecord, ModelRecords
 from aiidpd.components.models.registry import Known, hash_record, sample_of, sha256_of
-from aiidpd.components.models.scan import ScanControl, scan
-from aiidpd.components.models.scanned import Scan
+from aiidpd.components.models.scanned import Scan, ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
 from aiidpd.components.models.threads import follow
 from aiidpd.kernel.clock import Clock
@@ -118,12 +119,11 @@ class ModelsWorker:
             raise Unavailable(
                 "search", "the folders of models", reason=reason, remedy="see dmesg for dead disks"
             )
-        control, known = ScanControl(), self._memory.known
+        control, known = ChildControl(), self._memory.known
 
         def work() -> tuple[Scan, dict[str, HashRecord]]:
             try:
-                be_quiet()
-                found = scan(self._folders(), known.records.models, control)
+                found = run_scan(tuple(self._folders()), known.records.models, control)
                 return found, _samples(replace(known, scan=found), control)
             finally:
                 self._memory.scanning = False
@@ -207,14 +207,28 @@ class ModelsWorker:
         update_state(self._conditions, self._memory.path, self._memory.problem)
 
 
-def _samples(known: Known, control: ScanControl) -> dict[str, HashRecord]:
+def run_scan(
+    folders: tuple[tuple[Path, bool], ...], known: Mapping[str, InspectedRecord], control: ChildControl
+) -> Scan:
+    """Return what a scan in a process of its own found. Blocks."""
+    models: list[ScannedModel] = []
+
+    def take(frame: object) -> None:
+        if isinstance(frame, ScannedModel):
+            models.append(frame)
+
+    found = control.run(ScanRequest(folders, dict(known)), Scan, take)
+    return replace(found, models=tuple(models))
+
+
+def _samples(known: Known, control: ChildControl) -> dict[str, HashRecord]:
     """Return samples of the files that may be copies of others, where there are none yet. Blocks."""
     wanted = unsampled(
         known.scan.models, lambda file: sha256_of(known, file)[0], lambda file: sample_of(known, file)
     )
     found = {}
     for file in wanted[:MOST_SAMPLES]:
-        control.step(file.path)
+        control.steps += 1
         try:
             sample = read_sample(file.path, file.stamp)
         except (OSError, FileChanged):

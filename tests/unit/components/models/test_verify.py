@@ -14,7 +14,7 @@ from aiidpd.components.models.reading import FileChanged, read_through, sample_o
 from aiidpd.components.models.record import HashRecord, ModelRecords
 from aiidpd.components.models.registry import Known, sha256_of
 from aiidpd.components.models.scanned import FileStamp, ScannedFile
-from aiidpd.components.models.verify import VerifyCancelled, VerifyControl, verify
+from aiidpd.components.models.verify import VerifyCancelled, VerifyControl, verify, wanted_of
 from aiidpd.contracts.backups import BackupCatalog, CatalogFile
 from aiidpd.formats.model_files import Algorithm, Proof
 from tests.fakes.hub import git_sha1
@@ -47,11 +47,11 @@ def flip(file: ScannedFile) -> None:
 def test_a_right_file_is_right_and_a_flipped_bit_is_named(tmp_path: Path, proof: Proof) -> None:
     file, known = a_file(tmp_path / "a", proof), Known(known_of().scan, ModelRecords())
     control = VerifyControl()
-    assert verify([file], known, control, lambda: 5.0).right == (file.path,)
+    assert verify([wanted_of(known, each) for each in [file]], control, lambda: 5.0).right == (file.path,)
     assert control.bytes_done == len(CONTENT)
     assert control.take() == {file.path: HashRecord(file.stamp, "", SHA256, 5.0)}
     flip(file)
-    found = verify([file], known, control, lambda: 6.0)
+    found = verify([wanted_of(known, each) for each in [file]], control, lambda: 6.0)
     ((path, reason),) = found.damaged
     assert path == file.path
     assert f"by the cache with {proof.hex[:12]}" in reason
@@ -64,13 +64,13 @@ def test_a_right_file_is_right_and_a_flipped_bit_is_named(tmp_path: Path, proof:
 def test_without_a_proof_the_first_reading_is_the_measure_of_the_next(tmp_path: Path) -> None:
     file, known = a_file(tmp_path / "a"), Known(known_of().scan, ModelRecords())
     control = VerifyControl()
-    assert verify([file], known, control, lambda: 5.0).new == (file.path,)
+    assert verify([wanted_of(known, each) for each in [file]], control, lambda: 5.0).new == (file.path,)
     known = replace(known, records=ModelRecords(hashes=control.take()))
     assert sha256_of(known, file) == (SHA256, "reading")
-    assert verify([file], known, control, lambda: 6.0).right == (file.path,)
+    assert verify([wanted_of(known, each) for each in [file]], control, lambda: 6.0).right == (file.path,)
     flip(file)
     for _ in range(2):  # the damage is no new measure
-        found = verify([file], known, control, lambda: 7.0)
+        found = verify([wanted_of(known, each) for each in [file]], control, lambda: 7.0)
         assert "by an earlier reading" in found.damaged[0][1]
         known = replace(known, records=ModelRecords(hashes=control.take()))
 
@@ -81,9 +81,14 @@ def test_the_hash_of_the_backup_counts(tmp_path: Path) -> None:
     catalog = BackupCatalog(str(tmp_path), "/b", "s", 1.0, 1.0, {"a": copied})
     known = Known(known_of().scan, ModelRecords(), catalog=catalog, source=str(tmp_path))
     assert sha256_of(known, file) == (SHA256, "backup")
-    assert verify([file], known, VerifyControl(), lambda: 5.0).right == (file.path,)
+    assert verify([wanted_of(known, each) for each in [file]], VerifyControl(), lambda: 5.0).right == (
+        file.path,
+    )
     flip(file)
-    assert "by the backup" in verify([file], known, VerifyControl(), lambda: 5.0).damaged[0][1]
+    assert (
+        "by the backup"
+        in verify([wanted_of(known, each) for each in [file]], VerifyControl(), lambda: 5.0).damaged[0][1]
+    )
 
 
 def test_a_file_that_changed_or_is_gone_is_neither_right_nor_damaged(tmp_path: Path) -> None:
@@ -92,7 +97,9 @@ def test_a_file_that_changed_or_is_gone_is_neither_right_nor_damaged(tmp_path: P
     Path(gone.path).unlink()
     Path(pipe.path).unlink()
     os.mkfifo(pipe.path)
-    found = verify([changed, gone, pipe], known_of(), VerifyControl(), lambda: 1.0)
+    found = verify(
+        [wanted_of(known_of(), each) for each in [changed, gone, pipe]], VerifyControl(), lambda: 1.0
+    )
     assert [path for path, _ in found.skipped] == [changed.path, gone.path, pipe.path]
     assert found.damaged == ()
 
@@ -127,7 +134,7 @@ def test_every_way_of_reading_gives_the_same_hash(
 def test_a_cancelled_verification_ends_with_the_next_piece(tmp_path: Path) -> None:
     file = a_file(tmp_path / "a")
     with pytest.raises(VerifyCancelled):
-        verify([file], known_of(), VerifyControl(cancelled=True), lambda: 1.0)
+        verify([wanted_of(known_of(), each) for each in [file]], VerifyControl(cancelled=True), lambda: 1.0)
 
 
 def test_a_sample_sees_beginning_middle_and_end(tmp_path: Path) -> None:
@@ -148,5 +155,5 @@ def test_all_files_of_a_real_model_are_read(tmp_path: Path) -> None:
     known = known_of(tmp_path)
     (model,) = known.scan.models
     control = VerifyControl()
-    assert len(verify(model.files, known, control, lambda: 1.0).new) == 2
+    assert len(verify([wanted_of(known, each) for each in model.files], control, lambda: 1.0).new) == 2
     assert control.files_done == 2

@@ -197,7 +197,7 @@ async def test_a_disk_that_fills_up_is_a_condition_with_the_day(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = 100 * 2**30
-    real = worker_module.scan
+    real = worker_module.run_scan
 
     def scan(*arguments: object) -> object:
         found = real(*arguments)  # type: ignore[arg-type]
@@ -205,7 +205,7 @@ async def test_a_disk_that_fills_up_is_a_condition_with_the_day(
             found, spaces=tuple(replace(s, free_bytes=free, total_bytes=2**40) for s in found.spaces)
         )
 
-    monkeypatch.setattr(worker_module, "scan", scan)
+    monkeypatch.setattr(worker_module, "run_scan", scan)
     async with desk.working():
         for _ in range(5):
             free -= 10 * 2**30
