@@ -27,6 +27,7 @@ COMPLETE = (
     "aiidpd_bench_output_tokens_per_second",
     "aiidpd_gpu_energy_joules_total",
     "aiidpd_bench_engine_generated_tokens_total",
+    "aiidpd_models_found",
 )
 HEAD = """\
 # Metrics
@@ -44,6 +45,8 @@ ROOMS = {
     "gpu": "GPUs",
     "container": "Containers",
     "backup": "Backups",
+    "models": "Models",
+    "model": "Models",
     "bench": "Inference",
     "alert": "Alerts",
 }
@@ -85,7 +88,7 @@ def page(found: dict[str, Family]) -> str:
     """Return the document."""
     parts = [HEAD]
     top = "| metric | type | labels | what it is |\n| --- | --- | --- | --- |"
-    for room in (*ROOMS.values(), REST):
+    for room in (*dict.fromkeys(ROOMS.values()), REST):
         rows = [
             f"| `{one.name}` | {one.kind} | {', '.join(sorted(one.labels))} | {one.text} |"
             for one in sorted(found.values(), key=lambda one: one.name)

@@ -31,6 +31,7 @@ READ: Final = {
     "containers": "/v1/containers",
     "engines": "/v1/engines",
     "backup_snapshots": "/v1/backup/snapshots",
+    "models": "/v1/models",
     "bench_results": "/v1/bench/results",
     "incidents": "/v1/incidents",
     "jobs": "/v1/jobs",
@@ -67,6 +68,16 @@ _OF_THIS_RUN: Final = (
         ),
         r"\g<1>*",
     ),
+    # Disks, inodes and processes of whatever machine it is.
+    (re.compile(r'("(?:free_bytes|total_bytes|day)": )\d+'), r"\g<1>1"),
+    (re.compile(r'("(?:mount|disk)": ")[^"]*'), r"\g<1>/"),
+    (re.compile(r'("space": \{\s*")[^"]*'), r"\g<1>/"),
+    (re.compile(r'("inode": )\d+'), r"\g<1>1"),
+    (re.compile(r'("fingerprint": ")[^"]*'), r"\g<1>f"),
+    (re.compile(r'("scan_seconds": )[\d.e-]+'), r"\g<1>0.1"),
+    (re.compile(r'("open_reason": ")[^"]*'), r"\g<1>"),
+    (re.compile(r"^(aiidpd_models_scan_duration_seconds ).*$", re.MULTILINE), r"\g<1>*"),
+    (re.compile(r'^(aiidpd_models_disk_\w+\{mount=")[^"]*("\} ).*$', re.MULTILINE), r"\g<1>/\g<2>*"),
     # Its writer is a thread with a clock of its own.
     (re.compile(r"^(aiidpd_history_\w+(?:\{.*\})? ).*$", re.MULTILINE), r"\g<1>*"),
 )

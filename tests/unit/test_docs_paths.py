@@ -33,6 +33,7 @@ OF_OTHERS = {  # Python's own; tasks
     "containers.pause",
     "containers.heal",
     "containers.use",
+    "models.jobs",
 }
 
 

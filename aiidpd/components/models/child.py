@@ -14,6 +14,7 @@ from aiidpd.components.models.process import LENGTH_BYTES, Failed, Frame, Reques
 from aiidpd.kernel.errors import Unavailable
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "aiidpd.components.models")
+_MOST_BYTES: Final = 256 * 2**20  # of one frame: a model of 50,000 files has 20 MB
 _ENDING: Final = 5.0  # seconds that a process may take to end once it has said all
 
 T = TypeVar("T")
@@ -87,7 +88,8 @@ class ChildControl:
         assert process.stdout is not None  # noqa: S101 -- it is a pipe
         head = process.stdout.read(LENGTH_BYTES)
         size = int.from_bytes(head, "big")
-        data = process.stdout.read(size) if len(head) == LENGTH_BYTES else b""
+        usable = len(head) == LENGTH_BYTES and size <= _MOST_BYTES
+        data = process.stdout.read(size) if usable else b""
         if not data or len(data) < size:
             if self._cancelled:
                 raise ChildCancelled
