@@ -28,6 +28,9 @@ from aiidpd.components.containers.heal.record import HealRecords
 from aiidpd.components.containers.logs.named import NamedFailures
 from aiidpd.components.engines import api as engines_api
 from aiidpd.components.engines.polls import Polls
+from aiidpd.components.models.api import ModelRoutes
+from aiidpd.components.models.memory import ModelsMemory
+from aiidpd.components.models.record import ModelRecords
 from aiidpd.components.thermal.api import energy as energy_api
 from aiidpd.components.thermal.api import gpus as gpus_api
 from aiidpd.components.thermal.api.history import HistoryExport
@@ -56,7 +59,7 @@ from aiidpd.platform.statefile import StateFile
 from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
-WORKERS = ("thermal", "containers", "backup", "bench", "engines")
+WORKERS = ("thermal", "containers", "backup", "bench", "engines", "models")
 
 
 @dataclass
@@ -120,6 +123,7 @@ async def control_daemon(
     mode: int = 0o660,
     more_routes: Sequence[Route] = (),
     jobs: JobBook | None = None,
+    models: ModelRoutes | None = None,
     **options: Any,
 ) -> AsyncIterator[ControlDaemon]:
     """Serve the control API at ``folder/control.sock``."""
@@ -131,7 +135,7 @@ async def control_daemon(
     jobs = jobs or JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
-        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench", "engines")
+        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench", "engines", "models")
     }
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()
@@ -156,6 +160,13 @@ async def control_daemon(
     def of(name: str) -> Callable[[], WorkerStatus]:
         return lambda: workers[name]
 
+    model_routes = models or ModelRoutes(
+        views["models"],
+        ModelsMemory(StateFile(folder / "models.json", ModelRecords), views["models"]),
+        JobQueue(jobs, "model-scan"),
+        JobQueue(jobs, "model-job"),
+        of("models"),
+    )
     routes = (
         *daemon_api.routes(
             status=status,
@@ -198,6 +209,7 @@ async def control_daemon(
         *engines_api.routes(views["engines"].get, Polls(), clock, of("engines")),
         *backup_api.BackupApi(views["backup"], queues["backup"], of("backup")).routes(),
         *offsite_api.routes(Latest(clock, 3600.0), JobQueue(jobs, "backup.offsite"), of("backup"), tuple),
+        *model_routes.routes(),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
         *jobs_api.routes(jobs),
         *more_routes,

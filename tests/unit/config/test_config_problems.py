@@ -17,6 +17,7 @@ NOTHING = Path("/dev/null")
 NO_SECRET = (
     ".api_key: there is no such secret; secrets are named aiidpd.engines.servers.NAME.api_key "
     "or aiidpd.offsite.repositories.NAME.password or aiidpd.offsite.repositories.NAME.environment "
+    "or aiidpd.models.token "
     "or aiidpd.bench.endpoints.NAME.api_key; "
     "what is not secret belongs in the file"
 )

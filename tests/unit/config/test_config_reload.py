@@ -106,6 +106,13 @@ OTHER: dict[str, Any] = {
     "offsite.rclone": "/opt/rclone",
     "offsite.stall_after": "1h",
     "offsite.repositories": [{"name": "far", "repository": "/srv/far"}],
+    "models.folders": ["/srv/models"],
+    "models.scan_interval": "2h",
+    "models.leftover_age": "2d",
+    "models.disk_warning": "30d",
+    "models.upstream": True,
+    "models.endpoint": "https://mirror.example",
+    "models.token": "hf_secret",
     "bench.interval": "1m",
     "bench.timeout": "1s",
     "bench.first_token_timeout": "1s",
@@ -136,7 +143,7 @@ RESTART = {
     "control.group",
     "control.max_connections",
 }
-TABLES = {"gpu", "containers", "engines", "backup", "offsite", "bench"}  # whose readers are replaced
+TABLES = {"gpu", "containers", "engines", "backup", "offsite", "models", "bench"}  # whose readers are replaced
 
 
 # Source and target are set together or not at all.

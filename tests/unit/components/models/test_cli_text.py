@@ -176,7 +176,7 @@ async def test_the_commands_work_over_the_real_socket(
     (tmp_path / "api").mkdir()
     async with (
         desk.working(),
-        control_daemon(tmp_path / "api", more_routes=desk.routes.routes(), jobs=desk.book) as daemon,
+        control_daemon(tmp_path / "api", models=desk.routes, jobs=desk.book) as daemon,
     ):
 
         async def run(*command: str) -> tuple[int, str]:
