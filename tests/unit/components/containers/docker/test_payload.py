@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiidpd.components.containers.docker.client import payload
+from aiidpd.contracts.containers import Mount
 
 MOMENTS = st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2200, 1, 1))  # noqa: DTZ001
 
@@ -282,3 +283,28 @@ def test_podman_s_words_are_read_as_docker_s() -> None:
     assert event.action == "destroy"
     bare = {**entry("Up Less than a second"), "NetworkSettings": {"Networks": None}}
     assert payload.summary(bare).name == "a"
+
+
+def test_mounts_have_their_place_in_the_container_and_are_bounded() -> None:
+    mounts: list[dict[str, object]] = [
+        {"Type": "bind", "Source": "/srv/models", "Destination": "/models", "RW": False},
+        {
+            "Type": "volume",
+            "Name": "v",
+            "Source": "/var/lib/docker/volumes/v/_data",
+            "Destination": "/v",
+            "RW": True,
+        },
+        {"Type": "tmpfs", "Source": "", "Destination": "/tmp"},
+        {"Source": "/odd"},
+    ]
+    read = payload.reading({**description(), "Mounts": mounts}).mounts
+    assert read == (
+        Mount("/srv/models", "/models", read_only=True),
+        Mount("/var/lib/docker/volumes/v/_data", "/v"),
+        Mount("/odd"),
+    )
+    many = [{"Source": f"/{each}", "Destination": "x" * 10**6} for each in range(2000)]
+    bounded = payload.reading({**description(), "Mounts": many}).mounts
+    assert len(bounded) <= 1024
+    assert max(len(each.destination) for each in bounded) <= 8192
