@@ -53,7 +53,7 @@ class ModelsMemory:
 
     def put(self, records: ModelRecords) -> None:
         """Have ``records`` in the place of those that are known, and on the disk soon where they differ."""
-        records = bounded(records)
+        records = bounded(records, self.known.records)
         self.known = replace(self.known, records=records)
         if records != self._saved:
             self._file.save_soon(records)

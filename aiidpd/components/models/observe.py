@@ -77,9 +77,8 @@ def _openings(known: Known, opened: OpenFiles) -> list[OpenedBy]:
 def _reason(seen: Seen, opened: OpenFiles) -> str:
     reasons = []
     if opened.unreadable:
-        reasons.append(
-            f"the files of {opened.unreadable} processes may not be read (it takes CAP_SYS_PTRACE)"
-        )
+        count = "1 process" if opened.unreadable == 1 else f"{opened.unreadable} processes"
+        reasons.append(f"the files of {count} may not be read (it takes CAP_SYS_PTRACE)")
     if seen.containers is None:
         reasons.append("the containers are not known now")
     return "; ".join(reasons)

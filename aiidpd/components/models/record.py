@@ -88,13 +88,13 @@ class ModelRecords:
     """True once a scan has ended: what appears from then on is an event."""
 
 
-def bounded(records: ModelRecords) -> ModelRecords:
-    """Return ``records`` such that they can be written: what is left out is read again."""
-    models = {
-        key: each
-        for key, each in list(records.models.items())[:MOST_MODELS]
-        if len(each.problems) <= _MOST_PROBLEMS and _writable(each.facts)
-    }
+def bounded(records: ModelRecords, before: ModelRecords | None = None) -> ModelRecords:
+    """Return ``records`` such that they can be written: what is left out is read again.
+
+    ``before`` were bounded already: their models need not be checked again where they are the same.
+    """
+    same = before is not None and records.models is before.models
+    models = records.models if same else _models(records.models)
     return ModelRecords(
         1,
         models,
@@ -104,6 +104,14 @@ def bounded(records: ModelRecords) -> ModelRecords:
         dict(list(records.space.items())[:_MOST_MOUNTS]),
         records.scanned,
     )
+
+
+def _models(found: Mapping[str, InspectedRecord]) -> dict[str, InspectedRecord]:
+    return {
+        key: each
+        for key, each in list(found.items())[:MOST_MODELS]
+        if len(each.problems) <= _MOST_PROBLEMS and _writable(each.facts)
+    }
 
 
 def _newest(found: Mapping[str, T], most: int, at: Callable[[T], float]) -> dict[str, T]:
