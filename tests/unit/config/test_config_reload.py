@@ -143,7 +143,15 @@ RESTART = {
     "control.group",
     "control.max_connections",
 }
-TABLES = {"gpu", "containers", "engines", "backup", "offsite", "models", "bench"}  # whose readers are replaced
+TABLES = {
+    "gpu",
+    "containers",
+    "engines",
+    "backup",
+    "offsite",
+    "models",
+    "bench",
+}  # whose readers are replaced
 
 
 # Source and target are set together or not at all.
