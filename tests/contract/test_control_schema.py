@@ -61,7 +61,7 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
     (ContainersDocument, RuntimeSnapshot, COMMON - {"simulated"}, NONE),
     (PauseDocument, PauseView, NONE, frozenset({"id", "name"})),
     (RunResultDocument, RunResult, NONE, frozenset({"ended"})),  # in monotonic seconds
-    (BackupDocument, BackupView, COMMON - {"reason"}, frozenset({"last_prune"})),  # has a route of its own
+    (BackupDocument, BackupView, COMMON - {"reason"}, frozenset({"last_prune", "catalog"})),  # of others
     (StoreDocument, StoreInfo, NONE, NONE),
     # The monotonic time of a probe means nothing outside of the process; note becomes the reason.
     (EndpointDocument, EndpointView, frozenset({"engine"}), frozenset({"probed"})),

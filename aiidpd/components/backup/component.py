@@ -18,7 +18,7 @@ from aiidpd.components.backup.schedule import Jitter
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, newest
 from aiidpd.components.backup.worker import BackupWorker
-from aiidpd.contracts.backups import BACKUP, BackupActivity
+from aiidpd.contracts.backups import BACKUP, BACKUPS, BackupActivity, BackupCatalog
 from aiidpd.contracts.engines import ENGINES, Verdict
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
@@ -89,7 +89,15 @@ def build(context: Context) -> Component:
         return tuple(each for each in folders if each is not None)
 
     elsewhere = offsite.build(context, local, protected, sent)
+
+    def catalog() -> Reading[BackupCatalog] | None:
+        reading = latest.get()
+        if reading is None or reading.value.catalog is None:
+            return None
+        return Reading(reading.value.catalog, reading.at, reading.read)
+
     context.views.offer(BACKUP, activity)
+    context.views.offer(BACKUPS, catalog)
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE), *elsewhere.tasks),
         collectors={NAME: BackupCollector(latest), **elsewhere.collectors},

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from aiidpd.components.backup.process.results import PruneResult, SnapshotSummary, SummaryResult
+from aiidpd.contracts.backups import BackupCatalog
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -179,4 +180,5 @@ class BackupView:
     last_run: RunResult | None = None
     running: RunProgress | None = None
     last_prune: PruneResult | None = None
+    catalog: BackupCatalog | None = None
     next_run_at: float | None = None

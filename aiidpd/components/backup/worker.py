@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias
 
 import anyio
@@ -17,7 +18,7 @@ from aiidpd.components.backup.process.manifest import MANIFEST
 from aiidpd.components.backup.process.marker import MARKER
 from aiidpd.components.backup.process.pins import PINS
 from aiidpd.components.backup.process.proofs import PROOFS
-from aiidpd.components.backup.process.requests import SummaryRequest
+from aiidpd.components.backup.process.requests import CatalogRequest, SummaryRequest
 from aiidpd.components.backup.process.results import SummaryResult
 from aiidpd.components.backup.process.store import SNAPSHOTS, Store
 from aiidpd.components.backup.pruning import pin, prune
@@ -28,7 +29,15 @@ from aiidpd.components.backup.schedule import Jitter, next_run_at, parse_schedul
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.tools import BackupTools
 from aiidpd.components.backup.verifying import drill, verify
-from aiidpd.components.backup.view import BackupView, RunResult, info_of, newest, store_of
+from aiidpd.components.backup.view import (
+    BackupView,
+    RunResult,
+    SnapshotInfo,
+    info_of,
+    newest,
+    store_of,
+)
+from aiidpd.contracts.backups import BackupCatalog, CatalogFile
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Conflict, Misconfigured, Unavailable
@@ -214,6 +223,7 @@ class BackupWorker:
             self._tools.put(snapshots=snapshots, store=store_of(self._summary))
         view, record = self._view, self._tools.memory.record
         last_good = newest(view.snapshots, view.source)
+        await self._list(last_good)
         last = view.last_run
         failed = last is not None and not last.succeeded
         run_at = next_run_at(
@@ -245,6 +255,29 @@ class BackupWorker:
             raise AssertionError("a summary ended without its result")
         self._summary = summary
         self._seen = seen
+
+    async def _list(self, snapshot: SnapshotInfo | None) -> None:
+        """Have the catalog of the newest whole snapshot, for those who compare files with it."""
+        before = self._view.catalog
+        if snapshot is None:
+            self._tools.put(catalog=None)
+        elif before is None or before.snapshot != snapshot.id:
+            request = CatalogRequest(self._view.target, snapshot.id)
+            found = (await self._process.call(request, _ignore)).catalog
+            files = () if found is None else found.files
+            listed = {each.path: CatalogFile(each.size, each.mtime_ms, each.sha256) for each in files}
+            self._tools.put(
+                catalog=BackupCatalog(
+                    self._view.source,
+                    self._view.target,
+                    snapshot.id,
+                    snapshot.created_at,
+                    snapshot.current_at,
+                    MappingProxyType(listed),
+                )
+            )
+        elif before.current_at != snapshot.current_at:
+            self._tools.put(catalog=replace(before, current_at=snapshot.current_at))
 
     def _fail_again(self, last: RunResult) -> NoReturn:
         """Raise :class:`Unavailable`: until a backup succeeds no pass does, and the task is degraded."""

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from aiidpd.components.backup.process.progress import Progress
 from aiidpd.components.backup.process.requests import (
+    CatalogRequest,
     DrillRequest,
     PinRequest,
     PruneRequest,
@@ -21,6 +22,7 @@ from aiidpd.components.backup.process.requests import (
     VerifyRequest,
 )
 from aiidpd.components.backup.process.results import (
+    CatalogResult,
     DrillResult,
     PinResult,
     PruneResult,
@@ -61,6 +63,7 @@ class Line:
     run: RunResult | None = None
     verify: VerifyResult | None = None
     summary: SummaryResult | None = None
+    catalog: CatalogResult | None = None
     restore: RestoreResult | None = None
     drill: DrillResult | None = None
     prune: PruneResult | None = None
@@ -68,12 +71,20 @@ class Line:
 
 
 Request: TypeAlias = (
-    RunRequest | VerifyRequest | SummaryRequest | RestoreRequest | DrillRequest | PruneRequest | PinRequest
+    RunRequest
+    | VerifyRequest
+    | SummaryRequest
+    | CatalogRequest
+    | RestoreRequest
+    | DrillRequest
+    | PruneRequest
+    | PinRequest
 )
 REQUESTS: Final[Mapping[str, type[Request]]] = {
     "run": RunRequest,
     "verify": VerifyRequest,
     "summary": SummaryRequest,
+    "catalog": CatalogRequest,
     "restore": RestoreRequest,
     "drill": DrillRequest,
     "prune": PruneRequest,

@@ -66,6 +66,15 @@ class SummaryRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogRequest:
+    """Order to list the large files of a snapshot."""
+
+    target: str
+    snapshot: str
+    kind: Literal["catalog"] = "catalog"
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """Order to restore. Sizes in bytes, ``rate`` in bytes a second (0: no limit).
 

@@ -156,6 +156,24 @@ class SummaryResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """File of a snapshot. ``size`` in bytes, ``mtime_ms`` the source's, in whole milliseconds."""
+
+    path: str
+    size: int
+    mtime_ms: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogResult:
+    """Large files of a snapshot, the largest first, 20,000 at most."""
+
+    snapshot: str
+    files: tuple[Listed, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreResult:
     """Outcome of a restore. ``files`` and ``bytes`` are those wanted; ``restored`` ones were written.
 

@@ -13,6 +13,7 @@ _WORK: Final[Mapping[str, str]] = {
     "run": "run:back_up",
     "verify": "verify:verify",
     "summary": "summary:summarize",
+    "catalog": "catalog:catalog",
     "restore": "restore:restore",
     "drill": "drill:hold",
     "prune": "prune:prune",

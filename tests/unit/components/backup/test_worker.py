@@ -1,5 +1,6 @@
 """The worker on real files and a clock that only the test moves."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -391,6 +392,22 @@ async def test_without_a_target_no_snapshot_is_broken(desk: Desk, site: Site):
     async with desk.worker(BackupSettings()):
         await desk.passes(2)
         assert desk.conditions.active() == ()
+
+
+async def test_the_large_files_of_the_newest_snapshot_are_listed_for_others(desk: Desk, site: Site):
+    (site.source / "large").write_bytes(bytes(2 << 20))
+    async with desk.worker(settings(site)):
+        await desk.passes(2)
+        catalog = desk.view.catalog
+        assert catalog is not None
+        assert catalog.snapshot == desk.view.snapshots[-1].id
+        (path,) = catalog.files
+        file = catalog.files[path]
+        status = (site.source / "large").stat()
+        assert (path, file.size_bytes, file.mtime_ms) == ("large", 2 << 20, status.st_mtime_ns // 1_000_000)
+        assert file.sha256 == hashlib.sha256(bytes(2 << 20)).hexdigest()
+        await outcome(desk.queue.submit())
+        await desk.until(lambda: desk.view.catalog is not None and desk.view.catalog.current_at > 0)
 
 
 def test_a_bad_schedule_is_refused_at_once(desk: Desk):
