@@ -40,15 +40,6 @@ def build(context: Context) -> Component:
     sent: Latest[OffsiteView] = Latest(context.clock, max_age=math.inf)
     memory = BackupMemory(StateFile(context.state_directory / FILE, BackupRecord), context.conditions)
 
-    def loading() -> str:
-        """Return the engine that loads a model just now, empty for none."""
-        reading = context.views.get(ENGINES)
-        engines = reading.value.engines if reading is not None else ()
-        return next(
-            (each.name for each in engines if not each.simulated and Verdict.LOADING is each.verdict),
-            "",
-        )
-
     def sending() -> str:
         """Return the snapshot that is being sent elsewhere, empty for none."""
         reading = sent.get()
@@ -64,7 +55,7 @@ def build(context: Context) -> Component:
             memory=memory,
             clock=context.clock,
             scratch=context.state_directory / _SCRATCH,
-            loading=loading,
+            loading=lambda: _loading(context),
             sending=sending,
             jitter=Jitter(_machine(), settings().jitter),
         )
@@ -103,6 +94,14 @@ def build(context: Context) -> Component:
         collectors={NAME: BackupCollector(latest), **elsewhere.collectors},
         routes=(*BackupApi(latest, queue, lambda: context.status(NAME)).routes(), *elsewhere.routes),
     )
+
+
+def _loading(context: Context) -> str:
+    """Return the engine that loads a model just now, empty for none."""
+    reading = context.views.get(ENGINES)
+    engines = reading.value.engines if reading is not None else ()
+    loading = (each.name for each in engines if not each.simulated and Verdict.LOADING is each.verdict)
+    return next(loading, "")
 
 
 def _machine() -> str:
