@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,6 +77,8 @@ listen = ""
 group = ""
 """
 
+_QUIET_CHECKS: Final = 3
+
 
 class SteppedClock(FakeClock):
     """A fake clock that says when the next sleeper is due."""
@@ -132,20 +134,30 @@ class Simulated:
 
     async def _quiet(self) -> None:
         deadline = time.monotonic() + PATIENCE
-        await settle()
-        while self._at_work():
+        quiet = 0
+        while quiet < _QUIET_CHECKS:  # between a thread's end and the next thread's begin none is at work
+            await settle()
+            quiet = 0 if self._at_work() else quiet + 1
             assert time.monotonic() < deadline, f"they do not end: {threading.enumerate()}"
             await anyio.sleep(0.001)
-            await settle()
         await settle()
 
     def _at_work(self) -> bool:
         if anyio.to_thread.current_default_thread_limiter().borrowed_tokens:
             return True
-        if any(path.read_text() for path in Path("/proc/self/task").glob("*/children")):
+        if _children():
             return True  # a process is at work, which has the machine's clock
         others = set(threading.enumerate()) - self.threads
         return any(type(thread) is threading.Thread for thread in others)  # anyio's own wait for work
+
+
+def _children() -> str:
+    """Return the ids of the processes that threads of this process have started."""
+    found = ""
+    for path in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # the thread has ended meanwhile
+            found += path.read_text()
+    return found
 
 
 def _prepare(folder: Path, config: str) -> Path:

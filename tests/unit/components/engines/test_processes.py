@@ -13,6 +13,7 @@ from aiidpd.components.engines.processes import find_start
 from aiidpd.engines.llamacpp import PROFILE, sleeps
 from aiidpd.engines.profile import Start
 from tests.ports import free_port
+from tests.waiting import until
 
 URL = "http://localhost:8080"
 SERVER = ["/usr/bin/llama-server", "-m", "x.gguf"]
@@ -83,6 +84,8 @@ def test_a_real_process(idle: str) -> None:
     port = free_port()
     sleeping = [sys.executable, "-c", "input()", "llama-server", "-m", "x.gguf", "--port", str(port)]
     with subprocess.Popen([*sleeping, "--sleep-idle-seconds", idle], stdin=subprocess.PIPE) as running:
+        command_line = Path(f"/proc/{running.pid}/cmdline")
+        until(command_line.read_bytes)  # for a moment of its begin a program has none
         found = find_start(PROFILE, f"http://127.0.0.1:{port}")
         running.kill()
     assert found is not None
