@@ -37,12 +37,16 @@ class OpenFiles:
     unreadable: int = 0
 
 
-def open_files(wanted: Collection[tuple[int, int]], names: Collection[str], proc: Path = PROC) -> OpenFiles:
+def open_files(
+    wanted: Collection[tuple[int, int]], names: Collection[str], proc: Path = PROC, *, own: int | None = None
+) -> OpenFiles:
     """Return who has files of ``wanted`` (device, inode) open. Blocks for a reading of all of /proc.
 
     ``names`` are the last parts of their paths: on file systems whose devices /proc shows otherwise (btrfs,
-    overlays) inode and name decide. The daemon itself does not count.
+    overlays) inode and name decide. The process with the id ``own``, this one as a rule, does not count, nor
+    does what it started: who reads models for a backup does not use them.
     """
+    own = os.getpid() if own is None else own
     devices: dict[int, set[int]] = {}
     for device, inode in wanted:
         devices.setdefault(inode, set()).add(device)
@@ -56,7 +60,7 @@ def open_files(wanted: Collection[tuple[int, int]], names: Collection[str], proc
         except OSError:
             unreadable += 1
             continue
-        if identities:
+        if identities and not _descends(process, own):
             program, container = _program(process), _container(process)
             for identity in identities:
                 found[OpenFile(identity, int(process.name), program, container)] = None
@@ -64,12 +68,21 @@ def open_files(wanted: Collection[tuple[int, int]], names: Collection[str], proc
 
 
 def _processes(proc: Path) -> Iterator[Path]:
-    own = str(os.getpid())
     for process in proc.iterdir():
-        if process.name.isdigit() and process.name != own:
+        if process.name.isdigit():
             with suppress(OSError):
                 if (process / "cmdline").read_bytes():  # the kernel's own have none, and no files
                     yield process
+
+
+def _descends(process: Path, own: int) -> bool:
+    """Return True for the process with the id ``own`` and for those that it, or one of them, started."""
+    pid = int(process.name)
+    with suppress(OSError, ValueError, IndexError):
+        while pid > 1 and pid != own:
+            stat = (process.parent / str(pid) / "stat").read_bytes()
+            pid = int(stat.rpartition(b")")[2].split()[1])  # a program's name may have blanks and brackets
+    return pid == own
 
 
 def _mapped(process: Path, devices: dict[int, set[int]], names: Collection[str]) -> Iterator[tuple[int, int]]:

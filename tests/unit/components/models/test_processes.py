@@ -13,6 +13,7 @@ import pytest
 
 from aiidpd.components.models.processes import open_files
 
+OTHER = 0  # no process: those that a test starts are not the daemon's
 HOLDS = "import sys; f = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
 MAPS = (
     "import mmap, sys\nwith open(sys.argv[1], 'rb') as f:\n"
@@ -42,9 +43,9 @@ def test_a_process_that_has_it_open_or_mapped_is_found(tmp_path: Path, program: 
         each.write_bytes(b"x" * 100_000)
     found = path.stat()
     wanted = {(found.st_dev, found.st_ino), (other.stat().st_dev, other.stat().st_ino)}
-    assert open_files(wanted, {name, "other"}).files == ()
+    assert open_files(wanted, {name, "other"}, own=OTHER).files == ()
     with process(program, path) as pid:
-        (seen,) = open_files(wanted, {name, "other"}).files
+        (seen,) = open_files(wanted, {name, "other"}, own=OTHER).files
         assert (seen.pid, seen.identity) == (pid, (found.st_dev, found.st_ino))
         assert seen.program.startswith("python")
         assert seen.container == ""
@@ -55,8 +56,8 @@ def test_where_the_device_is_another_the_name_decides(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 100_000)
     elsewhere = (12345, path.stat().st_ino)
     with process(MAPS, path) as pid:
-        assert [each.pid for each in open_files({elsewhere}, {"model.gguf"}).files] == [pid]
-        assert open_files({elsewhere}, {"another"}).files == ()
+        assert [each.pid for each in open_files({elsewhere}, {"model.gguf"}, own=OTHER).files] == [pid]
+        assert open_files({elsewhere}, {"another"}, own=OTHER).files == ()
 
 
 def test_processes_that_may_not_be_read_are_counted(tmp_path: Path) -> None:
@@ -71,9 +72,17 @@ def test_processes_that_may_not_be_read_are_counted(tmp_path: Path) -> None:
     assert (found.files, found.unreadable) == ((), 1)
 
 
-def test_the_daemon_itself_does_not_count(tmp_path: Path) -> None:
+def test_neither_the_daemon_itself_nor_what_it_started_counts(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"x")
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        assert open_files({(found.st_dev, found.st_ino)}, {"model"}).files == ()
+        wanted = {(found.st_dev, found.st_ino)}
+        assert [each.pid for each in open_files(wanted, {"model"}, own=OTHER).files] == [os.getpid()]
+        assert open_files(wanted, {"model"}).files == ()
+    within = [sys.executable, "-c", HOLDS, str(path)]
+    starts = f"import subprocess, sys; sys.exit(subprocess.call({within!r}))"
+    with process(starts, path) as pid:
+        (seen,) = open_files(wanted, {"model"}, own=OTHER).files
+        assert seen.pid != pid
+        assert open_files(wanted, {"model"}).files == ()
