@@ -57,7 +57,7 @@ def warm(path: Path, start: int, length: int) -> None:
 def lets_go(folder: Path) -> bool:
     """Return whether the file system of ``folder`` forgets what it is ordered to: layered ones may not."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
-        file.write(bytes(1 << 20))
+        file.write(bytes(32 << 20))  # smaller ones may go where large ones stay
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return cached_bytes(Path(file.name)) == 0

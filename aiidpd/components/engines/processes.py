@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Final
 
 from aiidpd.engines.profile import EngineProfile, Start
 from aiidpd.engines.urls import address_of, is_loopback
+from aiidpd.platform.cgroup import container_id
 
 PROC: Final = Path("/proc")
 _LONGEST: Final = 128 * 1024  # bytes of a command line or an environment
-_CONTAINER: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def find_start(profile: EngineProfile, url: str, proc: Path = PROC) -> Start | None:
@@ -47,8 +46,7 @@ def _starts(proc: Path) -> Iterator[Start]:
 
 def _container(process: Path) -> str | None:
     """Return the id of the container that a process runs in, None outside of containers."""
-    found = _CONTAINER.search((process / "cgroup").read_text())
-    return None if found is None else found.group()
+    return container_id((process / "cgroup").read_text(errors="replace"))
 
 
 def _environment(process: Path) -> dict[str, str]:

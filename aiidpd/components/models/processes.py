@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from aiidpd.platform.cgroup import container_id
+
 PROC: Final = Path("/proc")
 _MOST_MAPS_BYTES: Final = 8 * 2**20
 _MOST_DESCRIPTORS: Final = 4096
-_CONTAINER: Final = re.compile(r"[0-9a-f]{64}")
 _LINE: Final = re.compile(
     rb"^[0-9a-f]+-[0-9a-f]+ \S+ [0-9a-f]+ ([0-9a-f]+):([0-9a-f]+) ([1-9]\d*) +(/.*)$", re.MULTILINE
 )
@@ -21,7 +22,7 @@ _LINE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file that a process has open. ``container`` is a full id, empty outside of containers."""
+    """A file that a process has open. ``container`` is a full id, empty outside of others' containers."""
 
     identity: tuple[int, int]
     pid: int
@@ -52,6 +53,7 @@ def open_files(
         devices.setdefault(inode, set()).add(device)
     found: dict[OpenFile, None] = {}
     unreadable = 0
+    around = _container(proc / "self")  # where the daemon is in a container, its neighbours are in no other
     for process in _processes(proc):
         try:
             identities = {*_mapped(process, devices, names), *_descriptors(process, set(wanted))}
@@ -62,6 +64,8 @@ def open_files(
             continue
         if identities and not _descends(process, own):
             program, container = _program(process), _container(process)
+            if container == around:
+                container = ""
             for identity in identities:
                 found[OpenFile(identity, int(process.name), program, container)] = None
     return OpenFiles(tuple(found), unreadable)
@@ -119,6 +123,5 @@ def _program(process: Path) -> str:
 
 def _container(process: Path) -> str:
     with suppress(OSError):
-        match = _CONTAINER.search((process / "cgroup").read_text(errors="replace"))
-        return match.group() if match else ""
+        return container_id((process / "cgroup").read_text(errors="replace")) or ""
     return ""

@@ -13,7 +13,7 @@ import pytest
 
 from aiidpd.components.models.processes import open_files
 
-OTHER = 0  # no process: those that a test starts are not the daemon's
+OTHER = -1  # no process: those that a test starts are not the daemon's
 HOLDS = "import sys; f = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
 MAPS = (
     "import mmap, sys\nwith open(sys.argv[1], 'rb') as f:\n"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pynvml
 
 from aiidpd.components.thermal.driver.nvml.invoke import ABSENT, Capabilities, Failed, Handle, Json, invoke
+from aiidpd.platform.cgroup import container_id
 
 MOST = 128
 """As many processes are listed of a GPU, those that hold most memory first."""
@@ -15,10 +14,6 @@ _KINDS = {
     "compute": ("nvmlDeviceGetComputeRunningProcesses", pynvml.nvmlDeviceGetComputeRunningProcesses),
     "graphics": ("nvmlDeviceGetGraphicsRunningProcesses", pynvml.nvmlDeviceGetGraphicsRunningProcesses),
 }
-
-# Docker, containerd, CRI-O and Podman all name a container's group after its 64 hex digits:
-# "docker-ID.scope", "libpod-ID.scope", "cri-containerd-ID.scope", "/docker/ID", "/kubepods/.../ID".
-_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
 def read_processes(handle: Handle, _capabilities: Capabilities) -> tuple[Json, list[Json]]:
@@ -60,17 +55,3 @@ def _read(pid: int, name: str) -> str:
             return file.read()
     except OSError:
         return ""
-
-
-def container_id(cgroup: str) -> str | None:
-    """Return the container's id in ``cgroup``, the text of /proc/PID/cgroup; None outside of containers.
-
-    A line is ``hierarchy:controllers:path``, one a hierarchy, just one with cgroup v2. Where containers
-    are nested the innermost is meant.
-    """
-    for line in cgroup.splitlines():
-        path = line.split(":", 2)[-1]
-        found = _ID.findall(path)
-        if found:
-            return str(found[-1])
-    return None

@@ -12,7 +12,7 @@ import pytest
 from aiidpd.components.backup.process import drill_record, marker, pins, proofs, store, summary_cache
 from aiidpd.components.backup.process.manifest import SCHEMA, FileEntry, FolderEntry, Manifest
 from tests.unit.components.backup.conftest import Site
-from tests.unit.components.backup.process.trees import described, dig_holes, own_facts
+from tests.unit.components.backup.process.trees import described, give_away, own_facts
 
 PAGE = Path(__file__).parents[5] / "docs/backup-format.md"
 
@@ -43,16 +43,14 @@ def snapshot(site: Site) -> Path:
     (site.source / "hub").chmod(0o750)
     with (site.source / "sparse").open("wb") as file:
         file.truncate(50 << 20)
-    snapshot = site.target / "snapshots" / site.backup().snapshot
-    dig_holes(snapshot / "files/sparse")
-    return snapshot
+    return site.target / "snapshots" / site.backup().snapshot
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     folder = tmp_path / "place"
     folder.mkdir()
-    os.chown(folder, 1234, 1235)
+    give_away(folder)
     folder.chmod(0o2750)
     return folder
 
@@ -86,7 +84,7 @@ def test_what_the_page_warns_of_is_so(snapshot: Path, place: Path):
 
 def test_what_is_missing_is_restored_and_the_rest_stays(site: Site, snapshot: Path, place: Path):
     (place / "hub").mkdir()
-    os.chown(place / "hub", 1234, 1235)
+    give_away(place / "hub")
     (place / "hub").chmod(0o711)
     (place / "config.json").write_bytes(b"newer")
     before = own_facts(place), own_facts(place / "hub")

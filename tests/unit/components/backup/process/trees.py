@@ -3,7 +3,6 @@
 import os
 import random
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +45,10 @@ def _thing(path: Path, inodes: dict[int, set[str]], *, times: bool) -> Thing:
     return Thing(kind, stat.S_IMODE(status.st_mode), status.st_mtime_ns if times else 0, content, twins)
 
 
-def dig_holes(path: Path) -> None:
-    """Have a stored file take no room for its zeros, whatever the copier made of them."""
-    subprocess.run(["fallocate", "--dig-holes", path], check=True)
+def give_away(folder: Path) -> None:
+    """Have a folder belong to another user and group, where this user may decide that."""
+    if os.geteuid() == 0:
+        os.chown(folder, 1234, 1235)
 
 
 def own_facts(path: Path) -> tuple[int, int, int, int]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.thermal.driver.nvml.processes import container_id
+from aiidpd.platform.cgroup import container_id
 
 ID, INNER = "5d" * 32, "0a1" * 21 + "f"
 
