@@ -183,7 +183,8 @@ async def test_a_run_that_is_cancelled_leaves_nothing_within_2_seconds(script: s
 @pytest.mark.anyio
 async def test_one_that_leaves_a_process_behind_ends_all_the_same() -> None:
     lines = await output_of("sleep 1000 & echo $!")
-    os.kill(int(lines[0]), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(int(lines[0]), signal.SIGKILL)
 
 
 def alive(process: int) -> bool:

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -25,11 +27,22 @@ def commands(heading: str) -> list[str]:
     return found
 
 
-def run(command: str, snapshot: Path, place: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {**os.environ, "SNAPSHOT": str(snapshot), "PLACE": str(place), **more}
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command], env=environment, capture_output=True, check=False
-    )
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def run(missing: Callable[[str, str], None]) -> Run:
+    """Return what runs a command of the page, with ``SNAPSHOT`` and ``PLACE`` set."""
+
+    def runs(command: str, snapshot: Path, place: Path, **more: str) -> subprocess.CompletedProcess[bytes]:
+        if "rsync" in command and shutil.which("rsync") is None:  # find ends with 0 without it
+            missing("rsync", "apt-get install rsync")
+        environment = {**os.environ, "SNAPSHOT": str(snapshot), "PLACE": str(place), **more}
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command], env=environment, capture_output=True, check=False
+        )
+
+    return runs
 
 
 @pytest.fixture
@@ -61,7 +74,7 @@ def contents(root: Path) -> dict[str, tuple[int, bytes]]:
 
 @pytest.mark.parametrize("way", [0, 1])
 def test_a_restore_by_hand_equals_the_source_and_leaves_the_folder_itself(
-    site: Site, snapshot: Path, place: Path, way: int
+    run: Run, site: Site, snapshot: Path, place: Path, way: int
 ):
     before = own_facts(place)
     done = run(commands("Restore all of it")[way], snapshot, place)
@@ -82,7 +95,7 @@ def test_what_the_page_warns_of_is_so(snapshot: Path, place: Path):
     assert (place.stat().st_uid, stat.S_IMODE(place.stat().st_mode)) != (1234, 0o2750)
 
 
-def test_what_is_missing_is_restored_and_the_rest_stays(site: Site, snapshot: Path, place: Path):
+def test_what_is_missing_is_restored_and_the_rest_stays(run: Run, site: Site, snapshot: Path, place: Path):
     (place / "hub").mkdir()
     give_away(place / "hub")
     (place / "hub").chmod(0o711)
@@ -96,7 +109,7 @@ def test_what_is_missing_is_restored_and_the_rest_stays(site: Site, snapshot: Pa
     assert (place / "hub/blobs/abc").stat().st_mode & stat.S_IWUSR
 
 
-def test_the_checks_find_a_flipped_bit_and_nothing_else(snapshot: Path, place: Path):
+def test_the_checks_find_a_flipped_bit_and_nothing_else(run: Run, snapshot: Path, place: Path):
     (check,) = commands("Check a snapshot")
     (check_restored,) = commands("Check what was restored")
     assert run(commands("Restore all of it")[0], snapshot, place).returncode == 0
@@ -110,7 +123,7 @@ def test_the_checks_find_a_flipped_bit_and_nothing_else(snapshot: Path, place: P
         assert run(command, snapshot, place).returncode == 1
 
 
-def test_a_target_is_moved_with_its_links(site: Site, snapshot: Path, tmp_path: Path):
+def test_a_target_is_moved_with_its_links(run: Run, site: Site, snapshot: Path, tmp_path: Path):
     site.backup()
     (command,) = commands("Move a target to another disk")
     other = tmp_path / "other"
@@ -122,7 +135,7 @@ def test_a_target_is_moved_with_its_links(site: Site, snapshot: Path, tmp_path: 
     assert site.backup().unchanged
 
 
-def test_one_model_of_a_cache_becomes_files(site: Site, place: Path):
+def test_one_model_of_a_cache_becomes_files(run: Run, site: Site, place: Path):
     model = site.source / "hub/models--a"
     (model / "snapshots/1").mkdir(parents=True)
     (model / "snapshots/1/weights").symlink_to("../../../blobs/abc")

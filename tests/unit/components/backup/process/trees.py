@@ -1,5 +1,6 @@
 """Trees of files for tests of restores: descriptions of what there is, and random ones."""
 
+import hashlib
 import os
 import random
 import stat
@@ -14,10 +15,15 @@ from aiidpd.components.backup.process.requests import RestoreRequest
 from aiidpd.components.backup.process.restore import Restore
 from aiidpd.components.backup.process.results import RestoreResult
 
+_LARGE = 1 << 20  # bytes
+
 
 @dataclass(frozen=True)
 class Thing:
-    """One file, folder or link as any program sees it; ``content`` is a link's target too."""
+    """One file, folder or link as any program sees it.
+
+    ``content`` is a link's target too; that of a large file is its hash: a difference would fill the memory.
+    """
 
     kind: int
     mode: int
@@ -42,6 +48,8 @@ def _thing(path: Path, inodes: dict[int, set[str]], *, times: bool) -> Thing:
     if kind == stat.S_IFLNK:
         return Thing(kind, 0, 0, os.fsencode(path.readlink()), twins)
     content = path.read_bytes() if kind == stat.S_IFREG else b""
+    if len(content) > _LARGE:
+        content = hashlib.sha256(content).digest()
     return Thing(kind, stat.S_IMODE(status.st_mode), status.st_mtime_ns if times else 0, content, twins)
 
 
