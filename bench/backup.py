@@ -7,7 +7,6 @@ time and does nothing else, once through the page cache and once past it: the fa
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import mmap
@@ -31,10 +30,10 @@ from aiidpd.components.backup.process.copy import Copied, Copier
 from aiidpd.components.backup.process.plan import Entry, Kind
 from aiidpd.components.backup.process.scan import scan
 from bench.harness import report
+from bench.trees import MEBIBYTE, evict, make_large, make_small, sync
 
-MEBIBYTE: Final = 1 << 20
 ROUNDS: Final = 5
-BIG: Final = (1024 * MEBIBYTE, 700 * MEBIBYTE, 324 * MEBIBYTE)
+BIG: Final = (1024, 700, 324)
 SMALL: Final = 10_000
 BLOCK: Final = 4 * MEBIBYTE
 OF_LIMIT: Final = 0.85
@@ -164,21 +163,6 @@ CONTENDERS: Final[dict[str, Callable[[Path, Path], None]]] = {
 }
 
 
-def sync(path: Path) -> None:
-    """Have all that was written on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    ctypes.CDLL(None).syncfs(descriptor)
-    os.close(descriptor)
-
-
-def evict(source: Path) -> None:
-    """Take all files below ``source`` out of the page cache."""
-    for entry in files_of(source):
-        descriptor = os.open(source / entry.path, os.O_RDONLY)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
-
-
 def child() -> None:
     """Copy once, in a process of its own; print the seconds and how much memory that took at most, in MiB."""
     name, source, target = sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
@@ -231,20 +215,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="aiidpd-bench-", dir=parent) as name:
         folder = Path(name)
         source = folder / "big"
-        source.mkdir()
-        for index, size in enumerate(BIG):
-            with (source / f"model-{index}.safetensors").open("wb") as file:
-                for _ in range(size // BLOCK):
-                    file.write(os.urandom(BLOCK))
+        make_large(source, BIG)
         found = measure(folder, source, list(CONTENDERS), rounds)
-        show("copy of 2 GiB in 3 files", found, sum(BIG) / 1e9, "GB/s")
+        show("copy of 2 GiB in 3 files", found, sum(BIG) * MEBIBYTE / 1e9, "GB/s")
         shutil.rmtree(source)
         source = folder / "small"
-        numbers = random.Random(1)
-        for index in range(SMALL):
-            place = source / str(index // 100) / str(index)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(os.urandom(numbers.randint(4096, 65536)))
+        make_small(source, SMALL)
         found = measure(folder, source, [name for name in CONTENDERS if name != "dd"], rounds)
         show("copy of 10,000 small files", found, SMALL, "files/s")
 

@@ -8,25 +8,24 @@ disk before the clock stops. rsync and cp copy the snapshot's tree and check not
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.run import BackupRun
 from bench.harness import report
+from bench.trees import evict, make_large, make_small, run, size_of, sync
 
 LARGE_MIB = 2048
 LARGE_FILES = 3
 SMALL_FILES = 10_000
-SMALL_BYTES = 16 * 1024  # on average
+SMALL_BYTES = (1, 32 * 1024)
 ROUNDS = 5
 LEAST_TO_RESTIC = 2.0
 LEAST_TO_BACKUP = 0.8
@@ -40,56 +39,16 @@ sys.exit(result.failed.count or result.restored_files != int(sys.argv[3]))
 """
 
 
-def make_large(source: Path, mib: int) -> int:
-    """Fill ``source`` with files of random bytes; return how many."""
-    for index in range(LARGE_FILES):
-        with (source / f"model-{index}.safetensors").open("wb") as file:
-            for _ in range(mib // LARGE_FILES):
-                file.write(os.urandom(1 << 20))
-    return LARGE_FILES
-
-
-def make_small(source: Path, count: int) -> int:
-    """Fill ``source`` with small files in folders of a hundred; return how many."""
-    numbers = random.Random(1)
-    for index in range(count):
-        folder = source / f"{index // 100:03}"
-        folder.mkdir(exist_ok=True)
-        (folder / f"{index}.json").write_bytes(numbers.randbytes(numbers.randrange(1, 2 * SMALL_BYTES)))
-    return count
-
-
-def run(*command: str | Path, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
-    """Run a command to its end."""
-    subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
-def evict(root: Path) -> None:
-    """Drop all files below ``root`` from the page cache."""
-    for folder, _, files in os.walk(root):
-        for name in files:
-            path = Path(folder, name)
-            if not path.is_symlink():
-                with path.open("rb") as file:
-                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
 class Bench:
     """One set of files, stored by each; ``ways`` restore it to a folder."""
 
-    def __init__(self, folder: Path, make: Callable[[Path], int]) -> None:
+    def __init__(self, folder: Path, make: Callable[[Path], None], files: int) -> None:
         self.folder = folder
         self._turn = 0
         source = folder / "source"
-        source.mkdir(parents=True)
-        self.files = make(source)
-        self.bytes = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+        make(source)
+        self.files = files
+        self.bytes = size_of(source)
         os.sync()
         self.backup_seconds = self._store(source)
         shutil.rmtree(source)
@@ -115,7 +74,7 @@ class Bench:
             ),
             "borg": (
                 repositories[2],
-                lambda place: self._run("borg", "extract", f"{repositories[2]}::one", cwd=place),
+                lambda place: self._run("borg", "extract", f"{repositories[2]}::one", folder=place),
             ),
             "rsync": (repositories[0], lambda place: self._run("rsync", "-a", f"{snapshot}/", f"{place}/")),
             "cp": (repositories[0], lambda place: self._run("cp", "-a", f"{snapshot}/.", place)),
@@ -131,7 +90,7 @@ class Bench:
             evict(repository)
             before = time.monotonic()
             way(place)
-            run("sync", "-f", place)
+            sync(place)
             seconds[name] = time.monotonic() - before
             if self.files <= LARGE_FILES:  # ext4 is slow to create where many files were removed just now
                 shutil.rmtree(place)
@@ -153,21 +112,21 @@ class Bench:
         restic = ("restic", "-q", "-r", self.folder / "restic")
         borg = self.folder / "borg"
         run(*restic, "init", environment=environment)
-        run(*restic, "backup", ".", cwd=source, environment=environment)
+        run(*restic, "backup", ".", folder=source, environment=environment)
         run("borg", "init", "-e", "none", borg, environment=environment)
-        run("borg", "create", "-C", "none", f"{borg}::one", ".", cwd=source, environment=environment)
+        run("borg", "create", "-C", "none", f"{borg}::one", ".", folder=source, environment=environment)
         return seconds
 
     def _ours(self, place: Path) -> None:
         self._run(sys.executable, "-c", OURS, self.folder / "aiidpd", place, str(self.files))
 
-    def _run(self, *command: str | Path, cwd: Path | None = None) -> None:
-        run(*command, cwd=cwd, environment=self._environment)
+    def _run(self, *command: str | Path, folder: Path | None = None) -> None:
+        run(*command, folder=folder, environment=self._environment)
 
 
-def measure(name: str, folder: Path, make: Callable[[Path], int], rounds: int) -> None:
+def measure(name: str, folder: Path, make: Callable[[Path], None], files: int, rounds: int) -> None:
     """Print how long each way takes, and how often ours is done in that time."""
-    bench = Bench(folder / name, make)
+    bench = Bench(folder / name, make, files)
     found = [bench.round() for _ in range(rounds)]
     shutil.rmtree(bench.folder)
     median = {way: statistics.median(each[way] for each in found) for way in bench.ways}
@@ -192,9 +151,12 @@ def main() -> None:
     mib, small, rounds = [*given, *(LARGE_MIB, SMALL_FILES, ROUNDS)[len(given) :]]
     with tempfile.TemporaryDirectory(prefix="aiidpd-bench-", dir="/var/tmp") as name:
         if mib:
-            measure("large", Path(name), lambda source: make_large(source, mib), rounds)
+            sizes = [mib // LARGE_FILES] * LARGE_FILES
+            measure("large", Path(name), lambda source: make_large(source, sizes), LARGE_FILES, rounds)
         if small:
-            measure("small", Path(name), lambda source: make_small(source, small), rounds)
+            measure(
+                "small", Path(name), lambda source: make_small(source, small, *SMALL_BYTES), small, rounds
+            )
 
 
 if __name__ == "__main__":
