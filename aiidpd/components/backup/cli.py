@@ -169,8 +169,13 @@ def _show(options: argparse.Namespace, session: Session) -> int:
     document = session.client.get("/v1/backup/snapshots")
     found = [each for each in document["snapshots"] if options.snapshot in ("", each["id"])]
     if not found:
-        there = ", ".join(each["id"] for each in document["snapshots"][-3:]) or "there are none"
-        session.report(f"there is no snapshot {options.snapshot}; the newest: {there}")
+        there = ", ".join(each["id"] for each in document["snapshots"][-3:])
+        if document["reason"]:
+            session.report(document["reason"])
+        elif not there:
+            session.report(f"there are no snapshots in {document['target'] or 'a target, as none is set'}")
+        else:
+            session.report(f"there is no snapshot {options.snapshot}; the newest: {there}")
         return USAGE
     if session.json:
         session.document(found[-1])

@@ -8,13 +8,13 @@ from aiidpd.components.backup.process.names import size_text
 from aiidpd.components.backup.process.requests import PinRequest, PruneRequest
 from aiidpd.components.backup.process.results import PruneResult
 from aiidpd.components.backup.retention.policy import policy_of
-from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.tools import BackupTools, Outcome
 from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.jobs import Job
 from aiidpd.kernel.task import Heartbeat
 
 
-async def prune(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+async def prune(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     """Remove what retention does not keep, or say what that would be."""
     view, dry_run = tools.view, bool(job.arguments.get("dry_run"))
     policy = policy_of(tools.settings.retention)
@@ -39,10 +39,10 @@ async def prune(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     summary = _sentence(made)
     if made.removed_total and not dry_run:
         tools.publish("backup.pruned", summary, {"job": job.status.id, **evidence})
-    job.succeed(**evidence, summary=summary)
+    return Outcome(evidence, summary)
 
 
-async def pin(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+async def pin(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     """Pin a snapshot, or take its pin away."""
     given, target = job.arguments, tools.view.target
     request = PinRequest(
@@ -56,7 +56,7 @@ async def pin(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     what = f"pinned: {made.reason}" if made.reason else "not pinned any more"
     reason = f"snapshot {made.snapshot} is {what}" + (f" (requested by {by})" if by else "")
     tools.publish("backup.pin_changed", reason, {"job": job.status.id}, Severity.INFO)
-    job.succeed(snapshot=made.snapshot, reason=made.reason, summary=f"snapshot {made.snapshot} is {what}")
+    return Outcome({"snapshot": made.snapshot, "reason": made.reason}, f"snapshot {made.snapshot} is {what}")
 
 
 def _sentence(made: PruneResult) -> str:

@@ -8,7 +8,7 @@ from aiidpd.components.backup.process.names import files_text, size_text
 from aiidpd.components.backup.process.requests import RestoreRequest
 from aiidpd.components.backup.process.results import RestoreResult
 from aiidpd.components.backup.text import named
-from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.tools import BackupTools, Outcome
 from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.jobs import Job
 from aiidpd.kernel.task import Heartbeat
@@ -17,7 +17,7 @@ SEPARATOR = "\0"
 """Separates the paths in a job's argument ``paths``: no file name has it."""
 
 
-async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     """Restore what was requested; a failure names what stands in the way, or could not be restored."""
     given = job.arguments
     request = RestoreRequest(
@@ -56,8 +56,7 @@ async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
         parts = [f"of {files_text(made.files)} {new} would be written, {made.same_files} are there already"]
         if made.refused.count:
             parts.append(f"in the way: {named(made.refused.first, made.refused.count)}")
-        job.succeed(**evidence, summary="; ".join(parts))
-        return
+        return Outcome(evidence, "; ".join(parts))
     what = f"{files_text(made.restored_files)}, {size_text(made.restored_bytes)}, of snapshot {made.snapshot}"
     reason = "; ".join((f"{what} restored to {made.destination}", *wrong))
     by = given.get("requested_by")
@@ -65,10 +64,7 @@ async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
         reason += f" (requested by {by})"
     severity = Severity.ERROR if wrong else Severity.INFO
     tools.publish("backup.restored", reason, {"job": job.status.id, **evidence}, severity)
-    if wrong:
-        job.fail("; ".join(wrong), **evidence, summary=reason)
-    else:
-        job.succeed(**evidence, summary=reason)
+    return Outcome(evidence, reason, "; ".join(wrong))
 
 
 def _conflicts(text: str) -> Literal["refuse", "skip", "overwrite"]:

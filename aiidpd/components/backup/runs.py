@@ -6,7 +6,7 @@ from aiidpd.components.backup.process.names import files_text, size_text
 from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.results import RunResult as Made
 from aiidpd.components.backup.text import named
-from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.tools import BackupTools, Outcome
 from aiidpd.components.backup.view import RunResult
 from aiidpd.kernel.errors import describe
 from aiidpd.kernel.events import Scalar, Severity
@@ -14,8 +14,8 @@ from aiidpd.kernel.jobs import Job
 from aiidpd.kernel.task import Heartbeat
 
 
-async def back_up(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> bool:
-    """Carry out a run; return whether it has stored anything new. Raises what prevents it."""
+async def back_up(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
+    """Carry out a run. Raises what prevents it."""
     began = tools.clock.monotonic()
     view = tools.view
     trigger = job.arguments.get("trigger", "hand")
@@ -35,8 +35,7 @@ async def back_up(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> bool:
     if line.run is None:
         raise AssertionError("a run ended without its result")
     tools.memory.used(view.target, line.run.target)
-    _ended(job, tools, line.run, tools.clock.monotonic() - began)
-    return line.run.copied_bytes > 0
+    return _ended(job, tools, line.run, tools.clock.monotonic() - began)
 
 
 def _request(job: Job, tools: BackupTools) -> RunRequest:
@@ -62,7 +61,7 @@ def _failed(job: Job, tools: BackupTools, error: str, seconds: float) -> None:
     tools.publish("backup.failed", error, evidence, Severity.ERROR)
 
 
-def _ended(job: Job, tools: BackupTools, made: Made, seconds: float) -> None:
+def _ended(job: Job, tools: BackupTools, made: Made, seconds: float) -> Outcome:
     evidence: dict[str, Scalar] = {
         "snapshot": made.snapshot,
         "unchanged": made.unchanged,
@@ -101,10 +100,8 @@ def _ended(job: Job, tools: BackupTools, made: Made, seconds: float) -> None:
         ("snapshot_bytes", made.bytes),
     ):
         tools.publisher.sample(series, tools.view.target, float(value))
-    if made.left_out or made.rotten:
-        job.fail("; ".join(wrong), **evidence, summary=summary)
-    else:
-        job.succeed(**evidence, summary=summary)
+    lacking = made.left_out or made.rotten
+    return Outcome(evidence, summary, "; ".join(wrong) if lacking else "", stored=made.copied_bytes > 0)
 
 
 def _sentence(made: Made, wrong: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,6 +34,26 @@ class Worker(Protocol):
         self, request: Request, moved: Callable[[Progress], None], orders: Callable[[], Orders] = Orders
     ) -> Line:
         """Carry out ``request``; see :class:`aiidpd.components.backup.client.BackupProcess`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Result of work: figures, a sentence about them, and why it counts as failed, empty where it does not.
+
+    ``stored`` is True where it has written contents.
+    """
+
+    figures: Mapping[str, Scalar]
+    summary: str
+    error: str = ""
+    stored: bool = False
+
+    def end(self, job: Job) -> None:
+        """End the job whose work this was."""
+        if self.error:
+            job.fail(self.error, **self.figures, summary=self.summary)
+        else:
+            job.succeed(**self.figures, summary=self.summary)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from aiidpd.components.backup.process.names import files_text, shown, size_text
 from aiidpd.components.backup.process.requests import DrillRequest, VerifyRequest
 from aiidpd.components.backup.process.results import Damage, VerifyResult
 from aiidpd.components.backup.text import named
-from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.tools import BackupTools, Outcome
 from aiidpd.components.backup.view import StoreInfo
 from aiidpd.kernel.events import Scalar, Severity
 from aiidpd.kernel.jobs import Job
@@ -17,7 +17,7 @@ from aiidpd.kernel.task import Heartbeat
 _DAY = 86_400.0
 
 
-async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     """Read what is due, or all that was requested, and heal what is damaged; a failure names the rest."""
     line = await tools.call(job, _verify_request(job, tools), heartbeat)
     if line.verify is None:
@@ -47,10 +47,7 @@ async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
     if found.healed_total:
         reason += f"; {found.healed_total} damaged contents were healed"
     tools.publish("backup.verified", reason, {"job": job.status.id, **evidence}, severity)
-    if wrong:
-        job.fail("; ".join(wrong), **evidence, summary=reason)
-    else:
-        job.succeed(**evidence, summary=reason)
+    return Outcome(evidence, reason, "; ".join(wrong))
 
 
 def _verify_request(job: Job, tools: BackupTools) -> VerifyRequest:
@@ -102,7 +99,7 @@ def _damages(found: tuple[Damage, ...]) -> str:
     return ", ".join(parts)
 
 
-async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
+async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     """Restore a sample to the scratch folder and compare it; a failure names what did not restore."""
     settings = tools.settings
     request = DrillRequest(
@@ -135,15 +132,13 @@ async def drill(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> None:
             f"of {what}, {held.failed.count} did not restore: {named(held.failed.first, held.failed.count)}"
         )
         tools.publish("backup.drill_failed", reason, {"job": job.status.id, **evidence}, Severity.ERROR)
-        job.fail(reason, **evidence, summary=reason)
-        return
+        return Outcome(evidence, reason, reason)
     tools.memory.drilled(tools.clock.time())
     reason = f"a restore was proven to work: {what}"
     if held.unloadable.count:
         bad = named(held.unloadable.first, held.unloadable.count)
         reason += f"; restored as it was backed up, but no model: {bad}"
         tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence}, Severity.ERROR)
-        job.fail(f"restored as it was backed up, but no model: {bad}", **evidence, summary=reason)
-        return
+        return Outcome(evidence, reason, f"restored as it was backed up, but no model: {bad}")
     tools.publish("backup.drill_held", reason, {"job": job.status.id, **evidence})
-    job.succeed(**evidence, summary=reason)
+    return Outcome(evidence, reason)

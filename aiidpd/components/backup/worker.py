@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import anyio
 
@@ -27,11 +28,10 @@ from aiidpd.components.backup.restoring import restore
 from aiidpd.components.backup.runs import back_up
 from aiidpd.components.backup.schedule import Jitter, next_run_at, parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
-from aiidpd.components.backup.tools import BackupTools
+from aiidpd.components.backup.tools import BackupTools, Outcome
 from aiidpd.components.backup.verifying import drill, verify
 from aiidpd.components.backup.view import (
     BackupView,
-    RunResult,
     SnapshotInfo,
     info_of,
     newest,
@@ -53,7 +53,7 @@ STALL_AFTER: Final = 90.0
 SETTLE: Final = 5.0
 """Seconds without a change before a file is read: one write that is under way sets its time only once."""
 _RETRY_AFTER: Final = 900.0  # seconds from a failed run to the next scheduled one
-Work: TypeAlias = Callable[[Job, BackupTools, Heartbeat], Awaitable[object]]
+Work: TypeAlias = Callable[[Job, BackupTools, Heartbeat], Awaitable[Outcome]]
 WORKS: Final[Mapping[str, Work]] = {
     "run": back_up,
     "verify": verify,
@@ -149,6 +149,7 @@ class BackupWorker:
                 if job is not None:
                     await self._serve(job, heartbeat)
                 await self._refresh(heartbeat)
+                self._complain()
             job = await self._next_job()
 
     # What is due
@@ -205,7 +206,7 @@ class BackupWorker:
     # The state
 
     async def _refresh(self, heartbeat: Heartbeat) -> None:
-        """Bring the view up to date; raises :class:`Unavailable` while backups do not work."""
+        """Bring the view up to date; raises :class:`Unavailable` while the target can't be read."""
         if not self._view.configured:
             self._tools.put()
             self._conditions.update(TYPES, ())
@@ -241,8 +242,6 @@ class BackupWorker:
             next_run_at=run_at,
         )
         self._conditions.update(TYPES, conditions_of(self._view, now, self._settings.verify.within))
-        if last and failed:
-            self._fail_again(last)
 
     async def _read_target(self) -> None:
         """Read the target where it has changed since, by its folder and its lists."""
@@ -279,12 +278,12 @@ class BackupWorker:
         elif before.current_at != snapshot.current_at:
             self._tools.put(catalog=replace(before, current_at=snapshot.current_at))
 
-    def _fail_again(self, last: RunResult) -> NoReturn:
-        """Raise :class:`Unavailable`: until a backup succeeds no pass does, and the task is degraded."""
-        remedy = "'aiidpctl backup run' tries again at once"
-        raise Unavailable(
-            "back up", self._view.source, reason=f"the last run failed: {last.error}", remedy=remedy
-        )
+    def _complain(self) -> None:
+        """Raise :class:`Unavailable` where the last run failed: until one succeeds the task is degraded."""
+        last = self._view.last_run
+        if self._view.configured and last is not None and not last.succeeded:
+            reason, remedy = f"the last run failed: {last.error}", "'aiidpctl backup run' tries again at once"
+            raise Unavailable("back up", self._view.source, reason=reason, remedy=remedy)
 
     # The work
 
@@ -300,8 +299,11 @@ class BackupWorker:
                 raise Conflict("back up", self._view.source, reason=reason, remedy=remedy)
             work = str(job.arguments.get("work", "run"))
             self._seen = None
-            stored = await WORKS[work](job, self._tools, heartbeat)
-            if work == "run" and stored:
+            outcome = await WORKS[work](job, self._tools, heartbeat)
+            with suppress(Unavailable):  # the next pass says so
+                await self._refresh(heartbeat)  # whoever waited for the job sees what came of it
+            outcome.end(job)
+            if outcome.stored:
                 self._follow_up()
 
     def _follow_up(self) -> None:

@@ -15,6 +15,7 @@ from aiidpd.components.models.cli_text import (
     model_table,
     upstream_table,
     usage_lines,
+    verified_lines,
 )
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
@@ -71,7 +72,7 @@ def _duplicates(options: argparse.Namespace, session: Session) -> int:
     code = DONE
     if options.verify:
         body = {"duplicates": True}
-        code = job.start(session, "/v1/models/verifications", body, _nothing, wait=True)
+        code = job.start(session, "/v1/models/verifications", body, _verified, wait=True)
         if session.json:
             return code
     document = session.client.get("/v1/models")
@@ -89,11 +90,15 @@ def _check(options: argparse.Namespace, session: Session) -> int:
 
 def _verify(options: argparse.Namespace, session: Session) -> int:
     body = {"name": options.name}
-    return job.start(session, "/v1/models/verifications", body, _nothing, wait=not options.no_wait)
+    return job.start(session, "/v1/models/verifications", body, _verified, wait=not options.no_wait)
 
 
 def _scan(options: argparse.Namespace, session: Session) -> int:
     return job.start(session, "/v1/models/scans", {}, _nothing, wait=not options.no_wait)
+
+
+def _verified(session: Session, job: Mapping[str, Any]) -> list[str]:
+    return verified_lines(job["result"], session.paint) if job["result"] else []
 
 
 def _nothing(_session: Session, _job: Mapping[str, Any]) -> list[str]:

@@ -162,6 +162,20 @@ def upstream_table(document: Document, name: str, now: float, paint: Paint) -> l
     return table(head, rows, paint) if rows else ["no model here came from the hub, as far as its files say"]
 
 
+def verified_lines(result: Document, paint: Paint) -> list[str]:
+    """Return what came of reading models whole: files by what their content proved to be."""
+    kinds = (
+        ("right", "right", "they are as their hashes say"),
+        ("damaged", "DAMAGED", "they are not as their hashes say"),
+        ("skipped", "skipped", "they could not be read, or changed meanwhile"),
+        ("without_proof", "no proof", "nothing says what they should be; from now on this content does"),
+    )
+    rows = [(name, str(result[key]), text) for key, name, text in kinds if result[key]] or [
+        ("-", "0", "there are no files")
+    ]
+    return [*table(("CONTENT", "FILES", ""), rows, paint, right=" r"), f"{size(result['bytes'])} were read"]
+
+
 def amount(count: float | None) -> str:
     """Return a number of parameters: ``8.19B``, ``751M``."""
     if count is None:

@@ -96,6 +96,14 @@ class ModelsWorker:
         interval = self._settings.scan_interval
         return interval > 0 and self._clock.monotonic() - self._scanned >= interval
 
+    @property
+    def _backed_up(self) -> bool:
+        """True once there is another backup than that which was observed."""
+        newest, observed = self._seen().catalog, self._memory.known.catalog
+        if newest is None or observed is None:
+            return newest is not observed
+        return (newest.snapshot, newest.current_at) != (observed.snapshot, observed.current_at)
+
     async def _next_job(self, heartbeat: Heartbeat) -> Job | None:
         """Return the next job, None once it is time to observe."""
         heartbeat.beat()
@@ -106,6 +114,8 @@ class ModelsWorker:
                 for _ in range(int(OBSERVE_EVERY / 5)):
                     await self._clock.sleep(5.0)
                     heartbeat.beat()
+                    if self._backed_up:
+                        break
                 group.cancel_scope.cancel()
 
             group.start_soon(bound)

@@ -204,6 +204,7 @@ async def test_a_run_by_hand_is_a_job_with_its_result(desk: Desk, site: Site):
     async with desk.worker(settings(site, schedule="")):
         assert desk.view.next_run_at is None
         status = await outcome(desk.queue.submit())
+        assert [each.id for each in desk.view.snapshots] == [status.result["snapshot"]]  # already
         assert status.state is JobState.SUCCEEDED
         assert (status.result["files"], status.result["copied_files"]) == (3, 3)
         second = await outcome(desk.queue.submit(requested_by="alice (uid 1000)"))
@@ -232,6 +233,15 @@ async def test_an_unconfigured_worker_is_up_and_says_what_to_set(desk: Desk):
 async def test_half_a_configuration_names_the_missing_half(desk: Desk, site: Site):
     async with desk.worker(made(BackupSettings, source=site.source)):
         assert desk.view.reason == "backup.target not set"
+
+
+async def test_who_waited_for_a_run_that_left_something_out_sees_its_snapshot(desk: Desk, site: Site):
+    (site.source / "gone").symlink_to("/dev/null")
+    os.mkfifo(site.source / "pipe")
+    async with desk.worker(settings(site, schedule="")):
+        status = await outcome(desk.queue.submit())
+        assert status.state is JobState.FAILED
+        assert len(desk.view.snapshots) == 1
 
 
 async def test_a_failed_run_degrades_the_worker_until_one_succeeds(desk: Desk, site: Site):

@@ -197,7 +197,7 @@ async def test_the_commands_work_over_the_real_socket(
             code, out = await run(command)
             assert (code, bool(out)) == (0, True)
         code, out = await run("verify", "owner/tiny 100%")
-        assert (code, "without_proof" in out) == (0, True)
+        assert (code, "no proof" in out) == (0, True)
         path = folder / "owner" / "tiny 100%.gguf"
         stat = path.stat()
         with path.open("r+b") as stream:

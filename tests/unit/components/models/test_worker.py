@@ -193,6 +193,22 @@ async def test_the_backup_of_a_model_is_read_from_the_catalog(desk: Desk, models
         assert states == {"tiny": (BackupState.YES, 2.0), "llama": (BackupState.NO, None)}
 
 
+async def test_a_new_backup_shows_within_seconds(desk: Desk, models: Path) -> None:
+    stat = (models / "tiny.gguf").stat()
+    copied = CatalogFile(stat.st_size, stat.st_mtime_ns // 10**6, "a" * 64)
+    async with desk.working():
+        assert {each.backup for each in desk.view.models} == {BackupState.UNKNOWN}
+        for snapshot, at in (("s", 2.0), ("s", 3.0), ("t", 3.0)):
+            desk.seen = Seen(
+                (), (), BackupCatalog(str(models), "/b", snapshot, 1.0, at, {"tiny.gguf": copied})
+            )
+            passes = desk.status.passes
+            await desk.clock.advance(5.0)
+            await desk.until(lambda before=passes: desk.status.passes > before)
+            (tiny,) = [each for each in desk.view.models if each.name == "tiny"]
+            assert (tiny.backup, tiny.backed_up_at) == (BackupState.YES, at)
+
+
 async def test_a_disk_that_fills_up_is_a_condition_with_the_day(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
