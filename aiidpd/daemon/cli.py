@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def add_status(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options of ``status``."""
+    parser.add_argument("--all", action="store_true", help="list every task of each component")
     parser.set_defaults(run=_status)
 
 
@@ -41,7 +42,7 @@ def add_reload(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser
     parser.set_defaults(run=_reload)
 
 
-def _status(_options: argparse.Namespace, session: Session) -> int:
+def _status(options: argparse.Namespace, session: Session) -> int:
     """Show everything; fail where a worker is not up or a condition of severity error is active."""
     status = session.client.get("/v1/status")
     if session.json:
@@ -52,7 +53,7 @@ def _status(_options: argparse.Namespace, session: Session) -> int:
         # Here, for no other command needs it.
         from aiidpd.daemon.cli_text import render_overview  # noqa: PLC0415
 
-        session.data(render_overview(status, *documents, paint=session.paint))
+        session.data(render_overview(status, *documents, paint=session.paint, parts=options.all))
     return DONE if status["healthy"] else FAILED
 
 

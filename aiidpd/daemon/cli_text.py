@@ -22,15 +22,17 @@ def render_overview(
     *,
     paint: Paint,
     fit: bool = False,
+    parts: bool = False,
 ) -> str:
     """Return the whole daemon as a block of lines; a section whose document is None is left out.
 
     A reason is shown once: with what is wrong, or else with the worker, or else with the section. With
-    ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables.
+    ``fit`` every line that is longer than the width of ``paint`` is cut, not only those of tables. With
+    ``parts`` the tasks of a component that are up have rows of their own.
     """
     now = status["now"]
     shown = [each["reason"] for each in (*status["conditions"], *status["workers"])]
-    blocks = [[headline(status, paint)], workers(status, paint)]
+    blocks = [[headline(status, paint)], workers(status, paint, parts=parts)]
     if status["conditions"]:
         blocks.append(conditions(status, paint))
     if gpus is not None:
@@ -57,9 +59,13 @@ def headline(status: Document, paint: Paint) -> str:
     return "  ".join(parts)
 
 
-def workers(status: Document, paint: Paint) -> list[str]:
-    """Return the table of workers; what is not up shows why, unless a condition does."""
+def workers(status: Document, paint: Paint, *, parts: bool = False) -> list[str]:
+    """Return the table of workers; what is not up shows why, unless a condition does.
+
+    Without ``parts`` the further tasks of a component, are counted while they are up.
+    """
     shown = [condition["reason"] for condition in status["conditions"]]
+    listed = [each for each in status["workers"] if parts or not each["up"] or "." not in each["name"]]
     rows = [
         (
             worker["name"],
@@ -73,17 +79,23 @@ def workers(status: Document, paint: Paint) -> list[str]:
                 filter(None, (SIMULATED if worker["simulated"] else "", _once(worker["reason"], shown)))
             ),
         )
-        for worker in status["workers"]
+        for worker in listed
     ]
     head = ("WORKER", "STATE", "LAST GOOD", "TOOK", "PASSES", "FAILED", "RESTARTS", "")
     lines = table(head, rows, paint, right="lllrrrr")
     return [
         lines[0],
-        *(
-            line if worker["up"] else paint.bad(line)
-            for line, worker in zip(lines[1:], status["workers"], strict=True)
-        ),
+        *(line if worker["up"] else paint.bad(line) for line, worker in zip(lines[1:], listed, strict=True)),
+        *_rest(len(status["workers"]) - len(listed), paint),
     ]
+
+
+def _rest(count: int, paint: Paint) -> list[str]:
+    """Return a line on the tasks that were not listed."""
+    if not count:
+        return []
+    are = "task of theirs is" if count == 1 else "tasks of theirs are"
+    return [paint.dim(f"{count} further {are} up: `aiidpctl status --all` lists them")]
 
 
 def conditions(status: Document, paint: Paint) -> list[str]:

@@ -10,7 +10,7 @@ from aiidpd.components.bench.api import BenchDocument
 from aiidpd.components.containers.api import ContainersDocument
 from aiidpd.components.thermal.api.gpus import GpusDocument
 from aiidpd.daemon.api import ConditionDocument, StatusDocument, WorkerDocument
-from aiidpd.daemon.cli_text import render_overview
+from aiidpd.daemon.cli_text import render_overview, workers
 from tests.documents import NOW, as_dict, container, empty, unknown_gpu
 
 PLAIN = Paint()
@@ -64,6 +64,18 @@ def test_a_quiet_daemon() -> None:
     assert lines[2] == "WORKER   STATE    LAST GOOD    TOOK  PASSES  FAILED  RESTARTS"
     assert lines[3] == "thermal  running  2 s ago    2.1 ms      30       0         0"
     assert "SIMULATED" not in "\n".join(lines)
+
+
+def test_further_tasks_of_a_component_are_counted_while_they_are_up() -> None:
+    names = ("backup", "backup.offsite", "models", "models.jobs")
+    listed = workers(status(workers=[worker(name) for name in names]), PLAIN)
+    assert [line.split()[0] for line in listed[1:-1]] == ["backup", "models"]
+    assert listed[-1] == "2 further tasks of theirs are up: `aiidpctl status --all` lists them"
+    every = workers(status(workers=[worker(name) for name in names]), PLAIN, parts=True)
+    assert [line.split()[0] for line in every[1:]] == list(names)
+    down = worker("backup.offsite", up=False, state="degraded")
+    listed = workers(status(workers=[worker("backup"), down]), PLAIN)
+    assert [line.split()[0] for line in listed[1:]] == ["backup", "backup.offsite"]
 
 
 def test_sections_may_be_left_out() -> None:
