@@ -56,7 +56,8 @@ def store_lines(document: Document, now: float, paint: Paint) -> list[str]:
     room = f"{size(store['free'])} of {size(store['room'])} free"
     lines = [f"{size(store['unique_bytes'])} stored, {room} in {document['target']}"]
     if store["oldest_proof"] is not None:
-        lines.append(f"each content was read back within {since(store['oldest_proof'], now)}"[:-4])
+        age = since(min(store["oldest_proof"], now - 1.0), now).removesuffix(" ago")
+        lines.append(f"each content was read back within {age}")
     if store["unverified_bytes"]:
         lines.append(f"{size(store['unverified_bytes'])} were never read back yet")
     restored = document["last_restored_at"]

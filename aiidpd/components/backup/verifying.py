@@ -39,13 +39,13 @@ async def verify(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome:
     }
     wrong = _wrong_with(found)
     if found.healed_total:
-        text = f"{found.healed_total} damaged contents were healed: {_damages(found.healed)}"
+        text = f"{_healed(found)}: {_damages(found.healed)}"
         tools.publish("backup.healed", text, {"job": job.status.id}, Severity.WARNING)
     severity = Severity.ERROR if wrong else Severity.INFO
     reason = f"{size_text(found.read_bytes)} of {size_text(found.bytes)} were read back"
     reason += "".join(f"; {each}" for each in wrong) or " and are right"
     if found.healed_total:
-        reason += f"; {found.healed_total} damaged contents were healed"
+        reason += f"; {_healed(found)}"
     tools.publish("backup.verified", reason, {"job": job.status.id, **evidence}, severity)
     return Outcome(evidence, reason, "; ".join(wrong))
 
@@ -89,6 +89,12 @@ def _wrong_with(found: VerifyResult) -> list[str]:
         rotten = named(dict.fromkeys(found.rotten, ""), found.rotten_total)
         wrong.append(f"the source's disk has changed {rotten}: restore it from a snapshot")
     return wrong
+
+
+def _healed(found: VerifyResult) -> str:
+    """Say how many files of the target have the good copy now: a content may have several names."""
+    one = found.healed_total == 1
+    return f"{found.healed_total} damaged file{' was' if one else 's were'} healed"
 
 
 def _damages(found: tuple[Damage, ...]) -> str:
