@@ -54,6 +54,7 @@ class BackupRun:
             self._check_source()
             self.store.check()
             self._check_overlap()
+            self._examine()  # before the lock: nothing at all is written to where a disk is missing
             with self.store.locked(self._control):
                 target = self._marked()
                 self.store.prepare()
@@ -78,14 +79,18 @@ class BackupRun:
                 remedy = "choose a target outside the source, best on another disk"
                 raise Misconfigured("back up", str(self._source), reason=reason, remedy=remedy)
 
-    def _marked(self) -> str:
-        """Return the id of the target; raises :class:`Unavailable` where it is none that may be filled."""
+    def _examine(self) -> marker.Found:
+        """Return the facts about the target; raises :class:`Unavailable` where it may not be filled."""
         target = self.store.target
         found = marker.examine(target, "" if self._request.adopt else self._request.expected)
         verdict, reason, remedy = marker.decide(found)
         if verdict is marker.Verdict.REFUSE and not (self._request.adopt and found.marker is None):
             raise Unavailable("back up to", str(target), reason=reason, remedy=remedy)
-        return (found.marker or marker.create(target, self._now)).id
+        return found
+
+    def _marked(self) -> str:
+        """Return the id of the target, which it gets where it has none."""
+        return (self._examine().marker or marker.create(self.store.target, self._now)).id
 
     # The run
 

@@ -72,8 +72,8 @@ class Verification:
         """
         try:
             self.store.check()
+            target = self._marked()  # before the lock: nothing at all is written to where a disk is missing
             with self.store.locked(self._control):
-                target = self._marked()
                 self._proofs, fault = read_proofs(self.store.target)
                 if fault:
                     self._found.healed("", PROOFS, fault, "nothing: all contents count as not proven yet")

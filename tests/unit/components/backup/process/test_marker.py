@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.backup.process import marker
+from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.marker import Found, Marker, Verdict, decide, load_marker
+from aiidpd.components.backup.process.requests import VerifyRequest
+from aiidpd.components.backup.process.verify import Verification
 from aiidpd.kernel.errors import Unavailable
 from tests.unit.components.backup.conftest import Site
 
@@ -62,7 +65,9 @@ def test_a_target_that_is_not_mounted_is_not_filled(site: Site) -> None:
     site.target.mkdir()  # the empty folder on which it was mounted
     with pytest.raises(Unavailable, match=r"it has no aiidpd-backup\.json: .* mount the disk"):
         site.backup()
-    assert {path.name for path in site.target.iterdir()} <= {".lock"}
+    with pytest.raises(Unavailable, match=r"it has no aiidpd-backup\.json: .* mount the disk"):
+        Verification(VerifyRequest(str(site.target), expected=site.options["expected"]), Control()).execute()
+    assert list(site.target.iterdir()) == []
     site.options["adopt"] = True
     assert site.backup().copied_files == 3
 
