@@ -47,11 +47,11 @@ def test_a_repository_is_made_sent_to_verified_and_restored_from_by_commands(
             done = aiidpctl(daemon, *words)
             assert done.returncode == 0, done.stderr
         out = tmp_path / "restored"
-        done = aiidpctl(daemon, "restore", "far", str(out))
+        done = aiidpctl(daemon, "restore", "far", "--to", str(out))
         assert done.returncode == 0, done.stderr
         assert "each proven by its SHA-256" in done.stdout
-        assert aiidpctl(daemon, "restore", "far", str(out)).returncode == 1
-        assert aiidpctl(daemon, "restore", "far", str(daemon.folder / "models/x")).returncode == 1
+        assert aiidpctl(daemon, "restore", "far", "--to", str(out)).returncode == 1
+        assert aiidpctl(daemon, "restore", "far", "--to", str(daemon.folder / "models/x")).returncode == 1
         assert aiidpctl(daemon, "run", "near").returncode == 1
         (shown,) = json.loads(aiidpctl(daemon, "list", "--json").stdout)["repositories"]
         assert shown["covered_at"] is not None

@@ -18,8 +18,9 @@ from aiidpd.components.backup.offsite import cli as offsite
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give ``parser`` its commands, each with the ``common`` options."""
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    """Give ``parser`` its commands, each with the ``common`` options; without one it lists the snapshots."""
+    parser.set_defaults(run=_list)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     run = commands.add_parser("run", parents=[common], help="back up now, and wait for the end")
     job.add_no_wait(run)
     run.set_defaults(run=_run)
@@ -51,7 +52,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     unpin = commands.add_parser("unpin", parents=[common], help="let a snapshot go again as it ages")
     unpin.add_argument("snapshot", metavar="SNAPSHOT", help="its name in the list")
     unpin.set_defaults(run=_unpin)
-    offsite.add(commands.add_parser("offsite", help="repositories elsewhere, by restic and rclone"), common)
+    offsite.add(commands.add_parser("offsite", parents=[common], help="repositories elsewhere, by restic and rclone"), common)
 
 
 def _add_verify(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -76,7 +77,7 @@ def _add_restore(commands: Any, common: argparse.ArgumentParser) -> None:
         "--snapshot", metavar="SNAPSHOT", default="", help="its name in the list; the newest"
     )
     where = restore.add_mutually_exclusive_group(required=True)
-    where.add_argument("--to", metavar="FOLDER", default="", help="a folder, which is made")
+    where.add_argument("--to", metavar="FOLDER", default="", help="a folder of this machine, which is made")
     where.add_argument("--in-place", action="store_true", help="to the source itself")
     differs = restore.add_mutually_exclusive_group()
     differs.add_argument("--overwrite", action="store_true", help="replace files that differ, newer ones too")

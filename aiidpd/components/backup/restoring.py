@@ -58,7 +58,10 @@ async def restore(job: Job, tools: BackupTools, heartbeat: Heartbeat) -> Outcome
             parts.append(f"in the way: {named(made.refused.first, made.refused.count)}")
         return Outcome(evidence, "; ".join(parts))
     what = f"{files_text(made.restored_files)}, {size_text(made.restored_bytes)}, of snapshot {made.snapshot}"
-    reason = "; ".join((f"{what} restored to {made.destination}", *wrong))
+    if made.written or not wrong:
+        reason = "; ".join((f"{what} restored to {made.destination}", *wrong))
+    else:
+        reason = f"of snapshot {made.snapshot} to {made.destination}: {'; '.join(wrong)}"
     by = given.get("requested_by")
     if by:
         reason += f" (requested by {by})"

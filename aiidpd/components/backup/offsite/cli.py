@@ -17,8 +17,12 @@ RESTORES = "/v1/backup/offsite/restores"
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
-    """Give ``parser``, ``aiidpctl backup offsite``, its commands, each with the ``common`` options."""
-    own = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    """Give ``parser``, ``aiidpctl backup offsite``, its commands, each with the ``common`` options.
+
+    Without one it lists the repositories.
+    """
+    parser.set_defaults(run=_list)
+    own = parser.add_subparsers(title="commands", metavar="COMMAND")
     own.add_parser("list", parents=[common], help="list the repositories").set_defaults(run=_list)
     for name, words in (
         ("run", "send the newest snapshot there, verify a part, and wait for the end"),
@@ -31,7 +35,8 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
         if name == "verify":
             command.add_argument("--all", action="store_true", help="all of it and not the next part")
         if name == "restore":
-            command.add_argument("to", metavar="TO", help="a folder on the daemon's machine")
+            where = "a folder of the daemon's machine, empty or new"
+            command.add_argument("--to", metavar="FOLDER", required=True, help=where)
             command.add_argument("--snapshot", default="", metavar="ID", help="restic's id of another one")
         job.add_no_wait(command)
         command.set_defaults(run=_restore if name == "restore" else _run, act=name)
