@@ -56,7 +56,7 @@ def test_a_command_that_a_page_shows_works(daemon: Daemon, command: str):
             assert process.stdout.readline()
             return
         out, err = process.communicate(timeout=4 * PATIENCE)
-        if command == "aiidpctl incidents show last":
+        if command == "aiidpctl incidents show last" and not out:
             assert err == "there are no incidents\n"  # a calm machine has none
         else:
             assert process.returncode == 0, out + err

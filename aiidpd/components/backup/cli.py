@@ -52,7 +52,10 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     unpin = commands.add_parser("unpin", parents=[common], help="let a snapshot go again as it ages")
     unpin.add_argument("snapshot", metavar="SNAPSHOT", help="its name in the list")
     unpin.set_defaults(run=_unpin)
-    offsite.add(commands.add_parser("offsite", parents=[common], help="repositories elsewhere, by restic and rclone"), common)
+    offsite.add(
+        commands.add_parser("offsite", parents=[common], help="repositories elsewhere, by restic and rclone"),
+        common,
+    )
 
 
 def _add_verify(commands: Any, common: argparse.ArgumentParser) -> None:

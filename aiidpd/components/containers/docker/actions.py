@@ -19,7 +19,6 @@ from aiidpd.components.containers.docker.logstream import LogStream
 
 _MOST_LOG_BYTES: Final = 4 * 2**20  # that are held
 _MOST_READ_BYTES: Final = 64 * 2**20  # that are read
-_NOT_MODIFIED: Final = 304
 _UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
 _NOT_FOUND: Final = 404
 _ELSEWHERE: Final = range(300, 400)
@@ -89,22 +88,22 @@ class DockerActions:
         return False
 
     async def start(self, identity: str) -> bool:
-        return await self._post("start", identity)
+        return await self._connection.act("start", identity)
 
     async def stop(self, identity: str, grace: float) -> bool:
-        return await self._post("stop", identity, also=grace, t=math.ceil(grace))
+        return await self._connection.act("stop", identity, also=grace, t=math.ceil(grace))
 
     async def kill(self, identity: str, signal: str = "KILL") -> bool:
         try:
-            return await self._post("kill", identity, signal=signal)
+            return await self._connection.act("kill", identity, signal=signal)
         except OtherStateError:
             return False
 
     async def restart(self, identity: str, grace: float) -> bool:
-        return await self._post("restart", identity, also=grace, t=math.ceil(grace))
+        return await self._connection.act("restart", identity, also=grace, t=math.ceil(grace))
 
     async def rename(self, identity: str, name: str) -> bool:
-        return await self._post("rename", identity, name=name)
+        return await self._connection.act("rename", identity, name=name)
 
     async def remove(self, identity: str) -> bool:
         try:
@@ -193,23 +192,6 @@ class DockerActions:
             if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
                 raise aiodocker.DockerError(response.status, await _message(response))
             return await response.json(content_type=None)
-
-    async def _post(self, action: str, identity: str, *, also: float = 0.0, **parameters: str | int) -> bool:
-        """Have the engine do ``action``; return whether it did: False where there was nothing to do."""
-        try:
-            async with (
-                self._connection.calling(f"{action} a container of", also=also) as client,
-                client.session.post(
-                    f"{client.docker_host}/containers/{identity}/{action}",
-                    params=parameters,
-                    timeout=aiohttp.ClientTimeout(),
-                ) as response,
-            ):
-                if response.status >= 400:  # noqa: PLR2004 -- HTTP's errors
-                    raise aiodocker.DockerError(response.status, await _message(response))
-                return response.status != _NOT_MODIFIED
-        except GoneError:
-            return False
 
 
 def _quoted(name: str) -> str:

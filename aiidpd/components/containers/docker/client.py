@@ -147,10 +147,8 @@ class DockerRuntime:
     async def _act(self, action: str, identity: str, *, also: float = 0.0, **parameters: int) -> bool:
         try:
             # The engine answers a stop once the container has ended, so the grace comes on top.
-            return await self._connection.post(
-                f"{action} a container of", f"containers/{identity}/{action}", also=also, **parameters
-            )
-        except (GoneError, OtherStateError):
+            return await self._connection.act(action, identity, also=also, **parameters)
+        except OtherStateError:
             return False
 
     async def recall(

@@ -114,6 +114,22 @@ class Connection:
                 raise aiodocker.DockerError(response.status, message_of(await response.read()))
             return response.status != _NOT_MODIFIED
 
+    async def act(self, verb: str, identity: str, *, also: float = 0.0, **parameters: str | int) -> bool:
+        """Have the engine stop, restart ... a container; False where nothing was to do or there is none.
+
+        Of two calls that restart a container at the same time, the engine answers one now and then that there
+        is no such container: so that answer counts only where it can't be described either.
+        """
+        action = f"{verb} a container of"
+        try:
+            return await self.post(action, f"containers/{identity}/{verb}", also=also, **parameters)
+        except GoneError as error:
+            try:
+                await self.get(action, f"containers/{identity}/json")
+            except GoneError:
+                return False
+            raise RefusedError.of(self.faults.contradicted(action, str(error))) from error
+
     async def drop(self) -> None:
         """Close the client; may be called twice."""
         client, self._client = self._client, None
@@ -135,7 +151,7 @@ class Connection:
             raise self.faults.hung(action, within) from error
         except aiodocker.DockerError as error:
             if error.status == _NOT_FOUND and "no such container" in error.message.lower():
-                raise GoneError from error
+                raise GoneError(error.message) from error
             cause = error.__context__
             if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
                 raise self._disconnected(action, cause) from error

@@ -71,6 +71,11 @@ class Faults:
             return self._error(action, f"it refuses: {message:.300}", "see `journalctl -u docker`")
         return self.foreign(action, f"status {status}: {message}")
 
+    def contradicted(self, action: str, message: str) -> Unavailable:
+        """Return the error for an answer that there is no such container, where there is."""
+        remedy = "try again: another call may be at it; see `journalctl -u docker`"
+        return self._error(action, f"it has the container, and refuses: {message:.300}", remedy)
+
     def foreign(self, action: str, answer: str) -> Unavailable:
         """Return the error for an answer that no Docker Engine gives."""
         return self._error(
