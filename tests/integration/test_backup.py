@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -12,10 +11,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import anyio
 import pytest
@@ -26,7 +23,6 @@ from aiidpd.components.backup.process.requests import RunRequest
 from aiidpd.components.backup.process.run import BackupRun
 from aiidpd.components.backup.process.store import Listed, Store
 from aiidpd.components.backup.record import BackupMemory, BackupRecord
-from aiidpd.components.backup.schedule import parse_schedule
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView
 from aiidpd.components.backup.worker import BackupWorker
@@ -100,15 +96,6 @@ with open(sys.argv[1], "r+b", buffering=0) as file:
     for number in itertools.count():
         file.seek(0)
         file.write(bytes([number % 256]) * int(sys.argv[2]))
-"""
-
-LOCAL_TIME = """
-import sys
-from datetime import datetime
-from aiidpd.components.backup.schedule import parse_schedule
-from aiidpd.components.backup.localzone import LocalZone
-
-print(parse_schedule(sys.argv[1]).next_after(float(sys.argv[2]), LocalZone()))
 """
 
 
@@ -406,59 +393,3 @@ def test_a_file_system_without_room_for_hard_links_gets_copies(
     second = list_snapshots(target)[-1].manifest if back_up(source, target) else None
     assert second is not None
     assert second.copied_files == 2, "what has changed, and what can't be linked"
-
-
-@pytest.fixture(scope="module")
-def systemd_analyze(missing: Callable[[str, str], None]) -> str:
-    path = shutil.which("systemd-analyze")
-    if path is None:
-        missing("systemd-analyze", "apt-get install systemd")
-    return str(path)
-
-
-def by_systemd(program: str, expression: str, moment: float, zone: str) -> float | None:
-    base = datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    command = [program, "calendar", f"--base-time={base}", expression]
-    output = subprocess.run(
-        command, env={"TZ": zone, "LC_ALL": "C"}, capture_output=True, text=True, check=True
-    ).stdout
-    found = re.search(r"\(in UTC\): \w+ (\S+ \S+) UTC", output) or re.search(
-        r"elapse: \w+ (\S+ \S+) UTC", output
-    )
-    if found is None:
-        assert "never" in output
-        return None
-    return datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
-
-
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
-def test_schedules_mean_what_systemd_takes_them_to_mean(systemd_analyze: str, zone: str):
-    numbers = random.Random(zone)
-    expressions = ["daily", "Sun *-*-* 03:00:00", "*:0/15", "*-*-* 02:30:00", "Mon..Fri 01:45", "*-*~1 00:30"]
-    expressions += ["quarterly", "*-*-* 01,02:15:30", "Sat,Sun *-03,10-* 2:00", "2020-01-01", "*-02-29"]
-    changes = [
-        1774746000.0,
-        1792893600.0,
-        1772953200.0,
-        1793512800.0,
-        1775314800.0,
-        1790953200.0,
-    ]  # clocks, 2026
-    for expression in expressions:
-        moments = [numbers.uniform(1.7e9, 1.9e9) // 1, numbers.choice(changes) + numbers.randint(-7200, 7200)]
-        for moment in moments:
-            expected = by_systemd(systemd_analyze, expression, moment, zone)
-            assert parse_schedule(expression).next_after(moment, ZoneInfo(zone)) == expected, (
-                expression,
-                moment,
-            )
-
-
-@pytest.mark.parametrize("zone", ["Europe/Berlin", ":America/New_York", "CET-1CEST,M3.5.0,M10.5.0/3", "UTC"])
-def test_the_local_zone_follows_tz_in_any_form(systemd_analyze: str, zone: str):
-    for moment in (1774732200.0, 1792882200.0, 1792890300.0):
-        command = [sys.executable, "-c", LOCAL_TIME, "*-*-* 02:30:00", str(moment)]
-        output = subprocess.run(
-            command, env={**ENVIRONMENT, "TZ": zone}, capture_output=True, check=True
-        ).stdout
-        assert float(output) == by_systemd(systemd_analyze, "*-*-* 02:30:00", moment, zone)
