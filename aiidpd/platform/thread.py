@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
-from typing import Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast
 
 import anyio
 
@@ -15,6 +15,8 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Unavailable
 
 T = TypeVar("T")
+NAME: Final = "aiidpd-blocking"
+"""Name of each such thread."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ async def in_daemon_thread(call: Callable[[], T]) -> T:
         with suppress(RuntimeError):  # it has ended already, and nobody waits any more
             loop.call_soon_threadsafe(finished.set)
 
-    Thread(target=work, name="aiidpd-backup", daemon=True).start()
+    Thread(target=work, name=NAME, daemon=True).start()
     await finished.wait()
     if outcome.error is not None:
         raise outcome.error

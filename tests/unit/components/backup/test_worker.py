@@ -31,6 +31,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.platform.statefile import StateFile
+from aiidpd.platform.thread import NAME
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
 from tests.unit.components.backup.conftest import Site
@@ -128,7 +129,7 @@ class Desk:
             looks = 0 if self.working() else looks + 1
 
     def working(self) -> bool:
-        threads = any(thread.name == "aiidpd-backup" for thread in threading.enumerate())
+        threads = any(thread.name == NAME for thread in threading.enumerate())
         return threads or any(each._process.working for each in self.workers)
 
 
