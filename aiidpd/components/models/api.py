@@ -56,6 +56,8 @@ class VerificationRequest(Request):
     name: Annotated[str, bounded(max_length=1000)] = ""
     duplicates: bool = False
     """Read those that are probably there twice, instead."""
+    signature: bool = False
+    """Fail unless each model has a valid signature of a configured signer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,13 @@ class ModelRoutes:
         body: VerificationRequest = call.body
         if body.name:
             self._memory.keys_of(body.name)
-        job = self._jobs.submit(work=VERIFY, name=body.name, duplicates=body.duplicates, requested_by=call.by)
+        job = self._jobs.submit(
+            work=VERIFY,
+            name=body.name,
+            duplicates=body.duplicates,
+            signature=body.signature,
+            requested_by=call.by,
+        )
         return job_document(job.status)
 
     async def _check(self, call: Call) -> Answer:

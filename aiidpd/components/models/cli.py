@@ -44,8 +44,13 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     check.add_argument("name", metavar="NAME", nargs="?", default="", help="of one model alone")
     job.add_no_wait(check)
     check.set_defaults(run=_check)
-    verify = commands.add_parser("verify", parents=[common], help="read a model whole and compare its hashes")
+    verify = commands.add_parser(
+        "verify", parents=[common], help="read a model whole, compare its hashes and its signature"
+    )
     verify.add_argument("name", metavar="NAME", help="its name in the list")
+    verify.add_argument(
+        "--signature", action="store_true", help="fail unless a configured signer's signature of it is valid"
+    )
     job.add_no_wait(verify)
     verify.set_defaults(run=_verify)
     scan = commands.add_parser("scan", parents=[common], help="search for models now")
@@ -89,7 +94,7 @@ def _check(options: argparse.Namespace, session: Session) -> int:
 
 
 def _verify(options: argparse.Namespace, session: Session) -> int:
-    body = {"name": options.name}
+    body = {"name": options.name, "signature": options.signature}
     return job.start(session, "/v1/models/verifications", body, _verified, wait=not options.no_wait)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from aiidpd.cli.text import UNKNOWN, Document, Paint, counted, cut, plain, since, size, table
 
 _NONE = "no model was found; `aiidpctl models usage` shows the folders that were searched"
+_MOST_SIGNED = 5  # models in a line
 _LONGEST_NAME = 26  # characters of a name in a table
 _LARGE = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 
@@ -34,6 +35,9 @@ def model_table(document: Document, now: float, paint: Paint) -> list[str]:
         if each["problems"]:
             first = each["problems"][0]
             lines.append(paint.warn(plain(f"{each['label']}: {first['path']}: {first['reason']}")))
+        if each["signature"]["wrong"]:
+            lines.append(paint.warn(plain(f"{each['label']}: {_signature(each['signature'], now)}")))
+    lines += [paint.dim(line) for line in _signed(document)]
     return lines + [paint.warn(line) for line in _leftovers(document, now)]
 
 
@@ -63,6 +67,8 @@ def _one(details: Document, now: float, paint: Paint) -> list[str]:
         ("tensors", f"{size(model['tensor_bytes'])}{_bracketed(types)}"),
         ("size", f"{size(model['size_bytes'])} in {counted(model['file_count'], 'file')}"),
         ("hash known of", f"{size(model['proven_bytes'])}, read whole {since(model['read_at'], now)}"),
+        ("signature", _signature(model["signature"], now)),
+        *_claims(model["signature"]),
         ("backed up", _backup(model, now)),
         *((" " if place else "used by", _use(each)) for place, each in enumerate(model["uses"])),
         ("last used", _last(model, now)),
@@ -199,9 +205,59 @@ def _state(model: Document) -> str:
     words = []
     if model["problems"]:
         words.append("DAMAGED")
+    if model["signature"]["wrong"]:
+        words.append("UNSIGNED" if model["signature"]["state"] == "none" else "SIGNATURE")
     if model["upstream"] == "newer":
         words.append("NEWER")
     return ", ".join(words)
+
+
+def _signature(signature: Document, now: float) -> str:
+    """Return the state of a signature, with what it rests on."""
+    state: str = signature["state"]
+    by = f" by {signature['signer']}" if signature["signer"] else ""
+    at = f", checked {since(signature['checked_at'], now)}" if signature["checked_at"] is not None else ""
+    required = ", and models.signers wants one" if signature["required"] else ""
+    texts: dict[str, str] = {
+        "none": f"not signed{required}",
+        "unverified": "signed, not verified",
+        "valid": f"valid{by}{at}",
+        "invalid": f"INVALID{by}{at}",
+        "not_trusted": f"signed by nobody who is trusted{required}{at}",
+        "not_checked": f"signed, can't be verified here{at}",
+    }
+    text = texts.get(state, state)
+    return f"{text}: {signature['reason']}" if signature["reason"] else text
+
+
+def _claims(signature: Document) -> Iterator[tuple[str, str]]:
+    """Yield what a signature states of itself."""
+    if signature["path"]:
+        yield "", f"{signature['path']}{_bracketed(signature['method'])}"
+    if signature["key_hint"]:
+        yield "", f"it claims the key {signature['key_hint'][:16]}"
+    if signature["claimed_identity"] or signature["claimed_issuer"]:
+        who, whose = signature["claimed_identity"] or UNKNOWN, signature["claimed_issuer"] or UNKNOWN
+        yield "", f"it claims to be of {who}, by {whose}"
+
+
+def _signed(document: Document) -> Iterator[str]:
+    """Yield a line for each state of signatures that is no fault, with the models that are in it."""
+    words = (
+        ("valid", "signed"),
+        ("unverified", "signed, not verified"),
+        ("not_trusted", "signed by nobody who is trusted"),
+        ("not_checked", "signed, can't be verified here"),
+    )
+    for state, word in words:
+        found = [
+            cut(plain(each["label"]), _LONGEST_NAME)
+            for each in document["models"]
+            if each["signature"]["state"] == state and not each["signature"]["wrong"]
+        ]
+        if found:
+            more = f" and {len(found) - _MOST_SIGNED} more" if len(found) > _MOST_SIGNED else ""
+            yield f"{word}: {', '.join(found[:_MOST_SIGNED])}{more}"
 
 
 def _used(model: Document, now: float) -> str:

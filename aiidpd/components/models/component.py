@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -74,7 +74,7 @@ def build(context: Context) -> Component:
         )
 
     async def changed() -> None:
-        known, now = memory.known, context.clock.time()
+        known, now = replace(memory.known, signers=settings().trusted()), context.clock.time()
         found = await in_daemon_thread(lambda: view(known, now))
         latest.put(found)
         update_conditions(context.conditions, found, settings(), now)

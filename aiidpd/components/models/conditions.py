@@ -1,4 +1,4 @@
-"""Conditions of models: damage, leftovers of downloads, folders that are missing, disks that fill up."""
+"""Conditions of models: damage, signatures, leftovers of downloads, missing folders, disks that fill up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from aiidpd.components.models.settings import ModelsSettings
-from aiidpd.components.models.view import LeftoverInfo, ModelsView
+from aiidpd.components.models.signatures import SignatureState
+from aiidpd.components.models.view import LeftoverInfo, ModelsView, SignatureInfo
 from aiidpd.kernel.conditions import Condition, Conditions
 from aiidpd.kernel.events import Severity
 
@@ -18,8 +19,9 @@ CONTENT: Final = "model_content_wrong"
 LEFTOVERS: Final = "model_leftovers"
 FOLDER: Final = "models_folder_missing"
 DISK: Final = "models_disk_full_soon"
+SIGNATURE: Final = "model_signature_wrong"
 STATE: Final = "models_state"
-_OF_A_VIEW: Final = (DAMAGED, CONTENT, LEFTOVERS, FOLDER, DISK)
+_OF_A_VIEW: Final = (DAMAGED, CONTENT, SIGNATURE, LEFTOVERS, FOLDER, DISK)
 _MOST: Final = 50
 _GIB: Final = 2**30
 
@@ -28,6 +30,7 @@ def update_conditions(conditions: Conditions, view: ModelsView, settings: Models
     """Have the conditions that ``view`` shows at ``now`` (Unix seconds), and no others."""
     found = [
         *_damaged(view),
+        *_signatures(view),
         *_leftovers(view, now - settings.leftover_age, now),
         *_folders(view),
         *_disks(view, now + settings.disk_warning),
@@ -58,6 +61,29 @@ def _damaged(view: ModelsView) -> Iterator[Condition]:
         else:
             remedy = "`aiidpctl models show` lists all problems; delete the model where nobody needs it"
             yield Condition(DAMAGED, subject, Severity.WARNING, reason, remedy, source=SOURCE)
+
+
+def _signatures(view: ModelsView) -> Iterator[Condition]:
+    for model in [each for each in view.models if each.signature.wrong][:_MOST]:
+        subject = f"{model.label} in {model.root}"
+        reason = f"{model.label}: {wrong_signature(model.signature)}"
+        remedy = (
+            "download the model again from whoever signed it; then `aiidpctl models verify` it. Where the "
+            "change is yours, sign it again or remove the signature"
+        )
+        if model.signature.state is not SignatureState.INVALID:
+            remedy = "get its signature, or correct models.signers; then `aiidpctl models verify` it"
+        yield Condition(SIGNATURE, subject, Severity.ERROR, reason, remedy, source=SOURCE)
+
+
+def wrong_signature(signature: SignatureInfo) -> str:
+    """Return what is wrong with ``signature``, as a sentence."""
+    if signature.state is SignatureState.INVALID:
+        by = f" by {signature.signer}" if signature.signer else ""
+        return f"its signature{by} is invalid: {signature.reason}"
+    if signature.state is SignatureState.NONE:
+        return "it has no signature, and models.signers names it"
+    return f"its signature is not of a signer that is trusted for it: {signature.reason}"
 
 
 def _leftovers(view: ModelsView, before: float, now: float) -> Iterator[Condition]:

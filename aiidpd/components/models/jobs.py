@@ -9,12 +9,15 @@ from typing import Any, Final
 import anyio
 
 from aiidpd.components.models.branches import branch_of, branches
+from aiidpd.components.models.check_signature import SignatureWanted
 from aiidpd.components.models.child import ChildControl
 from aiidpd.components.models.memory import ModelsMemory
-from aiidpd.components.models.process import FileRead, VerifyRequest
+from aiidpd.components.models.outcome import Outcome, failures, result_of
+from aiidpd.components.models.process import FileRead, SignatureChecked, VerifyRequest
 from aiidpd.components.models.registry import upstream_of
 from aiidpd.components.models.scanned import ScannedFile, ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
+from aiidpd.components.models.signatures import SignatureRecord, SignatureState, is_required, signers_for
 from aiidpd.components.models.threads import follow
 from aiidpd.components.models.upstream import Hub
 from aiidpd.components.models.verify import Verified, wanted_of
@@ -89,10 +92,11 @@ class ModelJobs:
             if job.arguments["work"] == CHECK:
                 await self._check(self._models(name), heartbeat, job)
             elif job.arguments.get("duplicates"):
-                await self._verify(self._doubtful(), "files that may be there twice", job, heartbeat)
+                await self._verify(self._doubtful(), (), "files that may be there twice", job, heartbeat)
             else:
-                files = {file.path: file for model in self._models(name) for file in model.files}
-                await self._verify(tuple(files.values()), name or "all models", job, heartbeat)
+                models = self._models(name)
+                files = {file.path: file for model in models for file in model.files}
+                await self._verify(tuple(files.values()), models, name or "all models", job, heartbeat)
             await self._changed()
 
     def _models(self, name: str) -> tuple[ScannedModel, ...]:
@@ -119,10 +123,18 @@ class ModelJobs:
         )
 
     async def _verify(
-        self, files: tuple[ScannedFile, ...], what: str, job: Job, heartbeat: Heartbeat
+        self,
+        files: tuple[ScannedFile, ...],
+        models: tuple[ScannedModel, ...],
+        what: str,
+        job: Job,
+        heartbeat: Heartbeat,
     ) -> None:
         control, known = ChildControl(), self._memory.known
         read: deque[FileRead] = deque()
+        checked: dict[str, SignatureRecord | None] = {}
+        trusted = self._settings.trusted()
+        wanted_signatures = tuple(SignatureWanted(each, signers_for(trusted, each)) for each in models)
         total = sum(file.stamp.size_bytes for file in files)
 
         def moved() -> None:
@@ -130,29 +142,63 @@ class ModelJobs:
             taken = [read.popleft() for _ in range(len(read))]
             if taken:
                 self._memory.put_hashes({each.path: each.record for each in taken})
-            message = f"reading file {min(control.step.files_done + 1, len(files))} of {len(files)}"
-            job.progress(message, control.step.bytes_done, total, "bytes")
+            done = control.step.files_done
+            message = f"reading file {done + 1} of {len(files)}"
+            if done >= len(files):
+                message = f"reading what signatures cover, of {control.at}"
+            job.progress(message, min(control.step.bytes_done, total), total, "bytes")
 
         def take(frame: object) -> None:
             if isinstance(frame, FileRead):
                 read.append(frame)
+            elif isinstance(frame, SignatureChecked):
+                checked[frame.key] = frame.record
 
         def work() -> Verified:
             wanted = tuple(wanted_of(known, file) for file in files)
-            return control.run(VerifyRequest(wanted), Verified, take)
+            return control.run(VerifyRequest(wanted, wanted_signatures), Verified, take)
 
         found = await follow(work, control, moved, clock=self._clock, what=f"the verification of {what}")
-        self._report(found, what, job, total)
+        self._memory.put_signatures(checked)
+        signatures = tuple(
+            Outcome(each.label, checked.get(each.key), is_required(trusted, each)) for each in models
+        )
+        self._publish_signatures(signatures)
+        self._report(found, signatures, what, job, total)
 
-    def _report(self, found: Verified, what: str, job: Job, total: int) -> None:
+    def _publish_signatures(self, found: tuple[Outcome, ...]) -> None:
+        for each in found:
+            if each.wrong:
+                kind, severity = "model.signature_wrong", Severity.ERROR
+            elif each.state is SignatureState.VALID:
+                kind, severity = "model.signature_valid", Severity.INFO
+            else:
+                continue
+            self._publish.event(
+                kind,
+                f"{each.label}: {each.sentence}",
+                about=each.label,
+                severity=severity,
+                signer=each.signer,
+                state=each.state.value,
+            )
+
+    def _report(
+        self, found: Verified, signatures: tuple[Outcome, ...], what: str, job: Job, total: int
+    ) -> None:
         result: dict[str, Any] = {
             "right": len(found.right),
             "without_proof": len(found.new),
             "damaged": len(found.damaged),
             "skipped": len(found.skipped),
             "bytes": total,
+            **result_of(signatures),
         }
+        failed = failures(signatures, demanded=bool(job.arguments.get("signature")))
         if not found.damaged and not found.skipped:
+            if failed:
+                job.fail(failed, **result)
+                return
             self._publish.event(
                 "model.verified", f"{what}: {len(found.right)} files are right", about=what, **result
             )
@@ -167,7 +213,7 @@ class ModelJobs:
             self._publish.event(
                 "model.content_wrong", f"{what}: {error}", about=what, severity=Severity.ERROR, **result
             )
-        job.fail(error, **result)
+        job.fail(f"{error}; {failed}" if failed else error, **result)
 
     async def _check(self, models: tuple[ScannedModel, ...], heartbeat: Heartbeat, job: Job | None) -> None:
         """Ask the hub for each branch: on request, else where the last answer is a day old."""

@@ -9,6 +9,7 @@ from typing import Final
 from aiidpd.components.models.record import HashRecord, ModelRecords, RevisionRecord, bounded
 from aiidpd.components.models.registry import Known
 from aiidpd.components.models.scanned import Scan
+from aiidpd.components.models.signatures import SignatureRecord
 from aiidpd.components.models.view import ModelsView
 from aiidpd.kernel.errors import NotFound
 from aiidpd.kernel.latest import Latest
@@ -63,6 +64,13 @@ class ModelsMemory:
         """Remember what was read of files, by their paths."""
         records = self.known.records
         self.put(replace(records, hashes={**records.hashes, **hashes}))
+
+    def put_signatures(self, found: Mapping[str, SignatureRecord | None]) -> None:
+        """Remember what was found of signatures, by the keys of their models; None is forgotten."""
+        records = self.known.records
+        kept = {key: each for key, each in (records.signatures or {}).items() if key not in found}
+        kept |= {key: each for key, each in found.items() if each is not None}
+        self.put(replace(records, signatures=kept))
 
     def put_revision(self, name: str, revision: RevisionRecord) -> None:
         """Remember an answer of the hub; one without a commit leaves the commit that was known."""

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from aiidpd.components.models.backed_up import BackupState
+from aiidpd.components.models.signatures import SignatureState
 from aiidpd.components.models.view import ModelsView, UpstreamState
 from aiidpd.kernel.latest import Latest
 from aiidpd.telemetry.family import GaugeFamily
@@ -58,6 +59,13 @@ def _sums(view: ModelsView) -> Iterator[GaugeFamily]:
     for state in BackupState:
         backups.add_metric((state.value,), counts[state])
     yield backups
+    signatures = GaugeFamily(
+        "aiidpd_models_signatures", "Models by the state of their signature.", labels=("state",)
+    )
+    states = Counter(model.signature.state for model in view.models)
+    for signed in SignatureState:
+        signatures.add_metric((signed.value,), states[signed])
+    yield signatures
     yield GaugeFamily(
         "aiidpd_models_outdated",
         "Models of which the hub has a newer revision, as far as it was asked.",

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
+from aiidpd.components.models.check_signature import SignatureWanted, check_signature
 from aiidpd.components.models.reading import be_quiet
 from aiidpd.components.models.record import HashRecord, InspectedRecord
 from aiidpd.components.models.scan import ScanControl, scan
 from aiidpd.components.models.scanned import Scan, ScannedModel
+from aiidpd.components.models.signatures import SignatureRecord
 from aiidpd.components.models.verify import Verified, VerifyControl, Wanted, verify
 
 LENGTH_BYTES: Final = 8
@@ -52,7 +54,15 @@ class Failed:
     reason: str
 
 
-Frame: TypeAlias = Step | FileRead | Failed | ScannedModel | Scan | Verified
+@dataclass(frozen=True, slots=True)
+class SignatureChecked:
+    """Finding of the signature of the model with ``key``; None where it has none any more."""
+
+    key: str
+    record: SignatureRecord | None
+
+
+Frame: TypeAlias = Step | FileRead | SignatureChecked | Failed | ScannedModel | Scan | Verified
 """The last one is a Scan (its models were sent before it), a Verified or a Failed."""
 Send: TypeAlias = Callable[[Frame], None]
 
@@ -74,15 +84,21 @@ class ScanRequest:
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """Files to read and compare."""
+    """Files to read and compare, and models whose signatures to check, where they have one."""
 
     files: tuple[Wanted, ...]
+    signatures: tuple[SignatureWanted, ...] = ()
 
     def run(self, send: Send) -> None:
-        """Read, and send what was found of each file."""
+        """Read, and send what was found of each file and each signature."""
         control = _Verifying(send)
         found = verify(self.files, control, time.time)
         control.flush()
+        for each in self.signatures:
+            control.at = each.model.label
+            record = check_signature(each, control.read, control.step, time.time)
+            send(SignatureChecked(each.model.key, record))
+            control.flush()
         send(found)
 
 
@@ -105,6 +121,7 @@ class _Scanning(ScanControl):
 class _Verifying(VerifyControl):
     def __init__(self, send: Send) -> None:
         super().__init__()
+        self.read: dict[str, HashRecord] = {}
         self._send = send
         self._sent = 0.0
 
@@ -116,6 +133,7 @@ class _Verifying(VerifyControl):
 
     def flush(self) -> None:
         for path, record in self.take().items():
+            self.read[path] = record
             self._send(FileRead(path, record))
         self._send(Step(self.at, self.bytes_done, self.files_done))
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, TypeVar
 
-from aiidpd.components.models.scanned import FileStamp
+from aiidpd.components.models.scanned import FileStamp, FoundSignature
+from aiidpd.components.models.signatures import SignatureRecord
 from aiidpd.formats.model_files import ModelFacts, Problem
 
 NAME: Final = "models.json"
@@ -31,6 +32,7 @@ class InspectedRecord:
     folder: str
     facts: ModelFacts | None
     problems: tuple[Problem, ...]
+    signature: FoundSignature | None = field(default=None, metadata={"advisory": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ class ModelRecords:
     space: Mapping[str, tuple[SpaceSample, ...]] = field(default_factory=lambda: MappingProxyType({}))
     scanned: bool = False
     """True once a scan has ended: what appears from then on is an event."""
+    signatures: Mapping[str, SignatureRecord] | None = field(default=None, metadata={"advisory": True})
+    """Findings by the key of each model; None in what a version without them wrote."""
+
+    def signature(self, key: str) -> SignatureRecord | None:
+        """Return what the last verification of a signature found."""
+        return (self.signatures or {}).get(key)
 
 
 def bounded(records: ModelRecords, before: ModelRecords | None = None) -> ModelRecords:
@@ -103,6 +111,7 @@ def bounded(records: ModelRecords, before: ModelRecords | None = None) -> ModelR
         _newest(records.revisions, _MOST_REVISIONS, lambda each: each.at),
         dict(list(records.space.items())[:_MOST_MOUNTS]),
         records.scanned,
+        _newest(records.signatures or {}, MOST_MODELS, lambda each: each.at) or None,
     )
 
 

@@ -13,6 +13,15 @@ from aiidpd.components.models.disk import trend
 from aiidpd.components.models.duplicates import Duplicate, find_duplicates
 from aiidpd.components.models.record import HashRecord, ModelRecords, RevisionRecord
 from aiidpd.components.models.scanned import Scan, ScannedFile, ScannedModel, shown
+from aiidpd.components.models.signatures import (
+    SignatureState,
+    Signer,
+    is_current,
+    is_required,
+    is_wrong,
+    signers_for,
+    trust_of,
+)
 from aiidpd.components.models.uses import ModelUse
 from aiidpd.components.models.view import (
     CopyInfo,
@@ -25,6 +34,7 @@ from aiidpd.components.models.view import (
     ModelInfo,
     ModelsView,
     ProblemInfo,
+    SignatureInfo,
     TypeInfo,
     UpstreamState,
     UseInfo,
@@ -46,6 +56,7 @@ class Known:
     uses: Mapping[str, tuple[ModelUse, ...]] = field(default_factory=dict)
     catalog: BackupCatalog | None = None
     source: str = ""
+    signers: tuple[Signer, ...] = ()
     open_reason: str = ""
     scanned_at: float = 0.0
 
@@ -146,9 +157,37 @@ def _details(known: Known, scanned: ScannedModel, disk: str) -> ModelDetails:
         upstream_commit=revision.commit if revision else "",
         upstream_at=revision.at if revision else None,
         upstream_reason=revision.reason if revision else "",
+        signature=signature_of(known, scanned),
     )
     types = tuple(TypeInfo(each.name, each.tensors, each.elements, each.bytes) for each in facts.types)
     return ModelDetails(model=info, types=types, files=files)
+
+
+def signature_of(known: Known, model: ScannedModel) -> SignatureInfo:
+    """Return what is known of the signature of ``model``."""
+    found, record = model.signature, known.records.signature(model.key)
+    required = is_required(known.signers, model)
+    if found is None:
+        return SignatureInfo(SignatureState.NONE, required, wrong=required)
+    current = record is not None and is_current(record, model, trust_of(signers_for(known.signers, model)))
+    state, signer, reason, at = SignatureState.UNVERIFIED, "", found.problem, None
+    if record is not None and current:
+        state, signer, reason, at = record.state, record.signer, record.reason, record.at
+    elif record is not None:
+        reason = reason or "files or signers changed since it was verified"
+    return SignatureInfo(
+        state=state,
+        required=required,
+        path=found.path,
+        method=found.method,
+        key_hint=found.key_hint,
+        claimed_identity=found.identity,
+        claimed_issuer=found.issuer,
+        signer=signer,
+        checked_at=at,
+        reason=reason,
+        wrong=is_wrong(state, required=required),
+    )
 
 
 def upstream_of(

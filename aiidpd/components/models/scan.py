@@ -21,6 +21,7 @@ from aiidpd.components.models.scanned import (
     ScannedModel,
     fingerprint_of,
 )
+from aiidpd.components.models.signed import find_signature
 from aiidpd.formats.caches import find_models
 from aiidpd.formats.huggingface import Repository, folder_of
 from aiidpd.formats.inspect import inspect
@@ -83,7 +84,8 @@ def scan(
             else:
                 found = inspect(scanned.model)
                 opened += 1
-            models.append(replace(scanned, model=found))
+            signature = find_signature(scanned, before.signature if before is not None else None)
+            models.append(replace(scanned, model=found, signature=signature))
         leftovers += _leftovers(folder, listing.leftovers[: MOST_LEFTOVERS - len(leftovers)])
     spaces = spaces_of(folder for folder, _ in folders)
     return Scan(tuple(searched), tuple(models), tuple(leftovers), spaces, opened, time.monotonic() - began)

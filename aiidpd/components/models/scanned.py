@@ -37,6 +37,22 @@ class ScannedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundSignature:
+    """Signature file beside a model, with what it states of itself. Nothing of that is proven."""
+
+    path: str
+    stamp: FileStamp
+    method: str = ""
+    key_hint: str = ""
+    identity: str = ""
+    issuer: str = ""
+    file_count: int = 0
+    """Files, or shards of files, that it covers."""
+    problem: str = ""
+    """Reason for which it is no signature that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScannedModel:
     """One model with its files that are there. ``places`` are paths by which it may be named.
 
@@ -48,6 +64,7 @@ class ScannedModel:
     files: tuple[ScannedFile, ...]
     fingerprint: str
     places: tuple[str, ...]
+    signature: FoundSignature | None = None
 
     @property
     def key(self) -> str:

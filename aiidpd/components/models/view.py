@@ -8,6 +8,7 @@ from typing import Any
 
 from aiidpd.components.models.backed_up import BackupState
 from aiidpd.components.models.scanned import shown
+from aiidpd.components.models.signatures import SignatureState
 from aiidpd.components.models.uses import UseKind
 
 
@@ -39,6 +40,30 @@ class UseInfo:
     engine: str
     pid: int | None
     program: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureInfo:
+    """Signature beside a model. What is not known, or does not apply, is empty or null."""
+
+    state: SignatureState
+    required: bool = False
+    """True where a signer of the configuration names the model: it must be valid then."""
+    path: str = ""
+    method: str = ""
+    """How it can be verified, as it states itself: ``key``, ``certificate`` or ``sigstore``."""
+    key_hint: str = ""
+    """SHA-256 of the public key's PEM, as it states it."""
+    claimed_identity: str = ""
+    """Identity that its certificate names. Nobody has proven it unless the state is valid."""
+    claimed_issuer: str = ""
+    """Service that its certificate names as having vouched for the identity. Unproven likewise."""
+    signer: str = ""
+    """Signer of the configuration by which it is valid or invalid."""
+    checked_at: float | None = None
+    reason: str = ""
+    wrong: bool = False
+    """True where it does not match, or is missing or not trusted where it is required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +138,7 @@ class ModelInfo:
     upstream_commit: str
     upstream_at: float | None
     upstream_reason: str
+    signature: SignatureInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

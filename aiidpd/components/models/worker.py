@@ -169,7 +169,12 @@ class ModelsWorker:
         missing = {each.path for each in found.folders if not (each.found and each.complete)}
         after = {
             each.key: InspectedRecord(
-                each.fingerprint, each.label, each.folder, each.model.facts, each.model.problems
+                each.fingerprint,
+                each.label,
+                each.folder,
+                each.model.facts,
+                each.model.problems,
+                each.signature,
             )
             for each in found.models
         }
@@ -197,6 +202,7 @@ class ModelsWorker:
                 before.revisions,
                 {**before.space, **space},
                 True,
+                {key: each for key, each in (before.signatures or {}).items() if key in after or key in held},
             )
         )
 
@@ -207,6 +213,7 @@ class ModelsWorker:
             self._opened = await in_daemon_thread(lambda: read_open(known))
             self._opened_at = now
         before, seen, at = self._memory.known, self._seen(), self._clock.time()
+        before = replace(before, signers=self._settings.trusted())
         known, view = await in_daemon_thread(lambda: observed(before, seen, self._opened, at))
         # Meanwhile a verification may have brought hashes: only what was observed is taken.
         present = self._memory.known

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aiidpd.components.models.backed_up import BackupState
-from aiidpd.components.models.view import ModelInfo, UpstreamState
+from aiidpd.components.models.signatures import SignatureState
+from aiidpd.components.models.view import ModelInfo, SignatureInfo, UpstreamState
 
 
 def model_info(name: str, **more: Any) -> ModelInfo:
@@ -42,5 +43,6 @@ def model_info(name: str, **more: Any) -> ModelInfo:
         "upstream_commit": "",
         "upstream_at": None,
         "upstream_reason": "",
+        "signature": SignatureInfo(SignatureState.NONE),
     }
     return ModelInfo(**(given | more))

@@ -49,7 +49,12 @@ def records_of(found: Scan) -> dict[str, InspectedRecord]:
     """Return what a daemon remembers of the models of a scan."""
     return {
         each.key: InspectedRecord(
-            each.fingerprint, each.label, each.folder, each.model.facts, each.model.problems
+            each.fingerprint,
+            each.label,
+            each.folder,
+            each.model.facts,
+            each.model.problems,
+            each.signature,
         )
         for each in found.models
     }
