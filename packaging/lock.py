@@ -26,6 +26,7 @@ HEADER = """\
 TITLES = {
     "runtime": "What the daemon runs on.",
     "build": "What builds the package, and those dependencies that come as source only.",
+    "signing": "What verifies signatures of models (the extra `signing`), on top of the runtime.",
     "test": "What the tests need on top.",
     "lint": "What `make check` needs on top.",
     "lock": "What `make lock` needs, in an environment of its own.",
@@ -34,8 +35,9 @@ TITLES = {
 UNDER = {
     "build": (),
     "runtime": ("build",),
-    "test": ("build", "runtime"),
-    "lint": ("build", "runtime", "test"),
+    "signing": ("build", "runtime"),
+    "test": ("build", "runtime", "signing"),
+    "lint": ("build", "runtime", "signing", "test"),
 }
 
 
@@ -49,6 +51,7 @@ def wanted(project: dict[str, object]) -> dict[str, list[str]]:
     return {
         "build": [*build["requires"], *groups["build"]],
         "runtime": main["dependencies"],
+        "signing": main["optional-dependencies"]["signing"],
         "test": groups["test"],
         "lint": groups["lint"],
         "lock": groups["lock"],

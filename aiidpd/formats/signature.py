@@ -23,7 +23,7 @@ _LONGEST: Final = 300  # characters of a text
 _PREDICATE: Final = "https://model_signing/signature/v1.0"
 _OLDER_PREDICATE: Final = "https://model_signing/Digests/v0.1"
 _GIT: Final = (".git", ".gitattributes", ".github", ".gitignore")
-_LARGEST_SHARD: Final = 1 << 62
+_LARGEST_SHARD: Final = 1 << 53
 
 
 class Method(StrEnum):
@@ -134,11 +134,9 @@ def _statement(payload: Mapping[str, Any]) -> Statement:
         one = _object(each, "its statement lists no files")
         resource = Resource(_text(one.get("algorithm")), _hex(one.get("digest")))
         resources[_name(one.get("name"), whole=whole)] = resource
-    shards = rules.get("shard_size", 0) if rules.get("method") == "shards" else 0
-    if rules.get("method") not in ("files", "shards") or type(shards) is not int:
+    if rules.get("method") not in ("files", "shards"):
         raise BadBundle(f"its files are hashed in a way that is not known: {_text(rules.get('method'))}")
-    if rules.get("method") == "shards" and not 1 <= shards <= _LARGEST_SHARD:
-        raise BadBundle("its shards have no size")
+    shards = 0 if whole else _shard_bytes(rules.get("shard_size"))
     ignored = rules.get("ignore_paths")
     return Statement(
         _text(_object(subjects[0], "its subject is no object").get("name")),
@@ -148,6 +146,14 @@ def _statement(payload: Mapping[str, Any]) -> Statement:
         (*map(PurePosixPath, _GIT), *_ignored(ignored)),
         resources,
     )
+
+
+def _shard_bytes(value: object) -> int:
+    """Return the size of a shard: protobuf writes it as a number with a fraction of zero."""
+    whole = type(value) is int or (isinstance(value, float) and value.is_integer())
+    if not whole or not 1 <= value <= _LARGEST_SHARD:  # type: ignore[operator]  # it is a number
+        raise BadBundle("its shards have no size")
+    return int(value)  # type: ignore[call-overload,no-any-return]
 
 
 def _older(subjects: list[Any]) -> Statement:

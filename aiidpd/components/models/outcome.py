@@ -12,6 +12,7 @@ from aiidpd.components.models.signatures import SignatureRecord, SignatureState,
 _MOST_NAMED: Final = 5
 _WORDS: Final = {
     SignatureState.NONE: "not signed",
+    SignatureState.UNVERIFIED: "not verified",
     SignatureState.VALID: "valid",
     SignatureState.INVALID: "invalid",
     SignatureState.NOT_TRUSTED: "signed by nobody who is trusted",

@@ -157,7 +157,7 @@ def sign(model: Path, signature: Path, by: Key | Authority, *, hashing: Any = No
     """Sign a folder or file, as the command of the package does: the signature is not covered by itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package and what it stands on
-        import model_signing
+        import model_signing  # noqa: PLC0415 -- it takes half a second
 
         config = model_signing.signing.Config()
         if isinstance(by, Key):
@@ -177,11 +177,11 @@ def verified_by_the_package(model: Path, signature: Path, key: Key) -> bool:
     """Return what the package's own verification says."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import model_signing
+        import model_signing  # noqa: PLC0415 -- it takes half a second
 
         config = model_signing.verifying.Config().use_elliptic_key_verifier(public_key=key.public)
         try:
             config.verify(model, signature)
-        except Exception:
+        except Exception:  # noqa: BLE001 -- it raises of any kind
             return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -24,6 +25,7 @@ from aiidpd.components.models.cli_text import (
 )
 from aiidpd.components.models.metrics import MOST_MODELS, ModelsCollector
 from aiidpd.components.models.settings import ModelsSettings
+from aiidpd.components.models.signatures import SignatureState
 from aiidpd.components.models.uses import UseKind
 from aiidpd.components.models.view import (
     CopyInfo,
@@ -35,6 +37,7 @@ from aiidpd.components.models.view import (
     ModelDetails,
     ModelsView,
     ProblemInfo,
+    SignatureInfo,
     TypeInfo,
     UpstreamState,
     UseInfo,
@@ -121,6 +124,45 @@ def test_all_that_is_known_of_one() -> None:
     assert "1 min ago" in text
 
 
+def signed(state: SignatureState, **more: Any) -> list[str]:
+    """Return the lines of a table with one model whose signature is in this ``state``."""
+    model = model_info("m", signature=SignatureInfo(state, **more))
+    return model_table(as_dict(ModelsDocument(NOW, "", False, models=(model,))), NOW, NARROW)[2:]
+
+
+def test_the_table_says_which_models_are_signed_and_whose_signature_is_wrong() -> None:
+    assert signed(SignatureState.NONE) == []
+    assert signed(SignatureState.UNVERIFIED) == ["signed, not verified: m"]
+    assert signed(SignatureState.VALID) == ["signed: m"]
+    assert signed(SignatureState.NOT_TRUSTED) == ["signed by nobody who is trusted: m"]
+    assert signed(SignatureState.NOT_CHECKED) == ["signed, can't be verified here: m"]
+    (line,) = signed(SignatureState.INVALID, wrong=True, signer="vendor", checked_at=NOW - 60, reason=HOSTILE)
+    assert line.startswith("m: INVALID by vendor, checked 1 min ago: evil\\x1b")
+    assert signed(SignatureState.NONE, wrong=True, required=True) == [
+        "m: not signed, and models.signers wants one"
+    ]
+    many = tuple(model_info(f"m{each}", signature=SignatureInfo(SignatureState.VALID)) for each in range(9))
+    lines = model_table(as_dict(ModelsDocument(NOW, "", False, models=many)), NOW, NARROW)
+    assert lines[-1] == "signed: m0, m1, m2, m3, m4 and 4 more"
+
+
+def test_what_a_signature_says_of_itself_is_called_a_claim() -> None:
+    signature = SignatureInfo(
+        SignatureState.UNVERIFIED,
+        path="/m/model.sig",
+        method="sigstore",
+        key_hint="a" * 64,
+        claimed_identity=HOSTILE,
+        claimed_issuer="https://issuer.example.org",
+    )
+    details = ModelDetails(model=model_info("m", signature=signature), types=(), files=())
+    text = narrow(model_details(as_dict(ModelDetailsDocument(NOW, "", False, (details,))), NOW, NARROW))
+    assert "signature      signed, not verified" in text
+    assert "/m/model.sig (sigstore)" in text
+    assert f"it claims the key {'a' * 16}" in text
+    assert "it claims to be of evil" in text
+
+
 def test_usage_has_uses_folders_and_the_day_on_which_the_disk_is_full() -> None:
     lines = usage_lines(as_dict(VIEW), NOW, NARROW)
     text = narrow([line for line in lines if "not all is known" not in line])
@@ -205,6 +247,7 @@ async def test_the_commands_work_over_the_real_socket(
             stream.write(b"rot")
         os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
         assert (await run("verify", "owner/tiny 100%"))[0] == 1
+        assert (await run("verify", "odd\\xff", "--signature"))[0] == 1
         assert (await run("check"))[0] == 0
         assert (await run("scan"))[0] == 0
         assert (await run("duplicates", "--verify"))[0] == 0

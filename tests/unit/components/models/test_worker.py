@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,13 +26,14 @@ from aiidpd.contracts.backups import BackupCatalog, CatalogFile
 from aiidpd.contracts.containers import ContainerSummary, Mount
 from aiidpd.contracts.engines import EngineState, Residency
 from aiidpd.kernel.errors import NotFound
-from aiidpd.kernel.jobs import JobState
+from aiidpd.kernel.jobs import JobState, JobStatus
 from aiidpd.kernel.task import WorkerState
 from tests.fakes.clock import FakeClock
 from tests.fakes.hub import Hub, download
 from tests.ports import free_port
 from tests.tables import made
 from tests.unit.components.models.desk import Desk
+from tests.unit.components.models.signing import Key, make_key, sign
 from tests.unit.components.models.site import folder_model, gguf
 
 DAY = 86400.0
@@ -331,3 +333,121 @@ async def test_a_state_that_can_not_be_read_is_set_aside_and_a_condition(desk: D
         await desk.scan()
         assert "models_state" not in desk.active()
     assert (tmp_path / "models.json.unreadable").exists()
+
+
+def signed_desk(desk: Desk, folder: Path, **signer: Any) -> tuple[Path, Key]:
+    """Sign the model ``llama`` and have its signer trusted; return its folder and the key."""
+    key, model = make_key(folder / "keys"), folder / "models" / "llama"
+    sign(model, model / "model.sig", key)
+    given = {"name": "vendor", "public_key": str(key.public), **signer}
+    desk.settings = ModelsSettings.model_validate({"folders": [str(folder / "models")], "signers": [given]})
+    return model, key
+
+
+def signature(desk: Desk, label: str = "llama") -> tuple[str, str, bool]:
+    (found,) = [each.signature for each in desk.view.models if each.label == label]
+    return found.state.value, found.signer, found.wrong
+
+
+async def verify(desk: Desk, name: str = "llama", **more: Any) -> JobStatus:
+    return await desk.end(desk.jobs.submit(work="verify", name=name, **more))
+
+
+async def test_a_signature_is_seen_then_valid_then_wrong_over_a_restart_and_right_again(
+    desk: Desk, tmp_path: Path
+) -> None:
+    model, _ = signed_desk(desk, tmp_path)
+    weights = model / "model.safetensors"
+    content = weights.read_bytes()
+    async with desk.working():
+        assert signature(desk) == ("unverified", "", False)
+        assert signature(desk, "tiny") == ("none", "", False)
+        status = await verify(desk, signature=True)
+        assert status.state is JobState.SUCCEEDED
+        assert status.result["signature"] == "the signature is valid, by vendor"
+        assert signature(desk) == ("valid", "vendor", False)
+        assert ("model.signature_valid", "llama") in desk.kinds()
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        await desk.scan()
+        assert signature(desk) == ("unverified", "", False)
+        status = await verify(desk)
+        assert status.state is JobState.FAILED
+        assert (
+            "llama: the signature is invalid, by vendor: not as it was signed: model.safetensors"
+            in status.error
+        )
+        assert signature(desk) == ("invalid", "vendor", True)
+        assert (
+            "its signature by vendor is invalid: not as it was signed"
+            in desk.active()["model_signature_wrong"]
+        )
+        assert ("model.signature_wrong", "llama") in desk.kinds()
+    desk.restart()
+    async with desk.working():
+        assert "model_signature_wrong" in desk.active()
+        weights.write_bytes(content)
+        await desk.scan()
+        assert "model_signature_wrong" in desk.active()  # until it is verified
+        assert (await verify(desk)).state is JobState.SUCCEEDED
+        assert "model_signature_wrong" not in desk.active()
+    desk.restart()
+    async with desk.working():
+        assert signature(desk) == ("valid", "vendor", False)
+
+
+async def test_other_signers_after_a_reload_make_nothing_valid(desk: Desk, tmp_path: Path) -> None:
+    signed_desk(desk, tmp_path)
+    async with desk.working():
+        await verify(desk)
+        assert signature(desk)[0] == "valid"
+    desk.settings = made(ModelsSettings, folders=desk.settings.folders)
+    desk.restart()
+    async with desk.working():
+        assert signature(desk)[0] == "unverified"
+        status = await verify(desk)
+        assert status.state is JobState.SUCCEEDED
+        assert "signed by nobody who is trusted" in status.result["signature"]
+        assert signature(desk) == ("not_trusted", "", False)
+        status = await verify(desk, signature=True)
+        assert status.state is JobState.FAILED
+        assert desk.active() == {}
+
+
+async def test_a_model_that_a_signer_names_must_be_signed(desk: Desk, tmp_path: Path) -> None:
+    model, _ = signed_desk(desk, tmp_path, models=["ll*"])
+    async with desk.working():
+        assert desk.active() == {}
+        (model / "model.sig").unlink()
+        await desk.scan()
+        assert "it has no signature, and models.signers names it" in desk.active()["model_signature_wrong"]
+        status = await verify(desk)
+        assert status.state is JobState.FAILED
+        assert "not signed, and models.signers wants one" in status.error
+        sign(model, model / "model.sig", make_key(tmp_path / "other"))
+        await desk.scan()
+        assert desk.active() == {}
+        assert (await verify(desk)).state is JobState.FAILED
+        assert "not of a signer that is trusted" in desk.active()["model_signature_wrong"]
+
+
+async def test_several_models_at_once_are_counted(desk: Desk, tmp_path: Path) -> None:
+    signed_desk(desk, tmp_path)
+    async with desk.working():
+        status = await verify(desk, "")
+        assert status.state is JobState.SUCCEEDED
+        assert status.result["signatures_valid"] == 1
+
+
+async def test_what_came_since_the_scan_is_verified_too_and_what_is_gone_is_forgotten(
+    desk: Desk, tmp_path: Path
+) -> None:
+    model, key = signed_desk(desk, tmp_path)
+    (model / "model.sig").unlink()
+    async with desk.working():
+        assert signature(desk)[0] == "none"
+        sign(model, model / "model.sig", key)
+        assert "valid" in (await verify(desk)).result["signature"]
+        (model / "model.sig").unlink()
+        status = await verify(desk)
+        assert (status.state, "signature" in status.result) == (JobState.SUCCEEDED, False)
+        assert desk.memory.known.records.signature(desk.memory.keys_of("llama")[0]) is None
