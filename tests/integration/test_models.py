@@ -14,6 +14,7 @@ from aiidpd.api.client import ControlClient, DaemonUnreachable
 from tests.daemon import Daemon, running
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.llama_container import LlamaContainers
+from tests.unit.components.models.signing import make_key, sign
 from tests.unit.components.models.site import folder_model, gguf
 from tests.waiting import until
 
@@ -41,6 +42,33 @@ def command(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def kinds(daemon: Daemon, name: str) -> set[tuple[str, str]]:
     return {(use["kind"], use["container"]) for use in model(daemon, name).get("uses", ())}
+
+
+def test_a_signature_is_verified_by_the_command_and_a_mismatch_is_remembered(tmp_path: Path) -> None:
+    models = tmp_path / "more"
+    folder_model(models / "llama")
+    key = make_key(tmp_path / "keys")
+    sign(models / "llama", models / "llama" / "model.sig", key)
+    settings = {
+        "AIIDPD_MODELS__FOLDERS": f'["{models}"]',
+        "AIIDPD_MODELS__SIGNERS": f'[{{name = "vendor", public_key = "{key.public}"}}]',
+    }
+    with running(tmp_path, settings) as daemon:
+        until(lambda: model(daemon, "llama"))
+        assert model(daemon, "llama")["signature"]["state"] == "unverified"
+        assert "signed, not verified: llama" in command(daemon, "list").stdout
+        found = command(daemon, "verify", "llama", "--signature")
+        assert (found.returncode, "the signature is valid, by vendor" in found.stdout) == (0, True)
+        (models / "llama" / "evil.py").write_text("x")
+        found = command(daemon, "verify", "llama")
+        assert (found.returncode, "there, and not signed: evil.py" in found.stderr) == (1, True)
+    with running(tmp_path, settings) as daemon:
+        until(lambda: model(daemon, "llama"))
+        assert model(daemon, "llama")["signature"]["state"] == "invalid"
+        with ControlClient(str(daemon.folder / "run" / "control.sock")) as client:
+            active = {each["type"] for each in client.get("/v1/status")["conditions"]}
+        assert "model_signature_wrong" in active
+        assert 'aiidpd_models_signatures{state="invalid"} 1' in daemon.exposition()
 
 
 def test_a_process_that_has_a_model_open_is_named_and_rot_is_found(tmp_path: Path) -> None:

@@ -48,7 +48,15 @@ from aiidpd.components.engines.discovery import FoundEngine
 from aiidpd.components.models.conditions import update_conditions as update_models
 from aiidpd.components.models.conditions import update_state as update_models_state
 from aiidpd.components.models.settings import ModelsSettings
-from aiidpd.components.models.view import DiskInfo, FolderInfo, LeftoverInfo, ModelsView, ProblemInfo
+from aiidpd.components.models.signatures import SignatureState
+from aiidpd.components.models.view import (
+    DiskInfo,
+    FolderInfo,
+    LeftoverInfo,
+    ModelsView,
+    ProblemInfo,
+    SignatureInfo,
+)
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -580,13 +588,14 @@ async def models(house: House) -> None:
         models=(
             model_info("page", problems=(ProblemInfo("page.gguf", "html", "it is a web page"),)),
             model_info("rot", problems=(ProblemInfo("rot.gguf", "hash", "its hash is another"),)),
+            model_info("other", signature=SignatureInfo(SignatureState.INVALID, wrong=True)),
         ),
         folders=(FolderInfo("/gone", False, False, "no such file or directory", "", True, 0, 0),),
         leftovers=(LeftoverInfo("/m/x.part", "/m", 5, now - 2 * 86400),),
         disks=(DiskInfo("/m", 5, 10, 9, 1.0, now + 86400, ""),),
     )
     types = ("model_damaged", "model_content_wrong", "model_leftovers", "models_folder_missing")
-    for type_ in (*types, "models_disk_full_soon"):
+    for type_ in (*types, "model_signature_wrong", "models_disk_full_soon"):
         with house.begins_and_ends(type_) as active:
             update_models(house.conditions, view, settings, now)
             active()
@@ -686,6 +695,7 @@ PARTS = {
     "offsite_damaged": a_repository,
     "model_damaged": models,
     "model_content_wrong": models,
+    "model_signature_wrong": models,
     "model_leftovers": models,
     "models_folder_missing": models,
     "models_disk_full_soon": models,

@@ -27,8 +27,9 @@ MADE_WHILE_IT_RUNS = re.compile(
     r"my\.toml|incidents/|(?:TARGET|snapshots|partial|incomplete|quarantine|files|blobs|objects|replaced|models)/.*"
     r"|.*\.(?:sock|unreadable)"
 )
-OF_OTHERS = {  # Python's own; tasks
+OF_OTHERS = {  # Python's own; a file; tasks
     "http.client",
+    "model.sig",
     "containers.stop",
     "containers.pause",
     "containers.heal",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "packaging" / "requirements"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;]+) \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
-NAMES = ("runtime", "build", "test", "lint", "lock", "peers")
+NAMES = ("runtime", "build", "signing", "test", "lint", "lock", "peers")
 
 
 def pins(name: str) -> dict[str, Version]:
@@ -29,7 +29,12 @@ def pins(name: str) -> dict[str, Version]:
 
 def wanted() -> list[tuple[str, str]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    groups = {"runtime": project["project"]["dependencies"], **project["dependency-groups"]}
+    main = project["project"]
+    groups = {
+        "runtime": main["dependencies"],
+        **main["optional-dependencies"],
+        **project["dependency-groups"],
+    }
     groups["build"] = [*groups["build"], *project["build-system"]["requires"]]
     return [(name, requirement) for name, requirements in groups.items() for requirement in requirements]
 
@@ -63,6 +68,6 @@ def test_a_lock_holds_pins_hashes_and_comments_alone(name: str) -> None:
 
 def test_no_two_locks_name_two_versions_of_one_package() -> None:
     together: dict[str, Version] = {}
-    for name in ("build", "runtime", "test", "lint"):  # one environment; lock.txt has its own
+    for name in ("build", "runtime", "signing", "test", "lint"):  # one environment; lock.txt has its own
         for package, version in pins(name).items():
             assert together.setdefault(package, version) == version, package

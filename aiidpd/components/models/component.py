@@ -19,6 +19,7 @@ from aiidpd.components.models.record import NAME as STATE
 from aiidpd.components.models.registry import view
 from aiidpd.components.models.scanned import ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
+from aiidpd.components.models.trust import trusted
 from aiidpd.components.models.view import ModelsView
 from aiidpd.components.models.worker import ModelsWorker
 from aiidpd.contracts.backups import BACKUPS
@@ -74,7 +75,7 @@ def build(context: Context) -> Component:
         )
 
     async def changed() -> None:
-        known, now = replace(memory.known, signers=settings().trusted()), context.clock.time()
+        known, now = replace(memory.known, signers=trusted(settings())), context.clock.time()
         found = await in_daemon_thread(lambda: view(known, now))
         latest.put(found)
         update_conditions(context.conditions, found, settings(), now)

@@ -19,6 +19,7 @@ from aiidpd.components.models.scanned import ScannedFile, ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
 from aiidpd.components.models.signatures import SignatureRecord, SignatureState, is_required, signers_for
 from aiidpd.components.models.threads import follow
+from aiidpd.components.models.trust import trusted
 from aiidpd.components.models.upstream import Hub
 from aiidpd.components.models.verify import Verified, wanted_of
 from aiidpd.components.models.view import UpstreamState
@@ -133,8 +134,8 @@ class ModelJobs:
         control, known = ChildControl(), self._memory.known
         read: deque[FileRead] = deque()
         checked: dict[str, SignatureRecord | None] = {}
-        trusted = self._settings.trusted()
-        wanted_signatures = tuple(SignatureWanted(each, signers_for(trusted, each)) for each in models)
+        signers = trusted(self._settings)
+        wanted_signatures = tuple(SignatureWanted(each, signers_for(signers, each)) for each in models)
         total = sum(file.stamp.size_bytes for file in files)
 
         def moved() -> None:
@@ -161,27 +162,25 @@ class ModelJobs:
         found = await follow(work, control, moved, clock=self._clock, what=f"the verification of {what}")
         self._memory.put_signatures(checked)
         signatures = tuple(
-            Outcome(each.label, checked.get(each.key), is_required(trusted, each)) for each in models
+            Outcome(each.label, checked.get(each.key), is_required(signers, each)) for each in models
         )
         self._publish_signatures(signatures)
         self._report(found, signatures, what, job, total)
 
     def _publish_signatures(self, found: tuple[Outcome, ...]) -> None:
         for each in found:
+            reason = f"{each.label}: {each.sentence}"
             if each.wrong:
-                kind, severity = "model.signature_wrong", Severity.ERROR
+                self._publish.event(
+                    "model.signature_wrong",
+                    reason,
+                    about=each.label,
+                    severity=Severity.ERROR,
+                    signer=each.signer,
+                    state=each.state.value,
+                )
             elif each.state is SignatureState.VALID:
-                kind, severity = "model.signature_valid", Severity.INFO
-            else:
-                continue
-            self._publish.event(
-                kind,
-                f"{each.label}: {each.sentence}",
-                about=each.label,
-                severity=severity,
-                signer=each.signer,
-                state=each.state.value,
-            )
+                self._publish.event("model.signature_valid", reason, about=each.label, signer=each.signer)
 
     def _report(
         self, found: Verified, signatures: tuple[Outcome, ...], what: str, job: Job, total: int

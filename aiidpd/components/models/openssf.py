@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -130,7 +132,7 @@ def _library() -> Any:
         from model_signing import verifying  # noqa: PLC0415 -- of the extra
     except ImportError as error:
         missing = error.name or "model_signing"
-        raise Unchecked(f"the Python package of {missing} is not installed: {INSTALL}") from None
+        raise Unchecked(f"{missing} is not installed: `{sys.prefix}/bin/{INSTALL}`") from None
     return verifying
 
 
@@ -169,14 +171,32 @@ def _use_sigstore(config: Any, signer: Signer) -> None:
             failed.append(error)
 
     thread = threading.Thread(target=fetch, daemon=True)
-    thread.start()
-    thread.join(_NETWORK_SECONDS)
+    with _room_for_roots():
+        thread.start()
+        thread.join(_NETWORK_SECONDS)
     if failed or thread.is_alive():
         reason = _words(failed[0]) if failed else f"no answer within {_NETWORK_SECONDS:g} s"
         raise Unchecked(
             f"sigstore's roots of trust can't be fetched ({reason}): it takes the network, or a "
             f"trust_config of the signer {signer.name}"
         )
+
+
+@contextmanager
+def _room_for_roots() -> Iterator[None]:
+    """Have the library store what it fetches in a folder that goes: a service's user has no home."""
+    names = ("XDG_DATA_HOME", "XDG_CACHE_HOME")
+    before = {name: os.environ.get(name) for name in names}
+    with tempfile.TemporaryDirectory(prefix="aiidpd-roots-", ignore_cleanup_errors=True) as folder:
+        os.environ.update(dict.fromkeys(names, folder))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def _meaning(error: Exception, signer: Signer, bundle: Bundle, measured: _Measured) -> Exception:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from aiidpd.components.models.signatures import Signer, SignerKind
 from aiidpd.config import values
 from aiidpd.config.fields import AbsolutePath, Clash, Duration, OptionalPath, Table, Text
 from aiidpd.config.units import Malformed
@@ -148,22 +147,6 @@ class ModelsSettings(Table):
         default=(),
         description="Whose signatures are trusted, one [[models.signers]] each, at the end of this table.",
     )
-
-    def trusted(self) -> tuple[Signer, ...]:
-        """Return the signers as the process that verifies gets them."""
-        return tuple(
-            Signer(
-                each.name,
-                SignerKind(each.kind),
-                str(each.public_key or ""),
-                tuple(map(str, each.certificates)),
-                each.identity,
-                each.issuer,
-                str(each.trust_config or ""),
-                each.models,
-            )
-            for each in self.signers
-        )
 
     def contradictions(self) -> Iterator[Clash]:
         """See the base class."""

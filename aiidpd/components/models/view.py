@@ -51,7 +51,7 @@ class SignatureInfo:
     """True where a signer of the configuration names the model: it must be valid then."""
     path: str = ""
     method: str = ""
-    """How it can be verified, as it states itself: ``key``, ``certificate`` or ``sigstore``."""
+    """Proof by which it can be verified, as it states: ``key``, ``certificate`` or ``sigstore``."""
     key_hint: str = ""
     """SHA-256 of the public key's PEM, as it states it."""
     claimed_identity: str = ""

@@ -27,6 +27,7 @@ from aiidpd.components.models.registry import Known, hash_record, sample_of, sha
 from aiidpd.components.models.scanned import Scan, ScannedModel
 from aiidpd.components.models.settings import ModelsSettings
 from aiidpd.components.models.threads import follow
+from aiidpd.components.models.trust import trusted
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
 from aiidpd.kernel.errors import Unavailable
@@ -213,7 +214,7 @@ class ModelsWorker:
             self._opened = await in_daemon_thread(lambda: read_open(known))
             self._opened_at = now
         before, seen, at = self._memory.known, self._seen(), self._clock.time()
-        before = replace(before, signers=self._settings.trusted())
+        before = replace(before, signers=trusted(self._settings))
         known, view = await in_daemon_thread(lambda: observed(before, seen, self._opened, at))
         # Meanwhile a verification may have brought hashes: only what was observed is taken.
         present = self._memory.known

@@ -352,18 +352,19 @@ def test_a_folder_without_end_is_given_up(model: Path, key: Key, monkeypatch: py
 def test_sigstore_without_the_network_says_what_it_takes(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    environment = dict(os.environ)
+
     def unreachable(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", unreachable)
-    for name in ("HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
     as_sigstore(model / "model.sig", sigstore_certificate("a@example.org", "https://issuer.example.org"))
     assert state(model.parent)[0] == "not_trusted"
     found, why = state(model.parent, SIGSTORE, SIGSTORE)
     assert found == "not_checked"
     assert "roots of trust can't be fetched" in why
     assert "trust_config of the signer s" in why
+    assert dict(os.environ) == environment
     (tmp_path / "trust.json").write_text("{}")
     offline = Signer(
         "s", SignerKind.SIGSTORE, identity="a", issuer="b", trust_config=str(tmp_path / "trust.json")

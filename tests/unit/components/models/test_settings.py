@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from aiidpd.components.models.settings import MOST_SIGNERS, ModelsSettings
 from aiidpd.components.models.signatures import Signer, SignerKind
+from aiidpd.components.models.trust import trusted
 
 TOKEN = "hf_secret"
 
@@ -31,11 +32,11 @@ def test_it_is_offline_unless_somebody_says_otherwise() -> None:
 
 
 def signers(*given: dict[str, Any]) -> tuple[Signer, ...]:
-    return ModelsSettings.model_validate({"signers": given}).trusted()
+    return trusted(ModelsSettings.model_validate({"signers": given}))
 
 
 def test_signers_are_given_on_as_they_are_configured() -> None:
-    assert ModelsSettings().trusted() == ()
+    assert trusted(ModelsSettings()) == ()
     found = signers(
         {"name": "a", "public_key": "/a.pem", "models": ["owner/*"]},
         {"name": "b", "kind": "certificate", "certificates": ["/b.pem", "/c.pem"]},
