@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from aiidpd.formats import der
 
-LIMIT_BYTES: Final = 16 * 2**20
-"""Largest bundle: the statement of a model with some 80,000 files."""
+LIMIT_BYTES: Final = 4 * 2**20
+"""Largest bundle: the statement of a model with some 13,000 files. Parsing the worst one takes 150 MB."""
 _LONGEST: Final = 300  # characters of a text
 _PREDICATE: Final = "https://model_signing/signature/v1.0"
 _OLDER_PREDICATE: Final = "https://model_signing/Digests/v0.1"

@@ -28,7 +28,7 @@ KIND = re.compile(
     r"(alert|backup|bench|config|container|control|daemon|engine|finding|gpu|history|incident|metrics|model|worker)"
     r"\.([a-z_]+|\{\})"
 )
-FILES = ("safetensors", "gguf", "json", "sock", "toml", "log", "md", "lock")
+FILES = ("safetensors", "gguf", "json", "sock", "toml", "log", "md", "lock", "sig")
 
 
 def test_the_description_of_the_api() -> None:

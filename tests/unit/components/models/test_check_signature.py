@@ -249,7 +249,7 @@ def test_garbage_and_a_huge_file_are_invalid(model: Path, key: Key) -> None:
     assert state(model.parent, key.signer()) == ("invalid", "it is no JSON")
     with (model / "model.sig").open("wb") as stream:
         stream.truncate(1 << 40)
-    assert state(model.parent, key.signer()) == ("invalid", "it is larger than 16 MiB")
+    assert state(model.parent, key.signer()) == ("invalid", "it is larger than 4 MiB")
 
 
 def test_a_file_alone(tmp_path: Path, key: Key) -> None:

@@ -117,7 +117,7 @@ def test_what_can_not_be_a_signature_has_its_reason_and_is_never_waited_for(mode
     assert problem() == "it is no JSON"
     with path.open("wb") as stream:
         stream.truncate(signature.LIMIT_BYTES + 1)
-    assert problem() == "it is larger than 16 MiB"
+    assert problem() == "it is larger than 4 MiB"
     path.unlink()
     os.mkfifo(path)
     assert problem() == "it is no file"
