@@ -179,7 +179,16 @@ def verified_lines(result: Document, paint: Paint) -> list[str]:
     rows = [(name, str(result[key]), text) for key, name, text in kinds if result[key]] or [
         ("-", "0", "there are no files")
     ]
-    return [*table(("CONTENT", "FILES", ""), rows, paint, right=" r"), f"{size(result['bytes'])} were read"]
+    lines = [*table(("CONTENT", "FILES", ""), rows, paint, right=" r"), f"{size(result['bytes'])} were read"]
+    if "signature" in result:
+        lines.append(plain(result["signature"]))
+    prefix = "signatures_"
+    counts = [
+        f"{count} {key.removeprefix(prefix).replace('_', ' ')}"
+        for key, count in result.items()
+        if key.startswith(prefix)
+    ]
+    return [*lines, f"signatures: {', '.join(counts)}"] if counts else lines
 
 
 def amount(count: float | None) -> str:

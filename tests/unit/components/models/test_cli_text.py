@@ -22,6 +22,7 @@ from aiidpd.components.models.cli_text import (
     model_table,
     upstream_table,
     usage_lines,
+    verified_lines,
 )
 from aiidpd.components.models.metrics import MOST_MODELS, ModelsCollector
 from aiidpd.components.models.settings import ModelsSettings
@@ -161,6 +162,15 @@ def test_what_a_signature_says_of_itself_is_called_a_claim() -> None:
     assert "/m/model.sig (sigstore)" in text
     assert f"it claims the key {'a' * 16}" in text
     assert "it claims to be of evil" in text
+
+
+def test_a_verification_says_what_came_of_signatures() -> None:
+    result = {"right": 2, "damaged": 0, "skipped": 0, "without_proof": 0, "bytes": 5}
+    assert verified_lines(result, NARROW)[-1] == "5 B were read"
+    one = {**result, "signature": f"the signature is valid, by {HOSTILE}"}
+    assert verified_lines(one, NARROW)[-1].startswith("the signature is valid, by evil\\x1b")
+    several = {**result, "signatures_invalid": 1, "signatures_not_trusted": 2}
+    assert verified_lines(several, NARROW)[-1] == "signatures: 1 invalid, 2 not trusted"
 
 
 def test_usage_has_uses_folders_and_the_day_on_which_the_disk_is_full() -> None:
