@@ -41,23 +41,22 @@ class SignerSettings(Table):
         'or by "sigstore" without a key of its own.',
     )
     public_key: OptionalPath = Field(
-        default=None, description="The public key, a PEM file. For kind key, which needs it."
+        default=None,
+        examples=["/etc/aiidpd/vendor.pem"],
+        description="The public key, a PEM file. For kind key, which needs it.",
     )
     certificates: tuple[AbsolutePath, ...] = Field(
         default=(),
-        examples=[("/etc/aiidpd/vendor-ca.pem",)],
         description="PEM files of the authorities that are trusted, the root among them. For kind "
         "certificate, which needs one: every certificate for signing that they issued counts. Those of the "
         "system don't count.",
     )
     identity: Text = Field(
         default="",
-        examples=["release@example.org"],
         description="The address or URI that the certificate must name. For kind sigstore, which needs it.",
     )
     issuer: Text = Field(
         default="",
-        examples=["https://accounts.google.com"],
         description="The service that must have vouched for the identity. For kind sigstore, which needs it.",
     )
     trust_config: OptionalPath = Field(

@@ -105,6 +105,7 @@ OTHER: dict[str, Any] = {
     "offsite.restic": "/opt/restic",
     "offsite.rclone": "/opt/rclone",
     "offsite.stall_after": "1h",
+    "models.signers": [{"name": "vendor", "public_key": "/etc/aiidpd/vendor.pem"}],
     "offsite.repositories": [{"name": "far", "repository": "/srv/far"}],
     "models.folders": ["/srv/models"],
     "models.scan_interval": "2h",
