@@ -71,8 +71,12 @@ def result_of(outcomes: Sequence[Outcome]) -> dict[str, str | int]:
 def failures(outcomes: Sequence[Outcome], *, demanded: bool) -> str:
     """Return why a job fails by signatures, an empty text where it does not.
 
-    Where valid ones are ``demanded`` each other state is a failure.
+    Where a valid one is ``demanded``, or required, each other state is a failure.
     """
-    bad = [each for each in outcomes if each.wrong or (demanded and each.state is not SignatureState.VALID)]
+    bad = [
+        each
+        for each in outcomes
+        if each.wrong or ((demanded or each.required) and each.state is not SignatureState.VALID)
+    ]
     named = "; ".join(f"{each.label}: {each.sentence}" for each in bad[:_MOST_NAMED])
     return f"{named}; and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else named

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.formats import der
-from aiidpd.formats.signature import BadBundle, Method, looks_like_bundle, parse
+from aiidpd.formats.signature import BadBundle, Method, Resource, looks_like_bundle, parse
 from tests.unit.components.models.signing import (
     as_sigstore,
     make_authority,
@@ -130,6 +130,56 @@ def changed(bundle: bytes, **predicate: Any) -> bytes:
 def test_rules_of_hashing_that_make_no_sense(bundle: bytes, serialization: Any, reason: str) -> None:
     with pytest.raises(BadBundle, match=reason):
         parse(changed(bundle, serialization=serialization))
+
+
+@pytest.mark.parametrize(
+    ("resources", "reason"),
+    [
+        (None, "lists no files"),
+        ([5], "lists no files"),
+        ([{"digest": "aa"}], "without name"),
+        ([{"name": "a"}], "no hash"),
+    ],
+)
+def test_files_without_name_or_hash(bundle: bytes, resources: Any, reason: str) -> None:
+    with pytest.raises(BadBundle, match=reason):
+        parse(changed(bundle, resources=resources))
+
+
+@pytest.mark.parametrize(
+    ("material", "reason"),
+    [
+        ({}, "neither a key nor a certificate"),
+        ({"certificate": {}}, "no certificate"),
+        ({"certificate": {"rawBytes": "AAAA"}}, "can't be read"),
+        ({"x509CertificateChain": {"certificates": []}}, "no certificate"),
+        ({"x509CertificateChain": {"certificates": [{}]}, "tlogEntries": [{}]}, "no certificate"),
+    ],
+)
+def test_what_proves_nothing(bundle: bytes, material: Any, reason: str) -> None:
+    document = json.loads(bundle)
+    document["verificationMaterial"] = material
+    with pytest.raises(BadBundle, match=reason):
+        parse(json.dumps(document).encode())
+
+
+def test_a_statement_of_version_0_2_covers_links_and_whole_files(bundle: bytes) -> None:
+    document = json.loads(bundle)
+    payload: dict[str, Any] = {
+        "predicateType": "https://model_signing/Digests/v0.1",
+        "subject": [{"name": "./a.bin", "digest": {"sha256": "AB"}}],
+    }
+
+    def with_payload() -> bytes:
+        document["dsseEnvelope"]["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+        return json.dumps(document).encode()
+
+    found = parse(with_payload()).statement
+    assert (found.hash_type, found.shard_bytes, found.follows_links) == ("sha256", 0, True)
+    assert found.resources == {"a.bin": Resource("sha256", "ab")}
+    payload["subject"] = []
+    with pytest.raises(BadBundle, match="no subject"):
+        parse(with_payload())
 
 
 def test_what_is_ignored_stays_within_the_model(bundle: bytes) -> None:

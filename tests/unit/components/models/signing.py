@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -171,6 +172,30 @@ def sign(model: Path, signature: Path, by: Key | Authority, *, hashing: Any = No
         given = hashing if hashing is not None else model_signing.hashing.Config()
         given.set_ignored_paths(paths=[signature] if model.is_dir() else [], ignore_git_paths=True)
         config.set_hashing_config(given).sign(model, signature)
+
+
+def sign_as_version_0_2(model: Path, signature: Path, key: Key) -> None:
+    """Sign the files of ``model`` by a statement as version 0.2 of the format had it."""
+    files = sorted(each for each in model.rglob("*") if each.is_file() and each != signature)
+    digests = {str(each.relative_to(model)): hashlib.sha256(each.read_bytes()).hexdigest() for each in files}
+    subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()]
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "predicateType": "https://model_signing/Digests/v0.1",
+        "subject": subjects,
+        "predicate": {"unused": "Unused, just passed due to API requirements"},
+    }
+    payload = json.dumps(statement).encode()
+    sign(model, signature, key)
+    document = json.loads(signature.read_text())
+    private = serialization.load_pem_private_key(key.private.read_bytes(), None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    kind = "application/vnd.in-toto+json"
+    signed = f"DSSEv1 {len(kind)} {kind} {len(payload)} ".encode() + payload
+    made = private.sign(signed, ec.ECDSA(hashes.SHA256()))
+    document["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    document["dsseEnvelope"]["signatures"] = [{"sig": base64.b64encode(made).decode(), "keyid": ""}]
+    signature.write_text(json.dumps(document))
 
 
 def verified_by_the_package(model: Path, signature: Path, key: Key) -> bool:

@@ -28,6 +28,7 @@ from tests.unit.components.models.signing import (
     make_authority,
     make_key,
     sign,
+    sign_as_version_0_2,
     sigstore_certificate,
     verified_by_the_package,
 )
@@ -278,6 +279,17 @@ def test_other_ways_of_hashing(model: Path, key: Key, kind: str) -> None:
     assert (found, "model.safetensors" in why) == ("invalid", True)
     os.truncate(model / "model.safetensors", 10**9)
     assert state(model.parent, key.signer())[0] == "invalid"
+
+
+def test_version_0_2_of_the_format(model: Path, key: Key) -> None:
+    beside = model.with_name("llama.sig")
+    (model / "model.sig").unlink()
+    sign_as_version_0_2(model, beside, key)
+    assert state(model.parent, key.signer()) == ("valid", "")
+    assert verified_by_the_package(model, beside, key)
+    (model / "evil.py").write_text("x")
+    assert state(model.parent, key.signer())[0] == "invalid"
+    assert not verified_by_the_package(model, beside, key)
 
 
 def test_links_that_the_signer_allowed(model: Path, key: Key) -> None:

@@ -101,5 +101,7 @@ def test_a_job_fails_by_what_is_wrong_and_by_whatever_was_demanded() -> None:
     assert failures([outcome(SignatureState.NONE, required=True)], demanded=False) == (
         "m: not signed, and models.signers wants one"
     )
+    unchecked = outcome(SignatureState.NOT_CHECKED, "why", required=True)
+    assert failures([unchecked], demanded=False) == "m: the signature can't be verified here: why"
     many = [outcome(INVALID, "why", label=f"m{each}") for each in range(8)]
     assert failures(many, demanded=False).endswith("m4: the signature is invalid: why; and 3 more")
