@@ -302,7 +302,7 @@ async def test_configuration(daemon: ControlDaemon) -> None:
         [],
         ["nothing"],
         ["status", "--bad"],
-        ["backup"],
+        ["backup", "nothing"],
         ["events", "--since", "yesterday"],
         ["events", "--limit", "0"],
         ["events", "--limit", "1001"],
