@@ -8,67 +8,22 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from threading import Thread
-from typing import BinaryIO, Final
+from io import FileIO
 
-from aiidpd.components.backup.process import priority
-from aiidpd.components.backup.process.control import Cancelled, Control
-from aiidpd.components.backup.process.progress import Progress
-from aiidpd.components.backup.process.protocol import (
-    Line,
-    Request,
-    decode_orders,
-    decode_request,
-    encode,
-    failure_of,
-)
-from aiidpd.components.backup.process.serve import serve
-from aiidpd.kernel.errors import AiidpdError
-
-CANCELLED: Final = 3
-"""Exit code of a process that was ordered to stop."""
-ORPHANED: Final = 4
-"""Exit code of a process whose daemon is gone."""
+from aiidpd.components.backup.process import priority, shortcut
 
 
 def main() -> int:
     """Serve the request; return the exit code: 0 also for work that failed, which the output says."""
-    requests, replies = sys.stdin.buffer, sys.stdout.buffer
     gc.disable()  # there is one request, and its lists live as long as the process
-    request = decode_request(requests.readline())
+    requests = FileIO(sys.stdin.fileno(), closefd=False)  # it reads no order together with the request
+    line = requests.readline()
     priority.lower()
+    if shortcut.reply(line, requests.fileno(), sys.stdout.buffer):
+        return 0
+    from aiidpd.components.backup.process import work  # noqa: PLC0415 -- loading it takes longest
 
-    def report(progress: Progress) -> None:
-        _write(replies, Line(progress=progress))
-
-    control = Control(report)
-    Thread(target=_obey, args=(requests, control), name="orders", daemon=True).start()
-    return _serve(request, control, replies)
-
-
-def _serve(request: Request, control: Control, replies: BinaryIO) -> int:
-    try:
-        line = serve(request, control)
-    except Cancelled:
-        return CANCELLED
-    except AiidpdError as error:
-        line = Line(failure=failure_of(error))
-    _write(replies, line)
-    return 0
-
-
-def _write(replies: BinaryIO, line: Line) -> None:
-    replies.write(encode(line))
-    replies.flush()
-
-
-def _obey(requests: BinaryIO, control: Control) -> None:
-    """Follow the orders until the input ends; then end the process, whatever it is doing."""
-    for line in requests:
-        orders = decode_orders(line)
-        control.paused = orders.pause
-        control.cancelled = orders.cancel
-    os._exit(ORPHANED)
+    return work.carry_out(line, sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from os import fsdecode, fsencode
 from types import MappingProxyType
 from typing import Any, Final
 
+from aiidpd.components.backup.process import layout
 from aiidpd.components.backup.process.names import escape, stays_inside, unescape
 
 SCHEMA: Final = 2
-MANIFEST: Final = "manifest.json"
-SUMS: Final = "SHA256SUMS"
-FILES: Final = "files"  # the folder in a snapshot that mirrors the source
+MANIFEST: Final = layout.MANIFEST
+SUMS: Final = layout.SUMS
+FILES: Final = layout.FILES  # the folder in a snapshot that mirrors the source
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _INT: Final = {int}

@@ -14,12 +14,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from aiidpd.components.backup.process import layout
 from aiidpd.components.backup.process.faults import target_fault
 from aiidpd.components.backup.process.sealed import seal, unseal
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.atomic import write_atomic
 
-MARKER: Final = "aiidpd-backup.json"
+MARKER: Final = layout.MARKER
 FORMAT: Final = 2
 _TEXT: Final = (
     "Snapshots of aiidpd. Each folder in snapshots/ is whole, and can be copied from with any tool."

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
-from typing import Final
 
-_NICE: Final = 19
-_IOPRIO_SET: Final = {"x86_64": 251, "aarch64": 30}
-_WHO_PROCESS: Final = 1
-_CLASS_SHIFT: Final = 13
-_IDLE: Final = 3
+_NICE = 19
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
+_WHO_PROCESS = 1
+_CLASS_SHIFT = 13
+_IDLE = 3
 
 
 def lower() -> None:
@@ -22,6 +20,6 @@ def lower() -> None:
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    number = _IOPRIO_SET.get(platform.machine())
+    number = _IOPRIO_SET.get(os.uname().machine)
     if number is not None:
         ctypes.CDLL(None).syscall(number, _WHO_PROCESS, 0, _IDLE << _CLASS_SHIFT)

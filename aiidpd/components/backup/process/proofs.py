@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from aiidpd.components.backup.process import layout, unchanged
 from aiidpd.platform.atomic import write_atomic
 
-PROOFS: Final = "proofs.json"
+PROOFS: Final = layout.PROOFS
 _VERSION: Final = 2
 _EARLIER: Final = (1,)  # versions that lack `checked` alone
 
@@ -79,12 +80,15 @@ def load_proofs(data: bytes) -> Proofs:
 
 def read_proofs(target: Path) -> tuple[Proofs, str]:
     """Return what is known about ``target``, and what is wrong with its file (empty: nothing). Blocks."""
+    proofs, fault = Proofs(), ""
     try:
-        return load_proofs((target / PROOFS).read_bytes()), ""
+        proofs = load_proofs((target / PROOFS).read_bytes())
     except FileNotFoundError:
-        return Proofs(), ""
+        pass
     except (OSError, ValueError) as error:
-        return Proofs(), str(error)
+        fault = str(error)
+    proofs.confirmed.update(unchanged.confirmed(str(target)))
+    return proofs, fault
 
 
 def write_proofs(target: Path, proofs: Proofs) -> None:

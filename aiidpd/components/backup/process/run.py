@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from aiidpd.components.backup.process import marker, pins
+from aiidpd.components.backup.process import marker, pins, unchanged
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.faults import target_fault
 from aiidpd.components.backup.process.filling import Build, Filler, Known
 from aiidpd.components.backup.process.heal import retire
-from aiidpd.components.backup.process.manifest import FILES, Manifest
+from aiidpd.components.backup.process.listing import Fingerprint
+from aiidpd.components.backup.process.manifest import FILES, FileEntry, Manifest
 from aiidpd.components.backup.process.names import shown, size_text
 from aiidpd.components.backup.process.partial import clean_partials
 from aiidpd.components.backup.process.plan import Entry, Plan, make_plan
@@ -41,6 +42,7 @@ class BackupRun:
         self._now = now or request.now or time.time()
         self._source = Path(request.source)
         self._known = Known()
+        self._listed = Fingerprint()
         self.store = Store(Path(request.target))
 
     def execute(self) -> RunResult:
@@ -96,19 +98,19 @@ class BackupRun:
 
     def _run(self) -> RunResult:
         self._control.enter("listing")
-        listing = list(scan(self._source, self._control.step))
+        listing = list(scan(self._source, self._control.step, self._listed))
         before = self._newest()
         proofs, _ = read_proofs(self.store.target)
         retire(self.store, proofs, self._control.step)
         self._known.rot = dict(proofs.rotten)
         plan = self._plan(listing, before, proofs)
-        self._explain(plan)
         self._refuse_nothing(plan)
         held = clean_partials(self.store.partial, plan.copy)
         left_out = dict(plan.left_out)
         if before is not None and self._is_unchanged(plan, before):
             proofs.confirmed[before.snapshot] = self._now
             write_proofs(self.store.target, proofs)
+            self._remember(listing, before, self._now)
             return RunResult(
                 "",
                 before.snapshot,
@@ -125,11 +127,13 @@ class BackupRun:
         build = Build(self.store.begin(self._now), self._now, left_out=left_out)
         try:
             Filler(build, self.store, self._request, self._known, self._control).fill(plan)
-            return self._publish(build, plan, before, proofs)
+            result, manifest = self._publish(build, plan, before, proofs)
         except BaseException:
             with contextlib.suppress(OSError):  # the next run removes what can't be removed now
                 remove_tree(build.folder, Control())
             raise
+        self._remember(listing, manifest, 0.0)
+        return result
 
     def _newest(self) -> Manifest | None:
         """Return the newest whole snapshot of this source; one from the future if there is no other."""
@@ -145,9 +149,15 @@ class BackupRun:
     def _plan(self, listing: list[Entry], before: Manifest | None, proofs: Proofs) -> Plan:
         previous = {} if before is None else {file.path: file for file in before.files}
         self._known.previous = previous
-        stored = self._stored(before, proofs)
+        return self._plan_with(listing, previous, self._stored(before, proofs))
+
+    def _plan_with(
+        self, listing: list[Entry], previous: Mapping[str, FileEntry], stored: AbstractSet[str]
+    ) -> Plan:
         roots = (str(self._source), str(self._source.resolve()))
-        return make_plan(listing, previous, stored=stored, roots=roots, exclude=self._request.exclude)
+        plan = make_plan(listing, previous, stored=stored, roots=roots, exclude=self._request.exclude)
+        self._explain(plan)
+        return plan
 
     def _stored(self, before: Manifest | None, proofs: Proofs) -> AbstractSet[str]:
         """Return the contents that the target has: as objects, or only in the newest snapshot.
@@ -207,7 +217,9 @@ class BackupRun:
 
     # The end
 
-    def _publish(self, build: Build, plan: Plan, before: Manifest | None, proofs: Proofs) -> RunResult:
+    def _publish(
+        self, build: Build, plan: Plan, before: Manifest | None, proofs: Proofs
+    ) -> tuple[RunResult, Manifest]:
         control = self._control
         control.enter("publishing")
         if not build.entries:
@@ -231,7 +243,7 @@ class BackupRun:
         self.store.publish(build.folder, manifest, control)
         self._note(build, manifest, proofs)
         linked = len(manifest.files) - build.copied_files
-        return RunResult(
+        result = RunResult(
             "",
             manifest.snapshot,
             False,
@@ -248,6 +260,36 @@ class BackupRun:
             protected,
             not self.store.hard_links,
         )
+        return result, manifest
+
+    def _remember(self, listing: list[Entry], newest: Manifest, confirmed_at: float) -> None:
+        """Write down what this run has compared, if another one would find nothing changed by the same.
+
+        It is decided again, by the names of contents that there are now: they go into what is written down.
+        """
+        source, target = self._request.source, self._request.target
+        objects = Fingerprint()
+        try:
+            facts = unchanged.facts_of(source, target, list(self._request.exclude), newest.snapshot)
+            previous = {each.path: each for each in newest.files}
+            if self._is_unchanged(self._plan_with(listing, previous, self.store.stored(objects)), newest):
+                facts |= {"listing": self._listed.hex, "objects": objects.hex}
+                unchanged.remember(target, facts, self._found(newest), confirmed_at)
+                return
+        except (OSError, ValueError, Unavailable):
+            pass  # the next run finds it out again
+        unchanged.forget(target)
+
+    def _found(self, newest: Manifest) -> dict[str, object]:
+        found = marker.read_marker(self.store.target)
+        return {
+            "target": "" if found is None else found.id,
+            "snapshot": newest.snapshot,
+            "created_at": newest.created_at,
+            "files": len(newest.files),
+            "bytes": newest.bytes,
+            "left_out": dict(newest.left_out),
+        }
 
     def _protect(self, build: Build, before: Manifest | None) -> str:
         """Pin the snapshot before, where a file was rewritten under its old time: it may be the good one."""

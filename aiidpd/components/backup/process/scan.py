@@ -7,55 +7,45 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from aiidpd.components.backup.process.listing import Fingerprint, walk
 from aiidpd.components.backup.process.plan import Entry, Kind
 
 _BLOCK = 512  # bytes, the unit of st_blocks whatever the file system
 
 
-def scan(source: Path, step: Callable[[], None]) -> Iterator[Entry]:
+def scan(source: Path, step: Callable[[], None], fingerprint: Fingerprint | None = None) -> Iterator[Entry]:
     """Yield every entry below ``source``; links are not followed.
 
     ``step`` is called for each entry. What vanishes after it was listed is left out; a folder
-    that can't be read is yielded as such, for the plan to excuse or not. Blocks.
+    that can't be read is yielded as such, for the plan to excuse or not. ``fingerprint`` is that of all that
+    was yielded, in the end. Blocks.
     """
-    root = os.fspath(source)
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(f"{root}/{folder}") as found:
-                items = list(found)
-        except OSError as error:
-            yield Entry(folder or ".", Kind.UNREADABLE, note=os.strerror(error.errno or 0))
-            continue
+    for folder, items, fault in walk(os.fspath(source), step):
+        if fingerprint is not None:
+            fingerprint.add(folder, items, fault)
+        if fault:
+            yield Entry(folder or ".", Kind.UNREADABLE, note=os.strerror(fault))
         prefix = f"{folder}/" if folder else ""
-        for item in items:
+        for name, status, target in items:
             step()
-            path = prefix + item.name
-            try:
-                status = item.stat(follow_symlinks=False)
-                entry = _entry(path, status, item.path)
-            except FileNotFoundError:
-                continue
-            if entry.kind is Kind.FOLDER:
-                folders.append(path)
-            yield entry
+            yield _entry(prefix + name, status, target)
 
 
 def entry_of(source: Path, path: str) -> Entry:
     """Return the entry for ``path`` below ``source`` as it is now; raises :class:`OSError`."""
     full = os.fspath(source / path)
-    return _entry(path, os.lstat(full), full)
+    status = os.lstat(full)
+    return _entry(path, status, os.readlink(full) if stat.S_ISLNK(status.st_mode) else "")  # noqa: PTH115
 
 
-def _entry(path: str, status: os.stat_result, full: str) -> Entry:
+def _entry(path: str, status: os.stat_result, target: str) -> Entry:
     mode = status.st_mode
     if stat.S_ISREG(mode):
-        kind, target = Kind.FILE, ""
+        kind = Kind.FILE
     elif stat.S_ISDIR(mode):
-        kind, target = Kind.FOLDER, ""
+        kind = Kind.FOLDER
     elif stat.S_ISLNK(mode):
-        return Entry(path, Kind.SYMLINK, target=os.readlink(full))  # noqa: PTH115 -- of each
+        return Entry(path, Kind.SYMLINK, target=target)
     else:
         return Entry(path, Kind.SPECIAL)
     return Entry(
@@ -64,7 +54,7 @@ def _entry(path: str, status: os.stat_result, full: str) -> Entry:
         status.st_size if kind is Kind.FILE else 0,
         status.st_mtime_ns,
         stat.S_IMODE(mode),
-        target,
+        "",
         "",
         status.st_ctime_ns,
         (status.st_dev, status.st_ino),

@@ -21,8 +21,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from aiidpd.components.backup.process import layout
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.faults import target_fault
+from aiidpd.components.backup.process.listing import Fingerprint, names_below
 from aiidpd.components.backup.process.lists import proves
 from aiidpd.components.backup.process.manifest import (
     FILES,
@@ -38,10 +40,10 @@ from aiidpd.components.backup.process.manifest import (
 from aiidpd.kernel.errors import Conflict, Unavailable
 from aiidpd.platform.atomic import fsync_directory, write_atomic
 
-OBJECTS: Final = "objects"
-SNAPSHOTS: Final = "snapshots"
-INCOMPLETE: Final = "incomplete"
-PARTIAL: Final = "partial"
+OBJECTS: Final = layout.OBJECTS
+SNAPSHOTS: Final = layout.SNAPSHOTS
+INCOMPLETE: Final = layout.INCOMPLETE
+PARTIAL: Final = layout.PARTIAL
 """Copies of big files that were cut short, and can be resumed."""
 QUARANTINE: Final = "quarantine"
 STAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -88,7 +90,7 @@ class Store:
     @contextlib.contextmanager
     def locked(self, control: Control) -> Iterator[None]:
         """Lock the target against every other run, also of another daemon; raises :class:`Conflict`."""
-        descriptor = os.open(self.target / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.target / layout.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             deadline = time.monotonic() + self._patience
             while True:
@@ -153,13 +155,14 @@ class Store:
         """Return where the content with this hash lies, or would."""
         return self.objects / sha256[:2] / sha256
 
-    def stored(self) -> set[str]:
-        """Return the hashes of the contents that are stored."""
+    def stored(self, fingerprint: Fingerprint | None = None) -> set[str]:
+        """Return the hashes of the contents that are stored; ``fingerprint`` is that of the names, then."""
         found: set[str] = set()
         with contextlib.suppress(FileNotFoundError):
-            for folder in os.scandir(self.objects):
-                if folder.is_dir(follow_symlinks=False):
-                    found.update(each.name for each in os.scandir(folder.path))
+            for folder, names in names_below(os.fspath(self.objects)):
+                found.update(names)
+                if fingerprint is not None:
+                    fingerprint.add_names(folder, names)
         return found
 
     def add(self, path: Path, sha256: str) -> None:

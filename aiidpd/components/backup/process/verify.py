@@ -15,12 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from aiidpd.components.backup.process import marker, pins, summary_cache
+from aiidpd.components.backup.process import marker, pins, summary_cache, unchanged
 from aiidpd.components.backup.process.control import Control
 from aiidpd.components.backup.process.copy import Copier
 from aiidpd.components.backup.process.faults import target_fault
 from aiidpd.components.backup.process.findings import Findings
 from aiidpd.components.backup.process.heal import Healed, Healer, heal_name
+from aiidpd.components.backup.process.layout import UNCHANGED
 from aiidpd.components.backup.process.manifest import FILES, SUMS
 from aiidpd.components.backup.process.names import shown
 from aiidpd.components.backup.process.proofs import PROOFS, Proofs, read_proofs, unit_key, write_proofs
@@ -78,6 +79,7 @@ class Verification:
                 if fault:
                     self._found.healed("", PROOFS, fault, "nothing: all contents count as not proven yet")
                 self._check_pins()
+                self._check_note()
                 if self._request.heal:
                     self.store.clean(self._control)
                 return replace(self._verify(), target=target)
@@ -112,6 +114,16 @@ class Verification:
             pins.read(self.store.target)
         except (OSError, ValueError) as error:
             self._found.damage("", pins.PINS, str(error))
+
+    def _check_note(self) -> None:
+        """Remove what runs have noted about an unchanged source, where it is damaged."""
+        target = str(self.store.target)
+        fault = unchanged.fault_of(target)
+        if fault and self._request.heal:
+            unchanged.forget(target)
+            self._found.healed("", UNCHANGED, fault, "nothing: the next run compares everything")
+        elif fault:
+            self._found.damage("", UNCHANGED, fault)
 
     def _verify(self) -> VerifyResult:
         control, request = self._control, self._request

@@ -88,7 +88,7 @@ def test_what_is_linked_counts_as_verified_only_as_of_the_day_on_which_it_was_re
 
 @short_and_long("count", 100, 1000)
 def test_a_flipped_bit_is_found_wherever_it_is(place: Place, count: int):
-    """In objects, snapshots' own files, both lists, proofs, pins and marker: each is found and named."""
+    """In objects, snapshots' own files, lists, proofs, pins, note and marker: each is found and named."""
     first = place.run().snapshot
     place.write("new", 2000)
     place.run()
@@ -102,7 +102,7 @@ def test_a_flipped_bit_is_found_wherever_it_is(place: Place, count: int):
         if path.is_file() and not path.is_symlink() and path.name not in (".lock", "summary.json")
     ]
     assert {path.relative_to(place.target).parts[0] for path in everything} == {
-        *("objects", "snapshots", "proofs.json", "pins.json", "aiidpd-backup.json")
+        *("objects", "snapshots", "proofs.json", "pins.json", "unchanged.json", "aiidpd-backup.json")
     }
     numbers = random.Random(count)
     missed = []
