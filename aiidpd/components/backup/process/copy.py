@@ -98,7 +98,7 @@ class Copier:
         """
         crew: Crew[Copies] = self._crew(HELPERS)
         lanes: Crew[Copies] | None = self._crew(self._lanes) if self._lanes > 1 else None
-        site = Site(source, partial, self._options)
+        site = Site(source, partial, _device_of(partial), self._options)
         small = _Batches(crew, bound(_copy_batch, site))
         for entry, destination in jobs:
             ready: Iterator[Copies] = iter(())
@@ -239,6 +239,14 @@ def _digest_batch(jobs: list[Stored], lane: Lane) -> list[tuple[Stored, Digested
         except Unavailable as error:
             found.append(((path, name), error))
     return found
+
+
+def _device_of(partial: Path) -> int:
+    """Return the device of the target, -1 where there is no folder for big copies yet."""
+    try:
+        return partial.stat().st_dev
+    except OSError:
+        return -1
 
 
 def _size(path: Path) -> int:

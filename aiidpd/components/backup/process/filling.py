@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -53,11 +54,13 @@ class Build:
 class Known:
     """Knowledge from before the run: ``previous`` entries by path, the ``rot`` that was found in the source.
 
-    ``elsewhere`` has the places of contents that are no objects: in an earlier snapshot alone.
+    ``stored`` are the hashes of objects; ``elsewhere`` has the places of contents that are none: in an
+    earlier snapshot alone.
     """
 
     previous: Mapping[str, FileEntry] = field(default_factory=dict)
     rot: Mapping[str, str] = field(default_factory=dict)
+    stored: AbstractSet[str] = frozenset()
     elsewhere: dict[str, Path] = field(default_factory=dict)
 
 
@@ -75,12 +78,13 @@ class Filler:
         self._control = control
         self._now = build.created_at
         self._claims: dict[str, Proof] = {}
+        self._made: set[str] = set()
 
     def fill(self, plan: Plan) -> None:
         control = self._control
         with Copier(control, rate=self._request.rate, xattrs=self._request.xattrs) as copier:
             for folder in plan.folders:
-                os.makedirs(self.build.folder / FILES / folder.path, exist_ok=True)  # noqa: PTH103 -- of each
+                self._place_for(f"{folder.path}/")
                 control.step()
             control.enter("copying", files=plan.files, total=plan.bytes_to_read)
             self._claims = claims(plan.copy, plan.symlinks, self._source.name)
@@ -92,7 +96,7 @@ class Filler:
             control.step()
 
     def _link_symbolically(self, link: Entry) -> None:
-        place = _parent(self.build.folder / FILES / link.path)
+        place = self._place_for(link.path)
         try:
             place.symlink_to(link.target)
         except OSError as error:  # which names the link's target first
@@ -111,7 +115,7 @@ class Filler:
 
     def _place(self, known: FileEntry) -> bool:
         """Put a stored content into the snapshot; return False where the target can't share it."""
-        destination = _parent(self.build.folder / FILES / known.path)
+        destination = self._place_for(known.path)
         elsewhere = self._known.elsewhere.get(known.sha256)
         if elsewhere is None:
             placed = self._store.place(known.sha256, destination)
@@ -142,7 +146,7 @@ class Filler:
                 self._control.end_file()
                 continue
             self.build.read_bytes += entry.size
-            now = replace(_file_entry(entry, sha256, self._now), xattrs=known.xattrs)
+            now = _file_entry(entry, sha256, self._now, known.xattrs)
             if sha256 == known.sha256:
                 if self._place(now):
                     self._control.end_file()
@@ -195,7 +199,7 @@ class Filler:
     def _copy_all(self, entries: list[Entry], copier: Copier) -> list[Entry]:
         """Copy files; return those that changed meanwhile."""
         files = self.build.folder / FILES
-        jobs = ((entry, _parent(files / entry.path)) for entry in entries)
+        jobs = ((entry, self._place_for(entry.path)) for entry in entries)
         changed = []
         for entry, outcome in copier.copy_many(self._source, jobs, self._store.partial):
             if isinstance(outcome, Copied):
@@ -216,19 +220,23 @@ class Filler:
             self.build.rotten[entry.path] = copied.sha256
             self._retain(entry, expected)
             return
-        made = replace(_file_entry(entry, copied.sha256, self._now), xattrs=copied.xattrs)
+        made = _file_entry(entry, copied.sha256, self._now, copied.xattrs)
         claim = self._claims.get(entry.path)
         if claim is not None and not _is_so(claim, made, place):
             self.build.left_out[entry.path] = f"{_NOT_AS_NAMED} ({claim.algorithm.value} {claim.hex[:12]})"
         self.build.entries.append(made)
-        stored = self.build.new.get(copied.sha256, self._store.object_path(copied.sha256))
-        if not self._share(stored, place):
+        if not self._share(copied.sha256, place):
             self.build.new.setdefault(copied.sha256, place)
             self.build.copied_files += 1
             self.build.copied_bytes += entry.size
 
-    def _share(self, stored: Path, place: Path) -> bool:
+    def _share(self, sha256: str, place: Path) -> bool:
         """Replace a file by the same content as it is stored already; return False where that can't be."""
+        stored = self.build.new.get(sha256)
+        if stored is None:
+            if sha256 not in self._known.stored:
+                return False
+            stored = self._store.object_path(sha256)
         twin = self.build.folder / "twin"
         if not share(stored, twin):
             return False
@@ -249,13 +257,22 @@ class Filler:
         self._copy(copy, copier)
 
     def _alias_one(self, entry: Entry, same: FileEntry) -> bool:
-        destination = _parent(self.build.folder / FILES / entry.path)
+        destination = self._place_for(entry.path)
         try:
             os.link(self.build.folder / FILES / same.path, destination, follow_symlinks=False)
         except OSError:
             return False
         self.build.entries.append(replace(same, path=entry.path))
         return True
+
+    def _place_for(self, path: str) -> Path:
+        """Return where ``path`` belongs in the snapshot; the folder that it lies in is made."""
+        place = self.build.folder / FILES / path
+        folder = path.rpartition("/")[0]
+        if folder not in self._made:
+            os.makedirs(self.build.folder / FILES / folder, exist_ok=True)  # noqa: PTH103 -- of each
+            self._made.add(folder)
+        return place
 
     def _as_it_is(self, entry: Entry, attempt: int) -> Entry | None:
         """Return ``entry`` as the source has it now; None where it is no file (any more), or tried enough."""
@@ -296,7 +313,7 @@ def _is_so(claim: Proof, file: FileEntry, place: Path) -> bool:
     return digest.hexdigest() == claim.hex
 
 
-def _file_entry(entry: Entry, sha256: str, now: float) -> FileEntry:
+def _file_entry(entry: Entry, sha256: str, now: float, xattrs: Mapping[str, str]) -> FileEntry:
     return FileEntry(
         entry.path,
         entry.size,
@@ -308,6 +325,7 @@ def _file_entry(entry: Entry, sha256: str, now: float) -> FileEntry:
         entry.uid,
         entry.gid,
         now,
+        xattrs,
     )
 
 
@@ -323,10 +341,3 @@ def _entry_of(known: FileEntry) -> Entry:
         uid=known.uid,
         gid=known.gid,
     )
-
-
-def _parent(path: Path) -> Path:
-    """Make the folder that ``path`` lies in, and return ``path``."""
-    if not path.parent.is_dir():
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return path

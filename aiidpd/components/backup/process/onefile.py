@@ -15,7 +15,16 @@ from aiidpd.components.backup.process import syscalls
 from aiidpd.components.backup.process.faults import SourceChanged, source_fault, target_fault
 from aiidpd.components.backup.process.lane import SMALL, Lane, Passage
 from aiidpd.components.backup.process.notes import Notes
-from aiidpd.components.backup.process.opened import confirm, created, opened, read_xattrs
+from aiidpd.components.backup.process.opened import (
+    confirm,
+    create,
+    created,
+    discard,
+    open_listed,
+    opened,
+    read_xattrs,
+    set_time,
+)
 from aiidpd.components.backup.process.partial import Draft
 from aiidpd.components.backup.process.plan import Entry
 from aiidpd.components.backup.process.reading import READ_FLAGS, Reader, Way
@@ -45,20 +54,23 @@ class Options:
     """Properties of all copies of a run.
 
     Copies of files from ``resumable`` bytes on can be resumed, with a record each ``note_every`` bytes.
-    ``no_clones`` has pairs of devices that share no extents, and grows.
+    ``no_clones`` has pairs of devices that share no extents, and grows; so does ``modes``, which
+    :func:`.opened.create` takes.
     """
 
     xattrs: bool
     resumable: int
     note_every: int
     no_clones: set[tuple[int, int]] = field(default_factory=set)
+    modes: dict[int, bool] = field(default_factory=dict)
 
 
 class Site(NamedTuple):
-    """Folders that copies are made of and, for big ones, in."""
+    """Folders that copies are made of and, for big ones, in; ``device`` is that of the target."""
 
     source: Path
     partial: Path
+    device: int
     options: Options
 
 
@@ -69,19 +81,40 @@ def is_small(entry: Entry) -> bool:
 
 def copy_small(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
     """Copy a file for which :func:`is_small` is true; see :func:`copy_big`."""
-    options = site.options
-    with opened(site.source, entry) as reading, created(destination, entry) as writing:
-        if entry.size == 0:
-            digest = sha256().hexdigest()
-        elif _clone(reading, writing, entry, options):
-            digest = sha256(_read_small(lane, writing, entry)).hexdigest()
-        else:
-            block = _read_small(lane, reading, entry)
-            lane.written.write(writing, block)
-            digest = sha256(block).hexdigest()
-        xattrs = read_xattrs(reading) if options.xattrs else {}
-        confirm(reading, entry)
+    reading = open_listed(site.source, entry)
+    try:
+        writing = create(destination, entry, site.options.modes)
+        try:
+            copied = _copy_small(lane, site, entry, reading, writing)
+            set_time(writing, entry)
+        except BaseException as error:
+            discard(destination, entry, error)
+            raise
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+    return copied
+
+
+def _copy_small(lane: Lane, site: Site, entry: Entry, reading: int, writing: int) -> Copied:
+    """Copy what is in an open file to another one. Each call of the system counts."""
+    if entry.size == 0:
+        digest = sha256().hexdigest()
+    elif _clone(reading, writing, entry, site):
+        digest = sha256(_read_small(lane, writing, entry, site.device)).hexdigest()
+    else:
+        block = _read_small(lane, reading, entry, _device(reading, entry))
+        lane.written.write(writing, block)
+        digest = sha256(block).hexdigest()
+    xattrs = read_xattrs(reading) if site.options.xattrs else {}
+    confirm(reading, entry)
     return Copied(digest, xattrs, entry.size)
+
+
+def _device(reading: int, entry: Entry) -> int:
+    """Return the device of an open file of the source, which is that of its entry where that is known."""
+    return entry.inode[0] or os.fstat(reading).st_dev
 
 
 def copy_big(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
@@ -94,7 +127,7 @@ def copy_big(lane: Lane, site: Site, entry: Entry, destination: Path) -> Copied:
         raise target_fault(entry.path, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
     with opened(site.source, entry) as reading:
         xattrs = read_xattrs(reading) if site.options.xattrs else {}
-        found = _copy_clone(lane, reading, entry, destination, site.options)
+        found = _copy_clone(lane, reading, entry, destination, site)
         if found is None and entry.size >= site.options.resumable:
             found = _copy_resumable(lane, reading, entry, destination, site)
         elif found is None:
@@ -143,9 +176,9 @@ def digest_stored(lane: Lane, path: Path, name: str) -> tuple[str, int]:
         raise target_fault(name, OSError(0, str(error))) from error
 
 
-def _read_small(lane: Lane, reading: int, entry: Entry) -> memoryview:
+def _read_small(lane: Lane, reading: int, entry: Entry, device: int) -> memoryview:
     try:
-        block = lane.read_small(Reader(reading, os.fstat(reading).st_dev), entry.size)
+        block = lane.read_small(Reader(reading, device), entry.size)
     except OSError as error:
         raise source_fault(entry.path, error) from error
     if len(block) != entry.size:
@@ -175,10 +208,10 @@ def _sink(writing: int, reading: int, entry: Entry) -> Sink:
     return Sink(writing, entry.path)
 
 
-def _clone(reading: int, writing: int, entry: Entry, options: Options) -> bool:
+def _clone(reading: int, writing: int, entry: Entry, site: Site) -> bool:
     """Have a new file share the extents of its source; return False where that is not possible."""
-    pair = (os.fstat(reading).st_dev, os.fstat(writing).st_dev)
-    if pair in options.no_clones:
+    pair = (_device(reading, entry), site.device)
+    if pair in site.options.no_clones:
         return False
     try:
         syscalls.clone(reading, writing)
@@ -186,21 +219,18 @@ def _clone(reading: int, writing: int, entry: Entry, options: Options) -> bool:
         if error.errno in _NO_ROOM:
             raise target_fault(entry.path, error) from error
         if error.errno in _NEVER:
-            options.no_clones.add(pair)
+            site.options.no_clones.add(pair)
         return False
     return True
 
 
-def _copy_clone(
-    lane: Lane, reading: int, entry: Entry, destination: Path, options: Options
-) -> Passage | None:
+def _copy_clone(lane: Lane, reading: int, entry: Entry, destination: Path, site: Site) -> Passage | None:
     """Copy by sharing, and hash the copy: it is what the snapshot has. Return None where it can't share."""
     with contextlib.ExitStack() as stack:
-        pair = (os.fstat(reading).st_dev, os.stat(destination.parent).st_dev)  # noqa: PTH116 -- of each
-        if pair in options.no_clones:
+        if (_device(reading, entry), site.device) in site.options.no_clones:
             return None
         writing = stack.enter_context(created(destination, entry))
-        if _clone(reading, writing, entry, options):
+        if _clone(reading, writing, entry, site):
             found = _passed(lane, _passage(writing, entry), entry)
             confirm(reading, entry)
             return found

@@ -23,9 +23,19 @@ _UNKNOWN: Final = (0, 0)
 
 @contextlib.contextmanager
 def opened(source: Path, entry: Entry) -> Iterator[int]:
-    """Yield a file of the folder ``source``, which has to be ``entry``; :func:`confirm` is for afterwards.
+    """Yield a file of the folder ``source``, as :func:`open_listed` returns it."""
+    descriptor = open_listed(source, entry)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
-    Raises :class:`SourceChanged` where it is not, :class:`SourceUnreadable` where it can't be opened.
+
+def open_listed(source: Path, entry: Entry) -> int:
+    """Return a descriptor of a file of the folder ``source``; :func:`confirm` is for afterwards.
+
+    Raises :class:`SourceChanged` where it is not ``entry``, :class:`SourceUnreadable` where it can't be
+    opened.
     """
     try:
         descriptor = open_source(f"{source}/{entry.path}")
@@ -39,9 +49,10 @@ def opened(source: Path, entry: Entry) -> Iterator[int]:
         raise source_fault(entry.path, error) from error
     try:
         _check(descriptor, entry, _OTHER)
-        yield descriptor
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def confirm(descriptor: int, entry: Entry) -> None:
@@ -63,18 +74,51 @@ def created(path: Path, entry: Entry) -> Iterator[int]:
         yield descriptor
         finish(descriptor, entry)
     except BaseException as error:
-        with contextlib.suppress(OSError):  # the first error is the one to raise
-            path.unlink()
-        if isinstance(error, OSError):
-            raise target_fault(entry.path, error) from error
+        discard(path, entry, error)
         raise
     finally:
         os.close(descriptor)
 
 
+def create(path: Path, entry: Entry, modes: dict[int, bool]) -> int:
+    """Return a descriptor of a new file, for reading and writing, that has the mode of a copy already.
+
+    ``modes`` has for each mode if a new file gets it whole: a mask of the process, or an access list of the
+    folder, may take bits away. Raises :class:`Unavailable`.
+    """
+    mode = _mode(entry)
+    try:
+        descriptor = os.open(path, _CREATE, mode)
+    except OSError as error:
+        raise target_fault(entry.path, error) from error
+    try:
+        if mode not in modes:
+            modes[mode] = os.fstat(descriptor).st_mode & 0o7777 == mode
+        if not modes[mode]:
+            os.fchmod(descriptor, mode)
+    except OSError as error:
+        os.close(descriptor)
+        discard(path, entry, error)
+        raise
+    return descriptor
+
+
+def discard(path: Path, entry: Entry, error: BaseException) -> None:
+    """Remove a copy that ``error`` ended; raises :class:`Unavailable` for one of the target."""
+    with contextlib.suppress(OSError):  # the first error is the one to raise
+        path.unlink()
+    if isinstance(error, OSError):
+        raise target_fault(entry.path, error) from error
+
+
 def finish(descriptor: int, entry: Entry) -> None:
     """Give a copy the mode and time of its source; raises :class:`OSError`."""
-    os.fchmod(descriptor, (entry.mode & 0o555) | 0o400)  # snapshots share files: nobody may write to one
+    os.fchmod(descriptor, _mode(entry))
+    set_time(descriptor, entry)
+
+
+def set_time(descriptor: int, entry: Entry) -> None:
+    """Give a copy the time of its source; raises :class:`OSError`."""
     os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
@@ -85,6 +129,11 @@ def read_xattrs(descriptor: int) -> dict[str, str]:
         return {name: b64encode(os.getxattr(descriptor, name)).decode("ascii") for name in sorted(names)}
     except OSError:
         return {}
+
+
+def _mode(entry: Entry) -> int:
+    """Return the mode of a copy: snapshots share files, so nobody may write to one."""
+    return (entry.mode & 0o555) | 0o400
 
 
 def _check(descriptor: int, entry: Entry, otherwise: str) -> None:

@@ -166,7 +166,7 @@ class BackupRun:
         be damaged is none.
         """
         suspect = {key.partition(" ")[0] for key in proofs.damaged}
-        stored = self.store.stored()
+        stored = self._known.stored = self.store.stored()
         if before is None:
             return stored
         for file in before.files:

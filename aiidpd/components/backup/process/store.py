@@ -169,9 +169,12 @@ class Store:
         """Store the content of the file ``path``, which is on the disk, by its hash."""
         if self.hard_links:
             place = self.object_path(sha256)
-            place.parent.mkdir(exist_ok=True)
             try:
-                os.link(path, place, follow_symlinks=False)
+                try:
+                    os.link(path, place, follow_symlinks=False)
+                except FileNotFoundError:  # the first of its folder
+                    place.parent.mkdir(exist_ok=True)
+                    os.link(path, place, follow_symlinks=False)
             except FileExistsError:
                 return
             except OSError as error:
