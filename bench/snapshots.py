@@ -14,6 +14,7 @@ import os
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
+from aiidpd.components.backup.client import PROGRAM
+from aiidpd.components.backup.process.protocol import Line, Request, decode_line, encode
+from aiidpd.components.backup.process.requests import RunRequest, VerifyRequest
 from bench.harness import report
 from bench.trees import MEBIBYTE, evict, make_large, make_small, run, size_of, sync
 
@@ -80,22 +84,20 @@ class Ours(Contender):
     """The backup process with its defaults; a file may have changed a moment ago."""
 
     def back_up(self) -> None:
-        self._request("run", "RunRequest", f"{str(self.source)!r}, {str(self.store)!r}, settle=0.0")
+        assert self._served(RunRequest(str(self.source), str(self.store), settle=0.0)).run is not None
 
     def read_back(self) -> bool:
-        self._request("verify", "VerifyRequest", f"{str(self.store)!r}, {str(self.source)!r}")
+        assert self._served(VerifyRequest(str(self.store), str(self.source))).verify is not None
         return True
 
-    def _request(self, kind: str, name: str, arguments: str) -> None:
-        house = "aiidpd.components.backup.process"
-        self.run(
-            sys.executable,
-            "-c",
-            f"from {house}.requests import {name}\nfrom {house}.control import Control\n"
-            f"from {house}.protocol import Request\nfrom {house}.serve import serve\n"
-            f"line = serve({name}({arguments}), Control())\n"
-            f"assert line.{kind} is not None",
-        )
+    def _served(self, request: Request) -> Line:
+        """Have the process carry out a request, as the daemon does; return its last line."""
+        with subprocess.Popen(PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(encode(request))
+            process.stdin.flush()
+            return decode_line(process.stdout.readlines()[-1])
 
 
 class Rsync(Contender):

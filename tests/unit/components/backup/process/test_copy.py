@@ -68,6 +68,27 @@ def beside(source: Path) -> set[str]:
     return names - {"source", "partial"}
 
 
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o4755])
+def test_a_copy_has_its_mode_whatever_the_mask_of_the_process(tmp_path: Path, mask: int, mode: int):
+    source, partial = tmp_path / "source", tmp_path / "partial"
+    for folder in (source, partial):
+        folder.mkdir()
+    jobs = []
+    for name in ("a", "b"):
+        (source / name).write_bytes(b"x")
+        (source / name).chmod(mode)
+        jobs.append((entry_of(source, name), tmp_path / f"copy-{name}"))
+    before = os.umask(mask)
+    try:
+        with Copier(Control()) as copier:
+            assert all(isinstance(each, Copied) for _, each in copier.copy_many(source, jobs, partial))
+    finally:
+        os.umask(before)
+    for _, place in jobs:
+        assert stat.S_IMODE(place.stat().st_mode) == (mode & 0o555) | 0o400
+
+
 @pytest.mark.parametrize(
     "size", [0, 1, 4095, 4096, SMALL - 1, SMALL, SMALL + 1, BLOCK - 1, BLOCK, BLOCK + 1, LONG + 7]
 )

@@ -1,5 +1,6 @@
 """Commands of docs/backup-format.md, run as they stand there, and its words compared with the code."""
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aiidpd.components.backup.process import drill_record, marker, pins, proofs, store, summary_cache
+from aiidpd.components.backup.process import drill_record, layout, marker, pins, proofs, store, summary_cache
 from aiidpd.components.backup.process.manifest import SCHEMA, FileEntry, FolderEntry, Manifest
 from tests.unit.components.backup.conftest import Site
 from tests.unit.components.backup.process.trees import described, give_away, own_facts
@@ -148,6 +149,13 @@ def test_one_model_of_a_cache_becomes_files(run: Run, site: Site, place: Path):
     assert own_facts(place)[:3] == before[:3]
 
 
+def test_the_page_names_every_field_of_the_note(site: Site):
+    site.backup()
+    note = json.loads((site.target / layout.UNCHANGED).read_bytes().partition(b"\n")[2])
+    part = PAGE.read_text().partition(f"\n## `{layout.UNCHANGED}`\n")[2].partition("\n## ")[0]
+    assert [name for name in (*note, *note["facts"], *note["found"]) if f"`{name}`" not in part] == []
+
+
 def test_the_page_names_every_field_and_file():
     page = PAGE.read_text()
     names = {each.name for kind in (Manifest, FileEntry, FolderEntry) for each in fields(kind)}
@@ -162,6 +170,7 @@ def test_the_page_names_every_field_and_file():
         drill_record.DRILLS,
         pins.PINS,
         summary_cache.CACHE,
+        layout.UNCHANGED,
         f"{store.INCOMPLETE}/",
         f"{store.PARTIAL}/",
         f"{store.QUARANTINE}/",

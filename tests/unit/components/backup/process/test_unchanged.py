@@ -254,7 +254,7 @@ def test_the_lines_have_all_fields() -> None:
     assert line.progress.phase == "listing"
 
 
-def test_proofs_without_findings_are_told_from_others(tmp_path: Path) -> None:
+def test_proofs_without_findings_differ_from_others(tmp_path: Path) -> None:
     texts = {'\n"damaged": {},\n"rotten": {},': '"damaged": {},'}
     for proofs, right in (
         (Proofs(), True),
