@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,6 +78,7 @@ class Filler:
         self._control = control
         self._now = build.created_at
         self._claims: dict[str, Proof] = {}
+        self._files = build.folder / FILES
         self._made: set[str] = set()
 
     def fill(self, plan: Plan) -> None:
@@ -198,12 +199,18 @@ class Filler:
 
     def _copy_all(self, entries: list[Entry], copier: Copier) -> list[Entry]:
         """Copy files; return those that changed meanwhile."""
-        files = self.build.folder / FILES
-        jobs = ((entry, self._place_for(entry.path)) for entry in entries)
+        places: dict[str, Path] = {}
+
+        def jobs() -> Iterator[tuple[Entry, Path]]:
+            for entry in entries:
+                places[entry.path] = place = self._place_for(entry.path)
+                yield entry, place
+
         changed = []
-        for entry, outcome in copier.copy_many(self._source, jobs, self._store.partial):
+        for entry, outcome in copier.copy_many(self._source, jobs(), self._store.partial):
+            place = places.pop(entry.path)
             if isinstance(outcome, Copied):
-                self._copied(entry, outcome, files / entry.path)
+                self._copied(entry, outcome, place)
             elif isinstance(outcome, SourceChanged):
                 changed.append(entry)
             else:
@@ -267,12 +274,11 @@ class Filler:
 
     def _place_for(self, path: str) -> Path:
         """Return where ``path`` belongs in the snapshot; the folder that it lies in is made."""
-        place = self.build.folder / FILES / path
         folder = path.rpartition("/")[0]
         if folder not in self._made:
-            os.makedirs(self.build.folder / FILES / folder, exist_ok=True)  # noqa: PTH103 -- of each
+            os.makedirs(self._files / folder, exist_ok=True)  # noqa: PTH103 -- of each
             self._made.add(folder)
-        return place
+        return self._files / path
 
     def _as_it_is(self, entry: Entry, attempt: int) -> Entry | None:
         """Return ``entry`` as the source has it now; None where it is no file (any more), or tried enough."""

@@ -168,13 +168,13 @@ class Store:
     def add(self, path: Path, sha256: str) -> None:
         """Store the content of the file ``path``, which is on the disk, by its hash."""
         if self.hard_links:
-            place = self.object_path(sha256)
+            folder = f"{self.objects}/{sha256[:2]}"
             try:
                 try:
-                    os.link(path, place, follow_symlinks=False)
+                    os.link(path, f"{folder}/{sha256}", follow_symlinks=False)
                 except FileNotFoundError:  # the first of its folder
-                    place.parent.mkdir(exist_ok=True)
-                    os.link(path, place, follow_symlinks=False)
+                    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 -- of each
+                    os.link(path, f"{folder}/{sha256}", follow_symlinks=False)
             except FileExistsError:
                 return
             except OSError as error:
