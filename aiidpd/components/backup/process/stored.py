@@ -25,6 +25,7 @@ from aiidpd.kernel.errors import Conflict, Unavailable
 _SMALL: Final = (
     1024 * 1024
 )  # bytes up to which a file is read at once: threads would cost more than they save
+_DENSE: Final = 64 * 1024  # bytes up to which holes are not worth a call of the system
 _PAGE: Final = 4096  # bytes that a file's content takes at least
 _BLOCK: Final = 512  # the unit of st_blocks
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -63,7 +64,7 @@ class Contents:
                 if (status.st_dev, status.st_ino) in tried:
                     continue
                 tried.add((status.st_dev, status.st_ino))
-                fault = _write(entry, reading, writing, copier, pace)
+                fault = _write(entry, reading, status, writing, copier=copier, pace=pace)
             finally:
                 os.close(reading)
             if not fault:
@@ -79,8 +80,10 @@ class Contents:
         return f"{self._store.snapshots / identity / FILES}/"
 
     def room(self, entry: FileEntry) -> int:
-        """Return the bytes that a file takes: no more than it is stored with, for it may have holes."""
+        """Return the bytes that a file takes; a large one that has holes takes what it is stored with."""
         whole = -(-entry.size // _PAGE) * _PAGE
+        if entry.size <= _DENSE:
+            return whole
         try:
             status = os.lstat(self.place(entry))
         except OSError:
@@ -122,9 +125,10 @@ class Pace:
             self._control.sleep(count / self._rate)
 
 
-def _write(entry: FileEntry, reading: int, writing: int, copier: Copier, pace: Pace) -> str:
+def _write(
+    entry: FileEntry, reading: int, status: os.stat_result, writing: int, *, copier: Copier, pace: Pace
+) -> str:
     """Write what is in ``reading``; return what is wrong with it, and leave nothing of it then."""
-    status = os.fstat(reading)
     if not stat.S_ISREG(status.st_mode):
         return "it is no regular file"
     if status.st_size != entry.size:
