@@ -136,8 +136,8 @@ def follow(link: str, target: str) -> str | None:
     """Return where a link at ``link`` leads, relative to the same root; None where it leads out of it."""
     if target.startswith("/"):
         return None
-    parts = link.split("/")[:-1]
-    for part in target.split("/"):
+    parts: list[str] = []
+    for part in (*link.split("/")[:-1], *target.split("/")):
         if part == "..":
             if not parts:
                 return None

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import _shared_blobs as library
 from huggingface_hub.utils.sha import git_hash
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiidpd.formats import huggingface as layout
@@ -97,6 +97,8 @@ def test_places(path: str) -> None:
 
 
 @given(st.binary(max_size=60).map(os.fsdecode), st.binary(max_size=60).map(os.fsdecode))
+@example("/", "\0")
+@example("../link", "name")
 def test_any_name_has_a_place(path: str, target: str) -> None:
     assert layout.place_of(path) in Place
     layout.shared_target(path, target)
