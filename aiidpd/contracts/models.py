@@ -32,7 +32,7 @@ class StoredModel:
     """One model as it lies on the disk; None is what its headers do not state.
 
     ``active_parameters`` are those that work on one token. ``kv_heads_by_block`` is empty where all blocks
-    have ``kv_head_count``.
+    have ``kv_head_count``. ``lookup_bytes`` are those of embeddings of which a token reads one row.
     """
 
     name: str
@@ -58,6 +58,10 @@ class StoredModel:
     expert_count: int | None = None
     expert_used_count: int | None = None
     expert_bytes: int | None = None
+    lookup_bytes: int | None = None
+    kv_lora_rank: int | None = None
+    rope_length: int | None = None
+    windowed_blocks: int | None = None
     size_bytes: int = 0
     damaged: bool = False
     files: tuple[StoredFile, ...] = ()

@@ -59,6 +59,10 @@ class GgufHeader:
     """Types of its tensors, the largest first."""
     expert_elements: int
     expert_bytes: int | None
+    lookup_bytes: int | None
+    """Bytes of embeddings; None where their type is not known."""
+    has_output: bool
+    """True where a tensor of its own makes tokens of the last hidden state."""
     alignment: int
     header_bytes: int
     """Bytes up to the end of the table of tensors."""
@@ -135,6 +139,9 @@ class GgufHeader:
             expert_bytes=self.expert_bytes or None,
             tensor_count=self.tensor_count,
             tensor_bytes=self.tensor_bytes,
+            lookup_bytes=(self.lookup_bytes if self.has_output else 0) if self.types else None,
+            kv_lora_rank=self._of_architecture("attention.kv_lora_rank") or None,
+            rope_length=self._of_architecture("rope.dimension_count") or None,
         )
 
     def damage(self, size_bytes: int) -> tuple[Damage, str] | None:
@@ -189,6 +196,8 @@ class _Reader:
         self._unknown: set[str] = set()
         self._experts = [0, 0]
         self._experts_known = True
+        self._lookup: int | None = 0
+        self._has_output = False
 
     def read(self) -> GgufHeader:
         version = self._begin()
@@ -212,6 +221,8 @@ class _Reader:
             types=shares(self._tally, unknown),
             expert_elements=self._experts[0],
             expert_bytes=self._experts[1] if self._experts_known else None,
+            lookup_bytes=self._lookup,
+            has_output=self._has_output,
             alignment=alignment,
             header_bytes=header_bytes,
             data_offset=data_offset,
@@ -371,4 +382,7 @@ class _Reader:
             self._experts[0] += elements
             self._experts[1] += size or 0
             self._experts_known &= size is not None
+        if name == b"token_embd.weight":
+            self._lookup = size
+        self._has_output |= name == b"output.weight"
         return size

@@ -38,6 +38,9 @@ class HubConfig:
     sliding_window: int | None = None
     expert_count: int | None = None
     expert_used_count: int | None = None
+    kv_lora_rank: int | None = None
+    rope_length: int | None = None
+    windowed_blocks: int | None = None
 
     def facts(
         self,
@@ -45,11 +48,13 @@ class HubConfig:
         *,
         parameters: int | None = None,
         experts: tuple[int, int] = (0, 0),
+        lookup_bytes: int | None = None,
         name: str = "",
     ) -> ModelFacts:
         """Return these facts with those of the headers of all its safetensors files.
 
         ``parameters``: of the index, where it states them. ``experts``: elements and bytes of experts.
+        ``lookup_bytes``: of embeddings, where the output has a table of its own.
         """
         packed = is_packed(types)
         if parameters is None and types and not packed:
@@ -76,6 +81,10 @@ class HubConfig:
             expert_bytes=experts[1] or None,
             tensor_count=sum(share.tensors for share in types),
             tensor_bytes=sum(share.bytes or 0 for share in types) if types else None,
+            lookup_bytes=lookup_bytes,
+            kv_lora_rank=self.kv_lora_rank,
+            rope_length=self.rope_length,
+            windowed_blocks=self.windowed_blocks,
         )
 
 
@@ -134,7 +143,17 @@ def _config(config: Mapping[str, Any]) -> HubConfig:
         else _number(config, "sliding_window"),
         expert_count=_number(config, "num_experts", "num_local_experts", "n_routed_experts"),
         expert_used_count=used,
+        kv_lora_rank=_number(config, "kv_lora_rank") or None,
+        rope_length=_number(config, "qk_rope_head_dim") or None,
+        windowed_blocks=_windowed(config.get("layer_types")),
     )
+
+
+def _windowed(kinds: object) -> int | None:
+    """Return the blocks that a list of their kinds of attention calls windowed, None where there is none."""
+    if not isinstance(kinds, list):
+        return None
+    return sum(kind in {"sliding_attention", "chunked_attention"} for kind in kinds if isinstance(kind, str))
 
 
 def _quantization(config: Mapping[str, Any]) -> str:

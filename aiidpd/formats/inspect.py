@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -107,7 +107,11 @@ def _facts(
         )
         types = merged(header.types for header in tensors)
         return _config(model).facts(
-            types, parameters=index.parameters if index else None, experts=experts, name=_pipeline(model)
+            types,
+            parameters=index.parameters if index else None,
+            experts=experts,
+            lookup_bytes=_lookup_bytes(tensors),
+            name=_pipeline(model),
         )
     headers = [check.header for check in checks.values() if isinstance(check.header, GgufHeader)]
     mains = [header for header in headers if header.architecture != _PROJECTOR] or headers
@@ -128,7 +132,16 @@ def _facts(
         expert_bytes=sum(header.expert_bytes or 0 for header in parts) or None,
         tensor_count=sum(share.tensors for share in types),
         tensor_bytes=total_bytes(types),
+        lookup_bytes=_lookup_bytes(parts),
     )
+
+
+def _lookup_bytes(headers: Sequence[GgufHeader | SafetensorsHeader]) -> int | None:
+    """Return the bytes of embeddings of a model in several files, 0 where its output reads them all."""
+    if not any(header.has_output for header in headers):
+        return 0
+    sizes = [header.lookup_bytes for header in headers]
+    return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def _config(model: ModelFiles) -> HubConfig:

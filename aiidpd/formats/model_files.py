@@ -9,6 +9,9 @@ from typing import Final, NamedTuple, Protocol
 
 from aiidpd.formats.damage import Damage
 
+_ADVISORY: Final = {"advisory": True}
+"""Of a field that records of models may lack: older ones were written before it was there."""
+
 
 class Hasher(Protocol):
     """Hash object that is being fed."""
@@ -95,6 +98,14 @@ class ModelFacts:
     tensor_count: int = 0
     tensor_bytes: int | None = None
     """Bytes of all tensors; None where one has a type that is not known here."""
+    lookup_bytes: int | None = field(default=None, metadata=_ADVISORY)
+    """Bytes of tables of which a token reads one row: embeddings, where the output has its own table."""
+    kv_lora_rank: int | None = field(default=None, metadata=_ADVISORY)
+    """Width of the latent that multi-head latent attention stores in the place of keys and values."""
+    rope_length: int | None = field(default=None, metadata=_ADVISORY)
+    """Width of the rotary part that is stored beside that latent."""
+    windowed_blocks: int | None = field(default=None, metadata=_ADVISORY)
+    """Blocks that attend to ``sliding_window`` tokens alone, where the configuration lists them."""
 
     @property
     def active_parameters(self) -> int | None:

@@ -50,6 +50,10 @@ class SafetensorsHeader:
     """Texts of ``__metadata__`` that are short."""
     expert_elements: int
     expert_bytes: int | None
+    lookup_bytes: int
+    """Bytes of embeddings."""
+    has_output: bool
+    """True where a tensor of its own makes tokens of the last hidden state."""
     data_offset: int
     """Offset of the data of tensors."""
     expected_bytes: int
@@ -156,6 +160,8 @@ class _Reader:
         self._metadata: dict[str, str] = {}
         self._tally: dict[str, list[int]] = {}
         self._experts = [0, 0]
+        self._lookup = 0
+        self._has_output = False
         self._begins, self._ends = array("Q"), array("Q")
 
     def read(self) -> SafetensorsHeader:
@@ -177,6 +183,8 @@ class _Reader:
             metadata=self._metadata,
             expert_elements=self._experts[0],
             expert_bytes=self._experts[1],
+            lookup_bytes=self._lookup,
+            has_output=self._has_output,
             data_offset=data_offset,
             expected_bytes=data_offset + self._end(total_bytes(types) or 0),
         )
@@ -234,6 +242,9 @@ class _Reader:
         if ".experts." in name:
             self._experts[0] += elements
             self._experts[1] += end - begin
+        if name.endswith(("embed_tokens.weight", "wte.weight", "word_embeddings.weight")):
+            self._lookup += end - begin
+        self._has_output |= name.endswith("lm_head.weight")
 
     def _end(self, size: int) -> int:
         """Return where the data ends; tensors must cover it without gaps."""
