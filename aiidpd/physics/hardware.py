@@ -20,8 +20,8 @@ _NEAR: Final = 5
 # fmt: off
 _NOISE: Final = frozenset((
     "nvidia", "geforce", "rtx", "gtx", "tesla", "quadro", "amd", "radeon", "rx", "instinct", "apple", "intel",
-    "arc", "graphics", "gpu", "mac", "studio", "mini", "macbook", "imac", "air", "generation", "edition", "core",
-    "cores", "cu", "desktop", "rocm", "vulkan", "cuda", "metal", "oc", "the",
+    "arc", "graphics", "gpu", "mac", "studio", "mini", "macbook", "imac", "air", "generation", "edition",
+    "core", "cores", "cu", "desktop", "rocm", "vulkan", "cuda", "metal", "oc", "the",
 ))
 _ALIASES: Final = {"mobile": "laptop", "hbm3": "sxm5", "hbm2": "", "hbm2e": "", "spark": "gb10"}
 _TELLING: Final = frozenset((
