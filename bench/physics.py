@@ -1,9 +1,9 @@
 """Errors of predicted decode speeds on published results: ``python -m bench.physics``.
 
-Weights and bandwidth alone, with the name of the device, and calibrated with another model of it. It ends with
-1 where a gate is not met. The rows of ``published_decode.csv`` are those that constants were fitted on; those
-of ``published_decode_check.csv`` were not (but for M1, whose family has no others). Leaving a device out fits its
-family anew without its rows.
+Weights and bandwidth alone, with the name of the device, and calibrated with another model of it. It ends
+with 1 where a gate is not met. The rows of ``published_decode.csv`` are those that constants were fitted on;
+those of ``published_decode_check.csv`` were not (but for M1, which has no others). Leaving a device out
+fits its family anew without its rows.
 """
 
 from __future__ import annotations

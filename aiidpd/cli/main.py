@@ -34,6 +34,10 @@ COMMANDS = {
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "models": ("aiidpd.components.models.cli:add", "the models on this machine"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
+    "physics": (
+        "aiidpd.components.physics.cli:add",
+        "limits, expected speeds, what fits, and claims",
+    ),
     "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was requested"),
     "notify": ("aiidpd.alerts.cli_notify:add", "show what is grave on this desktop"),
     "config": ("aiidpd.daemon.cli:add_config", "the configuration in force"),

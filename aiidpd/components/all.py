@@ -10,6 +10,7 @@ from aiidpd.components.bench import component as bench
 from aiidpd.components.containers import component as containers
 from aiidpd.components.engines import component as engines
 from aiidpd.components.models import component as models
+from aiidpd.components.physics import component as physics
 from aiidpd.components.thermal import component as thermal
 
 COMPONENTS: Final[tuple[Spec, ...]] = (
@@ -19,4 +20,5 @@ COMPONENTS: Final[tuple[Spec, ...]] = (
     backup.SPEC,
     models.SPEC,
     bench.SPEC,
+    physics.SPEC,
 )

@@ -1,0 +1,99 @@
+"""Model and device that the options of a command name: from files, from numbers, from the daemon."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiidpd.api.client import ControlError
+from aiidpd.cli.session import Session
+from aiidpd.components.physics.model_files import NoShape, read_model
+from aiidpd.physics.hardware import Device, Hardware, UnknownDevice
+from aiidpd.physics.kv_cache import KvShape
+from aiidpd.physics.model_shape import ModelShape
+
+
+class BadInput(ValueError):
+    """Options from which nothing can be computed, and what to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenModel:
+    """Shape of a model, and what to say of it."""
+
+    shape: ModelShape
+    hidden: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def given_model(options: argparse.Namespace) -> GivenModel:
+    """Return the model of ``--model``, or of numbers; raises :class:`BadInput`. Blocks."""
+    if options.model is not None:
+        if options.weights is not None:
+            raise BadInput("give --model or --weights: both say what is read")
+        try:
+            found = read_model(Path(options.model))
+        except NoShape as error:
+            raise BadInput(str(error)) from None
+        return GivenModel(found.shape, found.hidden, found.notes)
+    if options.weights is None:
+        raise BadInput("there is no model: give --model PATH, or --weights such as 4.58GiB")
+    heads, length = getattr(options, "kv_heads", None), getattr(options, "head_length", None)
+    kv = None
+    if heads and length and options.layers:
+        if options.layers > 10_000:  # noqa: PLR2004 -- no model has so many
+            raise BadInput("no model has more than 10000 layers")
+        kv = KvShape(kv_heads=(heads,) * options.layers, key_length=length, value_length=length)
+    shape = ModelShape(
+        weight_bytes=options.weights,
+        block_count=options.layers or None,
+        active_parameters=getattr(options, "parameters", None),
+        kv=kv,
+    )
+    note = (
+        "where the weights are a file's size, rows of embeddings in it are not read, and the limit is higher"
+    )
+    return GivenModel(shape, getattr(options, "hidden", None), (note,))
+
+
+@dataclass(frozen=True, slots=True)
+class GivenDevice:
+    """Device of an estimate, or its bandwidth alone; ``note`` says where it is from."""
+
+    device: Device | None
+    memory: float | None = None
+    note: str = ""
+
+
+def given_device(
+    options: argparse.Namespace, session: Session, hardware: Hardware, *, enough: float | None
+) -> GivenDevice:
+    """Return the device of ``--gpu``, or that of this machine where ``enough`` (a number given) is None.
+
+    Raises :class:`BadInput`.
+    """
+    if options.gpu is not None:
+        bandwidth = getattr(options, "bandwidth", None)
+        return GivenDevice(_found(hardware, options.gpu, bandwidth))
+    if enough is not None:
+        return GivenDevice(None)
+    try:
+        gpus = session.client.get("/v1/gpus")["gpus"]
+    except ControlError as error:
+        raise BadInput(f"no GPU is named and the daemon names none ({error}): give --gpu NAME") from None
+    if not gpus:
+        raise BadInput("the daemon knows no GPU of this machine: give --gpu NAME")
+    first = gpus[0]
+    others = f", the first of {len(gpus)}" if len(gpus) > 1 else ""
+    device = _found(hardware, str(first["name"]), None)
+    return GivenDevice(
+        device, first.get("memory_total_bytes"), f"{device.name}{others}, as the daemon names it"
+    )
+
+
+def _found(hardware: Hardware, name: str, bandwidth: float | None) -> Device:
+    try:
+        return hardware.find(name, bandwidth)
+    except UnknownDevice as error:
+        raise BadInput(f"{error}; or give --bandwidth or --memory") from None
