@@ -35,6 +35,9 @@ _SIZE: Final = re.compile(r"(\d+)\s*gi?b\b", re.ASCII)
 _CORES: Final = re.compile(r"(\d+)\s*[-\u2010\u2011]?\s*(?:cores?|cu)\b")
 
 
+_GLUED: Final = re.compile(r"\b(?:rtx|gtx|rx|arc)(?=\d)|\b\d{4}(?=(?:ti|super|xtx?|gre|d)\b)", re.ASCII)
+
+
 class UnknownDevice(LookupError):
     """No device, or more than one, has a name; ``near`` are those that it may mean."""
 
@@ -143,7 +146,7 @@ def _family(table: Mapping[str, Any]) -> Efficiency:
 
 def _words(name: str) -> frozenset[str]:
     lower = name.lower().replace("macbook pro", "").replace("(r)", " ").replace("(tm)", " ")
-    lower = _CORES.sub(" ", _SIZE.sub(" ", lower))
+    lower = _GLUED.sub(r"\g<0> ", _CORES.sub(" ", _SIZE.sub(" ", lower)))
     tokens = (_ALIASES.get(token, token) for token in _TOKEN.findall(lower))
     return frozenset(token for token in tokens if token) - _NOISE
 

@@ -97,7 +97,7 @@ def _ram(options: argparse.Namespace, notes: list[str]) -> float | None:
     except memory.NotMeasured as error:
         raise BadInput(f"cannot measure the RAM: {error}: give --ram-bandwidth") from None
     notes.append(
-        f"RAM measured now: {gb_per_second(found.bytes_per_second)} by {found.threads} threads ({memory.METHOD})"
+        f"RAM, now: {gb_per_second(found.bytes_per_second)} by {found.threads} threads ({memory.METHOD})"
     )
     return found.bytes_per_second
 
