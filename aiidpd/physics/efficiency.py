@@ -79,8 +79,8 @@ class Measured:
 def calibrated(of: Efficiency, measured: Sequence[Measured], peak: float) -> Efficiency:
     """Return ``of`` with the share of the bandwidth that ``measured`` models reached on this device.
 
-    Overheads stay those of the family, as long as they leave time for the bytes; of several models the share
-    is the mean. Raises ValueError where one is faster than the bandwidth allows.
+    Overheads stay those of the family, as long as they leave time for the bytes, and no share is above 1; of
+    several models it is the mean. Raises ValueError where one is faster than the bandwidth allows.
     """
     shares = []
     for each in measured:
@@ -95,5 +95,5 @@ def calibrated(of: Efficiency, measured: Sequence[Measured], peak: float) -> Eff
     if not shares:
         return of
     return replace(
-        of, share=sum(shares) / len(shares), in_flight=None, source=f"calibrated; overhead: {of.source}"
+        of, share=sum(shares) / len(shares), in_flight=None, source=f"calibrated; overhead by {of.source}"
     )

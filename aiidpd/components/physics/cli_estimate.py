@@ -32,6 +32,10 @@ def run(options: argparse.Namespace, session: Session) -> int:
     if bandwidth is None:
         raise BadInput("the bandwidth is not known: give --gpu NAME or --bandwidth such as 448GB/s")
     notes = [*model.notes, *([given.note] if given.note else [])]
+    if options.model is None:
+        notes.append(
+            "a file's size counts embeddings of which a token reads one row: that leaves a little room"
+        )
     if device is not None and device.memory is not None and options.offload_layers is None:
         notes += _too_large(model.shape.weight_bytes, device.memory)
     efficiency = hardware.efficiency(device) if device else GENERAL

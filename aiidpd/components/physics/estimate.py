@@ -252,7 +252,7 @@ def _notes(setting: Setting) -> Iterator[str]:
         yield "the draft's own time is left out"
     if setting.context and model.kv is None:
         yield "what keys and values take is not known, so the context is left out"
-    yield f"expected by {setting.efficiency.source}"
+    yield f"expected speed: {setting.efficiency.source}"
 
 
 def _gb(amount: float) -> str:

@@ -51,10 +51,7 @@ def given_model(options: argparse.Namespace) -> GivenModel:
         active_parameters=getattr(options, "parameters", None),
         kv=kv,
     )
-    note = (
-        "where the weights are a file's size, rows of embeddings in it are not read, and the limit is higher"
-    )
-    return GivenModel(shape, getattr(options, "hidden", None), (note,))
+    return GivenModel(shape, getattr(options, "hidden", None))
 
 
 @dataclass(frozen=True, slots=True)
