@@ -54,6 +54,8 @@ COMMANDS: Final = (
     "bench list",
     "bench run --endpoint simulated",
     "bench run --no-wait",
+    "physics claims",
+    "physics estimate --weights 4.58GiB --bandwidth 448GB/s",
     "jobs",
     "jobs list",
     "jobs follow JOB",

@@ -57,6 +57,7 @@ from aiidpd.components.models.view import (
     ProblemInfo,
     SignatureInfo,
 )
+from aiidpd.components.physics.conditions import update_file as update_claims
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.governor.events import GovernorPublisher
@@ -609,6 +610,13 @@ async def the_file_of_models(house: House) -> None:
         update_models_state(house.conditions, "models.json", "")
 
 
+async def the_file_of_claims(house: House) -> None:
+    with house.begins_and_ends("claims_unreadable") as active:
+        update_claims(house.conditions, "claims.toml", "it is no TOML")
+        active()
+        update_claims(house.conditions, "claims.toml", "")
+
+
 async def a_label(house: House) -> None:
     with house.begins_and_ends("engine_label_invalid") as active:
         engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
@@ -700,6 +708,7 @@ PARTS = {
     "models_folder_missing": models,
     "models_disk_full_soon": models,
     "models_state": the_file_of_models,
+    "claims_unreadable": the_file_of_claims,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,

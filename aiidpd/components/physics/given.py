@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import Session
@@ -83,10 +85,23 @@ def given_device(
         raise BadInput("the daemon knows no GPU of this machine: give --gpu NAME")
     first = gpus[0]
     others = f", the first of {len(gpus)}" if len(gpus) > 1 else ""
-    device = _found(hardware, str(first["name"]), None)
+    device = _of_this_machine(first, hardware)
     return GivenDevice(
         device, first.get("memory_total_bytes"), f"{device.name}{others}, as the daemon names it"
     )
+
+
+def _of_this_machine(gpu: Mapping[str, Any], hardware: Hardware) -> Device:
+    """Return the device that the daemon names; one that is not known here by what NVML says of its memory."""
+    clock, width = gpu.get("memory_clock_max_hertz"), gpu.get("memory_bus_width_bits")
+    by_nvml = 2 * clock * width / 8 if clock and width else None  # two transfers a cycle
+    try:
+        return hardware.find(str(gpu["name"]), by_nvml)
+    except UnknownDevice as error:
+        if by_nvml is None or gpu.get("simulated"):
+            raise BadInput(f"{error}; give --gpu NAME or --bandwidth") from None
+        source = "NVML: 2 x memory clock x bus width"
+        return Device(str(gpu["name"]), "", by_nvml, source, gpu.get("memory_total_bytes"))
 
 
 def _found(hardware: Hardware, name: str, bandwidth: float | None) -> Device:

@@ -23,7 +23,7 @@ _MOST_THREADS: Final = 64
 
 
 class NotMeasured(RuntimeError):
-    """The bandwidth could not be measured, and why."""
+    """Failure to measure the bandwidth, with its reason."""
 
 
 @dataclass(frozen=True, slots=True)
