@@ -164,6 +164,7 @@ def test_it_states_what_a_model_is(tmp_path: Path) -> None:
     assert facts.expert_bytes == 8 * 64 * 144
     assert facts.active_parameters == experts // 4 + 4 * 256
     assert facts.tensor_bytes == 8 * 64 * 144 + 3 * 512 + 1024
+    assert (header.lookup_bytes, header.has_output, facts.lookup_bytes) == (3 * 512, False, 0)
     assert header.values["tokenizer.chat_template"] == ""
 
 

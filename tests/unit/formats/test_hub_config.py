@@ -54,6 +54,14 @@ def test_a_mixture_of_experts() -> None:
     )
 
 
+def test_latent_attention_and_blocks_with_a_window() -> None:
+    kinds = ["sliding_attention", "full_attention", "chunked_attention", 3]
+    config = read({"kv_lora_rank": 512, "qk_rope_head_dim": 64, "layer_types": kinds})
+    assert (config.kv_lora_rank, config.rope_length, config.windowed_blocks) == (512, 64, 2)
+    assert read({"layer_types": "all"}).windowed_blocks is None
+    assert config.facts((), lookup_bytes=7).lookup_bytes == 7
+
+
 def test_older_names_and_what_follows_from_them() -> None:
     config = read({"model_type": "gpt2", "n_positions": 1024, "n_layer": 12, "n_embd": 768, "n_head": 12})
     assert (config.context_length, config.block_count, config.head_length) == (1024, 12, 64)
