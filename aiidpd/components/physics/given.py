@@ -78,27 +78,30 @@ def given_device(
     if enough is not None:
         return GivenDevice(None)
     try:
-        gpus = session.client.get("/v1/gpus")["gpus"]
+        document = session.client.get("/v1/gpus")
     except ControlError as error:
         raise BadInput(f"no GPU is named and the daemon names none ({error}): give --gpu NAME") from None
+    gpus = document["gpus"]
     if not gpus:
         raise BadInput("the daemon knows no GPU of this machine: give --gpu NAME")
     first = gpus[0]
     others = f", the first of {len(gpus)}" if len(gpus) > 1 else ""
-    device = _of_this_machine(first, hardware)
+    device = _of_this_machine(first, hardware, simulated=bool(document.get("simulated")))
     return GivenDevice(
         device, first.get("memory_total_bytes"), f"{device.name}{others}, as the daemon names it"
     )
 
 
-def _of_this_machine(gpu: Mapping[str, Any], hardware: Hardware) -> Device:
+def _of_this_machine(gpu: Mapping[str, Any], hardware: Hardware, *, simulated: bool) -> Device:
     """Return the device that the daemon names; one that is not known here by what NVML says of its memory."""
     clock, width = gpu.get("memory_clock_max_hertz"), gpu.get("memory_bus_width_bits")
     by_nvml = 2 * clock * width / 8 if clock and width else None  # two transfers a cycle
     try:
         return hardware.find(str(gpu["name"]), by_nvml)
     except UnknownDevice as error:
-        if by_nvml is None or gpu.get("simulated"):
+        if simulated:
+            raise BadInput("this machine's GPU is simulated: give --gpu NAME or --bandwidth") from None
+        if by_nvml is None:
             raise BadInput(f"{error}; give --gpu NAME or --bandwidth") from None
         source = "NVML: 2 x memory clock x bus width"
         return Device(str(gpu["name"]), "", by_nvml, source, gpu.get("memory_total_bytes"))

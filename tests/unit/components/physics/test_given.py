@@ -37,9 +37,11 @@ def session(documents: dict[str, Any]) -> Session:
     return Session(Documents(documents), True, io.StringIO(), io.StringIO(), Paint())
 
 
-def device(*gpus: dict[str, Any]) -> GivenDevice:
+def device(*gpus: dict[str, Any], simulated: bool = False) -> GivenDevice:
     options = argparse.Namespace(gpu=None)
-    return given_device(options, session({"/v1/gpus": {"gpus": list(gpus)}}), KNOWN, enough=None)
+    return given_device(
+        options, session({"/v1/gpus": {"gpus": list(gpus), "simulated": simulated}}), KNOWN, enough=None
+    )
 
 
 def test_a_gpu_that_is_known_by_its_name() -> None:
@@ -75,11 +77,19 @@ def test_where_none_is_known_it_says_what_to_give(gpus: tuple[dict[str, Any], ..
         device(*gpus)
 
 
+def test_a_simulated_gpu_is_no_basis_of_an_estimate() -> None:
+    with pytest.raises(BadInput, match="is simulated"):
+        device(
+            {"name": "SIMULATED GPU", "memory_clock_max_hertz": 9e9, "memory_bus_width_bits": 256},
+            simulated=True,
+        )
+
+
 def test_an_estimate_for_the_gpu_of_this_machine() -> None:
     options = argparse.Namespace(
         model=None, weights=8e9, layers=None, gpu=None, kv_type="f16", bandwidth=None, parameters=None,
-        precision="fp16", batch=1, context=0, prompt=None, draft_accepted=1.0, calibrate=[], offload_layers=None,
-        ram_bandwidth=None, rpc=None, hidden=None,
+        precision="fp16", batch=1, context=0, prompt=None, draft_accepted=1.0, calibrate=[],
+        offload_layers=None, ram_bandwidth=None, rpc=None, hidden=None,
     )  # fmt: skip
     own = session({"/v1/gpus": {"gpus": [{"name": "NVIDIA GeForce RTX 5070 Ti"}]}})
     assert cli_estimate.run(options, own) == 0
