@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from aiidpd.cli.main import main
+from aiidpd.components.physics import cli_claims
 from tests.golden.golden import FOLDER, equals_golden
 from tests.golden.observed import ENDED, READ
 
@@ -55,7 +56,7 @@ COMMANDS: Final = (
     "bench run --endpoint simulated",
     "bench run --no-wait",
     "physics claims",
-    "physics estimate --weights 4.58GiB --bandwidth 448GB/s",
+    "physics estimate --weights 4.58GiB --gpu 4090",
     "jobs",
     "jobs list",
     "jobs follow JOB",
@@ -147,6 +148,7 @@ def test_what_every_command_writes(
     socket: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: ENDED + 10)
+    monkeypatch.setattr(cli_claims, "OWN", socket.with_name("claims.toml"))  # not what this machine has
     monkeypatch.setenv("COLUMNS", "80")
     job = stored("backup_job")["id"]
     for command in COMMANDS:
