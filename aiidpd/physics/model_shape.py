@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiidpd.physics.kv_cache import KvShape
 
@@ -48,6 +48,17 @@ class ModelShape:
     def least_bytes_read(self) -> float:
         """Return the bytes that a step reads where all its sequences use the same experts."""
         return self.bytes_read(1)
+
+    def with_the_same_experts(self) -> ModelShape:
+        """Return the shape as steps see it whose sequences all use the same experts."""
+        idle = self.expert_bytes * (1.0 - self._share(1))
+        return replace(
+            self,
+            weight_bytes=self.weight_bytes - idle,
+            expert_bytes=0.0,
+            expert_count=0,
+            expert_used_count=0,
+        )
 
     @property
     def _shared(self) -> float:

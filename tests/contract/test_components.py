@@ -48,7 +48,7 @@ def test_every_component_builds_on_the_defaults_and_names_its_tasks_like_itself(
     with assembled() as assembly:
         assert list(assembly.components) == [spec.name for spec in COMPONENTS]
         for name, component in assembly.components.items():
-            assert component.tasks[0].name == name
+            assert {task.name for task in component.tasks[:1]} <= {name}  # one of commands alone has none
             assert all(task.name.startswith(f"{name}.") for task in component.tasks[1:])
             assert all(task.deadline() > 5.0 for task in component.tasks)
         names = [task.name for task in assembly.tasks]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiidpd.physics import network, offload, roofline, speculative
 from aiidpd.physics.efficiency import GENERAL, Efficiency
@@ -114,6 +114,16 @@ def _decode(setting: Setting) -> Iterator[Figure]:
             "tok/s",
             "requests x speed of one",
             f"{setting.batch} x {value:.4g}",
+        )
+    if setting.model.is_mixture:
+        agreeing = _times(replace(setting, model=setting.model.with_the_same_experts()))
+        yield Figure(
+            "batch_ceiling_same_experts_tok_s",
+            "if all chose the same experts",
+            setting.batch * speculative.ceiling(1 / agreeing.least, accepted),
+            "tok/s",
+            f"requests / ({agreeing.formula}){by_draft}",
+            f"{setting.batch} / ({agreeing.arithmetic}){draft}",
         )
 
 

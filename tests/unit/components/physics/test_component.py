@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 from aiidpd.components.physics.catalog import read_hardware, read_shipped_claims
-from aiidpd.components.physics.component import claims_view
-from aiidpd.contracts.claims import ClaimBounds, ClaimedFigure
+from aiidpd.components.physics.component import build, claims_view
+from aiidpd.components.physics.settings import PhysicsSettings
+from aiidpd.contracts.claims import CLAIMS, ClaimBounds, ClaimedFigure, ClaimsView
+from aiidpd.kernel.bus import EventBus
+from aiidpd.kernel.conditions import Conditions
+from aiidpd.kernel.views import Views
+from tests.fakes.clock import FakeClock
+from tests.tables import made
 
 ROOT = Path(__file__).resolve().parents[4]
 CLAIM = (
@@ -39,3 +46,28 @@ def test_what_is_shipped_can_be_read_from_the_package_and_is_the_file_in_etc() -
     shipped = ROOT / "aiidpd/components/physics/claims.toml"
     assert shipped.read_bytes() == (ROOT / "etc/claims.toml").read_bytes()
     assert len(read_hardware().devices) >= 80
+
+
+def test_the_daemon_offers_claims_or_says_why_not(tmp_path: Path) -> None:
+    path = tmp_path / "claims.toml"
+    clock = FakeClock()
+    conditions = Conditions(clock, EventBus())
+
+    def started() -> ClaimsView:
+        views = Views()
+        settings = made(PhysicsSettings, claims=path)
+        context = SimpleNamespace(
+            clock=clock, conditions=conditions, views=views, settings=lambda *_: lambda: settings
+        )
+        assert build(context).tasks == ()
+        reading = views.get(CLAIMS)
+        assert reading is not None
+        return reading.value
+
+    path.write_text("claims = 1")
+    assert started().claims == ()
+    (condition,) = conditions.active()
+    assert (condition.type, condition.subject) == ("claims_unreadable", str(path))
+    path.write_text(CLAIM)
+    assert [claim.name for claim in started().claims] == ["mine"]
+    assert conditions.active() == ()
