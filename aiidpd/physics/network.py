@@ -69,18 +69,23 @@ def with_hops(step_seconds: float, hops: int, each_seconds: float) -> float:
     return 1 / (step_seconds + hops * each_seconds)
 
 
-def tensor_parallel_seconds(
-    read: float, bandwidth: float, gpus: int, link: Link, *, hidden: int, blocks: int, batch: int = 1
-) -> float:
-    """Return the least seconds of a step that ``gpus`` share: a part of the weights each, two sums a block.
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Time of a step that GPUs spend on summing what each has of every block."""
 
-    A ring sums in 2 (n - 1) messages of a part of the hidden state each; their latencies add up.
+    least_seconds: float
+    expected_seconds: float
+
+
+def tensor_parallel_sums(link: Link, gpus: int, *, hidden: int, blocks: int, batch: int = 1) -> Sums:
+    """Return the time of the sums of a step that ``gpus`` share: two a block, of a hidden state of 16 bits.
+
+    A ring sums in 2 (n - 1) messages of a part of it each; their latencies add up.
     """
     if gpus < 1:
         raise ValueError("there is one GPU at least")
-    memory = read / gpus / bandwidth
-    if gpus == 1:
-        return memory
     part = batch * hidden * 2 / gpus
-    one_sum = 2 * (gpus - 1) * (link.one_way_seconds + part / link.bandwidth)
-    return memory + 2 * blocks * one_sum
+    messages = 2 * blocks * 2 * (gpus - 1)
+    least = messages * (link.one_way_seconds + part / link.bandwidth)
+    software = 2 * blocks * link.software_seconds if gpus > 1 else 0.0
+    return Sums(least, least + software)

@@ -17,6 +17,7 @@ from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
 T = TypeVar("T")
 
 _LARGEST: Final = 10**9
+_MOST_GPUS: Final = 1024
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -99,7 +100,15 @@ def _add_estimate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rpc", metavar="LINK[xN]", help=f"hops to other machines for each token; links: {', '.join(LINKS)}"
     )
-    parser.add_argument("--hidden", metavar="N", type=_whole, help="width of hidden states, for --rpc")
+    parser.add_argument(
+        "--hidden", metavar="N", type=_whole, help="width of hidden states, for --rpc, --gpus"
+    )
+    parser.add_argument(
+        "--gpus", metavar="N", type=_count, default=1, help="that share each layer (tensor parallel)"
+    )
+    parser.add_argument(
+        "--gpu-link", metavar="LINK", choices=sorted(LINKS), default="pcie4-x16", help="of those: pcie4-x16"
+    )
 
 
 def _add_capacity(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +180,13 @@ def _whole(text: str) -> int:
     ):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number up to {_LARGEST}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    number = _whole(text)
+    if not 1 <= number <= _MOST_GPUS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {_MOST_GPUS}")
+    return number
 
 
 def _number(text: str) -> float:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
             "a file's size counts embeddings of which a token reads one row: that leaves a little room"
         )
     if device is not None and device.memory is not None and options.offload_layers is None:
-        notes += _too_large(model.shape.weight_bytes, device.memory)
+        notes += _too_large(model.shape.weight_bytes, device.memory * options.gpus)
     efficiency = hardware.efficiency(device) if device else GENERAL
     measured = [_measured(each) for each in options.calibrate]
     link, hops = _hops(options.rpc)
@@ -57,6 +57,8 @@ def run(options: argparse.Namespace, session: Session) -> int:
             link=link,
             hops=hops,
             hidden=options.hidden or model.hidden,
+            gpus=options.gpus,
+            gpu_link=LINKS[options.gpu_link],
             prompt_tokens=options.prompt,
         )
         found = estimate(setting)

@@ -16,7 +16,7 @@ class Setting:
     """Model, memory and circumstances of an estimate; None is what was not given.
 
     ``offload_layers`` of ``layers`` are on the GPU, the rest is read from RAM at ``ram_bandwidth``. ``hops``
-    go over ``link`` with hidden states of ``hidden`` numbers.
+    go over ``link`` with hidden states of ``hidden`` numbers. ``gpus`` share each layer over ``gpu_link``.
     """
 
     model: ModelShape
@@ -33,6 +33,8 @@ class Setting:
     link: network.Link | None = None
     hops: int = 1
     hidden: int | None = None
+    gpus: int = 1
+    gpu_link: network.Link = network.LINKS["pcie4-x16"]
     prompt_tokens: int | None = None
 
 
@@ -139,7 +141,9 @@ def _times(setting: Setting) -> _Times:
     )
     read = step.weight_bytes + step.kv_bytes
     overhead = setting.efficiency.overhead(step.weight_bytes, setting.model.block_count)
-    if setting.offload_layers is not None:
+    if setting.gpus > 1:
+        times = _shared(setting, read, overhead)
+    elif setting.offload_layers is not None:
         times = _hybrid(setting, read, overhead)
     elif step.bound == "compute":
         flops = setting.flops or 1.0
@@ -163,6 +167,27 @@ def _times(setting: Setting) -> _Times:
             f"{_gb(read)} / {gb_per_second(reached)} + {_ms(overhead)}",
         )
     return _with_hops(setting, times)
+
+
+def _shared(setting: Setting, read: float, overhead: float) -> _Times:
+    if setting.offload_layers is not None:
+        raise ValueError("layers in RAM are not shared by GPUs: give --gpus or --offload-layers")
+    blocks = setting.layers or setting.model.block_count
+    if blocks is None or setting.hidden is None:
+        raise ValueError("what GPUs send each other is not known: give --layers and --hidden")
+    sums = network.tensor_parallel_sums(
+        setting.gpu_link, setting.gpus, hidden=setting.hidden, blocks=blocks, batch=setting.batch
+    )
+    each = read / setting.gpus
+    reached = setting.efficiency.bandwidth(setting.bandwidth)
+    return _Times(
+        each / setting.bandwidth + sums.least_seconds,
+        each / reached + overhead + sums.expected_seconds,
+        "bytes read / GPUs / bandwidth + sums",
+        f"{_gb(read)} / {setting.gpus} / {gb_per_second(setting.bandwidth)} + {_ms(sums.least_seconds)}",
+        "bytes read / GPUs / bandwidth reached + overhead + sums",
+        f"{_gb(each)} / {gb_per_second(reached)} + {_ms(overhead)} + {_ms(sums.expected_seconds)}",
+    )
 
 
 def _hybrid(setting: Setting, read: float, overhead: float) -> _Times:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.physics.network import LINKS, hop, tensor_parallel_seconds, with_hops
+from aiidpd.physics.network import LINKS, hop, tensor_parallel_sums, with_hops
 
 
 @pytest.mark.parametrize("name", sorted(LINKS))
@@ -33,12 +33,16 @@ def test_more_on_the_way_is_never_faster(name: str, hidden: int, tokens: int) ->
     assert with_hops(0.01, 2, hop(link, hidden).least_seconds) < 100
 
 
-@given(st.sampled_from(sorted(LINKS)), st.floats(1e9, 1e12), st.integers(1, 8))
-def test_gpus_that_share_never_beat_their_share_of_the_bytes(name: str, read: float, gpus: int) -> None:
-    found = tensor_parallel_seconds(read, 1e12, gpus, LINKS[name], hidden=4096, blocks=32)
-    assert found >= read / gpus / 1e12
+@given(st.sampled_from(sorted(LINKS)), st.integers(1, 20_000), st.integers(1, 200), st.integers(1, 8))
+def test_more_gpus_never_sum_in_less_latency(name: str, hidden: int, blocks: int, gpus: int) -> None:
+    link = LINKS[name]
+    few = tensor_parallel_sums(link, gpus, hidden=hidden, blocks=blocks)
+    more = tensor_parallel_sums(link, gpus + 1, hidden=hidden, blocks=blocks)
+    assert 0 <= few.least_seconds <= few.expected_seconds
+    assert more.least_seconds >= 2 * blocks * 2 * gpus * link.one_way_seconds
+    assert (few.expected_seconds == 0) == (gpus == 1)
 
 
 def test_there_is_one_gpu_at_least() -> None:
     with pytest.raises(ValueError, match="one GPU"):
-        tensor_parallel_seconds(1e9, 1e12, 0, LINKS["nvlink4"], hidden=1, blocks=1)
+        tensor_parallel_sums(LINKS["nvlink4"], 0, hidden=1, blocks=1)

@@ -119,6 +119,16 @@ def test_hops_add_up(said: Run) -> None:
     assert one["decode_expected_tok_s"] > two["decode_expected_tok_s"]
 
 
+def test_gpus_that_share_each_layer(said: Run) -> None:
+    command = "estimate --weights 40GB --gpu 'RTX 3090' --layers 80 --hidden 8192"
+    one, two = said(command), said(f"{command} --gpus 2")
+    linked = said(f"{command} --gpus 2 --gpu-link nvlink3")
+    assert one["decode_ceiling_tok_s"] < two["decode_ceiling_tok_s"] < linked["decode_ceiling_tok_s"]
+    assert linked["decode_ceiling_tok_s"] < 2 * one["decode_ceiling_tok_s"]
+    assert any("do not fit" in note for note in one["notes"])
+    assert not any("do not fit" in note for note in two["notes"])
+
+
 def test_a_prompt(said: Run) -> None:
     found = said("estimate --weights 8GB --parameters 8.03e9 --gpu '5070 Ti' --prompt 438")
     assert found["ttft_least_seconds"] == pytest.approx(0.08, rel=0.01)
@@ -216,6 +226,9 @@ SMALL = "capacity --weights 8GB --layers 2 --kv-heads 1 --head-length 1"
         (f"{SIZES} --offload-layers 4 --ram-bandwidth 90GB/s", "give --layers"),
         (f"{SIZES} --layers 2 --offload-layers 4 --ram-bandwidth 90GB/s", "more layers"),
         (f"{SIZES} --rpc string", "is no link"),
+        (f"{SIZES} --gpus 0", "is not from 1 to"),
+        (f"{SIZES} --gpus 2", "give --layers and --hidden"),
+        (f"{SIZES} --gpus 2 --offload-layers 1 --ram-bandwidth 9GB/s", "not shared by GPUs"),
         (f"{SIZES} --rpc usb4x0", "is no link"),
         (f"{SIZES} --rpc usb4", "give --hidden"),
         (f"{SIZES} --calibrate fast", "is no size or model with its speed"),

@@ -29,6 +29,7 @@ SETTINGS = st.builds(
     link=st.none() | st.sampled_from(list(LINKS.values())),
     hops=st.integers(1, 4),
     hidden=st.none() | st.integers(1, 20_000),
+    gpus=st.integers(1, 4),
     prompt_tokens=st.none() | st.integers(1, 100_000),
 )
 

@@ -89,7 +89,7 @@ def test_an_estimate_for_the_gpu_of_this_machine() -> None:
     options = argparse.Namespace(
         model=None, weights=8e9, layers=None, gpu=None, kv_type="f16", bandwidth=None, parameters=None,
         precision="fp16", batch=1, context=0, prompt=None, draft_accepted=1.0, calibrate=[],
-        offload_layers=None, ram_bandwidth=None, rpc=None, hidden=None,
+        offload_layers=None, ram_bandwidth=None, rpc=None, hidden=None, gpus=1, gpu_link="pcie4-x16",
     )  # fmt: skip
     own = session({"/v1/gpus": {"gpus": [{"name": "NVIDIA GeForce RTX 5070 Ti"}]}})
     assert cli_estimate.run(options, own) == 0
