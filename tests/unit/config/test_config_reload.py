@@ -123,6 +123,7 @@ OTHER: dict[str, Any] = {
     "engines.containers": False,
     "engines.servers": [{"name": "a", "url": "http://127.0.0.1:8000"}],
     "bench.endpoints": [{"name": "a", "kind": "simulated"}],
+    "physics.claims": "/var/lib/claims.toml",
     "telemetry.listen": "",
     "control.admins": ["alice"],
     "control.group": "",
@@ -140,6 +141,7 @@ LIVE = {
 }
 RESTART = {
     *(key for key in OTHER if key.startswith(("daemon.", "history.")) and key not in LIVE),
+    "physics.claims",
     "telemetry.listen",
     "control.group",
     "control.max_connections",

@@ -51,7 +51,7 @@ def test_every_figure_has_its_formula_and_none_that_is_expected_passes_its_ceili
 
 @given(SETTINGS)
 def test_a_hop_or_a_layer_in_ram_that_is_slower_never_makes_it_faster(setting: Setting) -> None:
-    plain = replace(setting, link=None, offload_layers=None)
+    plain = replace(setting, link=None, offload_layers=None, gpus=1)
     before = values(estimate(plain))
     with suppress(ValueError):
         hops = values(estimate(replace(plain, link=LINKS["usb4"], hidden=4096)))
