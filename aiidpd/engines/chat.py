@@ -1,14 +1,17 @@
-"""Chat completion protocol: the request, and the streamed pieces of the answer (pure).
+"""Completion protocols: the request, and the streamed pieces of the answer (pure).
 
-Source: the OpenAI API reference, "Create chat completion", with the fields that llama.cpp
-(``timings``, ``reasoning_content``) and vLLM (``reasoning``) add.
+Sources: the OpenAI API reference, "Create chat completion" and "Create completion", with the fields that
+llama.cpp (``timings``, ``reasoning_content``) and vLLM (``reasoning``, ``token_ids``) add; "POST /completion"
+in ``tools/server/README.md`` of ggml-org/llama.cpp.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from aiidpd.engines.target import EngineTimings, ProbeRequest
@@ -21,8 +24,16 @@ _MOST_TOKENS = 2**31
 _LONGEST_MESSAGE = 200
 
 
+class Form(StrEnum):
+    """Protocol of a request, which is its path."""
+
+    CHAT = "/v1/chat/completions"
+    COMPLETION = "/v1/completions"
+    LLAMA_CPP = "/completion"
+
+
 class MalformedChunkError(ValueError):
-    """Data of an event that are no chunk of a chat completion."""
+    """Data of an event that are no chunk of a completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,13 @@ class Piece:
     cached_tokens: int | None = None
     engine: EngineTimings | None = None
     error: str | None = None
+    text_bytes: int = 0
+    tokens: int | None = None
+    """Tokens of this chunk, where it lists them."""
+    counted: int | None = None
+    """Tokens of the answer up to this chunk, where it counts them."""
+    last: bool = False
+    """Nothing follows it."""
 
     def then(self, later: Piece) -> Piece:
         """Return the fields of both; where they differ, ``later`` counts."""
@@ -47,19 +65,32 @@ class Piece:
             cached_tokens=_later(self.cached_tokens, later.cached_tokens),
             engine=_later(self.engine, later.engine),
             error=_later(self.error, later.error),
+            text_bytes=self.text_bytes + later.text_bytes,
+            counted=_later(self.counted, later.counted),
+            last=later.last,
         )
 
 
-def body(model: str, request: ProbeRequest) -> bytes:
-    """Return the JSON document to post."""
-    document = {
-        "model": model,
-        "messages": [{"role": "user", "content": request.prompt}],
-        "max_tokens": request.max_tokens,
-        "temperature": 0,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+def body(model: str, request: ProbeRequest, form: Form = Form.CHAT, *, counting: bool = False) -> bytes:
+    """Return the JSON document to post.
+
+    With ``counting``, each chunk is to say how many tokens there were so far, in the words of vLLM and of
+    llama.cpp; others ignore the fields or refuse the request.
+    """
+    document: dict[str, Any] = {"temperature": 0, "stream": True}
+    if form is Form.LLAMA_CPP:
+        document |= {"prompt": request.prompt, "n_predict": request.max_tokens}
+    else:
+        options = {"include_usage": True}
+        if counting:
+            options["continuous_usage_stats"] = True
+        document |= {"model": model, "max_tokens": request.max_tokens, "stream_options": options}
+    if form is Form.CHAT:
+        document["messages"] = [{"role": "user", "content": request.prompt}]
+    elif form is Form.COMPLETION:
+        document["prompt"] = request.prompt
+    if counting:
+        document["timings_per_token"] = True
     return json.dumps(document).encode()
 
 
@@ -77,17 +108,45 @@ def parse(data: str) -> Piece:
         raise MalformedChunkError(f"an event's data is JSON, but {type(document).__name__} and no object")
     if document.get("error"):
         return Piece(error=error_message(document["error"]))
+    timings = _object(document.get("timings"))
+    if "choices" not in document and isinstance(document.get("content"), str):
+        return _llama_cpp(document, timings)
     usage = _object(document.get("usage"))
     choices = document.get("choices")
     choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
     finish = choice.get("finish_reason")
+    characters, size = _text(choice)
+    output = _count(usage.get("completion_tokens"))
     return Piece(
-        characters=_characters(_object(choice.get("delta"))),
+        characters=characters,
         finish=finish if isinstance(finish, str) else None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
-        output_tokens=_count(usage.get("completion_tokens")),
+        output_tokens=output,
         cached_tokens=_count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        engine=_engine(_object(document.get("timings"))),
+        engine=_engine(timings),
+        text_bytes=size,
+        tokens=_listed(choice),
+        counted=_later(_count(timings.get("predicted_n")), output),
+    )
+
+
+def _llama_cpp(document: dict[str, Any], timings: dict[str, Any]) -> Piece:
+    """Return the fields of a chunk of llama.cpp's own ``/completion``."""
+    characters, size = _size([document["content"]])
+    last = document.get("stop") is True
+    tokens = document.get("tokens")
+    counted = _count(document.get("tokens_predicted"))
+    return Piece(
+        characters=characters,
+        finish=("length" if document.get("stop_type") == "limit" else "stop") if last else None,
+        prompt_tokens=_count(document.get("tokens_evaluated")),
+        output_tokens=counted,
+        cached_tokens=_count(timings.get("cache_n")),
+        engine=_engine(timings),
+        text_bytes=size,
+        tokens=len(tokens) if isinstance(tokens, list) and tokens else None,
+        counted=counted,
+        last=last,
     )
 
 
@@ -108,9 +167,30 @@ def error_message(error: Any) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
-def _characters(delta: dict[str, Any]) -> int:
-    texts = (delta.get(field) for field in _TEXTS)
-    return sum(len(text) for text in texts if isinstance(text, str))
+def _text(choice: dict[str, Any]) -> tuple[int, int]:
+    """Return the characters and bytes that were generated: answer, thought or the call of a tool."""
+    delta = _object(choice.get("delta"))
+    texts = [delta.get(field) for field in _TEXTS]
+    texts.append(choice.get("text"))
+    calls = delta.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        function = _object(_object(call).get("function"))
+        texts += [function.get("name"), function.get("arguments")]
+    return _size(texts)
+
+
+def _size(texts: Iterable[Any]) -> tuple[int, int]:
+    found = [text for text in texts if isinstance(text, str)]
+    return sum(map(len, found)), sum(len(text.encode(errors="surrogatepass")) for text in found)
+
+
+def _listed(choice: dict[str, Any]) -> int | None:
+    """Return how many tokens the chunk lists, None where it lists none."""
+    logprobs = _object(choice.get("logprobs"))
+    for listed in (choice.get("token_ids"), logprobs.get("content"), logprobs.get("tokens")):
+        if isinstance(listed, list) and listed:
+            return len(listed)
+    return None
 
 
 def _engine(timings: dict[str, Any]) -> EngineTimings | None:

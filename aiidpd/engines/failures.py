@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 
 from aiidpd.engines import chat
+from aiidpd.engines.faults import AnswerFaultError, Fault, ProbeFailed
 from aiidpd.engines.target import ProbeRequest
-from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.http import root
 
 _MOST_ERROR_BYTES = 4096
@@ -19,6 +19,13 @@ _REMEDIES = {
     429: "the server limits this client: give the probe a higher limit or a longer bench.interval",
     503: "the engine may still be loading its model",
 }
+_FAULTS = {
+    401: Fault.UNAUTHORIZED,
+    403: Fault.UNAUTHORIZED,
+    404: Fault.NOT_FOUND,
+    429: Fault.LIMITED,
+}
+_CLOCK_REMEDY = "it is measured again in its turn"
 
 
 class Failures:
@@ -28,17 +35,33 @@ class Failures:
         self._shown = f"{name} at {url}"
         self._key = key
 
-    def failure(self, reason: str, remedy: str) -> Unavailable:
+    def failure(self, fault: Fault, reason: str, remedy: str) -> ProbeFailed:
         """Return the error of this endpoint for ``reason``."""
-        return Unavailable("measure", self._shown, reason=reason, remedy=remedy)
+        return ProbeFailed(self._shown, fault, reason=reason, remedy=remedy)
 
-    def in_stream(self, message: str) -> Unavailable:
-        """Return the error for one that the server reports amid its answer."""
-        return self.failure(
-            f"the server reports an error in its stream: {self._redacted(message)}", "see its log"
-        )
+    def no_answer(self, error: AnswerFaultError, chunks: int) -> ProbeFailed:
+        """Return the error for bytes or times that are no answer, after ``chunks``."""
+        match error.fault:
+            case Fault.ENGINE_ERROR:
+                reason = f"the server reports an error in its stream: {self._redacted(str(error))}"
+                return self.failure(error.fault, reason, "see its log")
+            case Fault.CUT:
+                return self._cut(str(error), chunks)
+            case Fault.MALFORMED:
+                remedy = "see that no proxy on the way alters the stream"
+                return self.failure(error.fault, f"its stream is malformed: {error}", remedy)
+            case Fault.TOO_LONG | Fault.IMPLAUSIBLE:
+                return self.failure(error.fault, str(error), "see whether the server honours max_tokens")
+            case Fault.CLOCK:
+                return self.failure(error.fault, str(error), _CLOCK_REMEDY)
+        return self.failure(error.fault, str(error), "ask its model by hand")
 
-    async def refused(self, response: httpx.Response) -> Unavailable:
+    def suspended(self) -> ProbeFailed:
+        """Return the error for a suspension of this machine amid the measurement."""
+        reason = "this machine was suspended meanwhile, and its clock stood still"
+        return self.failure(Fault.CLOCK, reason, _CLOCK_REMEDY)
+
+    async def refused(self, response: httpx.Response) -> ProbeFailed:
         """Return the error for a status other than 200, with the server's own words about it."""
         data = b""
         async for part in response.aiter_raw():
@@ -48,29 +71,41 @@ class Failures:
         text = self._redacted(chat.error_text(data[:_MOST_ERROR_BYTES].decode(errors="replace")))
         reason = f"it answers {response.status_code} {response.reason_phrase}".rstrip()
         remedy = _REMEDIES.get(response.status_code, "see the server's own log")
-        return self.failure(f"{reason}: {text}" if text else reason, remedy)
+        fault = _fault(response.status_code)
+        if fault is Fault.REDIRECTED:
+            text = self._redacted(chat.error_message(response.headers.get("location", "")))
+            remedy = "give bench.endpoints the URL to which it leads, if that is the engine"
+        return self.failure(fault, f"{reason}: {text}" if text else reason, remedy)
 
-    def late(self, chunks: int, request: ProbeRequest) -> Unavailable:
+    def late(self, chunks: int, request: ProbeRequest) -> ProbeFailed:
         """Return the error for an answer of which ``chunks`` came in time, and the end did not."""
         if chunks:
             reason = f"the answer did not end within {request.timeout:g} s ({chunks} chunks arrived)"
-            return self.failure(reason, "see whether the engine is overloaded, or raise bench.timeout")
+            remedy = "see whether the engine is overloaded, or raise bench.timeout"
+            return self.failure(Fault.UNFINISHED, reason, remedy)
         reason = f"no token within {min(request.first_token_timeout, request.timeout):g} s"
         remedy = "see whether the engine is hung or busy, or raise bench.first_token_timeout"
-        return self.failure(reason, remedy)
+        return self.failure(Fault.LATE, reason, remedy)
 
-    def broken(self, error: httpx.HTTPError, chunks: int) -> Unavailable:
+    def broken(self, error: httpx.HTTPError, chunks: int) -> ProbeFailed:
         """Return the error for what the HTTP library raised after ``chunks``."""
         if isinstance(error, httpx.ConnectError):
-            return self.failure(root(error), "see that the server runs and listens there")
+            return self.failure(Fault.UNREACHABLE, root(error), "see that the server runs and listens there")
         if chunks:
-            return self.cut(root(error), chunks)
-        return self.failure(f"no answer came: {root(error)}", "see the server's own log")
+            return self._cut(root(error), chunks)
+        return self.failure(Fault.NO_ANSWER, f"no answer came: {root(error)}", "see the server's own log")
 
-    def cut(self, how: str, chunks: int) -> Unavailable:
-        """Return the error for a stream that ended too early."""
+    def _cut(self, how: str, chunks: int) -> ProbeFailed:
         reason = f"the stream was cut after {chunks} chunks: {how}"
-        return self.failure(reason, "see whether the engine crashed or was restarted")
+        return self.failure(Fault.CUT, reason, "see whether the engine crashed or was restarted")
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "[API key]") if self._key else text
+
+
+def _fault(status: int) -> Fault:
+    """Return the label of an answer with ``status``, which is not 200."""
+    if status in _FAULTS:
+        return _FAULTS[status]
+    kinds = {3: Fault.REDIRECTED, 4: Fault.REFUSED, 5: Fault.SERVER_ERROR}
+    return kinds.get(status // 100, Fault.NO_STREAM)

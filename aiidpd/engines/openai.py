@@ -1,39 +1,40 @@
-"""An endpoint that speaks the OpenAI protocol over HTTP."""
+"""An endpoint that speaks the OpenAI protocol, or llama.cpp's own, over HTTP."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Final
 
 import anyio
 import httpx
 
 from aiidpd.engines import chat
+from aiidpd.engines.answer import AnswerReader, Sent
 from aiidpd.engines.failures import Failures
-from aiidpd.engines.sse import EventParser, MalformedStreamError
-from aiidpd.engines.target import Chunk, ProbeRequest, Timeline
-from aiidpd.engines.urls import completions_url
+from aiidpd.engines.faults import AnswerFaultError, Fault
+from aiidpd.engines.target import ProbeRequest, Timeline
+from aiidpd.engines.urls import page_url
 from aiidpd.platform.http import Client, usable_key
+from aiidpd.platform.loop_delay import LoopDelay
+from aiidpd.platform.timed import TimedBackend, Wire
 
-_MOST_BYTES = 8 * 1024 * 1024
+_UNKNOWN_FIELD: Final = frozenset({400, 422})
+_SUSPENDED: Final = 0.01  # seconds; the two clocks are not read at the same moment
 
 
-@dataclass(slots=True)
-class _Answer:
-    """An answer so far."""
-
-    chunks: list[Chunk] = field(default_factory=list)
-    fields: chat.Piece = field(default_factory=chat.Piece)
-    done: bool = False
-    ended: float = 0.0  # when the last bytes came
+def suspended_seconds() -> float:
+    """Return how long this machine was suspended since its start, which its monotonic clock leaves out."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class OpenAITarget:
-    """Streams one chat completion at a time from ``url`` and records when its pieces arrive.
+    """Streams one completion at a time from ``url`` and records when its pieces arrive.
 
-    Each probe opens a connection of its own, so that every sample includes the same work. ``api_key`` is
-    never shown. Raises :class:`Misconfigured` for a url or a key that cannot be used.
+    Each probe opens a connection of its own, which is not part of its times. Servers are asked to count
+    tokens in each chunk; one that refuses that is asked again without it. ``api_key`` is never shown. Raises
+    :class:`Misconfigured` for a url or a key that cannot be used.
     """
 
     simulated = False
@@ -45,14 +46,20 @@ class OpenAITarget:
         model: str,
         *,
         api_key: str | None = None,
+        form: chat.Form = chat.Form.CHAT,
         monotonic: Callable[[], float] = time.monotonic,
+        suspended: Callable[[], float] = suspended_seconds,
     ) -> None:
         self.name = name
         self.url = url
         self.model = model
-        self._completions = completions_url(url, name)
-        self._monotonic = monotonic
-        self._client = Client(tls=self._completions.startswith("https:"))
+        self._form = form
+        self._page = page_url(url, name, form)
+        self._counting = True
+        self._suspended = suspended
+        self._delay = LoopDelay(monotonic)
+        backend = TimedBackend(monotonic, self._delay)
+        self._client = Client(tls=self._page.startswith("https:"), backend=backend)
         key = usable_key(name, api_key)
         self._failures = Failures(name, url, key)
         # identity: compression would gather what the engine sends piece by piece
@@ -66,39 +73,46 @@ class OpenAITarget:
 
     async def probe(self, request: ProbeRequest) -> Timeline:
         client = await self._client.get()
-        answer = _Answer()
-        content = chat.body(self.model, request)
-        started = self._monotonic()
+        reader = AnswerReader(request.max_tokens)
+        suspended = self._suspended()
         deadline = anyio.current_time() + request.timeout
         first_deadline = min(deadline, anyio.current_time() + request.first_token_timeout)
-        with anyio.CancelScope(deadline=first_deadline) as scope:
+        sent: Sent | None = None
+        with anyio.CancelScope(deadline=first_deadline) as scope, self._delay.measured():
             try:
-                call = client.stream("POST", self._completions, content=content, headers=self._headers)
-                async with call as response:
+                async with contextlib.aclosing(await self._begun(client, request)) as response:
                     await self._admit(response)
-                    await self._read(response, answer, request, lambda: setattr(scope, "deadline", deadline))
+                    wire: Wire = response.extensions["network_stream"].wire
+                    sent = _sent(wire)
+                    await self._read(response, wire, reader, lambda: setattr(scope, "deadline", deadline))
             except httpx.HTTPError as error:
-                raise self._failures.broken(error, len(answer.chunks)) from error
-        if scope.cancelled_caught and not answer.done:
-            raise self._failures.late(len(answer.chunks), request)
-        if not answer.chunks:
-            raise self._failures.failure(
-                "the server ended its answer without any text", "ask its model by hand"
-            )
-        fields = answer.fields
-        return Timeline(
-            started=started,
-            ended=answer.ended,
-            chunks=tuple(answer.chunks),
-            finish=fields.finish,
-            prompt_tokens=fields.prompt_tokens,
-            output_tokens=fields.output_tokens,
-            cached_tokens=fields.cached_tokens,
-            engine=fields.engine,
-        )
+                raise self._failures.broken(error, len(reader.chunks)) from error
+        if self._suspended() - suspended > _SUSPENDED:
+            raise self._failures.suspended()
+        if sent is None or (scope.cancelled_caught and not reader.done):
+            raise self._failures.late(len(reader.chunks), request)
+        try:
+            return reader.timeline(sent, self._delay.delays())
+        except AnswerFaultError as fault:
+            raise self._failures.no_answer(fault, 0) from None
 
     async def aclose(self) -> None:
         await self._client.aclose()
+
+    async def _begun(self, client: httpx.AsyncClient, request: ProbeRequest) -> httpx.Response:
+        """Return the response to the request, once its head is there."""
+        response = await self._post(client, request)
+        if self._counting and response.status_code in _UNKNOWN_FIELD:
+            await response.aclose()
+            self._counting = False
+            response = await self._post(client, request)
+            self._counting = response.status_code in _UNKNOWN_FIELD  # then that was not the reason
+        return response
+
+    async def _post(self, client: httpx.AsyncClient, request: ProbeRequest) -> httpx.Response:
+        content = chat.body(self.model, request, self._form, counting=self._counting)
+        posted = client.build_request("POST", self._page, content=content, headers=self._headers)
+        return await client.send(posted, stream=True)
 
     async def _admit(self, response: httpx.Response) -> None:
         """Return if a stream of events follows."""
@@ -110,51 +124,34 @@ class OpenAITarget:
                 f"it answers with {chat.error_message(kind) or 'no content type'} instead of an event stream"
             )
             raise self._failures.failure(
-                reason, "see that the URL leads to an OpenAI-compatible server that can stream"
+                Fault.NO_STREAM,
+                reason,
+                "see that the URL leads to an OpenAI-compatible server that can stream",
             )
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise self._failures.failure(
+                Fault.COMPRESSED,
                 "the stream is compressed though the request refused that",
                 "turn compression off in the proxy",
             )
 
     async def _read(
-        self, response: httpx.Response, answer: _Answer, request: ProbeRequest, first: Callable[[], None]
+        self, response: httpx.Response, wire: Wire, reader: AnswerReader, first: Callable[[], None]
     ) -> None:
-        """Read events into ``answer`` until the server is done; call ``first`` at the first text."""
-        parser = EventParser()
-        received = 0
+        """Feed ``reader`` until the server is done; call ``first`` at the first text."""
         try:
             async for data in response.aiter_raw():
-                answer.ended = at = self._monotonic()
-                received += len(data)
-                for event in parser.feed(data):
-                    if event.data.strip() == chat.DONE:
-                        answer.done = True
-                        break
-                    self._take(chat.parse(event.data), answer, at)
-                if answer.done:
-                    break
-                if answer.chunks:
+                if wire.arrived is not None:
+                    reader.feed(data, wire.arrived, wire.waited, stamped=wire.stamped)
+                if reader.done:
+                    return
+                if reader.chunks:
                     first()
-                self._bound(received, answer, request)
-        except (MalformedStreamError, chat.MalformedChunkError) as error:
-            remedy = "see that no proxy on the way alters the stream"
-            raise self._failures.failure(f"its stream is malformed: {error}", remedy) from None
-        if not answer.done and answer.fields.finish is None:
-            raise self._failures.cut("the stream ended", len(answer.chunks))
+            reader.end()
+        except AnswerFaultError as fault:
+            raise self._failures.no_answer(fault, len(reader.chunks)) from None
 
-    def _take(self, piece: chat.Piece, answer: _Answer, at: float) -> None:
-        if piece.error is not None:
-            raise self._failures.in_stream(piece.error)
-        if piece.characters:
-            answer.chunks.append(Chunk(at, piece.characters))
-        answer.fields = answer.fields.then(piece)
 
-    def _bound(self, received: int, answer: _Answer, request: ProbeRequest) -> None:
-        remedy = "see whether the server honours max_tokens"
-        if received > _MOST_BYTES:
-            raise self._failures.failure(f"the answer is longer than {_MOST_BYTES // 1024**2} MiB", remedy)
-        if len(answer.chunks) > 2 * request.max_tokens + 64:
-            reason = f"{len(answer.chunks)} chunks arrived where {request.max_tokens} tokens were requested"
-            raise self._failures.failure(reason, remedy)
+def _sent(wire: Wire) -> Sent:
+    connected = wire.opened if wire.connected is None else wire.connected
+    return Sent(connected if wire.sent is None else wire.sent, connected - wire.opened)

@@ -39,6 +39,11 @@ class EventParser:
         self._size = 0
         self._type = b""
 
+    @property
+    def unfinished(self) -> bytes:
+        """Data and line of the event whose end has not come yet; empty between two events."""
+        return b"\n".join((*self._data, bytes(self._partial)))
+
     def feed(self, received: bytes) -> Iterator[ServerEvent]:
         """Yield the events that ``received`` completes; it must be read to its end.
 

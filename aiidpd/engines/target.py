@@ -22,13 +22,19 @@ class ProbeRequest:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One piece of the answer: when it reached this process (monotonic seconds), how long its text is.
+    """One piece of the answer: when it arrived at this machine (monotonic seconds), how long its text is.
 
     A chunk is not a token: engines put several tokens into one, and hold text back.
     """
 
     at: float
     characters: int
+    tokens: int | None = None
+    """Tokens in it, those without text before it included; None where the engine does not say."""
+    text_bytes: int = 0
+    """Bytes of its text in UTF-8; 0 where they were not counted."""
+    late: float = 0.0
+    """Seconds by which it may have arrived earlier, for this process was late to read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +53,21 @@ class EngineTimings:
             return None
         return self.output_seconds / self.output_tokens
 
+    @property
+    def time_between_tokens(self) -> float | None:
+        """Seconds from one generated token to the next: its time runs from the first token to the last."""
+        if self.output_tokens is None or self.output_tokens < 2 or self.output_seconds is None:  # noqa: PLR2004
+            return None
+        return self.output_seconds / (self.output_tokens - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Arrivals, in monotonic seconds, and the server's own counts, None where it gave none.
 
     ``chunks`` are those with text, in order of arrival: the chunk that only names the role is not
-    among them. ``started`` is the moment before the connection is opened.
+    among them. ``started`` is the moment at which the request's last part was written, to a connection that
+    it took ``connect_seconds`` to open.
     """
 
     started: float
@@ -64,6 +78,9 @@ class Timeline:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     engine: EngineTimings | None = None
+    connect_seconds: float | None = None
+    delays: tuple[float, ...] = ()
+    """Seconds by which this process was late at regular moments meanwhile, ascending; empty for not known."""
 
 
 class Target(Protocol):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import anyio
 import anyio.to_thread
-import httpcore  # noqa: F401 -- httpx imports it with its first client, and the event loop would be blocked
+import httpcore  # also: httpx imports it with its first client, and the event loop would be blocked
 import httpx
 
 from aiidpd.kernel.errors import Misconfigured, describe
@@ -31,19 +31,23 @@ class Client:
 
     Environment variables are not obeyed: a proxy would be measured in the engine's place, and .netrc could
     send credentials that nobody configured. There is no timeout here: the caller's scope bounds the whole.
-    With ``keep_alive``, a connection whose other end is gone, and not only slow, fails after a minute.
+    With ``keep_alive``, a connection whose other end is gone, and not only slow, fails after a minute. With
+    ``backend``, that opens the connections.
     """
 
-    def __init__(self, *, tls: bool, keep_alive: bool = False) -> None:
+    def __init__(
+        self, *, tls: bool, keep_alive: bool = False, backend: httpcore.AsyncNetworkBackend | None = None
+    ) -> None:
         self._tls = tls
         self._keep_alive = keep_alive
+        self._backend = backend
         self._client: httpx.AsyncClient | None = None
 
     async def get(self) -> httpx.AsyncClient:
         """Return the client, made with the first call."""
         if self._client is None:
             # In a thread: reading the system's certificates takes tens of ms.
-            self._client = await anyio.to_thread.run_sync(_client, self._tls, self._keep_alive)
+            self._client = await anyio.to_thread.run_sync(_client, self._tls, self._keep_alive, self._backend)
         return self._client
 
     async def aclose(self) -> None:
@@ -78,12 +82,29 @@ def root(error: BaseException) -> str:
     return describe(error)
 
 
-def _client(tls: bool, keep_alive: bool) -> httpx.AsyncClient:
+class _Transport(httpx.AsyncHTTPTransport):
+    """httpx's own, over connections that ``backend`` opens: httpx has no argument for that."""
+
+    def __init__(self, context: ssl.SSLContext, backend: httpcore.AsyncNetworkBackend) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context, max_keepalive_connections=0, network_backend=backend
+        )
+
+
+def _client(
+    tls: bool, keep_alive: bool, backend: httpcore.AsyncNetworkBackend | None = None
+) -> httpx.AsyncClient:
     # The system's certificates, for an administrator's own are among them; or none, which spares 3 MiB.
     context = ssl.create_default_context() if tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    limits = httpx.Limits(max_keepalive_connections=0)
-    transport = httpx.AsyncHTTPTransport(
-        verify=context, trust_env=False, limits=limits, socket_options=_KEEP_ALIVE if keep_alive else None
+    transport = (
+        _Transport(context, backend)
+        if backend is not None
+        else httpx.AsyncHTTPTransport(
+            verify=context,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            socket_options=_KEEP_ALIVE if keep_alive else None,
+        )
     )
     return httpx.AsyncClient(
         transport=transport,

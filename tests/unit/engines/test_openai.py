@@ -183,7 +183,7 @@ async def test_what_follows_done_is_not_waited_for():
             "503 Service Unavailable: Loading model",
             "loading",
         ),
-        (302, b"", "302 Found", "log"),
+        (302, b"", "302 Found", "leads"),
         (418, b"\xff\xfe", "418", "log"),
     ],
 )
