@@ -18,6 +18,7 @@ from aiidpd.engines.sse import EventParser, MalformedStreamError
 from aiidpd.engines.target import Chunk, Timeline
 
 MOST_BYTES: Final = 8 * 1024 * 1024
+_MOST_PROMPT_TOKENS: Final = 100_000_000  # more than any model reads
 _SPARE_CHUNKS: Final = 64
 _PER_TOKEN: Final = 2  # a server may split a token that is no whole character
 
@@ -128,10 +129,11 @@ class AnswerReader:
         if piece.error is not None:
             raise AnswerFaultError(Fault.ENGINE_ERROR, piece.error)
         if piece.output_tokens is not None and piece.output_tokens > self._most:
-            raise AnswerFaultError(
-                Fault.IMPLAUSIBLE,
-                f"the server counts {piece.output_tokens} tokens where {self._max_tokens} were requested",
-            )
+            reason = f"the server counts {piece.output_tokens} tokens where {self._max_tokens} were requested"
+            raise AnswerFaultError(Fault.IMPLAUSIBLE, reason)
+        if piece.prompt_tokens is not None and piece.prompt_tokens > _MOST_PROMPT_TOKENS:
+            reason = f"the server counts {piece.prompt_tokens} tokens of the prompt"
+            raise AnswerFaultError(Fault.IMPLAUSIBLE, reason)
         self.fields = self.fields.then(piece)
         self.done = piece.last
         if not piece.characters:

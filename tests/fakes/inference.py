@@ -98,11 +98,14 @@ class InferenceServer:
     steps: Sequence[Step] = ()
     status: int = 200
     body: bytes = b""
+    answer_headers: dict[str, str] = field(default_factory=dict)  # of an answer that is not 200
+    refused: str = ""  # a field that makes a request a bad one
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "text/event-stream"})
     before_headers: float = 0.0
     url: str = ""
     sent: list[float] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     request_headers: list[dict[str, str]] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
@@ -113,7 +116,8 @@ class InferenceServer:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_post("/v1/chat/completions", self._answer)
+        for path in ("/v1/chat/completions", "/v1/completions", "/completion"):
+            app.router.add_post(path, self._answer)
         app.router.add_get("/metrics", self._show)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
@@ -131,10 +135,13 @@ class InferenceServer:
         self.most_busy = max(self.most_busy, self.busy)
         try:
             self.requests.append(await request.json())
+            self.paths.append(request.path)
             self.request_headers.append(dict(request.headers))
             await asyncio.sleep(self.before_headers)
+            if self.refused and self.refused in self.requests[-1]:
+                return web.Response(status=400, text=f"Unrecognized request argument: {self.refused}")
             if self.status != 200:
-                return web.Response(status=self.status, body=self.body)
+                return web.Response(status=self.status, body=self.body, headers=self.answer_headers)
             response = web.StreamResponse(headers=self.headers)
             await response.prepare(request)
             with contextlib.suppress(ConnectionResetError):

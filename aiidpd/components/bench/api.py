@@ -63,6 +63,8 @@ class EndpointDocument:
     sample: BenchSample | None
     measured_at: float | None
     error: str
+    fault: str
+    """Label of the error, such as unreachable, limited or cut; empty where there is none."""
     failed_at: float | None
     probes: int
     failures: int

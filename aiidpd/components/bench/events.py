@@ -18,7 +18,13 @@ _SERIES: Final = (
 _FIGURES: Final = (
     "ttft_seconds",
     "time_per_output_token_seconds",
+    "time_per_output_token_least_seconds",
+    "time_per_output_token_most_seconds",
     "output_tokens_per_second",
+    "request_tokens_per_second",
+    "connect_seconds",
+    "client_delay_p95_seconds",
+    "client_delay_max_seconds",
     "chunk_gap_p50_seconds",
     "chunk_gap_p95_seconds",
     "chunk_gap_max_seconds",
@@ -40,7 +46,12 @@ class BenchPublisher:
     def failed(self, view: EndpointView) -> None:
         """Publish that the last probe failed."""
         self._of(view).event(
-            "bench.failed", view.error, about=view.name, severity=Severity.WARNING, model=view.model
+            "bench.failed",
+            view.error,
+            about=view.name,
+            severity=Severity.WARNING,
+            model=view.model,
+            fault=view.fault,
         )
 
     def measured(self, view: EndpointView, sample: BenchSample) -> None:

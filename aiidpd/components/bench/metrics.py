@@ -17,12 +17,12 @@ _LABELS = ("endpoint", "model")
 _SAMPLE_GAUGES: tuple[tuple[str, str, Callable[[BenchSample], float | None]], ...] = (
     (
         "ttft_seconds",
-        "Time from the start of the last probe, connection included, to the first text.",
+        "Time from the request of the last probe, its connection open, to the first text.",
         lambda sample: sample.ttft_seconds,
     ),
     (
         "time_per_output_token_seconds",
-        "Mean time per output token after the first, by the server's token count.",
+        "Mean time per output token after the first chunk, by the server's token count.",
         lambda sample: sample.time_per_output_token_seconds,
     ),
     (
@@ -31,8 +31,28 @@ _SAMPLE_GAUGES: tuple[tuple[str, str, Callable[[BenchSample], float | None]], ..
         lambda sample: sample.output_tokens_per_second,
     ),
     (
+        "request_tokens_per_second",
+        "Output tokens of the last probe over its whole time, that of the prompt included.",
+        lambda sample: sample.request_tokens_per_second,
+    ),
+    (
+        "connect_seconds",
+        "Time in which the connection of the last probe was opened, in no other figure.",
+        lambda sample: sample.connect_seconds,
+    ),
+    (
+        "client_delay_max_seconds",
+        "Longest delay of this process itself during the last probe.",
+        lambda sample: sample.client_delay_max_seconds,
+    ),
+    (
+        "valid",
+        "Whether this process was in time to read the last probe (1), or figures are withheld (0).",
+        lambda sample: float(not sample.invalid),
+    ),
+    (
         "request_duration_seconds",
-        "Time from the start of the last probe to its end.",
+        "Time from the request of the last probe to the answer's end.",
         lambda sample: sample.total_seconds,
     ),
     ("prompt_tokens", "Tokens of the prompt, as the server counts.", lambda sample: sample.prompt_tokens),

@@ -31,15 +31,24 @@ def max_age(settings: BenchSettings) -> float:
     return 2 * settings.interval + settings.timeout
 
 
-def request(settings: BenchSettings, nonce: str, prompt_tokens: int = PROMPT_TOKENS) -> ProbeRequest:
+def request(
+    settings: BenchSettings,
+    nonce: str,
+    prompt_tokens: int = PROMPT_TOKENS,
+    *,
+    max_tokens: int | None = None,
+    spent: float = 0.0,
+) -> ProbeRequest:
     """Return a probe whose prompt begins with ``nonce``, so that no prefix cache knows it.
 
     ``prompt_tokens`` is approximate: large enough that the head of a chat template is a small part of it.
+    ``max_tokens`` stands in for that of the settings; ``spent`` seconds of the timeout are gone already.
     """
     count = max(1, round(prompt_tokens * _WORDS_PER_TOKEN) - len(_TASK.split()))
     words = itertools.islice(itertools.cycle(_FILLER.split()), count)
     prompt = " ".join([nonce, *words, "\n", _TASK])
-    return ProbeRequest(prompt, settings.max_tokens, settings.first_token_timeout, settings.timeout)
+    tokens = settings.max_tokens if max_tokens is None else max_tokens
+    return ProbeRequest(prompt, tokens, settings.first_token_timeout, settings.timeout - spent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiidpd.engines.target import Chunk, EngineTimings, Timeline
+from aiidpd.components.bench.pace import Pace, pace
+from aiidpd.engines.target import EngineTimings, Timeline
 
 TTFT = "ttft_seconds"
 DECODE = "time_per_output_token_seconds"
+GAPS = "chunk_gap_seconds"
 
-# Chunks that follow each other faster (seconds) count as one arrival: they may come from one buffer.
-_RESOLUTION: Final = 0.001
-_SHORTEST_WINDOW: Final = (
-    0.1  # seconds from first to last token; in less, a flushed buffer looks like a fast engine
-)
 # The part of the prompt that may come from the prefix cache before the first token no longer shows how fast
 # prompts are read; not 0, for the head of the chat template is the same in every prompt.
 _CACHED_SHARE: Final = 0.25
-_AGREEMENT: Final = 1.5  # the factor within which the engine's own time per token confirms ours
+_LATE: Final = 0.001  # seconds by which this process may always be late
+_LATE_SHARE: Final = 0.02  # the part of a figure that its lateness may make up
+_LATE_CHUNKS: Final = 0.05  # the share of chunks that may be late before gaps are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,13 @@ class Withheld:
 class BenchSample:
     """Figures of one probe; times in seconds, None where the record does not support one.
 
-    ``time_per_output_token_seconds`` is (last chunk - first chunk) / (tokens - 1) with the server's
-    own token count; a server that counts the end-of-text token, which has no chunk, makes it smaller
-    by one part in ``output_tokens``. ``chunk_gap_*`` are between chunks, and a chunk is not a token.
-    ``engine`` is what the engine reports itself: shown beside our figures, never in their place.
+    ``time_per_output_token_seconds`` is (last chunk - first chunk) / (tokens after the first chunk) by the
+    engine's own count; where it does not say how many the first chunk held, ``*_least_seconds`` and
+    ``*_most_seconds`` bound it, and it is given where they are close. ``chunk_gap_*`` are between chunks, and
+    a chunk is not a token. ``engine`` is what the engine reports itself: shown beside our figures, never in
+    their place. All times begin when the request was sent; ``connect_seconds`` came before.
+    ``client_delay_*`` is by how much this process itself was late meanwhile; where that could have changed a
+    figure, the figure is withheld and ``invalid`` says so.
     """
 
     ttft_seconds: float | None
@@ -60,39 +62,56 @@ class BenchSample:
     finish: str | None
     engine: EngineTimings | None
     withheld: tuple[Withheld, ...]
+    time_per_output_token_least_seconds: float | None = None
+    time_per_output_token_most_seconds: float | None = None
+    request_tokens_per_second: float | None = None
+    """Output tokens over the whole time of the request, its first token included."""
+    connect_seconds: float | None = None
+    client_delay_p95_seconds: float | None = None
+    client_delay_max_seconds: float | None = None
+    invalid: str = ""
 
 
 def measure(timeline: Timeline) -> BenchSample:
     """Return the figures that ``timeline`` supports."""
-    withheld: list[Withheld] = []
-    chunks = timeline.chunks
+    chunks, withheld = timeline.chunks, dict[str, str]()
     ttft = chunks[0].at - timeline.started if chunks else None
-    reason = _withheld_first(timeline)
-    if reason is not None:
-        ttft = None
-        withheld.append(Withheld(TTFT, reason))
-    per_token = None
-    reason = _withheld_decode(timeline)
-    if reason is not None:
-        withheld.append(Withheld(DECODE, reason))
-    elif timeline.output_tokens is not None:
-        per_token = _window(chunks) / (timeline.output_tokens - 1)
+    decode = pace(timeline)
     gaps = sorted(after.at - before.at for before, after in itertools.pairwise(chunks))
+    withheld |= _found({TTFT: _withheld_first(timeline), DECODE: decode.withheld})
+    late = _late(timeline)
+    withheld |= late
+    if TTFT in withheld:
+        ttft = None
+    if DECODE in withheld:
+        decode = Pace(withheld=withheld[DECODE], least=decode.least, most=decode.most)
+    if GAPS in withheld:
+        gaps = []
+    total = timeline.ended - timeline.started
     return BenchSample(
         ttft_seconds=ttft,
-        time_per_output_token_seconds=per_token,
-        output_tokens_per_second=None if per_token is None else 1 / per_token,
+        time_per_output_token_seconds=decode.seconds,
+        output_tokens_per_second=None if decode.seconds is None else 1 / decode.seconds,
         chunk_gap_p50_seconds=percentile(gaps, 0.5),
         chunk_gap_p95_seconds=percentile(gaps, 0.95),
         chunk_gap_max_seconds=gaps[-1] if gaps else None,
-        total_seconds=timeline.ended - timeline.started,
+        total_seconds=total,
         chunks=len(chunks),
         prompt_tokens=timeline.prompt_tokens,
         output_tokens=timeline.output_tokens,
         cached_tokens=timeline.cached_tokens,
         finish=timeline.finish,
         engine=timeline.engine,
-        withheld=tuple(withheld),
+        withheld=tuple(Withheld(figure, reason) for figure, reason in withheld.items()),
+        time_per_output_token_least_seconds=decode.least,
+        time_per_output_token_most_seconds=decode.most,
+        request_tokens_per_second=timeline.output_tokens / total
+        if timeline.output_tokens and total > 0 and chunks
+        else None,
+        connect_seconds=timeline.connect_seconds,
+        client_delay_p95_seconds=percentile(timeline.delays, 0.95),
+        client_delay_max_seconds=timeline.delays[-1] if timeline.delays else None,
+        invalid=next(iter(late.values()), ""),
     )
 
 
@@ -112,63 +131,28 @@ def _withheld_first(timeline: Timeline) -> str | None:
     return None
 
 
-def _withheld_decode(timeline: Timeline) -> str | None:
-    """Return why the time per output token cannot be known, or None where it can."""
-    chunks, tokens = timeline.chunks, timeline.output_tokens
+def _late(timeline: Timeline) -> dict[str, str]:
+    """Return the figures that are none because this process was late, each with the reason."""
+    chunks = timeline.chunks
     if not chunks:
-        return "no text arrived"
-    if tokens is None:
-        return "the server reported no usage, and chunks are not tokens"
-    if tokens < 2:  # noqa: PLR2004 -- the first interval lies between two tokens
-        return f"the server counted {tokens} tokens, and an interval lies between two"
-    if len(chunks) > 2 * tokens:
-        return f"the server counted {tokens} tokens and sent {len(chunks)} chunks"
-    engine = timeline.engine.time_per_output_token if timeline.engine else None
-    return _withheld_window(chunks, tokens, engine)
+        return {}
+    first, window = chunks[0].at - timeline.started, chunks[-1].at - chunks[0].at
+    late = sorted(each.late for each in chunks)
+    often = percentile(late, 1 - _LATE_CHUNKS) or 0.0
+    ends = chunks[0].late + chunks[-1].late
+    found: dict[str, str | None] = {
+        TTFT: _lateness(chunks[0].late, max(_LATE, first * _LATE_SHARE)),
+        DECODE: _lateness(ends, max(_LATE, window * _LATE_SHARE)),
+        GAPS: _lateness(often, _LATE),
+    }
+    return _found(found)
 
 
-def _withheld_window(chunks: Sequence[Chunk], tokens: int, engine: float | None) -> str | None:
-    window = _window(chunks)
-    if engine and window > 0:
-        ours = window / (tokens - 1)
-        if ours * _AGREEMENT < engine:
-            return (
-                f"{_amount(tokens, window)}, but the engine says {engine * 1e3:.3g} ms a token: "
-                "something on the way held them back"
-            )
-        if ours <= engine * _AGREEMENT:
-            return None  # two clocks agree, however short the window is
-    return _withheld_burst(chunks, tokens, window)
+def _lateness(seconds: float, bound: float) -> str | None:
+    if seconds <= bound:
+        return None
+    return f"this process was late to read it, by up to {seconds * 1e3:.3g} ms: the machine is too busy"
 
 
-def _withheld_burst(chunks: Sequence[Chunk], tokens: int, window: float) -> str | None:
-    arrivals, first_share = _arrivals(chunks, _RESOLUTION)
-    if arrivals == 1 or window <= 0:
-        return f"{_amount(tokens, window)}, in one burst"
-    if window < _SHORTEST_WINDOW:
-        return f"{_amount(tokens, window)}: too short to tell an engine's speed from a flushed buffer"
-    if first_share * tokens > max(3.0, tokens / 4):
-        return f"{first_share:.0%} of the text came at once with the first chunk"
-    if arrivals * 8 < tokens:
-        return f"{tokens} tokens came in {arrivals} bursts"
-    return None
-
-
-def _arrivals(chunks: Sequence[Chunk], resolution: float) -> tuple[int, float]:
-    """Return in how many separate arrivals the chunks came, and the first one's share of the text."""
-    arrivals, first, last = 1, chunks[0].characters, chunks[0].at
-    for chunk in chunks[1:]:
-        if chunk.at - last >= resolution:
-            arrivals += 1
-        elif arrivals == 1:
-            first += chunk.characters
-        last = chunk.at
-    return arrivals, first / max(1, sum(chunk.characters for chunk in chunks))
-
-
-def _window(chunks: Sequence[Chunk]) -> float:
-    return chunks[-1].at - chunks[0].at
-
-
-def _amount(tokens: int, window: float) -> str:
-    return f"{tokens} tokens in {window * 1e3:.3g} ms"
+def _found(reasons: Mapping[str, str | None]) -> dict[str, str]:
+    return {figure: reason for figure, reason in reasons.items() if reason is not None}

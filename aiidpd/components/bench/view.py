@@ -24,6 +24,8 @@ class EndpointView:
     sample: BenchSample | None = None
     measured_at: float | None = None
     error: str = ""
+    fault: str = ""
+    """Label of ``error``; empty where the last probe succeeded, or failed for a reason without one."""
     failed_at: float | None = None
     probed: float | None = None
     probes: int = 0
@@ -42,16 +44,18 @@ class EndpointView:
             sample=sample,
             measured_at=at,
             error="",
+            fault="",
             probed=now,
             probes=self.probes + 1,
             left_out="",
         )
 
-    def failed(self, error: str, at: float, now: float) -> EndpointView:
+    def failed(self, error: str, at: float, now: float, fault: str = "") -> EndpointView:
         """Return the view after a probe that failed."""
         return replace(
             self,
             error=error,
+            fault=fault,
             failed_at=at,
             probed=now,
             probes=self.probes + 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 import anyio
 
 from aiidpd.components.bench.events import BenchPublisher, figures
+from aiidpd.components.bench.longer import longer
 from aiidpd.components.bench.permission import AGAIN, Allowed, Later, LeftOut, permission
 from aiidpd.components.bench.schedule import (
     Probe,
@@ -21,11 +23,12 @@ from aiidpd.components.bench.schedule import (
     step,
 )
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.components.bench.stats import measure
+from aiidpd.components.bench.stats import DECODE, BenchSample, measure
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.contracts.backoff import BackOffs
 from aiidpd.contracts.engines import EnginesView
 from aiidpd.contracts.messages import BackOffMessage
+from aiidpd.engines.faults import ProbeFailed
 from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Misconfigured, NotFound, Unavailable
@@ -224,12 +227,12 @@ class BenchWorker:
             raise LookupError(name)  # the view is made from the targets
         try:
             self._running.add(name)
-            timeline = await target.probe(request(self._settings, self._nonce()))
+            sample = await self._measured(target)
         except Unavailable as error:
-            view = view.failed(str(error), self._clock.time(), self._clock.monotonic())
+            fault = error.fault.value if isinstance(error, ProbeFailed) else ""
+            view = view.failed(str(error), self._clock.time(), self._clock.monotonic(), fault)
             self._events.failed(view)
         else:
-            sample = measure(timeline)
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
             self._waiting.pop(name, None)
             self._events.measured(view, sample)
@@ -238,3 +241,34 @@ class BenchWorker:
         self._view = self._view.put(view)
         self._latest.put(self._view)
         return view
+
+    async def _measured(self, target: Target) -> BenchSample:
+        """Return the figures of one endpoint; it is asked again for more tokens where that tells its pace."""
+        began = self._clock.monotonic()
+        tokens = self._settings.max_tokens
+        timeline = await target.probe(request(self._settings, self._nonce()))
+        for tries in itertools.count(1):
+            spent = self._clock.monotonic() - began
+            more = longer(timeline, tokens, spent, tries, self._settings)
+            if not isinstance(more, int):
+                why = more or ""
+                break
+            again = request(self._settings, self._nonce(), max_tokens=more, spent=spent)
+            try:
+                timeline = await target.probe(again)
+            except Unavailable as error:  # such as that its context is too short for so many
+                why = f"with {more} tokens, {error.reason}"
+                break
+            tokens = more
+        return explained(measure(timeline), why)
+
+
+def explained(sample: BenchSample, why: str) -> BenchSample:
+    """Return the sample with ``why`` its pace is not told by more tokens either, where that is so."""
+    if not why:
+        return sample
+    withheld = (
+        replace(each, reason=f"{each.reason}; {why}") if each.figure == DECODE else each
+        for each in sample.withheld
+    )
+    return replace(sample, withheld=tuple(withheld))

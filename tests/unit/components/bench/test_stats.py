@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.stats import DECODE, TTFT, BenchSample, measure, percentile
+from aiidpd.components.bench.stats import DECODE, GAPS, TTFT, BenchSample, measure, percentile
 from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 
 
@@ -48,7 +48,8 @@ def test_a_steady_stream_gives_every_figure():
 
 
 def test_the_time_per_token_counts_tokens_and_not_chunks():
-    sample = measure(timeline(*(0.1 + 0.06 * index for index in range(10)), tokens=28))
+    record = timeline(*(0.1 + 0.06 * index for index in range(10)), tokens=28)
+    sample = measure(replace(record, chunks=(Chunk(record.chunks[0].at, 1), *record.chunks[1:])))
     assert sample.time_per_output_token_seconds == pytest.approx(0.02)
     assert sample.chunk_gap_p50_seconds == pytest.approx(0.06)
 
@@ -84,7 +85,7 @@ def test_a_burst_is_no_speed():
     ],
 )
 def test_what_cannot_be_known_is_withheld_with_its_reason(arrivals: list[float], tokens: int, reason: str):
-    sample = measure(timeline(*arrivals, tokens=tokens))
+    sample = measure(timeline(*arrivals, tokens=tokens, characters=32))
     assert sample.time_per_output_token_seconds is None
     assert sample.output_tokens_per_second is None
     assert reason in why(sample, DECODE)
@@ -184,7 +185,13 @@ def test_no_record_gives_a_figure_that_contradicts_it(
     if sample.time_per_output_token_seconds is not None:
         assert output is not None
         assert output >= 2
-        assert sample.time_per_output_token_seconds * (output - 1) == pytest.approx(moments[-1] - moments[0])
+        least, most = sample.time_per_output_token_least_seconds, sample.time_per_output_token_most_seconds
+        assert least is not None
+        assert most is not None
+        assert least <= sample.time_per_output_token_seconds * (1 + 1e-9)
+        assert sample.time_per_output_token_seconds <= most * (1 + 1e-9)
+        assert most <= least * 1.05 * (1 + 1e-9)
+        assert least * (output - 1) >= (moments[-1] - moments[0]) * (1 - 1e-9)
         assert sample.output_tokens_per_second is not None
         assert math.isfinite(sample.output_tokens_per_second)
     if len(chunks) > 1:
@@ -213,3 +220,41 @@ def test_a_steady_stream_gives_its_pace_however_tokens_share_chunks(
         assert len(chunks) <= 4 or len(chunks) * 8 < count * per + 1
     else:
         assert sample.time_per_output_token_seconds == pytest.approx(each, rel=1e-6)
+
+
+def late(record: Timeline, **seconds: float) -> Timeline:
+    """Return ``record`` with chunks marked late: the first, the last or all."""
+    chunks = [replace(each, late=seconds.get("all", 0.0)) for each in record.chunks]
+    chunks[0] = replace(chunks[0], late=seconds.get("first", chunks[0].late))
+    chunks[-1] = replace(chunks[-1], late=seconds.get("last", chunks[-1].late))
+    return replace(record, chunks=tuple(chunks))
+
+
+def test_a_client_that_was_late_makes_no_figure_that_it_could_have_changed():
+    record = steady(64, first=0.1, each=0.02)
+    assert measure(late(record, all=0.0009)).invalid == ""
+    first = measure(late(record, first=0.004))
+    assert first.ttft_seconds is None
+    assert first.time_per_output_token_seconds is not None  # 4 ms of 1,260
+    assert "this process was late to read it, by up to 4 ms" in first.invalid
+    assert why(first, TTFT) == first.invalid
+    last = measure(late(record, last=0.03))
+    assert last.ttft_seconds is not None
+    assert last.time_per_output_token_seconds is None
+    assert last.output_tokens_per_second is None
+    every = measure(late(record, all=0.0019))
+    assert every.chunk_gap_p95_seconds is every.chunk_gap_max_seconds is None
+    assert every.ttft_seconds == pytest.approx(0.1)  # less than 2 % of it
+    assert "late" in why(every, GAPS)
+
+
+def test_the_delay_of_the_client_stands_beside_the_figures():
+    sample = measure(replace(steady(64, 0.1, 0.02), delays=(0.0, 0.001, 0.03), connect_seconds=0.004))
+    assert (sample.client_delay_p95_seconds, sample.client_delay_max_seconds) == (0.03, 0.03)
+    assert sample.connect_seconds == 0.004
+    assert measure(steady(64, 0.1, 0.02)).client_delay_max_seconds is None
+
+
+def test_the_speed_of_the_request_counts_its_first_token_s_time_too():
+    sample = measure(steady(64, first=0.74, each=0.004))
+    assert sample.request_tokens_per_second == pytest.approx(64 / (0.74 + 63 * 0.004 + 0.01))

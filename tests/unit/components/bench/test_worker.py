@@ -15,6 +15,7 @@ from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.contracts.engines import EngineState, EnginesView, Residency
+from aiidpd.engines.faults import Fault, ProbeFailed
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
 from aiidpd.kernel.bus import EventBus
@@ -40,6 +41,8 @@ class StubTarget:
     takes: float = 1.0
     cached: int = 0
     breaks: bool = False
+    fault: Fault | None = None
+    rate: float = 0.0  # tokens a second, as many as were requested; 0: ten in the whole time
     url: str = "http://127.0.0.1:1"
     model: str = "m"
     simulated: bool = False
@@ -57,11 +60,19 @@ class StubTarget:
             self.busy(-1)
         if self.breaks:
             raise ZeroDivisionError
+        if self.fails and self.fault is not None:
+            raise ProbeFailed(self.name, self.fault, reason=self.fails, remedy="see")
         if self.fails:
             raise Unavailable("measure", self.name, reason=self.fails)
+        if self.rate:
+            return self._fast(started, request.max_tokens)
         at = [started + self.takes * (0.1 + 0.9 * index / 9) for index in range(10)]
         chunks = tuple(Chunk(each, 4) for each in at)
         return Timeline(started, at[-1], chunks, "length", 100, 10, self.cached)
+
+    def _fast(self, started: float, tokens: int) -> Timeline:
+        chunks = tuple(Chunk(started + 0.05 + at / self.rate, 1) for at in range(tokens))
+        return Timeline(started, chunks[-1].at, chunks, "length", 100, tokens, 0)
 
     async def aclose(self) -> None:
         self.closed += 1
@@ -459,3 +470,58 @@ async def test_it_waits_for_the_engine_s_first_answer_and_never_probes_blindly(c
 def test_two_endpoints_of_one_name_are_refused(clock: FakeClock):
     with pytest.raises(Misconfigured, match="share a name"):
         Room(clock, [StubTarget(clock, "a"), StubTarget(clock, "a")]).worker()
+
+
+LONG = made(BenchSettings, interval=900.0, timeout=60.0)
+
+
+async def test_an_engine_that_is_too_fast_is_asked_for_more_tokens_at_once(clock: FakeClock):
+    target = StubTarget(clock, "a", takes=0.2, rate=2000.0)
+    room = Room(clock, [target], LONG)
+    async with room.running():
+        await clock.advance(10.0)
+    assert [request.max_tokens for _, request in target.asked] == [64, 512]
+    assert len({request.prompt[:8] for _, request in target.asked}) == 2
+    assert [round(request.timeout, 6) for _, request in target.asked] == [60.0, 59.8]
+    (endpoint,) = room.view.endpoints
+    assert endpoint.probes == 1
+    assert endpoint.current is not None
+    assert endpoint.current.output_tokens_per_second == pytest.approx(2000)
+    assert room.kinds() == [("bench.measured", "a")]
+
+
+async def test_where_more_tokens_fail_the_first_answer_counts_and_the_reason_says_so(clock: FakeClock):
+    target = StubTarget(clock, "a", takes=0.2, rate=2000.0)
+    room = Room(clock, [target], LONG)
+    async with room.running():
+        await clock.advance(0.2)
+        target.fails = "the context is too short"
+        await clock.advance(5.0)
+    (endpoint,) = room.view.endpoints
+    assert endpoint.current is not None
+    assert endpoint.current.ttft_seconds == pytest.approx(0.05)
+    assert endpoint.current.output_tokens == 64
+    (withheld,) = endpoint.current.withheld
+    assert "64 tokens in 31.5 ms, in one burst" in withheld.reason
+    assert "with 512 tokens, the context is too short" in withheld.reason
+
+
+async def test_a_pace_that_more_tokens_cannot_tell_within_the_budget_names_the_remedy(clock: FakeClock):
+    target = StubTarget(clock, "a", takes=0.2, rate=2000.0)
+    room = Room(clock, [target], made(BenchSettings, interval=10.0))
+    async with room.running():
+        await clock.advance(5.0)
+    assert len(target.asked) == 1
+    assert "raise these, or set bench.max_tokens to 512" in room.events[0].reason
+
+
+async def test_a_failure_has_its_label_until_one_succeeds(clock: FakeClock):
+    target = StubTarget(clock, "a", fails="it answers 429", fault=Fault.LIMITED)
+    room = Room(clock, [target])
+    async with room.running():
+        await clock.advance(5.0)
+        assert room.view.endpoints[0].fault == "limited"
+        assert room.events[0].evidence["fault"] == "limited"
+        target.fails = ""
+        await clock.advance(100.0)
+        assert (room.view.endpoints[0].fault, room.view.endpoints[0].error) == ("", "")
