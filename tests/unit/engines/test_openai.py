@@ -44,7 +44,7 @@ ENDING = [finish(), usage(100, 3, 0), Send(DONE)]
 
 
 def figures(timeline: Timeline) -> BenchSample:
-    """Return the figures as if this process had always been in time: server and machine are busy with tests."""
+    """Return the figures as if this process had always been in time: the machine is busy with tests."""
     chunks = tuple(replace(chunk, late=0.0) for chunk in timeline.chunks)
     return measure(replace(timeline, chunks=chunks))
 
