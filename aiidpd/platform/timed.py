@@ -14,8 +14,6 @@ import contextlib
 import os
 import socket
 import ssl
-import struct
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,12 +24,8 @@ import anyio.streams.tls
 import httpcore
 
 from aiidpd.platform.loop_delay import LoopDelay
+from aiidpd.platform.stamps import StampedReader
 
-_SO_TIMESTAMPNS: Final = 35  # of Linux; the socket module has no name for it
-_STAMP: Final = struct.Struct("@ll")
-_ROOM: Final = socket.CMSG_SPACE(_STAMP.size)
-_STEADY: Final = 50e-6  # seconds within which two clocks have to be read, for they are compared
-_TOLERANCE: Final = 0.001  # seconds; a stamp is made a little before the segment can be read
 _EACH_ADDRESS: Final = 5.0  # seconds for a name's address that is not its last
 
 
@@ -61,25 +55,24 @@ class _Stream(httpcore.AsyncNetworkStream, anyio.abc.ByteStream):
         self._socket = connection
         self._monotonic = monotonic
         self._delay = delay
-        self._empty = monotonic()  # when last nothing was there to be read
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        self._reader = StampedReader(connection, monotonic)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         while True:
-            tried = self._monotonic()
             try:
-                data, stamps, _, _ = self._socket.recvmsg(max_bytes, _ROOM)
+                received = self._reader.receive(max_bytes)
             except BlockingIOError:
-                self._empty = tried
                 await anyio.wait_readable(self._socket)
                 continue
             except OSError as error:
                 raise anyio.BrokenResourceError from error
-            if not data:
+            if not received.data:
                 raise anyio.EndOfStream
-            self._note(stamps, whole=len(data) < max_bytes)
-            return data
+            empty = self._reader.empty
+            self.wire.arrived, self.wire.stamped = received.arrived, received.stamped
+            self.wire.waited = min(self._delay.before_now(empty), received.read - empty)
+            self._reader.emptied(received, max_bytes)
+            return received.data
 
     async def send(self, item: bytes) -> None:
         rest = memoryview(item)
@@ -123,37 +116,6 @@ class _Stream(httpcore.AsyncNetworkStream, anyio.abc.ByteStream):
             raise httpcore.ConnectError(str(error)) from error
         self.wire.connected, self.wire.arrived = self._monotonic(), None
         return _TlsStream(wrapped, self.wire)
-
-    def _note(self, stamps: list[tuple[int, int, bytes]], *, whole: bool) -> None:
-        """Note when what was just read had arrived: by the kernel where its stamp can be true, else now."""
-        now, late = self._now_and_late(stamps)
-        before = self.wire.arrived
-        stamped = late is not None and -_TOLERANCE <= late <= now - self._empty + _TOLERANCE
-        arrived = now - max(0.0, late) if stamped and late is not None else now
-        self.wire.arrived = arrived if before is None else max(before, arrived)
-        self.wire.stamped = stamped
-        self.wire.waited = min(self._delay.before_now(self._empty), now - self._empty)
-        if whole:
-            self._empty = now
-
-    def _now_and_late(self, stamps: list[tuple[int, int, bytes]]) -> tuple[float, float | None]:
-        """Return the time, and how long before it the kernel stamped the bytes."""
-        stamp = next(
-            (
-                data
-                for level, kind, data in stamps
-                if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) == _STAMP.size
-            ),
-            None,
-        )
-        for _ in range(3):
-            now, wall = self._monotonic(), time.time_ns()
-            if self._monotonic() - now < _STEADY:
-                break
-        if stamp is None:
-            return now, None
-        seconds, nanoseconds = _STAMP.unpack(stamp)
-        return now, (wall - seconds * 1_000_000_000 - nanoseconds) / 1e9
 
 
 class _TlsStream(httpcore.AsyncNetworkStream):

@@ -14,7 +14,7 @@ import anyio.to_thread
 import httpcore
 import pytest
 
-from aiidpd.platform import timed
+from aiidpd.platform import stamps
 from aiidpd.platform.loop_delay import LoopDelay
 from aiidpd.platform.timed import TimedBackend, Wire
 from tests.ports import free_port
@@ -89,7 +89,7 @@ async def test_a_step_of_the_clock_makes_no_stamp_a_time(step: float, monkeypatc
         peer.sendall(b"token")
         time.sleep(0.001)  # noqa: ASYNC251
         real = time.time_ns
-        monkeypatch.setattr(timed.time, "time_ns", lambda: real() + int(step * 1e9))
+        monkeypatch.setattr(stamps.time, "time_ns", lambda: real() + int(step * 1e9))
         await stream.read(100)
         assert not wire.stamped
         assert wire.arrived is not None
@@ -101,7 +101,7 @@ async def test_times_never_go_back(monkeypatch: pytest.MonkeyPatch):
         last = 0.0
         real = time.time_ns
         for number in range(50):
-            monkeypatch.setattr(timed.time, "time_ns", lambda n=number: real() + (n % 7 - 3) * 10_000_000)
+            monkeypatch.setattr(stamps.time, "time_ns", lambda n=number: real() + (n % 7 - 3) * 10_000_000)
             peer.sendall(b"token")
             await stream.read(100)
             assert wire.arrived is not None
