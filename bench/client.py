@@ -1,7 +1,8 @@
-"""Error of the probe's clock: TTFT and gaps beside a bare socket client, by turns, on a server that knows.
+"""Error of our clocks: TTFT and gaps of a probe beside a bare socket's, and of many streams at once.
 
 The server (C, a process of its own) notes the moment before it writes each token. A client's error in TTFT is
-its own TTFT less the server's, its lateness at a token that of its time for the token.
+its own TTFT less the server's, its lateness at a token that of its time for the token. Tokens that the client
+itself marks as late count all the same; beside them stand their share, and the lateness of the others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.streams import StreamRequest, Streams
 from aiidpd.engines.target import ProbeRequest
 from bench.harness import percentile, report
 from tests.fakes import tokens
@@ -27,6 +29,13 @@ ROUNDS = 20
 FIRST, GAP, TOKENS = 0.05, 0.008, 64
 BUSY = 0.004  # seconds for which another task of the same loop computes, each 25 ms
 LIMIT_MS = 1.0  # later than a bare socket
+STREAMS = {
+    1: (0.5, 1.0),
+    64: (0.99, 1.0),
+    256: (0.95, 5.0),
+    512: (0.95, 5.0),
+}  # which percentile within which ms
+STREAM_GAP = 0.02
 
 
 @dataclass
@@ -107,15 +116,50 @@ def measure(server: tokens.TokenServer, rounds: int) -> Mapping[str, Client]:
     return found
 
 
-def main() -> None:
-    """Print percentiles of the errors in ms; the limits are those of the bare socket and one millisecond."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    with tempfile.TemporaryDirectory(prefix="aiidpd-bench-") as folder:
-        program = tokens.build(Path(folder))
-        if program is None:
-            sys.exit(f"the server needs gcc: {tokens.HOW_TO_GET}")
-        with tokens.running(program) as server:
-            found = measure(server, rounds)
+def streamed(server: tokens.TokenServer, count: int, rounds: int) -> tuple[Client, list[float], float, int]:
+    """Return the errors of ``count`` streams, lateness not marked, CPU a stream in ms, those on the wire."""
+    client, cpu, sure = Client(), 0.0, list[float]()
+    least = count
+    for _ in range(rounds):
+        parts = urlsplit(server.url(first=0.2, gap=STREAM_GAP, tokens=TOKENS))
+        head = f"POST {parts.path}/v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        content = f"{head}Content-Length: 1000\r\n\r\n{'x' * 1000}".encode()
+        run = Streams(("127.0.0.1", server.port), [StreamRequest(content, TOKENS)] * count).run(60)
+        truth = {each.port: each for each in server.answers()}
+        for each in run.streams:
+            if each.timeline is None:
+                sys.exit(f"a stream failed: {each.reason}")
+            chunks = each.timeline.chunks
+            sent = truth[each.port].sent
+            client.add(each.timeline.started, [chunk.at for chunk in chunks], truth[each.port])
+            sure += [(chunk.at - at) * 1e3 for chunk, at in zip(chunks, sent, strict=True) if not chunk.late]
+        cpu += run.cpu_seconds * 1e3 / count / rounds
+        least = min(least, run.on_wire)
+    return client, sure, cpu, least
+
+
+def report_streams(server: tokens.TokenServer, rounds: int) -> None:
+    """Print the errors of many streams at once."""
+    for count, (share, limit) in STREAMS.items():
+        client, sure, cpu, wire = streamed(server, count, rounds)
+        marked = 1 - len(sure) / len(client.late)
+        figures: dict[str, tuple[float, float | None]] = {}
+        for figure in ("ttft", "gaps", "late"):
+            for at in (0.5, 0.95, 0.99):
+                value = percentile(getattr(client, figure), at)
+                figures[f"{figure}, p{at * 100:.0f}"] = (value, limit if at == share else None)
+        figures["late and not marked, p99"] = (percentile(sure, 0.99), LIMIT_MS)
+        report(f"{count} streams", "ms", figures)
+        report(
+            f"{count} streams",
+            "",
+            {"on the wire": (wire, float(count)), "marked late, share": (marked, None)},
+        )
+        report(f"{count} streams", "ms of a core a stream", {"cpu": (cpu, None)})
+
+
+def report_probe(found: Mapping[str, Client]) -> None:
+    """Print the errors of one stream at a time."""
     for figure in ("ttft", "gaps", "late"):
         figures: dict[str, tuple[float, float | None]] = {}
         for name, client in found.items():
@@ -125,6 +169,19 @@ def main() -> None:
                 limit = None if name == "socket" else least + LIMIT_MS
                 figures[f"{name}, p{share * 100:.0f}"] = (value, limit)
         report(f"client {figure}", "ms", figures)
+
+
+def main() -> None:
+    """Print percentiles of the errors in ms; the limits are those of the bare socket and one millisecond."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    with tempfile.TemporaryDirectory(prefix="aiidpd-bench-") as folder:
+        program = tokens.build(Path(folder))
+        if program is None:
+            sys.exit(f"the server needs gcc: {tokens.HOW_TO_GET}")
+        with tokens.running(program) as server:
+            found = measure(server, rounds)
+            report_probe(found)
+            report_streams(server, max(1, rounds // 5))
 
 
 if __name__ == "__main__":

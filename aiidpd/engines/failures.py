@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from aiidpd.engines import chat
-from aiidpd.engines.faults import AnswerFaultError, Fault, ProbeFailed
+from aiidpd.engines.faults import AnswerFaultError, Fault, ProbeFailed, status_fault
 from aiidpd.engines.target import ProbeRequest
 from aiidpd.platform.http import root
 
@@ -18,12 +18,6 @@ _REMEDIES = {
     404: "see that bench.endpoints gives the server's base URL and a model that it serves",
     429: "the server limits this client: give the probe a higher limit or a longer bench.interval",
     503: "the engine may still be loading its model",
-}
-_FAULTS = {
-    401: Fault.UNAUTHORIZED,
-    403: Fault.UNAUTHORIZED,
-    404: Fault.NOT_FOUND,
-    429: Fault.LIMITED,
 }
 _CLOCK_REMEDY = "it is measured again in its turn"
 
@@ -71,7 +65,7 @@ class Failures:
         text = self._redacted(chat.error_text(data[:_MOST_ERROR_BYTES].decode(errors="replace")))
         reason = f"it answers {response.status_code} {response.reason_phrase}".rstrip()
         remedy = _REMEDIES.get(response.status_code, "see the server's own log")
-        fault = _fault(response.status_code)
+        fault = status_fault(response.status_code)
         if fault is Fault.REDIRECTED:
             text = self._redacted(chat.error_message(response.headers.get("location", "")))
             remedy = "give bench.endpoints the URL to which it leads, if that is the engine"
@@ -101,11 +95,3 @@ class Failures:
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._key, "[API key]") if self._key else text
-
-
-def _fault(status: int) -> Fault:
-    """Return the label of an answer with ``status``, which is not 200."""
-    if status in _FAULTS:
-        return _FAULTS[status]
-    kinds = {3: Fault.REDIRECTED, 4: Fault.REFUSED, 5: Fault.SERVER_ERROR}
-    return kinds.get(status // 100, Fault.NO_STREAM)

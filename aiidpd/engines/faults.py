@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from aiidpd.kernel.errors import Unavailable
 
@@ -64,3 +66,21 @@ class AnswerFaultError(ValueError):
     def __init__(self, fault: Fault, reason: str) -> None:
         self.fault = fault
         super().__init__(reason)
+
+
+_BY_STATUS: Final = MappingProxyType(
+    {
+        401: Fault.UNAUTHORIZED,
+        403: Fault.UNAUTHORIZED,
+        404: Fault.NOT_FOUND,
+        429: Fault.LIMITED,
+        3: Fault.REDIRECTED,
+        4: Fault.REFUSED,
+        5: Fault.SERVER_ERROR,
+    }
+)
+
+
+def status_fault(status: int) -> Fault:
+    """Return the label of an answer with ``status``, which is not 200."""
+    return _BY_STATUS.get(status) or _BY_STATUS.get(status // 100, Fault.NO_STREAM)

@@ -134,11 +134,12 @@ class InferenceServer:
         self.busy += 1
         self.most_busy = max(self.most_busy, self.busy)
         try:
-            self.requests.append(await request.json())
+            asked = await request.json()
+            self.requests.append(asked)
             self.paths.append(request.path)
             self.request_headers.append(dict(request.headers))
             await asyncio.sleep(self.before_headers)
-            if self.refused and self.refused in self.requests[-1]:
+            if self.refused and self.refused in asked:
                 return web.Response(status=400, text=f"Unrecognized request argument: {self.refused}")
             if self.status != 200:
                 return web.Response(status=self.status, body=self.body, headers=self.answer_headers)

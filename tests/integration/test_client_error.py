@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -18,6 +19,7 @@ from aiidpd.components.bench.stats import DECODE, measure
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.engines.openai import OpenAITarget
+from aiidpd.engines.streams import StreamRequest, Streams
 from aiidpd.engines.target import ProbeRequest, Timeline
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock
@@ -64,14 +66,23 @@ async def test_tokens_have_the_time_at_which_they_were_sent(server: tokens.Token
         late = [chunk.at - sent for chunk, sent in zip(timeline.chunks, truth.sent, strict=True)]
         assert min(late) > -CLOSE
         sample = measure(timeline)
-        ttft = sample.ttft_seconds and sample.ttft_seconds - (truth.sent[0] - truth.received)
-        if ttft is not None and abs(ttft) < CLOSE and statistics.median(late) < CLOSE:
+        errors = [
+            abs(ours - theirs)
+            for ours, theirs in (
+                (sample.ttft_seconds, truth.sent[0] - truth.received),
+                (sample.time_per_output_token_seconds, (truth.sent[-1] - truth.sent[0]) / (TOKENS - 1)),
+            )
+            if ours is not None
+        ]
+        if (
+            len(errors) == 2
+            and errors[0] < CLOSE
+            and errors[1] < CLOSE / 10
+            and statistics.median(late) < CLOSE
+        ):
             break
     else:
-        pytest.fail(f"never closer than that: TTFT {ttft}, a token {statistics.median(late)} s")
-    assert sample.time_per_output_token_seconds == pytest.approx(
-        (truth.sent[-1] - truth.sent[0]) / (TOKENS - 1), abs=1e-4
-    )
+        pytest.fail(f"never closer than that: TTFT and pace {errors}, a token {statistics.median(late)} s")
     assert sample.connect_seconds is not None
 
 
@@ -162,3 +173,24 @@ class Growing:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+async def test_many_streams_are_all_on_the_wire_and_each_token_has_its_time(server: tokens.TokenServer):
+    """What is not marked as late is the time at which it was sent, however many streams there are."""
+    parts = urlsplit(server.url(first=0.5, gap=0.05, tokens=TOKENS))
+    head = f"POST {parts.path}/v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    asked = [StreamRequest(head.encode(), TOKENS)] * 128
+    for _ in range(ATTEMPTS):
+        loop = Streams(("127.0.0.1", server.port), asked)
+        found = await anyio.to_thread.run_sync(loop.run, PATIENCE)
+        truth = {each.port: each for each in await anyio.to_thread.run_sync(server.answers)}
+        assert (found.on_wire, found.short) == (128, "")
+        late = []
+        for each in found.streams:
+            assert each.timeline is not None, each.reason
+            chunks = zip(each.timeline.chunks, truth[each.port].sent, strict=True)
+            late += [chunk.at - sent for chunk, sent in chunks if not chunk.late]
+        assert min(late) > -CLOSE
+        if len(late) > 64 * TOKENS and statistics.quantiles(late, n=100)[94] < CLOSE:
+            return
+    pytest.fail(f"never closer than that: {len(late)} tokens, p95 {statistics.quantiles(late, n=100)[94]} s")

@@ -18,9 +18,11 @@ _SOURCE = Path(__file__).with_name("tokens.c")
 class Answer:
     """One answer as the server gave it, in monotonic seconds.
 
-    ``received`` is when the request's last byte was there, ``sent`` the moment before each write of tokens.
+    ``port`` is the client's, ``received`` is when the request's last byte was there, ``sent`` the moment
+    before each write of tokens.
     """
 
+    port: int
     received: float
     sent: tuple[float, ...]
 
@@ -40,8 +42,11 @@ class TokenServer:
         """Return the answers since the last call."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/log", timeout=30) as page:
             lines = page.read().decode().split("\n")
-        found = [[int(each) / 1e9 for each in line.split()] for line in lines if line]
-        return [Answer(times[0], tuple(times[1:])) for times in found]
+        found = [[int(each) for each in line.split()] for line in lines if line]
+        return [
+            Answer(port, received / 1e9, tuple(each / 1e9 for each in sent))
+            for port, received, *sent in found
+        ]
 
 
 def build(folder: Path) -> Path | None:

@@ -2,8 +2,9 @@
  *
  * The script is part of the path: /first=US/gap=US/tokens=N/chunk=N/form=chat/v1/chat/completions waits `first`
  * microseconds from the last byte of the request, then writes a chunk of `chunk` tokens each `gap` microseconds a
- * token until `tokens` were written. Each chunk is one write. GET /log gives, a line a request, the monotonic
- * nanoseconds of the request's last byte and of the moment before each write of a token, and forgets them.
+ * token until `tokens` were written. Each chunk is one write. GET /log gives, a line a request, the client's
+ * port and the monotonic nanoseconds of the request's last byte and of the moment before each write of a token, and
+ * forgets them.
  * A thread a connection; its port stands on the first line of standard output; it ends with its standard input.
  */
 #define _GNU_SOURCE
@@ -24,6 +25,7 @@
 struct record {
     struct record *next;
     long long received;
+    int port; /* the client's */
     int count;
     long long sent[];
 };
@@ -89,7 +91,7 @@ static void log_page(int fd) {
     fputs(head, out);
     while (each != NULL) {
         struct record *next = each->next;
-        fprintf(out, "%lld", each->received);
+        fprintf(out, "%d %lld", each->port, each->received);
         for (int i = 0; i < each->count; i++) {
             fprintf(out, " %lld", each->sent[i]);
         }
@@ -108,6 +110,9 @@ static void answer(int fd, const char *path, long long received) {
     struct record *record = malloc(sizeof *record + sizeof(long long) * (size_t)tokens);
     record->next = NULL;
     record->received = received;
+    struct sockaddr_in peer;
+    socklen_t length = sizeof peer;
+    record->port = getpeername(fd, (struct sockaddr *)&peer, &length) == 0 ? ntohs(peer.sin_port) : 0;
     record->count = 0;
     const char *head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
                        "Connection: close\r\n\r\n";
