@@ -19,7 +19,7 @@ from aiidpd.engines.target import EngineTimings, ProbeRequest
 T = TypeVar("T")
 
 DONE = "[DONE]"
-_TEXTS = ("content", "reasoning_content", "reasoning")  # a token that is thought is a token
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")  # a token that is thought is a token
 _MOST_TOKENS = 2**31
 _LONGEST_MESSAGE = 200
 

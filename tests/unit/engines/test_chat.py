@@ -67,6 +67,38 @@ def test_text_counts_whether_it_is_answer_or_thought(field: str):
     assert piece(delta(**{field: "four"})).characters == 4
 
 
+def test_the_call_of_a_tool_counts():
+    calls = [{"index": 0, "function": {"name": "find", "arguments": ""}}]
+    assert piece(delta(tool_calls=calls)).characters == 4
+    calls = [{"index": 0, "function": {"arguments": '{"a'}}, {"function": None}, 7]
+    assert piece(delta(content=None, tool_calls=calls)).characters == 3
+
+
+def test_text_is_measured_in_characters_and_in_bytes():
+    said = piece(delta(content="h\u00e9\ud800"))
+    assert (said.characters, said.text_bytes) == (3, 6)
+
+
+def test_a_plain_completion_has_its_text():
+    said = piece({"choices": [{"text": "four", "finish_reason": "length"}]})
+    assert (said.characters, said.finish) == (4, "length")
+
+
+@pytest.mark.parametrize(
+    ("form", "field"), [(chat.Form.COMPLETION, "max_tokens"), (chat.Form.LLAMA_CPP, "n_predict")]
+)
+def test_the_other_forms_have_a_prompt(form: chat.Form, field: str):
+    body = json.loads(chat.body("m", ProbeRequest("prompt", 5, 1.0, 2.0), form))
+    assert (body["prompt"], body[field], body["stream"], body["temperature"]) == ("prompt", 5, True, 0)
+    assert "messages" not in body
+
+
+def test_the_count_so_far_is_asked_for_in_the_words_of_each_engine():
+    body = json.loads(chat.body("m", ProbeRequest("prompt", 5, 1.0, 2.0), counting=True))
+    assert body["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert body["timings_per_token"] is True
+
+
 def test_a_chunk_that_only_names_the_role_has_no_text():
     assert piece(delta(role="assistant", content=None)).characters == 0
     assert piece(delta(role="assistant", content="")).characters == 0
