@@ -13,7 +13,7 @@ from typing import Final
 PERIOD: Final = 0.002  # seconds between two beats
 GRAIN: Final = 0.0012  # seconds; the loop waits in whole milliseconds, so that less is no delay
 _ROUNDS: Final = 3  # of the loop, from what can be read to its reading
-_MOST: Final = 65_536  # beats remembered: two minutes
+_MOST: Final = 16_384  # beats remembered: the last half minute, in 2 MiB
 
 
 class LoopDelay:

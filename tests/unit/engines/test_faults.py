@@ -44,6 +44,7 @@ def asked(**bounds: Any) -> Any:
     )
 
 
+SLOW = {"first_token_timeout": 3.0, "timeout": 3.5}
 SHORT = {"first_token_timeout": 0.3, "timeout": 0.5}
 CASES: list[tuple[str, Fault, dict[str, Any], Sequence[Step], dict[str, Any]]] = [
     ("401", Fault.UNAUTHORIZED, {"status": 401}, (), {}),
@@ -66,7 +67,7 @@ CASES: list[tuple[str, Fault, dict[str, Any], Sequence[Step], dict[str, Any]]] =
     ("no line end", Fault.MALFORMED, {}, [Send(b"data: "), Forever(b"x" * 65_536, 0)], {}),
     ("error", Fault.ENGINE_ERROR, {}, [text("a"), Send(event({"error": "out of memory"}))], {}),
     ("no token", Fault.LATE, {}, [role(), Hang()], SHORT),
-    ("a token a minute", Fault.UNFINISHED, {}, [text("a"), Wait(60), text("b")], SHORT),
+    ("a token a minute", Fault.UNFINISHED, {}, [text("a"), Wait(60), text("b")], SLOW),
     ("never ends", Fault.TOO_LONG, {}, [Forever(chunk({"content": "x"}), 0)], {"max_tokens": 8}),
     ("10^9 tokens", Fault.IMPLAUSIBLE, {}, [text("a"), finish(), usage(9, 10**9), Send(DONE)], {}),
     ("10^9 prompt tokens", Fault.IMPLAUSIBLE, {}, [text("a"), finish(), usage(10**9, 2), Send(DONE)], {}),

@@ -100,7 +100,8 @@ async def test_one_that_fails_takes_no_other_with_it():
 )
 async def test_what_fails_has_its_label(fault: Fault, server: dict[str, Any], steps: Sequence[Step]):
     async with InferenceServer(steps, **server) as bad:
-        (found,) = (await run(port_of(bad), within=2.0)).streams
+        within = 2.0 if fault in (Fault.LATE, Fault.UNFINISHED) else PATIENCE
+        (found,) = (await run(port_of(bad), within=within)).streams
     assert found.fault is fault, found.reason
     assert found.timeline is None
     assert found.reason
