@@ -111,7 +111,8 @@ def _ttft(claim: Claim, hardware: Hardware) -> Assessment:
         return Assessment(claim, Verdict.IMPOSSIBLE, "only a stored answer is faster", tuple(lines), once)
     most = roofline.prefill_tokens(given.parameters, claim.high, given.flops)
     fewest = roofline.prefill_tokens(given.parameters, claim.low, given.flops)
-    lines.append(f"within {_ms(claim.high)}: {most:.0f} tokens; within {_ms(claim.low)}: {fewest:.0f}")
+    shorter = f"; within {_ms(claim.low)}: {fewest:.0f}" if claim.low != claim.high else ""
+    lines.append(f"within {_ms(claim.high)}: {most:.0f} tokens{shorter}")
     if given.prompt_tokens is None or given.prompt_tokens > most:
         condition = f"no more than {most:.0f} tokens of the prompt are new to the prefix cache"
         return Assessment(claim, Verdict.ONLY_IF, condition, tuple(lines), once)
