@@ -22,7 +22,7 @@ class ClaimedFigure(StrEnum):
     """Seconds of a round trip to another machine, a token."""
 
 
-class Standing(StrEnum):
+class FigurePosition(StrEnum):
     """Place of a measured figure to what was claimed."""
 
     WITHIN = "within"
@@ -59,7 +59,7 @@ class ClaimBounds:
     high: float
     limit: float | None
 
-    def standing(self, measured: MeasuredFigure) -> Standing | None:
+    def position(self, measured: MeasuredFigure) -> FigurePosition | None:
         """Return the place of ``measured``, None where the claim is about something else.
 
         Speed of one request is never compared with that of a batch.
@@ -70,17 +70,17 @@ class ClaimBounds:
             self.of_batch,
         ):
             return None
-        return standing(self, measured.value)
+        return position_of(self, measured.value)
 
 
-def standing(bounds: ClaimBounds, value: float) -> Standing:
+def position_of(bounds: ClaimBounds, value: float) -> FigurePosition:
     """Return the place of ``value``, measured as ``bounds`` claim it."""
     less_is_better = bounds.figure in {ClaimedFigure.TTFT, ClaimedFigure.HOP}
     if bounds.limit is not None and (value < bounds.limit if less_is_better else value > bounds.limit):
-        return Standing.FORBIDDEN
+        return FigurePosition.FORBIDDEN
     if value < bounds.low:
-        return Standing.BELOW
-    return Standing.ABOVE if value > bounds.high else Standing.WITHIN
+        return FigurePosition.BELOW
+    return FigurePosition.ABOVE if value > bounds.high else FigurePosition.WITHIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def headline(status: Document, paint: Paint) -> str:
 def workers(status: Document, paint: Paint, *, parts: bool = False) -> list[str]:
     """Return the table of workers; what is not up shows why, unless a condition does.
 
-    Without ``parts`` the further tasks of a component, are counted while they are up.
+    Without ``parts`` the further tasks of a component are counted while they are up.
     """
     shown = [condition["reason"] for condition in status["conditions"]]
     listed = [each for each in status["workers"] if parts or not each["up"] or "." not in each["name"]]

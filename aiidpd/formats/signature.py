@@ -96,7 +96,7 @@ def parse(data: bytes) -> Bundle:
     return Bundle(method, hint, identity, issuer, statement)
 
 
-def looks_like_bundle(data: bytes) -> bool:
+def may_be_bundle(data: bytes) -> bool:
     """Return whether ``data`` begins as a bundle does: other tools call their signatures ``.sig`` too."""
     return data[:100].lstrip()[:1] == b"{"
 

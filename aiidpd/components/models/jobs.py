@@ -93,7 +93,9 @@ class ModelJobs:
             if job.arguments["work"] == CHECK:
                 await self._check(self._models(name), heartbeat, job)
             elif job.arguments.get("duplicates"):
-                await self._verify(self._doubtful(), (), "files that may be there twice", job, heartbeat)
+                await self._verify(
+                    self._possible_duplicates(), (), "files that may be there twice", job, heartbeat
+                )
             else:
                 models = self._models(name)
                 files = {file.path: file for model in models for file in model.files}
@@ -108,7 +110,7 @@ class ModelJobs:
         keys = self._memory.keys_of(name)
         return tuple(model for model in models if model.key in keys)
 
-    def _doubtful(self) -> tuple[ScannedFile, ...]:
+    def _possible_duplicates(self) -> tuple[ScannedFile, ...]:
         """Return the files that are probably copies of others, and whose SHA-256 is not known."""
         reading = self._memory.latest.get()
         paths = {

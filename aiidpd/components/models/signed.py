@@ -14,7 +14,7 @@ from aiidpd.components.models.scanned import FileStamp, FoundSignature, ScannedM
 from aiidpd.formats.folders import single_name
 from aiidpd.formats.huggingface import Repository, folder_of
 from aiidpd.formats.model_files import Layout, ModelFiles
-from aiidpd.formats.signature import LIMIT_BYTES, BadBundle, Bundle, looks_like_bundle, parse
+from aiidpd.formats.signature import LIMIT_BYTES, BadBundle, Bundle, may_be_bundle, parse
 
 NAME: Final = "model.sig"
 """Name that the tool of OpenSSF Model Signing gives a signature by default."""
@@ -149,7 +149,7 @@ def _refused(place: Place, problem: str) -> Read:
 
 def _parsed(place: Place, found: FoundSignature, data: bytes) -> Read | None:
     usual = place.path.endswith(f"/{NAME}")
-    if not usual and not looks_like_bundle(data):
+    if not usual and not may_be_bundle(data):
         return None  # a signature of another tool
     try:
         bundle = parse(data)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.formats import der
-from aiidpd.formats.signature import BadBundle, Method, Resource, looks_like_bundle, parse
+from aiidpd.formats.signature import BadBundle, Method, Resource, may_be_bundle, parse
 from tests.unit.components.models.signing import (
     as_sigstore,
     make_authority,
@@ -189,9 +189,9 @@ def test_what_is_ignored_stays_within_the_model(bundle: bytes) -> None:
 
 
 def test_other_tools_have_signatures_of_the_same_name() -> None:
-    assert looks_like_bundle(b' \n{"mediaType"')
-    assert not looks_like_bundle(b"-----BEGIN PGP SIGNATURE-----")
-    assert not looks_like_bundle(b"\x89\x01")
+    assert may_be_bundle(b' \n{"mediaType"')
+    assert not may_be_bundle(b"-----BEGIN PGP SIGNATURE-----")
+    assert not may_be_bundle(b"\x89\x01")
 
 
 @given(st.data())

@@ -142,14 +142,14 @@ class _Planner:
 
     def add_file(self, entry: Entry) -> None:
         known = self._previous.get(entry.path)
-        if known is not None and _looks_as(entry, known):
+        if known is not None and _matches(entry, known):
             if known.sha256 in self._stored and known.ctime_ns in (None, entry.ctime_ns):
                 self._link.append(_as_now(known, entry))
             else:
                 self._reread.append((entry, known))
             return
         moved = self._by_inode.get(entry.inode) if known is None else None
-        if moved is not None and _looks_as(entry, moved) and moved.sha256 in self._stored:
+        if moved is not None and _matches(entry, moved) and moved.sha256 in self._stored:
             self._link.append(_as_now(moved, entry))
         elif entry.inode in self._copied:
             self._aliases.append((entry, self._copied[entry.inode]))
@@ -180,7 +180,7 @@ class _Planner:
         )
 
 
-def _looks_as(entry: Entry, known: FileEntry) -> bool:
+def _matches(entry: Entry, known: FileEntry) -> bool:
     """Return whether size and mtime are those recorded, of content that was the source's own then."""
     return (entry.size, entry.mtime_ns) == (known.size, known.mtime_ns)
 
