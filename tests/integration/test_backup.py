@@ -36,12 +36,12 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from aiidpd.platform.statefile import StateFile
+from tests.forms import short_and_long
 from tests.tables import made
 from tests.waiting import PATIENCE
 
 BLOCK = 4 << 20
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(aiidpd.__file__).parents[1])}
-KILLS = 25
 
 # Backs up, says how long that took, then changes a file and backs up for ever: a kill falls into any moment.
 BACK_UP_FOR_EVER = """
@@ -142,15 +142,16 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_kill_9_at_any_moment_leaves_whole_snapshots_or_none(site: tuple[Path, Path]):
+@short_and_long("least", 25, 200)
+def test_kill_9_at_any_moment_leaves_whole_snapshots_or_none(site: tuple[Path, Path], least: int):
     source, target = site
     for number in range(20):
         (source / f"shard-{number}").write_bytes(random.Random(number).randbytes(100_000))
     numbers = random.Random(9)
     kills = interrupted = whole = 0
     # More of them where the kills fell beside the runs: else this would show nothing.
-    while kills < KILLS or interrupted < KILLS // 4:
-        assert kills < 10 * KILLS
+    while kills < least or interrupted < least // 4:
+        assert kills < 10 * least
         kills += 1
         process = child(BACK_UP_FOR_EVER, source, target)
         try:
@@ -168,7 +169,7 @@ def test_kill_9_at_any_moment_leaves_whole_snapshots_or_none(site: tuple[Path, P
             whole += 1
         for old in list_snapshots(target)[:-1]:  # the newest stays, for the next run to link from
             shutil.rmtree(target / "snapshots" / old.id)
-    assert whole >= KILLS
+    assert whole >= least
     identity = back_up(source, target)
     assert sums_are_right(target / "snapshots" / identity)
     assert list((target / "incomplete").iterdir()) == []
