@@ -99,6 +99,7 @@ async def test_block_io_of_a_container_is_known(docker: RealDocker) -> None:
 async def test_the_task_shows_every_running_container_of_the_engine(docker: RealDocker) -> None:
     running = {await docker.run("one"), await docker.run("two")}
     ended = await docker.run("ended", command=("test", "1"))
+    await docker.docker("wait", ended)
     clock = SystemClock()
     latest: Latest[RuntimeSnapshot] = Latest(clock, 600.0)
     memory = UseMemory(clock)
