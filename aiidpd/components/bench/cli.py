@@ -11,6 +11,7 @@ from aiidpd.cli import engine_text, job
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import plain
 from aiidpd.components.bench.cli_text import bench_table, wakes
+from aiidpd.components.bench.regression import cli as regression
 
 
 def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     commands.add_parser(
         "list", parents=[common], help="show each endpoint's last measurement, and its engine"
     ).set_defaults(run=_list)
+    regression.add(commands, common)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:

@@ -7,6 +7,11 @@ from typing import Final
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.bench.api import routes
 from aiidpd.components.bench.metrics import BenchCollector
+from aiidpd.components.bench.regression import api as regressions
+from aiidpd.components.bench.regression.gather import gather
+from aiidpd.components.bench.regression.metrics import RegressionCollector
+from aiidpd.components.bench.regression.monitor import RegressionMonitor
+from aiidpd.components.bench.regression.record import FILE, LIMIT, BenchRecords
 from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
@@ -20,8 +25,10 @@ from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import Task
+from aiidpd.platform.statefile import StateFile
 
 NAME: Final = "bench"
+_DISK: Final = 1.0  # seconds that the end of the daemon waits for the disk
 
 
 def build(context: Context) -> Component:
@@ -31,6 +38,13 @@ def build(context: Context) -> Component:
     queue = JobQueue(context.jobs, NAME)
     back_offs = context.messages.inbox(BackOffMessage)
     running: set[str] = set()
+    monitor = RegressionMonitor(
+        StateFile(context.state_directory / FILE, BenchRecords, limit=LIMIT),
+        publish=context.publish,
+        conditions=context.conditions,
+        clock=context.clock,
+        circumstances=lambda name: gather(context.views, name),
+    )
 
     def engines() -> EnginesView | None:
         reading = context.views.get(ENGINES)
@@ -49,6 +63,7 @@ def build(context: Context) -> Component:
             back_offs=back_offs,
             running=running,
             engines=engines,
+            regressions=monitor,
         )
 
     def endpoints() -> Reading[tuple[Endpoint, ...]]:
@@ -66,8 +81,10 @@ def build(context: Context) -> Component:
     context.views.offer(PROBES, probes)
     return Component(
         tasks=(Task(NAME, worker, lambda: worker_deadline(settings())),),
-        collectors={NAME: BenchCollector(latest)},
-        routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME)),
+        collectors={NAME: BenchCollector(latest), "bench.regression": RegressionCollector(monitor)},
+        routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME))
+        + regressions.routes(monitor),
+        close=lambda: monitor.close(_DISK),
     )
 
 

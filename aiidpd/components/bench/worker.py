@@ -12,6 +12,7 @@ import anyio
 from aiidpd.components.bench.events import BenchPublisher, figures
 from aiidpd.components.bench.longer import longer
 from aiidpd.components.bench.permission import AGAIN, Allowed, Later, LeftOut, permission
+from aiidpd.components.bench.regression.monitor import RegressionMonitor
 from aiidpd.components.bench.schedule import (
     Probe,
     Schedule,
@@ -52,7 +53,7 @@ class BenchWorker:
     a back-off request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the
     endpoint that is probed right now. By schedule an endpoint is probed only where that wakes no model, by
     ``engines``, which gives the state of each; without it, every one is. A job is a person's will, and goes
-    ahead. The targets belong to the worker: it closes them when it ends.
+    ahead. Good samples go to ``regressions``. The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
     """
 
@@ -68,6 +69,7 @@ class BenchWorker:
         back_offs: Inbox[BackOffMessage] | None = None,
         running: set[str] | None = None,
         engines: Callable[[], EnginesView | None] | None = None,
+        regressions: RegressionMonitor | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -83,6 +85,7 @@ class BenchWorker:
         self._inbox = back_offs
         self._running = set() if running is None else running
         self._engines = engines
+        self._regressions = regressions
         self._waiting: dict[str, float] = {}  # since when it is not known whether one may be probed
         self._events = BenchPublisher(publish)
         self._view = BenchView()
@@ -105,6 +108,8 @@ class BenchWorker:
     async def _work(self, heartbeat: Heartbeat) -> None:
         with heartbeat.working():
             self._start()
+            if self._regressions is not None:
+                await self._regressions.begin(self._view.endpoints)
             self._check()
         while True:
             if self._inbox is not None:
@@ -236,6 +241,8 @@ class BenchWorker:
             view = view.measured(sample, self._clock.time(), self._clock.monotonic())
             self._waiting.pop(name, None)
             self._events.measured(view, sample)
+            if self._regressions is not None:
+                self._regressions.measured(view)
         finally:
             self._running.discard(name)
         self._view = self._view.put(view)
