@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-FIRST: Final = 48
-"""Good samples after which a baseline is used: half a day of probes every 15 minutes."""
+FIRST: Final = 96
+"""Good samples after which a baseline is used: a day and a night of probes every 15 minutes."""
 FULL: Final = 1344
 """Good samples after which it changes no more: two weeks, with their days, nights and weekends."""
 _GROWTH: Final = 16  # it is estimated again whenever there is one more sample for so many

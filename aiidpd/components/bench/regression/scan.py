@@ -20,13 +20,14 @@ from typing import Final
 
 from aiidpd.components.bench.regression.baseline import Baseline, clipped
 
-BOUNDS: Final = MappingProxyType({3: 4.8, 4: 4.3, 5: 3.9, 6: 3.34, 8: 3.8, 12: 4.0, 24: 4.2, 48: 4.4})
+BOUNDS: Final = MappingProxyType({3: 4.8, 4: 4.3, 5: 3.9, 6: 3.37, 8: 3.8, 12: 4.0, 24: 4.2, 48: 4.4})
 """Standard deviations that the estimate of a window must be off, by the samples in it."""
 LONGEST: Final = max(BOUNDS)
 SMALLEST: Final = 0.03
 """Deviation (of the logarithm) below which nothing is reported, however sure it is."""
 _CLIP: Final = 4.0  # standard deviations that one sample counts for at most
 _LEAST: Final = 3  # samples without which there is no alarm: one outlier is none, and two are none
+_WITHOUT_WORST: Final = 0.75  # share of the bound that the samples but the worst must be off
 _YOUNG: Final = 4.0  # by how much bounds are wider while a baseline is of few samples: this much for one
 
 
@@ -54,7 +55,7 @@ def residuals(logarithms: Sequence[float], sign: int, baseline: Baseline) -> lis
 
     ``sign`` is 1 for a figure of which more is better, else -1.
     """
-    bound = _CLIP * baseline.scale
+    bound = max(_CLIP * baseline.scale, 2 * SMALLEST)
     return [clipped(sign * (each - baseline.centre), bound) for each in logarithms]
 
 
@@ -88,13 +89,18 @@ def threshold(samples: int, error: float, baseline: Baseline, extra: float = 0.0
 def worse(rest: Sequence[float], baseline: Baseline, extra: float = 0.0) -> bool:
     """Return whether the newest of ``rest`` have been worse than ``baseline`` for a while.
 
-    Most samples of a window must be, and no fewer than three. ``extra`` standard deviations are added to the
-    bounds.
+    Most samples of a window must be, no fewer than three, and the rest without the worst. ``extra`` standard
+    errors are added to the bounds.
     """
     for each in deviations(rest, tuple(BOUNDS), baseline):
         bound = threshold(each.samples, each.error, baseline, extra)
-        if each.mean < -bound:
-            beyond = sum(one < -bound / 2 for one in rest[-each.samples :])
-            if beyond >= max(_LEAST, each.samples // 2 + 1):
-                return True
+        if each.mean < -bound and _lasts(rest[-each.samples :], bound):
+            return True
     return False
+
+
+def _lasts(window: Sequence[float], bound: float) -> bool:
+    """Return whether most samples of ``window`` are worse, and all but the worst of them as a whole."""
+    beyond = sum(each < -bound / 2 for each in window)
+    others = (math.fsum(window) - min(window)) / (len(window) - 1)
+    return beyond >= max(_LEAST, len(window) // 2 + 1) and others < -_WITHOUT_WORST * bound

@@ -61,7 +61,7 @@ def find_shift(
         onset=times[-best.samples],
         onset_from=times[-max(possible)],
         onset_to=times[-min(possible)],
-        shape="gradual" if _is_gradual(rest, best.samples, baseline) else "step",
+        shape="gradual" if is_gradual(rest, baseline) else "step",
     )
     return measured(shift, logarithms[-best.samples :], baseline)
 
@@ -85,14 +85,16 @@ def measured(shift: Shift, logarithms: Sequence[float], baseline: Baseline) -> S
     )
 
 
-def _is_gradual(rest: Sequence[float], samples: int, baseline: Baseline) -> bool:
-    """Return whether a straight line from some sample on explains ``rest`` better than the best step."""
+def is_gradual(rest: Sequence[float], baseline: Baseline) -> bool:
+    """Return whether a straight line from some sample on explains residuals better than the best step."""
     lasting = (1 + baseline.correlation) / (1 - baseline.correlation)
-    unit = 2 * baseline.scale**2 * lasting
-    step = sum(rest[-samples:]) ** 2 / samples / unit
-    line = 0.0
-    for length in range(_GRADUAL, len(rest) + 1):
-        weighted = sum(place * each for place, each in enumerate(rest[-length:], 1))
-        squares = length * (length + 1) * (2 * length + 1) / 6
-        line = max(line, weighted**2 / squares / unit)
-    return line > step + _SURE
+    step = line = total = weighted = 0.0
+    for length, each in enumerate(reversed(rest), 1):
+        # Weights are 1 for the oldest, then 2, 3, ...: one more sample at the beginning adds 1 to each.
+        total += each
+        weighted += total
+        if length >= LEAST:
+            step = max(step, total**2 / length)
+        if length >= _GRADUAL:
+            line = max(line, weighted**2 / (length * (length + 1) * (2 * length + 1) / 6))
+    return (line - step) / (2 * baseline.scale**2 * lasting) > _SURE

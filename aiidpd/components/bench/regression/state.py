@@ -16,7 +16,7 @@ from aiidpd.components.bench.regression.scan import (
     threshold,
     worse,
 )
-from aiidpd.components.bench.regression.shift import LEAST, Shift, find_shift, measured
+from aiidpd.components.bench.regression.shift import LEAST, Shift, find_shift, is_gradual, measured
 
 Status = Literal["learning", "steady", "regressed", "improved"]
 MOST_RECENT: Final = 96
@@ -26,6 +26,7 @@ _BACK: Final = 12  # newest samples by which figures are found to be back
 _BACK_LEAST: Final = 8
 _LAG: Final = 24  # samples that wait before a baseline learns them, in which a shift shows itself
 _REFINED: Final = 24  # samples after an alarm by which its onset is estimated anew
+_SHAPED: Final = 72  # samples after an alarm by which it can still turn out to be gradual
 _DIGITS: Final = 6
 
 
@@ -168,8 +169,12 @@ def _followed(state: FigureState) -> FigureState:
         return replace(state, status="steady", shift=None, found_at=None, since=0, recent=recent)
     if state.since <= _REFINED:
         return replace(state, shift=_shift(state, state.baseline, LEAST + state.since))
-    newest = _logarithms(state.recent[-state.since :])
-    return replace(state, shift=measured(state.shift, newest, state.baseline))
+    shift, logarithms = state.shift, _logarithms(state.recent)
+    if shift.shape == "step" and state.since <= _SHAPED:
+        rest = residuals(logarithms, state.sign, state.baseline)
+        shift = replace(shift, shape="gradual" if is_gradual(rest, state.baseline) else "step")
+    newest = logarithms[-min(state.since, _REFINED if shift.shape == "gradual" else MOST_RECENT) :]
+    return replace(state, shift=measured(shift, newest, state.baseline))
 
 
 def _is_back(state: FigureState, baseline: Baseline) -> bool:
