@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from aiidpd.cli.text import SIMULATED, UNKNOWN, Document, Paint, moment, number, plain, since, span, table
+from aiidpd.cli.text import (
+    SIMULATED,
+    UNKNOWN,
+    Document,
+    Paint,
+    cut,
+    moment,
+    number,
+    plain,
+    since,
+    span,
+    table,
+)
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
@@ -34,7 +46,9 @@ def regression_lines(document: Document, now: float, paint: Paint) -> list[str]:
                     note,
                 )
             )
-            lines += [plain(line) for line in _shift(endpoint["endpoint"], name, figure, now)]
+            lines += [
+                cut(plain(line), paint.width) for line in _shift(endpoint["endpoint"], name, figure, now)
+            ]
     return (table(_HEAD, rows, paint, right="lllrrrl") if rows else []) + lines
 
 
@@ -64,11 +78,9 @@ def _shift(endpoint: str, name: str, figure: Document, now: float) -> Iterator[s
         return
     low, high = (_deviation(shift[each]) for each in ("ratio_low", "ratio_high"))
     confidence = min(999, int(1000 * shift["confidence"])) / 10
-    yield (
-        f"{endpoint} {name}: {_deviation(shift['ratio'])} ({low} to {high}), confidence {confidence:g} %, "
-        f"{'growing ' if shift['shape'] == 'gradual' else ''}since {moment(shift['onset'])} "
-        f"({since(shift['onset'], now)})"
-    )
+    yield (f"{endpoint} {name}: {_deviation(shift['ratio'])} ({low} to {high}), confidence {confidence:g} %")
+    growing = "growing " if shift["shape"] == "gradual" else ""
+    yield f"  {growing}since {moment(shift['onset'])} ({since(shift['onset'], now)})"
     for change in figure["changed"]:
         yield (
             f"  {change['name']}: {_shown(change['before'])} -> {_shown(change['after'])}, "

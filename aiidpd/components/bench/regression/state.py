@@ -168,7 +168,7 @@ def _followed(state: FigureState) -> FigureState:
         recent = state.recent[-_BACK:]
         return replace(state, status="steady", shift=None, found_at=None, since=0, recent=recent)
     if state.since <= _REFINED:
-        return replace(state, shift=_shift(state, state.baseline, LEAST + state.since))
+        return replace(state, shift=_shift(state, state.baseline, max(LEAST, state.since + 1)))
     shift, logarithms = state.shift, _logarithms(state.recent)
     if shift.shape == "step" and state.since <= _SHAPED:
         rest = residuals(logarithms, state.sign, state.baseline)
