@@ -24,6 +24,7 @@ from aiidpd.components.backup.offsite.settings import RepositorySettings
 from aiidpd.components.backup.offsite.state import RepositoryRecord
 from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
 from aiidpd.components.backup.view import BackupView, SnapshotInfo, StoreInfo
+from aiidpd.components.bench.regression.conditions import update_state as update_baselines_state
 from aiidpd.components.containers.heal.events import HealPublisher
 from aiidpd.components.containers.heal.policy import policy_of
 from aiidpd.components.containers.heal.state import HealState, HealTally, Parked, Track
@@ -83,6 +84,8 @@ from tests.fakes.clock import FakeClock, settle
 from tests.fakes.container_logs import ScriptedLogs
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
+from tests.unit.components.bench.regression.monitored import QUIET, SLOW
+from tests.unit.components.bench.regression.monitored import Room as MonitoredEndpoint
 from tests.unit.components.containers.stopped import register
 from tests.unit.components.containers.usage.scripted import ScriptedReader
 from tests.unit.components.engines.liveness.room import Room, working
@@ -617,6 +620,24 @@ async def the_file_of_claims(house: House) -> None:
         update_claims(house.conditions, "claims.toml", "")
 
 
+async def an_endpoint_that_became_slower(house: House) -> None:
+    room = MonitoredEndpoint(house.folder, house.clock, house.conditions)
+    await room.begin()
+    await room.probe(*QUIET)
+    with house.begins_and_ends("bench_regressed") as active:
+        await room.probe(*SLOW)
+        active()
+        await room.probe(*QUIET[:12])
+    room.monitor.close(5)
+
+
+async def the_file_of_baselines(house: House) -> None:
+    with house.begins_and_ends("bench_baselines_state") as active:
+        update_baselines_state(house.conditions, "bench-baselines.json", "the disk is full")
+        active()
+        update_baselines_state(house.conditions, "bench-baselines.json", "")
+
+
 async def a_label(house: House) -> None:
     with house.begins_and_ends("engine_label_invalid") as active:
         engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
@@ -709,6 +730,8 @@ PARTS = {
     "models_disk_full_soon": models,
     "models_state": the_file_of_models,
     "claims_unreadable": the_file_of_claims,
+    "bench_regressed": an_endpoint_that_became_slower,
+    "bench_baselines_state": the_file_of_baselines,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,
     "gpu_governor_blind": a_governor_that_sees_nothing,

@@ -24,7 +24,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     rebaseline.add_argument("endpoint", metavar="NAME", help="its name in the list")
     rebaseline.add_argument("--figure", choices=sorted(FIGURES), help="only this one")
-    rebaseline.add_argument("--reason", required=True, help="why, for whoever reads the history")
+    rebaseline.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why, for whoever reads the history"
+    )
     rebaseline.set_defaults(run=_rebaseline)
 
 

@@ -19,7 +19,7 @@ from aiidpd.components.bench.regression.words import changed_words, shift_words
 from aiidpd.components.bench.view import EndpointView
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
-from aiidpd.kernel.errors import Conflict, NotFound
+from aiidpd.kernel.errors import Conflict, Invalid, NotFound
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.statefile import StateFile
@@ -87,8 +87,11 @@ class RegressionMonitor:
     def rebaseline(self, name: str, figure: str | None, reason: str, by: str) -> Track:
         """Have the baselines of an endpoint, or that of one ``figure``, learned anew; return its track.
 
-        Raises :class:`NotFound` and :class:`Conflict`.
+        Raises :class:`NotFound`, :class:`Conflict`, and :class:`Invalid` without a reason.
         """
+        if not reason.strip():
+            action, remedy = "learn the baseline anew of", "say why another speed is the usual one now"
+            raise Invalid(action, name, reason="no reason was given", remedy=remedy)
         endpoint, track = self._find(name)
         figures = frozenset(FIGURES if figure is None else {figure})
         track = with_new_baseline(track, figures)

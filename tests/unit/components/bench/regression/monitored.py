@@ -45,12 +45,14 @@ def sample(speed: float | None, first: float | None = 0.05) -> BenchSample:
 class Room:
     """A monitor, its events and conditions; ``known`` and ``gpu`` are the circumstances of the next probe."""
 
-    def __init__(self, folder: Path, clock: FakeClock | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: FakeClock | None = None, conditions: Conditions | None = None
+    ) -> None:
         self.clock = clock or FakeClock()
         self.events: list[Event] = []
         self.bus = EventBus()
         self.bus.attach(events=self.events.append, samples=lambda _: None)
-        self.conditions = Conditions(self.clock, self.bus)
+        self.conditions = conditions or Conditions(self.clock, self.bus)
         self.known: dict[str, Value] = {"image": "vllm:1"}
         self.gpu = "H100"
         self.file = StateFile(folder / FILE, BenchRecords, limit=LIMIT)

@@ -9,7 +9,7 @@ import pytest
 
 from aiidpd.components.bench.regression.metrics import RegressionCollector
 from aiidpd.components.bench.regression.record import FILE
-from aiidpd.kernel.errors import Conflict, NotFound
+from aiidpd.kernel.errors import Conflict, Invalid, NotFound
 from aiidpd.kernel.events import Severity
 from bench.regression import INTERVAL
 from tests.unit.components.bench.regression.monitored import QUIET, SLOW, Room
@@ -79,6 +79,12 @@ async def test_what_is_not_there_has_no_baseline(room: Room):
         room.monitor.rebaseline("other", None, "why", "uid 0")
     with pytest.raises(Conflict, match="no probe of it was good yet"):
         room.monitor.rebaseline("local", None, "why", "uid 0")
+
+
+async def test_without_a_reason_there_is_no_new_baseline(room: Room):
+    await room.probe(*QUIET)
+    with pytest.raises(Invalid, match="no reason was given"):
+        room.monitor.rebaseline("local", None, " ", "uid 0")
 
 
 async def test_another_gpu_is_another_baseline_and_ends_the_condition(room: Room):
