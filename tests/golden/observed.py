@@ -33,6 +33,7 @@ READ: Final = {
     "backup_snapshots": "/v1/backup/snapshots",
     "models": "/v1/models",
     "bench_results": "/v1/bench/results",
+    "bench_regressions": "/v1/bench/regressions",
     "incidents": "/v1/incidents",
     "jobs": "/v1/jobs",
     "config": "/v1/config",

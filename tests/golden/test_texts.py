@@ -53,6 +53,7 @@ COMMANDS: Final = (
     "backup run",
     "backup run --no-wait",
     "bench list",
+    "bench regressions",
     "bench run --endpoint simulated",
     "bench run --no-wait",
     "physics claims",

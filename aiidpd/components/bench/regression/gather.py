@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from aiidpd.components.bench.regression.circumstances import Value
-from aiidpd.components.bench.regression.words import moment
 from aiidpd.contracts.containers import CONTAINERS, ContainerSummary
 from aiidpd.contracts.engines import ENGINES, EngineState
 from aiidpd.contracts.gpus import GPUS, GpusView, GpuUse
@@ -64,9 +64,13 @@ def _of_container(container: ContainerSummary | None) -> dict[str, Value]:
     return {
         "image": container.image,
         "container": container.id[:12],
-        "start of the container": None if not container.started_at else moment(container.started_at),
+        "start of the container": _utc(container.started_at),
         **_of_arguments(container),
     }
+
+
+def _utc(at: float | None) -> str | None:
+    return None if at is None else time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at))
 
 
 def _of_arguments(container: ContainerSummary) -> dict[str, Value]:

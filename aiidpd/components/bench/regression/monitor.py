@@ -146,7 +146,7 @@ class RegressionMonitor:
             if state.status in ("regressed", "improved") and state.shift is not None:
                 shift, changed = state.shift, now.changed.get(name, ())
                 publish.event(
-                    f"bench.{state.status}",
+                    "bench.regressed" if state.status == "regressed" else "bench.improved",
                     f"{shift_words(name, shift)}; changed with it: {changed_words(changed)}",
                     about=endpoint.name,
                     severity=Severity.WARNING if state.status == "regressed" else Severity.INFO,
