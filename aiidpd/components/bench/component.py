@@ -81,7 +81,7 @@ def build(context: Context) -> Component:
     context.views.offer(PROBES, probes)
     return Component(
         tasks=(Task(NAME, worker, lambda: worker_deadline(settings())),),
-        collectors={NAME: BenchCollector(latest), "bench.regression": RegressionCollector(monitor)},
+        collectors={NAME: BenchCollector(latest), "bench_baselines": RegressionCollector(monitor)},
         routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME))
         + regressions.routes(monitor),
         close=lambda: monitor.close(_DISK),
