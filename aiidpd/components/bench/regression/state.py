@@ -28,6 +28,8 @@ _LAG: Final = 24  # samples that wait before a baseline learns them, in which a 
 _REFINED: Final = 24  # samples after an alarm by which its onset is estimated anew
 _SHAPED: Final = 72  # samples after an alarm by which it can still turn out to be gradual
 _DIGITS: Final = 6
+_SMALLEST: Final = 1e-9  # of tokens/s and of seconds alike
+_LARGEST: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,14 @@ class FigureState:
 
 
 def after(state: FigureState, at: float, value: float) -> FigureState:
-    """Return the state after a good sample; what is no positive number changes nothing.
+    """Return the state after a good sample; what can be no speed and no time changes nothing.
 
     The baseline learns while the figure is steady and it is not complete, never afterwards, and nothing of
     what came after the onset of a shift. So nothing but :func:`rebaselined` makes a slower engine usual.
     """
-    if not (math.isfinite(value) and value > 0 and math.isfinite(at)):
+    if not (_SMALLEST <= value <= _LARGEST and math.isfinite(at)):
         return state
     value = float(f"{value:.{_DIGITS}g}")
-    if not value:
-        return state
     recent = (*state.recent, Point(at, value))[-MOST_RECENT:]
     state = replace(state, recent=recent, since=min(state.since + 1, MOST_RECENT))
     if state.status in ("learning", "steady"):
@@ -144,7 +144,7 @@ def _shifted(state: FigureState, baseline: Baseline, status: Status) -> FigureSt
         status=status,
         shift=shift,
         since=0,
-        learned=state.learned[: len(state.learned) - max(0, strange)],
+        learned=state.learned[: max(0, len(state.learned) - max(0, strange))],
         waiting=0,
         found_at=state.recent[-1].at,
     )
