@@ -20,6 +20,9 @@ from aiidpd.api.server import ControlApi
 from aiidpd.components.backup import api as backup_api
 from aiidpd.components.backup.offsite import api as offsite_api
 from aiidpd.components.bench import api as bench_api
+from aiidpd.components.bench.regression import api as regression_api
+from aiidpd.components.bench.regression.monitor import RegressionMonitor
+from aiidpd.components.bench.regression.record import BenchRecords
 from aiidpd.components.containers import api as containers_api
 from aiidpd.components.containers.detail import DetailSources, detail_routes
 from aiidpd.components.containers.heal.api import HealApi
@@ -211,6 +214,15 @@ async def control_daemon(
         *offsite_api.routes(Latest(clock, 3600.0), JobQueue(jobs, "backup.offsite"), of("backup"), tuple),
         *model_routes.routes(),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
+        *regression_api.routes(
+            RegressionMonitor(
+                StateFile(folder / "bench-baselines.json", BenchRecords),
+                publish=Publisher(bus, clock, "bench"),
+                conditions=conditions,
+                clock=clock,
+                circumstances=lambda _: ("", {}),
+            )
+        ),
         *jobs_api.routes(jobs),
         *more_routes,
     )
