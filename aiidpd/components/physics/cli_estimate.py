@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from aiidpd.cli.session import DONE, Session
-from aiidpd.components.physics import memory
 from aiidpd.components.physics.catalog import read_hardware
 from aiidpd.components.physics.cli_text import estimate_lines
 from aiidpd.components.physics.estimate import Setting, estimate
@@ -17,6 +16,7 @@ from aiidpd.components.physics.model_files import NoShape, read_model
 from aiidpd.physics.efficiency import GENERAL, Measured, calibrated
 from aiidpd.physics.network import LINKS, Link
 from aiidpd.physics.units import NotAQuantity, gb_per_second, gib, parse_bytes
+from aiidpd.platform import ram_bandwidth
 
 _HOPS: Final = re.compile(r"(.+?)(?:[x:*](\d{1,3}))?", re.ASCII)
 _CALIBRATION: Final = re.compile(r"(.+?)[=:@,]\s*([\d.eE+]{1,20})\s*(?:tok/s)?", re.DOTALL)
@@ -99,11 +99,11 @@ def _ram(options: argparse.Namespace, notes: list[str]) -> float | None:
     if options.offload_layers is None or options.ram_bandwidth is not None:
         return options.ram_bandwidth  # type: ignore[no-any-return]  # argparse gives what its type returns
     try:
-        found = memory.measure()
-    except memory.NotMeasured as error:
+        found = ram_bandwidth.measure()
+    except ram_bandwidth.NotMeasured as error:
         raise BadInput(f"cannot measure the RAM: {error}: give --ram-bandwidth") from None
     notes.append(
-        f"RAM, now: {gb_per_second(found.bytes_per_second)} by {found.threads} threads ({memory.METHOD})"
+        f"RAM, now: {gb_per_second(found.bytes_per_second)} by {found.threads} threads ({ram_bandwidth.METHOD})"
     )
     return found.bytes_per_second
 

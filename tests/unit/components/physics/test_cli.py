@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from aiidpd.cli.main import main
-from aiidpd.components.physics import cli_claims, memory
-from aiidpd.components.physics.memory import NotMeasured, RamBandwidth
+from aiidpd.components.physics import cli_claims
 from aiidpd.demo.model_folder import make_model_folder
+from aiidpd.platform import ram_bandwidth
+from aiidpd.platform.ram_bandwidth import NotMeasured, RamBandwidth
 
 NOWHERE = ("--socket", "/nonexistent/control.sock")
 Run = Callable[..., Any]
@@ -98,7 +99,7 @@ def test_a_draft_multiplies(said: Run) -> None:
 def test_part_on_the_cpu_with_ram_given_or_measured(said: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     found = said(f"{HYBRID} --ram-bandwidth 102.4GB/s")
     assert found["decode_ceiling_tok_s"] == pytest.approx(1 / (6 / 896 + 29 / 102.4))
-    monkeypatch.setattr(memory, "measure", lambda: RamBandwidth(102.4e9, 4, 2**28))
+    monkeypatch.setattr(ram_bandwidth, "measure", lambda: RamBandwidth(102.4e9, 4, 2**28))
     measured = said(HYBRID)
     assert measured["decode_ceiling_tok_s"] == pytest.approx(found["decode_ceiling_tok_s"])
     assert any("RAM, now: 102.4 GB/s by 4 threads" in note and "memchr" in note for note in measured["notes"])
@@ -108,7 +109,7 @@ def test_ram_that_cannot_be_measured(refused: Run, monkeypatch: pytest.MonkeyPat
     def fails() -> RamBandwidth:
         raise NotMeasured("no memory for it")
 
-    monkeypatch.setattr(memory, "measure", fails)
+    monkeypatch.setattr(ram_bandwidth, "measure", fails)
     assert "--ram-bandwidth" in refused(HYBRID)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from aiidpd.components.physics import memory
+from aiidpd.platform import ram_bandwidth
 
 
 def test_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_LARGEST_BYTES", 64 << 20)
-    found = memory.measure(seconds=0.05)
+    monkeypatch.setattr(ram_bandwidth, "_LARGEST_BYTES", 64 << 20)
+    found = ram_bandwidth.measure(seconds=0.05)
     assert 1e8 < found.bytes_per_second < 1e13
     assert found.threads >= 1
     assert found.buffer_bytes <= 64 << 20
@@ -23,5 +23,5 @@ def test_without_memory_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("Cannot allocate memory")
 
     monkeypatch.setattr(mmap, "mmap", none)
-    with pytest.raises(memory.NotMeasured, match="Cannot allocate memory"):
-        memory.measure(seconds=0.05)
+    with pytest.raises(ram_bandwidth.NotMeasured, match="Cannot allocate memory"):
+        ram_bandwidth.measure(seconds=0.05)
