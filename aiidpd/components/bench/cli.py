@@ -10,6 +10,7 @@ from typing import Any
 from aiidpd.cli import engine_text, job
 from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import plain
+from aiidpd.components.bench.accept import cli as accept
 from aiidpd.components.bench.cli_text import bench_table, wakes
 from aiidpd.components.bench.regression import cli as regression
 
@@ -25,6 +26,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
         "list", parents=[common], help="show each endpoint's last measurement, and its engine"
     ).set_defaults(run=_list)
     regression.add(commands, common)
+    accept.add(commands, common)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:

@@ -102,9 +102,8 @@ def _ram(options: argparse.Namespace, notes: list[str]) -> float | None:
         found = ram_bandwidth.measure()
     except ram_bandwidth.NotMeasured as error:
         raise BadInput(f"cannot measure the RAM: {error}: give --ram-bandwidth") from None
-    notes.append(
-        f"RAM, now: {gb_per_second(found.bytes_per_second)} by {found.threads} threads ({ram_bandwidth.METHOD})"
-    )
+    by = f"{found.threads} threads ({ram_bandwidth.METHOD})"
+    notes.append(f"RAM, now: {gb_per_second(found.bytes_per_second)} by {by}")
     return found.bytes_per_second
 
 

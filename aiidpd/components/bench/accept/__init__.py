@@ -1,0 +1,1 @@
+"""Acceptance of an endpoint: criteria, what is measured for them, verdicts, reports."""

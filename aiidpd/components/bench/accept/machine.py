@@ -1,0 +1,133 @@
+"""Machine and model of a server: what a person gave, what the daemon and the server say, what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aiidpd.api.client import ControlClient, ControlError
+from aiidpd.components.bench.accept.limits import Machine
+from aiidpd.physics.efficiency import GENERAL
+from aiidpd.physics.hardware import Device, Hardware, UnknownDevice, parse_hardware
+from aiidpd.physics.units import GB, gb_per_second
+from aiidpd.platform import ram_bandwidth
+
+_HARDWARE: Final = Path(__file__).resolve().parents[3] / "physics/hardware.toml"
+_GPU_FILES: Final = (Path("/dev/nvidia0"), Path("/dev/kfd"))
+_ASSUMED: Final = "all weights are read for each token, by {}"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a person says of the machine; None where it is to be found out."""
+
+    weights: float | None = None
+    parameters: float | None = None
+    gpu: str | None = None
+    bandwidth: float | None = None
+    precision: str = "fp16"
+    draft_accepted: float = 1.0
+
+
+class UnknownGpu(ValueError):
+    """A name of a GPU that means none, or several."""
+
+
+def machine_of(
+    given: Given,
+    described: Mapping[str, Any],
+    client: ControlClient | None,
+    *,
+    local: bool,
+) -> Machine:
+    """Return the machine behind a server, ``local`` where that is this one.
+
+    Reads the daemon's list of GPUs, and measures the RAM where there is none. Blocks; raises
+    :class:`UnknownGpu` for a name that a person gave.
+    """
+    notes: list[str] = []
+    weights, parameters = given.weights, given.parameters
+    if weights is None and described.get("weights"):
+        weights = float(described["weights"])
+        notes.append(f"weights: {weights / GB:.4g} GB; " + _ASSUMED.format("the server's list of models"))
+    if parameters is None and given.weights is None and described.get("parameters"):
+        parameters = float(described["parameters"])
+    if weights is None:
+        return Machine(reason="the weights are not known: give --weights such as 4.58GiB")
+    device, bandwidth, reason = _memory(given, client, local=local, notes=notes)
+    if bandwidth is None:
+        return Machine(weights=weights, reason=reason, notes=tuple(notes))
+    stated = given.weights is not None and (given.bandwidth is not None or given.gpu is not None)
+    lacking = (
+        "the compute is not known: give --gpu"
+        if parameters
+        else "parameters are not known: give --parameters"
+    )
+    return Machine(
+        bandwidth=bandwidth,
+        flops=device.flops_at(given.precision) if device else None,
+        weights=weights,
+        parameters=parameters,
+        efficiency=read_hardware().efficiency(device) if device else GENERAL,
+        draft_accepted=given.draft_accepted,
+        stated=stated,
+        reason=lacking,
+        notes=tuple(notes),
+    )
+
+
+def read_hardware() -> Hardware:
+    """Return the devices that the package knows. Blocks."""
+    return parse_hardware(_HARDWARE.read_text(encoding="utf-8"))
+
+
+def _memory(
+    given: Given, client: ControlClient | None, *, local: bool, notes: list[str]
+) -> tuple[Device | None, float | None, str]:
+    """Return the device, the bandwidth of its memory, and why that is not known."""
+    if given.gpu is not None:
+        try:
+            device = read_hardware().find(given.gpu, given.bandwidth)
+        except UnknownDevice as error:
+            raise UnknownGpu(str(error)) from None
+        return device, given.bandwidth or device.bandwidth, ""
+    if given.bandwidth is not None:
+        return None, given.bandwidth, ""
+    if not local:
+        return None, None, "the server is on another machine: give --gpu or --bandwidth"
+    if gpus := list(_gpus(client)):
+        return _first(gpus[0], notes)
+    if any(each.exists() for each in _GPU_FILES):
+        return None, None, "there is a GPU and no daemon that names it: give --gpu or --bandwidth"
+    return _ram(notes)
+
+
+def _first(gpu: Mapping[str, Any], notes: list[str]) -> tuple[Device | None, float | None, str]:
+    try:
+        device = read_hardware().find(str(gpu["name"]))
+    except UnknownDevice as error:
+        return None, None, f"{error}: give --gpu or --bandwidth"
+    notes.append(f"memory: {gb_per_second(device.bandwidth)} of {device.name}, as the daemon names it")
+    return device, device.bandwidth, ""
+
+
+def _ram(notes: list[str]) -> tuple[Device | None, float | None, str]:
+    try:
+        found = ram_bandwidth.measure()
+    except ram_bandwidth.NotMeasured as error:
+        return None, None, f"the RAM can't be measured ({error}): give --bandwidth"
+    notes.append(f"memory: {gb_per_second(found.bytes_per_second)} of the RAM, measured now")
+    return None, found.bytes_per_second, ""
+
+
+def _gpus(client: ControlClient | None) -> Iterator[Mapping[str, Any]]:
+    if client is None:
+        return
+    try:
+        document = client.get("/v1/gpus")
+    except ControlError:
+        return
+    if not document.get("simulated"):
+        yield from document["gpus"]

@@ -1,0 +1,192 @@
+"""One acceptance: starts the process that measures, watches the machine meanwhile, and gives the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiidpd.api.client import ControlClient
+from aiidpd.components.bench.accept.criteria import UNDER_LOAD, Profile
+from aiidpd.components.bench.accept.limits import Machine, limits
+from aiidpd.components.bench.accept.machine import Given, machine_of
+from aiidpd.components.bench.accept.profile_text import ProfileError, parse_profile
+from aiidpd.components.bench.accept.report import Report
+from aiidpd.components.bench.accept.verdict import Measured, assess, plausible
+from aiidpd.components.bench.accept.watching import LoadWatch
+
+MODULE: Final = "aiidpd.components.bench.accept.process"
+SHIPPED: Final = ("default", "seed")
+_FOLDER: Final = Path(__file__).resolve().parent
+_LIMIT_BYTES: Final = 256 * 1024
+
+
+class NotUsable(ValueError):
+    """A profile, address or model with which nothing can be measured, and what to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Request of one acceptance. ``profile`` is the TOML text; ``engine`` and ``model`` may be empty.
+
+    ``connect`` opens a client of the daemon, None where none is to be asked for.
+    """
+
+    url: str
+    profile: str
+    model: str = ""
+    engine: str = ""
+    api_key: str = field(default="", repr=False)
+    given: Given = field(default_factory=Given)
+    connect: Callable[[], ControlClient] | None = None
+
+
+def read_profile(name: str) -> str:
+    """Return the text of a shipped profile or of a file; raises :class:`NotUsable`. Blocks."""
+    path = _FOLDER / f"{name}.toml" if name in SHIPPED else Path(name)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        shipped = " and ".join(SHIPPED)
+        why = (error.strerror or "error").lower()
+        raise NotUsable(f"cannot read {path}: {why}; shipped are {shipped}") from None
+    if len(data) > _LIMIT_BYTES:
+        raise NotUsable(f"cannot read {path}: it is larger than {_LIMIT_BYTES // 1024} KiB")
+    try:
+        text = data.decode()
+        parse_profile(text)
+    except UnicodeDecodeError:
+        raise NotUsable(f"cannot read {path}: it is no text") from None
+    except ProfileError as error:
+        raise NotUsable(f"cannot read {path}: {error}") from None
+    return text
+
+
+def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
+    """Measure, and return the report. Blocks for as long as the profile says; raises :class:`NotUsable`."""
+    profile = parse_profile(asked.profile)
+    local = is_local(asked.url)
+    begun = time.monotonic()
+    watch = LoadWatch(asked.connect) if asked.connect is not None and local else None
+    try:
+        found, problem = _measured(asked, watch, progress)
+    finally:
+        if watch is not None:
+            watch.stop()
+    if problem:
+        return _nothing(asked, profile, problem, time.monotonic() - begun)
+    figures = {name: Measured(**each) for name, each in found["figures"].items()}
+    figures |= _seen(watch, figures, local=local)
+    described = found["described"]
+    machine = _machine(asked, described, local=local)
+    of = limits(machine, prompt_tokens=found["prompt_tokens"], streams=profile.concurrency.streams)
+    figures = plausible(figures, of)
+    engine = asked.engine or described["engine"]
+    return Report(
+        target=asked.url,
+        model=described["model"],
+        engine=engine,
+        profile=profile.name,
+        verdicts=assess(profile, engine, figures, of),
+        figures=figures,
+        requests=found["requests"],
+        seconds=time.monotonic() - begun,
+        notes=(*machine.notes, *found["notes"]),
+    )
+
+
+def is_local(url: str) -> bool:
+    """Return whether the server at ``url`` is on this machine, as far as its name says so."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _machine(asked: Asked, described: Mapping[str, Any], *, local: bool) -> Machine:
+    if asked.connect is None:
+        return machine_of(asked.given, described, None, local=local)
+    with asked.connect() as client:
+        return machine_of(asked.given, described, client, local=local)
+
+
+def _measured(
+    asked: Asked, watch: LoadWatch | None, progress: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
+    """Return the document of the process that measures, or why there is none."""
+    plan = {"url": asked.url, "model": asked.model, "api_key": asked.api_key, "profile": asked.profile}
+    with subprocess.Popen(  # noqa: S603 -- this interpreter, and a module of ours
+        [sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise LookupError("pipes")  # they were asked for
+            with contextlib.suppress(BrokenPipeError):  # its end says why
+                process.stdin.write(json.dumps(plan))
+                process.stdin.close()
+            for text in process.stdout:
+                line = json.loads(text)
+                if "measurement" in line:
+                    return line["measurement"], ""
+                if "error" in line:
+                    if line["usage"]:
+                        raise NotUsable(line["error"])
+                    return {}, line["error"]
+                if watch is not None and line["phase"] == "load":
+                    watch.start()
+                if watch is not None and line["phase"] == "loaded":
+                    watch.stop()
+                if line["words"]:
+                    progress(line["words"])
+        finally:
+            process.kill()
+    return {}, f"the process that measures ended with code {process.returncode}"
+
+
+def _seen(watch: LoadWatch | None, figures: Mapping[str, Measured], *, local: bool) -> dict[str, Measured]:
+    """Return what the daemon saw of the machine under load; what answers said of memory counts as well."""
+    said = figures.get("out_of_memory", Measured()).value or 0.0
+    if watch is None:
+        where = "no daemon is asked" if local else "the server is on another machine"
+        missing = Measured(reason=f"{where}, and the requests can't show it")
+        found = dict.fromkeys(UNDER_LOAD, missing)
+    else:
+        found = {"gpu_utilization": watch.utilization(), "out_of_memory": watch.out_of_memory()}
+    if said:
+        seen = found["out_of_memory"]
+        found["out_of_memory"] = replace(
+            figures["out_of_memory"], value=said + (seen.value or 0.0), samples=1
+        )
+    return found
+
+
+def _nothing(asked: Asked, profile: Profile, problem: str, seconds: float) -> Report:
+    """Return the report of an acceptance in which nothing could be measured."""
+    figures = {each.figure: Measured(reason=problem) for each in profile.criteria}
+    verdicts = assess(profile, asked.engine, figures, limits(Machine(), prompt_tokens=None, streams=1))
+    return Report(
+        target=asked.url,
+        model=asked.model,
+        engine=asked.engine,
+        profile=profile.name,
+        verdicts=verdicts,
+        figures=figures,
+        requests=0,
+        seconds=seconds,
+        problem=problem,
+    )
