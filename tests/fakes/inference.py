@@ -110,6 +110,8 @@ class InferenceServer:
     left: asyncio.Event = field(default_factory=asyncio.Event)
     busy: int = 0
     most_busy: int = 0
+    models: list[dict[str, Any]] | None = None  # what GET /v1/models lists; None: there is no such page
+    reply: str | None = None  # the text that answers a request without a stream
     page: web.Response | None = None  # what GET /metrics answers; None: there is no such page
     page_steps: Sequence[Step] = ()  # in its place, a page that is played
     pages: list[dict[str, str]] = field(default_factory=list)
@@ -119,6 +121,7 @@ class InferenceServer:
         for path in ("/v1/chat/completions", "/v1/completions", "/completion"):
             app.router.add_post(path, self._answer)
         app.router.add_get("/metrics", self._show)
+        app.router.add_get("/v1/models", self._list)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -143,6 +146,8 @@ class InferenceServer:
                 return web.Response(status=400, text=f"Unrecognized request argument: {self.refused}")
             if self.status != 200:
                 return web.Response(status=self.status, body=self.body, headers=self.answer_headers)
+            if self.reply is not None and not asked.get("stream"):
+                return web.json_response({"choices": [{"message": {"content": self.reply}}]})
             response = web.StreamResponse(headers=self.headers)
             await response.prepare(request)
             with contextlib.suppress(ConnectionResetError):
@@ -150,6 +155,11 @@ class InferenceServer:
             return response
         finally:
             self.busy -= 1
+
+    async def _list(self, _request: web.Request) -> web.StreamResponse:
+        if self.models is None:
+            raise web.HTTPNotFound
+        return web.json_response({"object": "list", "data": self.models})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:
         self.pages.append(dict(request.headers))

@@ -21,7 +21,7 @@ _ASSUMED: Final = "all weights are read for each token, by {}"
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a person says of the machine; None where it is to be found out."""
+    """Statements of a person on the machine; None where it is to be found out."""
 
     weights: float | None = None
     parameters: float | None = None

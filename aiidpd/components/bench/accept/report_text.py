@@ -1,4 +1,4 @@
-"""Report of an acceptance as text, as Markdown and as JUnit XML (pure)."""
+"""Report of an acceptance as text, as Markdown and as JUnit XML."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUITE: Final = "aiidpd"
 def text_lines(report: Report, paint: Paint) -> list[str]:
     """Return the table of verdicts, the reason of each that has one, and the outcome."""
     width = paint.width or _COLUMNS
-    lines = [paint.bold(plain(_head(report)))]
+    lines = [paint.bold(line) for line in _wrapped(_head(report), width)]
     rows = [(each.criterion.name, each.wanted, each.found, each.outcome.value) for each in report.verdicts]
     lines += table(("CRITERION", "WANTED", "FOUND", ""), rows, Paint(paint.colour, width))
     for each in report.verdicts:

@@ -11,7 +11,6 @@ from aiidpd.components.bench.accept.criteria import FIGURES, Bound, Criterion, P
 from aiidpd.components.bench.accept.limits import Limit, Limits
 from aiidpd.components.bench.accept.quantities import Dimension, shown
 
-
 _TIMES: Final = frozenset(figure for figure, kind in FIGURES.items() if kind is Dimension.SECONDS)
 
 

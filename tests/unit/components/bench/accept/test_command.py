@@ -1,0 +1,190 @@
+"""``aiidpctl bench accept`` as a person calls it, against a scripted server."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import xml.etree.ElementTree as ET
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from aiidpd.cli.main import main
+from tests.fakes.inference import DONE, InferenceServer, Send, finish, steady, usage
+from tests.fakes.inference import chunk as piece
+from tests.ports import free_port
+
+NOWHERE = ("--socket", "/nonexistent/control.sock", "bench", "accept")
+PROFILE = """
+name = "own"
+[requests]
+warm_up = 1
+count = 2
+prompt = "32 tokens"
+answer = "16 tokens"
+timeout = "30 s"
+[concurrency]
+streams = 4
+answer = "16 tokens"
+"""
+CRITERIA = {
+    "first": ("ttft_p50", 'below = "20 s"'),
+    "speed": ("tokens_per_second", 'above = "1 tok/s"'),
+    "together": ("concurrent_success", 'at_least = "95 %"'),
+    "errors": ("error_rate", 'at_most = "0 %"'),
+    "answers": ("exact_answers", 'at_least = "100 %"'),
+}
+ANSWERS = '[[answers]]\nprompt = "2 + 2?"\nequals = "4"\n'
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
+
+
+def criteria(**which: tuple[str, str]) -> str:
+    return "".join(
+        f"[[criteria]]\nname = '{name}'\nfigure = '{figure}'\n{bound}\n"
+        for name, (figure, bound) in which.items()
+    )
+
+
+def profile(folder: Path, text: str = PROFILE + criteria(**CRITERIA) + ANSWERS) -> Path:
+    path = folder / "profile.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs the command beside the server, and returns its code, out and err."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    async def given(command: str) -> tuple[int, str, str]:
+        words = [*NOWHERE, *shlex.split(command)]
+
+        def call() -> int:
+            try:
+                return main(words)
+            except SystemExit as ended:
+                return int(ended.code or 0)
+
+        code = await anyio.to_thread.run_sync(call)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return given
+
+
+def served(**more: Any) -> InferenceServer:
+    models = [{"id": "tiny", "owned_by": "vllm"}]
+    return InferenceServer(steady(16, first=0.05, each=0.02), models=models, reply="4", **more)
+
+
+async def test_all_criteria_are_met(run: Run, tmp_path: Path):
+    async with served() as server:
+        files = f"--junit {tmp_path}/j.xml --markdown {tmp_path}/m.md"
+        code, out, err = await run(f"--target {server.url} --profile {profile(tmp_path)} {files}")
+        assert server.most_busy == 4
+    assert code == 0, out
+    assert out.splitlines()[0] == f"own: {server.url}, tiny (vllm)"
+    assert out.splitlines()[-1].startswith("accepted: 5 passed")
+    assert "4 requests at once" in err
+    assert len(ET.parse(tmp_path / "j.xml").getroot().findall("testcase")) == 5
+    assert "| speed |" in (tmp_path / "m.md").read_text()
+    assert {each["model"] for each in server.requests} == {"tiny"}
+
+
+async def test_one_that_is_not_met_fails(run: Run, tmp_path: Path):
+    async with served() as server:
+        server.reply = "five"
+        code, out, _ = await run(f"--json --target {server.url} --profile {profile(tmp_path)}")
+    assert code == 1
+    found = json.loads(out)
+    outcomes = {each["name"]: each["outcome"] for each in found["criteria"]}
+    assert [name for name, outcome in outcomes.items() if outcome != "passed"] == ["answers"]
+    assert found["criteria"][-1]["reason"] == "to '2 + 2?' it answers 'five'"
+
+
+async def test_a_criterion_that_physics_forbids_is_impossible(run: Run, tmp_path: Path):
+    text = PROFILE + criteria(speed=("tokens_per_second", 'above = "100 tok/s"'))
+    async with served() as server:
+        command = f"--target {server.url} --profile {profile(tmp_path, text)} --weights 2GB"
+        code, out, _ = await run(f"{command} --bandwidth 180GB/s")
+    assert code == 1
+    assert "impossible" in out
+    assert "speed: at most 90 tok/s = 1 / (2 GB / 180 GB/s)" in out
+
+
+async def test_a_server_that_refuses_many_at_once_fails_that_criterion_alone(run: Run, tmp_path: Path):
+    async with served() as server:
+        server.refused = "never"
+        server.steps = [Send(piece({"content": "x"}), text=True), finish(), usage(9, 1), Send(DONE)]
+        code, out, _ = await run(f"--json --target {server.url} --profile {profile(tmp_path)}")
+    found = {each["name"]: each for each in json.loads(out)["criteria"]}
+    assert code == 1
+    assert found["first"]["outcome"] == "passed"
+    assert found["speed"]["outcome"] == "not measured"
+    assert "counted 1 tokens" in found["speed"]["reason"]
+
+
+async def test_a_server_in_trouble_is_told_by_its_label(run: Run, tmp_path: Path):
+    async with served() as server:
+        server.status, server.body = 500, b'{"error": "CUDA out of memory"}'
+        text = PROFILE + criteria(**CRITERIA, memory=("out_of_memory", "at_most = 0")) + ANSWERS
+        code, out, _ = await run(f"--json --target {server.url} --profile {profile(tmp_path, text)}")
+    found = {each["name"]: each for each in json.loads(out)["criteria"]}
+    assert code == 1
+    assert "server_error: it answers 500" in found["first"]["reason"]
+    assert (found["errors"]["outcome"], found["errors"]["value"]) == ("failed", 1.0)
+    assert (found["together"]["outcome"], found["together"]["value"]) == ("failed", 0.0)
+    assert (found["memory"]["outcome"], found["memory"]["value"] > 0) == ("failed", True)
+
+
+async def test_nobody_there_is_not_accepted(run: Run, tmp_path: Path):
+    command = f"--target http://127.0.0.1:{free_port()} --profile {profile(tmp_path)}"
+    code, out, _ = await run(f"{command} --junit {tmp_path}/j.xml")
+    assert code == 1
+    assert "not accepted: cannot measure" in out
+    assert "connection refused" in out
+    assert ET.parse(tmp_path / "j.xml").getroot().get("errors") == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("", "required"),
+        ("--target x --endpoint y", "not allowed"),
+        ("--target http://127.0.0.1:1 --profile absent.toml", "no such file"),
+        ("--target http://127.0.0.1:1 --weights 4", "no size with its unit"),
+        ("--target http://127.0.0.1:1 --draft-accepted 0.5", "1 or more"),
+        ("--target http://127.0.0.1:1 --draft-accepted x", "no number above 0"),
+        ("--target ftp://x", "no http or https URL"),
+        ("--target http://a:b@127.0.0.1:1", "credentials"),
+        ("--target http://127.0.0.1:1 --api-key-file absent", "no such file"),
+    ],
+)
+async def test_what_can_t_be_tried_is_a_usage_error(run: Run, command: str, reason: str):
+    code, _, err = await run(command)
+    assert code == 2
+    assert reason in " ".join(err.split())
+
+
+async def test_without_a_daemon_no_endpoint_has_a_name(run: Run):
+    assert (await run("--endpoint local"))[0] == 3
+
+
+async def test_a_key_is_sent_and_shown_nowhere(run: Run, tmp_path: Path):
+    (tmp_path / "key").write_text("secret-key\n")
+    async with served() as server:
+        command = f"--json --target {server.url} --profile {profile(tmp_path)}"
+        code, out, err = await run(f"{command} --api-key-file {tmp_path}/key")
+    assert code == 0, out
+    assert {each["Authorization"] for each in server.request_headers} == {"Bearer secret-key"}
+    assert "secret-key" not in out + err
+
+
+async def test_tls_leaves_many_at_once_out(run: Run, tmp_path: Path):
+    text = PROFILE + criteria(errors=("error_rate", 'at_most = "0 %"'))
+    code, out, _ = await run(f"--target https://127.0.0.1:{free_port()} --profile {profile(tmp_path, text)}")
+    assert code == 1
+    assert "not accepted: cannot measure https://" in out
