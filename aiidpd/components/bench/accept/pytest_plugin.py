@@ -6,6 +6,7 @@ Without that option it does nothing, and nothing else of aiidpd is imported.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +67,15 @@ class Acceptance:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Add a test for each criterion, before ``-k`` chooses."""
-        items += [
-            CriterionItem.from_parent(session, name=f"aiidpd::{each.name}", of=self, criterion=each.name)
-            for each in self._profile.criteria
-        ]
+        criteria = Criteria.from_parent(session, name="aiidpd", nodeid="aiidpd", of=self)
+        found = session.ihook.pytest_make_collect_report(collector=criteria)
+        session.ihook.pytest_collectreport(report=found)  # so that they are counted
+        items += found.result
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the criteria."""
+        return tuple(each.name for each in self._profile.criteria)
 
     def report(self) -> Any:
         """Return the report; the first call measures."""
@@ -88,13 +94,25 @@ class NotAccepted(Exception):
     """A criterion that was not met; its text is all that is shown."""
 
 
+class Criteria(pytest.Collector):
+    """Criteria of the profile, a test each."""
+
+    def __init__(self, *, of: Acceptance, **more: Any) -> None:
+        super().__init__(**more)
+        self._of = of
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Yield the tests."""
+        for name in self._of.names:
+            yield CriterionItem.from_parent(self, name=name, of=self._of)
+
+
 class CriterionItem(pytest.Item):
     """Test of one criterion."""
 
-    def __init__(self, *, of: Acceptance, criterion: str, **more: Any) -> None:
+    def __init__(self, *, of: Acceptance, **more: Any) -> None:
         super().__init__(**more)
         self._of = of
-        self._criterion = criterion
 
     def runtest(self) -> None:
         """Fail where the criterion was not met; skip where it is for another engine or need not be known."""
@@ -102,7 +120,7 @@ class CriterionItem(pytest.Item):
         from aiidpd.components.bench.accept.verdict import Outcome
 
         verdicts = self._of.report().verdicts
-        verdict = next(each for each in verdicts if each.criterion.name == self._criterion)
+        verdict = next(each for each in verdicts if each.criterion.name == self.name)
         words = failure_text(verdict)
         if not verdict.good:
             raise NotAccepted(words)
