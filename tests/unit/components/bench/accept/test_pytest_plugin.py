@@ -60,7 +60,7 @@ async def test_each_criterion_is_a_test(folder: Path, tmp_path: Path):
     assert "failed: ttft_p50 < 1 ms, found" in ran.stdout
     assert "test_other" not in ran.stdout
     assert "Traceback" not in ran.stdout
-    assert "aiidpd::quick" in (tmp_path / "j.xml").read_text()
+    assert 'classname="aiidpd" name="quick"' in (tmp_path / "j.xml").read_text()
 
 
 async def test_k_chooses_criteria_and_a_named_file_runs_beside_them(folder: Path, tmp_path: Path):
