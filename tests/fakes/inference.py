@@ -111,6 +111,7 @@ class InferenceServer:
     busy: int = 0
     most_busy: int = 0
     models: list[dict[str, Any]] | None = None  # what GET /v1/models lists; None: there is no such page
+    models_status: int = 200  # of that page
     reply: str | None = None  # the text that answers a request without a stream
     page: web.Response | None = None  # what GET /metrics answers; None: there is no such page
     page_steps: Sequence[Step] = ()  # in its place, a page that is played
@@ -159,6 +160,8 @@ class InferenceServer:
     async def _list(self, _request: web.Request) -> web.StreamResponse:
         if self.models is None:
             raise web.HTTPNotFound
+        if self.models_status != 200:
+            return web.Response(status=self.models_status)
         return web.json_response({"object": "list", "data": self.models})
 
     async def _show(self, request: web.Request) -> web.StreamResponse:

@@ -46,6 +46,7 @@ _LONG: Final = 604_800.0  # seconds of an interval: nobody waits for the next me
 _SPARE: Final = 1.5  # times as many requests as are wanted, at most: some figures are withheld
 _HOPELESS: Final = 3  # requests in a row that fail, after which the rest would too
 _NAME: Final = "of acceptance"
+_REMEDIES: Final = {Fault.UNAUTHORIZED: "give the server's key by --api-key-file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,8 @@ class Measuring:
         try:
             described = describe(plan.url, plan.model, plan.api_key, plan.profile.requests.timeout)
         except RequestFailedError as error:
-            raise ProbeFailed(
-                plan.url,
-                error.fault,
-                reason=str(error),
-                remedy="see that the server runs and that the URL is its",
-            ) from None
+            remedy = _REMEDIES.get(error.fault, "see that the server runs and that the URL is its")
+            raise ProbeFailed(plan.url, error.fault, reason=str(error), remedy=remedy) from None
         samples, failures = anyio.run(self._alone, described.model)
         figures = alone(samples, failures)
         figures["exact_answers"] = self._answers(described.model)

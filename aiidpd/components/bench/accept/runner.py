@@ -21,7 +21,7 @@ from aiidpd.components.bench.accept.machine import Given, machine_of
 from aiidpd.components.bench.accept.profile_text import ProfileError, parse_profile
 from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.verdict import Measured, assess, plausible
-from aiidpd.components.bench.accept.watching import LoadWatch
+from aiidpd.components.bench.accept.watching import LoadWatch, others
 
 MODULE: Final = "aiidpd.components.bench.accept.process"
 SHIPPED: Final = ("default", "seed")
@@ -76,6 +76,10 @@ def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
     profile = parse_profile(asked.profile)
     local = is_local(asked.url)
     begun = time.monotonic()
+    disturbed: tuple[str, ...] = ()
+    if asked.connect is not None:
+        with asked.connect() as client:
+            disturbed = others(client, asked.url)
     watch = LoadWatch(asked.connect) if asked.connect is not None and local else None
     try:
         found, problem = _measured(asked, watch, progress)
@@ -100,7 +104,7 @@ def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
         figures=figures,
         requests=found["requests"],
         seconds=time.monotonic() - begun,
-        notes=(*machine.notes, *found["notes"]),
+        notes=(*disturbed, *machine.notes, *found["notes"]),
     )
 
 
@@ -137,8 +141,8 @@ def _measured(
             if process.stdin is None or process.stdout is None:
                 raise LookupError("pipes")  # they were asked for
             with contextlib.suppress(BrokenPipeError):  # its end says why
-                process.stdin.write(json.dumps(plan))
-                process.stdin.close()
+                process.stdin.write(json.dumps(plan) + "\n")
+                process.stdin.flush()
             for text in process.stdout:
                 line = json.loads(text)
                 if "measurement" in line:

@@ -114,9 +114,8 @@ def _verdict(criterion: Criterion, measured: Measured, of: Limits) -> Verdict:
         note = f"beyond the limit for these weights and this memory, {_shown(criterion.figure, bound)}"
         bound = None
     if limit is None:
-        return Verdict(
-            criterion, Outcome.NOT_MEASURED, value, None, f"no limit follows: {of.reason}", samples
-        )
+        reason = f"no limit follows: {of.reason}" if value is not None else measured.reason
+        return Verdict(criterion, Outcome.NOT_MEASURED, value, None, reason, samples)
     if bound is not None and not _possible(criterion, limit, bound):
         least = "at least" if criterion.bound.limits_above else "at most"
         reason = "; ".join(filter(None, (f"{least} {_shown(criterion.figure, bound)}", measured.reason)))

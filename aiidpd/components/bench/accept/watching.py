@@ -72,6 +72,19 @@ class LoadWatch:
             self._problem = f"the daemon does not show it: {error}"
 
 
+def others(client: ControlClient, url: str) -> tuple[str, ...]:
+    """Return a note where the daemon sees requests of others at the engine behind ``url``."""
+    try:
+        endpoints = client.get("/v1/bench/results")["endpoints"]
+    except ControlError:
+        return ()
+    engines = [each["engine"] for each in endpoints if each["url"].rstrip("/") == url.rstrip("/")]
+    running = sum(each["requests_running"] or 0 for each in engines if each and not each["includes_probe"])
+    if not running:
+        return ()
+    return (f"others had {running} requests at this engine at the start: it is slower than alone",)
+
+
 def _utilization(documents: Sequence[Mapping[str, Any]]) -> Measured:
     if any(each.get("simulated") for each in documents):
         return Measured(reason="the GPUs that the daemon shows are simulated")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import pytest
 
@@ -16,6 +18,7 @@ from aiidpd.cli.main import main
 from tests.fakes.inference import DONE, InferenceServer, Send, finish, steady, usage
 from tests.fakes.inference import chunk as piece
 from tests.ports import free_port
+from tests.waiting import eventually
 
 NOWHERE = ("--socket", "/nonexistent/control.sock", "bench", "accept")
 PROFILE = """
@@ -181,6 +184,36 @@ async def test_a_key_is_sent_and_shown_nowhere(run: Run, tmp_path: Path):
     assert code == 0, out
     assert {each["Authorization"] for each in server.request_headers} == {"Bearer secret-key"}
     assert "secret-key" not in out + err
+
+
+async def test_without_its_key_a_server_is_not_accepted_and_the_remedy_is_named(run: Run, tmp_path: Path):
+    async with served() as server:
+        server.models_status = 401
+        code, out, _ = await run(f"--target {server.url} --profile {profile(tmp_path)}")
+    assert code == 1
+    assert "give the server's key by --api-key-file" in " ".join(out.split())
+
+
+async def test_the_process_that_measures_ends_with_whoever_started_it(tmp_path: Path):
+    """A load of an hour, whose starter is killed."""
+    text = PROFILE + criteria(errors=("error_rate", 'at_most = "0 %"')) + "[load]\nduration = '1 h'\n"
+    async with served() as server:
+        words = ["--target", server.url, "--profile", str(profile(tmp_path, text))]
+        command = [sys.executable, "-m", "aiidpd.cli", *NOWHERE, *words]
+        async with await anyio.open_process(command, stdout=None, stderr=None) as starter:
+            await eventually(_busy(server), lambda busy: busy == 4)
+            starter.kill()
+        await eventually(_busy(server), lambda busy: busy == 0)
+        answered = len(server.requests)
+        await anyio.sleep(0.3)  # a load that went on would have begun its next round
+        assert len(server.requests) == answered
+
+
+def _busy(server: InferenceServer) -> Callable[[], Awaitable[int]]:
+    async def read() -> int:
+        return server.busy
+
+    return read
 
 
 async def test_tls_leaves_many_at_once_out(run: Run, tmp_path: Path):

@@ -107,6 +107,12 @@ def test_what_can_t_be_tried_is_a_usage_error(folder: Path, arguments: tuple[str
     assert reason in ran.stderr
 
 
+def test_several_processes_would_measure_each_other(folder: Path):
+    ran = pytest_in(folder, "-p", "xdist", "-n", "2", "--aiidpd-target=http://127.0.0.1:1")
+    assert ran.returncode == 4
+    assert "leave out -n" in ran.stderr
+
+
 def test_a_target_that_is_no_url_is_a_usage_error(folder: Path):
     ran = pytest_in(folder, "--aiidpd-target=ftp://x")
     assert ran.returncode == 4

@@ -67,6 +67,8 @@ def test_a_derived_limit_is_a_share_of_the_expected_speed():
     found = verdict(criterion, Measured(SEED.expected.value * 0.51), SEED)
     assert (found.outcome, found.limit) == (Outcome.PASSED, pytest.approx(0.5 * SEED.expected.value))
     assert "50 % of the expected" in found.wanted
+    gone = verdict(criterion, Measured(reason="it is gone"), Limits(reason="give --weights"))
+    assert (gone.outcome, gone.reason) == (Outcome.NOT_MEASURED, "it is gone")
     unknown = verdict(criterion, Measured(45), Limits(reason="give --weights"))
     assert (unknown.outcome, unknown.reason) == (Outcome.NOT_MEASURED, "no limit follows: give --weights")
 

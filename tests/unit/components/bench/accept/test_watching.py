@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aiidpd.api.client import ControlClient, DaemonUnreachable
 from aiidpd.components.bench.accept.verdict import Measured
-from aiidpd.components.bench.accept.watching import LoadWatch
+from aiidpd.components.bench.accept.watching import LoadWatch, others
 from tests.fakes.scripted_daemon import Scripted
 from tests.waiting import until
 
@@ -54,6 +56,23 @@ def test_a_load_that_was_over_at_once_says_so():
     watch.start()
     watch.stop()
     assert "fewer than 3 readings" in watch.utilization().reason
+
+
+@pytest.mark.parametrize(
+    ("engine", "noted"),
+    [
+        ({"requests_running": 3, "includes_probe": False}, True),
+        ({"requests_running": 1, "includes_probe": True}, False),
+        ({"requests_running": None, "includes_probe": False}, False),
+        (None, False),
+    ],
+)
+def test_requests_of_others_are_noted(engine: dict[str, Any] | None, noted: bool):
+    daemon = Scripted()
+    daemon.events = {"endpoints": [{"url": "http://x:1/", "engine": engine}]}
+    found = others(daemon, "http://x:1")
+    assert ("others had 3 requests" in "".join(found)) is noted
+    assert others(daemon, "http://x:2") == ()
 
 
 def test_without_a_daemon_it_says_so():
