@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from aiidpd.cli.main import main
-from tests.fakes.inference import DONE, InferenceServer, Send, finish, steady, usage
+from tests.fakes.inference import DONE, Cut, Forever, Hang, InferenceServer, Send, Step, finish, steady, usage
 from tests.fakes.inference import chunk as piece
 from tests.ports import free_port
 from tests.waiting import eventually
@@ -141,6 +141,34 @@ async def test_a_server_in_trouble_is_told_by_its_label(run: Run, tmp_path: Path
     assert (found["errors"]["outcome"], found["errors"]["value"]) == ("failed", 1.0)
     assert (found["together"]["outcome"], found["together"]["value"]) == ("failed", 0.0)
     assert (found["memory"]["outcome"], found["memory"]["value"] > 0) == ("failed", True)
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "label"),
+    [
+        ([Send(piece({"content": "x"}), text=True), Cut()], "text/event-stream", "cut"),
+        ([Send(b"data: {\n\n")], "text/event-stream", "malformed"),
+        ([Send(piece({"content": "x"}), text=True), Hang()], "text/event-stream", "unfinished"),
+        ([Send(b"<html>")], "text/html", "no_stream"),
+        ([finish(), Send(DONE)], "text/event-stream", "empty"),
+        ([Forever(piece({"content": "x"}), 0.0)], "text/event-stream", "too_long"),
+    ],
+)
+async def test_answers_that_are_none_are_labelled_and_counted(
+    run: Run, tmp_path: Path, steps: Sequence[Step], kind: str, label: str
+):
+    text = (PROFILE + criteria(**CRITERIA) + ANSWERS).replace("30 s", "1 s")
+    async with served() as server:
+        server.steps, server.headers = steps, {"Content-Type": kind}
+        code, out, _ = await run(f"--json --target {server.url} --profile {profile(tmp_path, text)}")
+    found = {each["name"]: each for each in json.loads(out)["criteria"]}
+    assert code == 1
+    for name in ("first", "speed"):
+        assert (found[name]["outcome"], found[name]["value"]) == ("not measured", None)
+        assert label in found[name]["reason"]
+    assert (found["together"]["outcome"], found["together"]["value"]) == ("failed", 0.0)
+    assert label in found["together"]["reason"]
+    assert found["answers"]["outcome"] == "passed"
 
 
 async def test_nobody_there_is_not_accepted(run: Run, tmp_path: Path):
