@@ -20,7 +20,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
     """Check the criteria, write the reports, and return whether all were met."""
     url, model = options.target, options.model
     if options.endpoint is not None:
-        url, model = _endpoint(session, options.endpoint, model)
+        url, model = endpoint(session, options.endpoint, model)
     if options.draft_accepted < 1:
         _refuse("--draft-accepted is 1 or more: a step yields a token at least")
     try:
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace, session: Session) -> int:
     return DONE if report.accepted else FAILED
 
 
-def _endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
-    """Return URL and model of one of the daemon's endpoints."""
+def endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
+    """Return URL and model of one of the daemon's endpoints, ``model`` where it is not empty."""
     endpoints = session.client.get("/v1/bench/results")["endpoints"]
     found = next((each for each in endpoints if each["name"] == name), None)
     if found is None:

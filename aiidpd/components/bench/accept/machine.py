@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,9 @@ from aiidpd.physics.units import GB, gb_per_second
 from aiidpd.platform import ram_bandwidth
 
 _HARDWARE: Final = Path(__file__).resolve().parents[3] / "physics/hardware.toml"
+_DRIVER: Final = Path("/proc/driver/nvidia/gpus")
 _GPU_FILES: Final = (Path("/dev/nvidia0"), Path("/dev/kfd"))
+_MOST_CHARACTERS: Final = 4096
 _ASSUMED: Final = "all weights are read for each token, by {}"
 
 
@@ -97,19 +99,22 @@ def _memory(
         return None, given.bandwidth, ""
     if not local:
         return None, None, "the server is on another machine: give --gpu or --bandwidth"
-    if gpus := list(_gpus(client)):
-        return _first(gpus[0], notes)
+    for names, source in ((_named_by_daemon(client), "the daemon"), (_named_by_driver(), "its driver")):
+        if names:
+            return _first(names, source, notes)
     if any(each.exists() for each in _GPU_FILES):
-        return None, None, "there is a GPU and no daemon that names it: give --gpu or --bandwidth"
+        return None, None, "there is a GPU and nothing that names it: give --gpu or --bandwidth"
     return _ram(notes)
 
 
-def _first(gpu: Mapping[str, Any], notes: list[str]) -> tuple[Device | None, float | None, str]:
+def _first(names: Sequence[str], source: str, notes: list[str]) -> tuple[Device | None, float | None, str]:
     try:
-        device = read_hardware().find(str(gpu["name"]))
+        device = read_hardware().find(names[0])
     except UnknownDevice as error:
         return None, None, f"{error}: give --gpu or --bandwidth"
-    notes.append(f"memory: {gb_per_second(device.bandwidth)} of {device.name}, as the daemon names it")
+    others = f", the first of {len(names)}" if len(names) > 1 else ""
+    rate = gb_per_second(device.bandwidth)
+    notes.append(f"memory: {rate} of {device.name}{others}, as {source} names it")
     return device, device.bandwidth, ""
 
 
@@ -122,12 +127,24 @@ def _ram(notes: list[str]) -> tuple[Device | None, float | None, str]:
     return None, found.bytes_per_second, ""
 
 
-def _gpus(client: ControlClient | None) -> Iterator[Mapping[str, Any]]:
+def _named_by_daemon(client: ControlClient | None) -> list[str]:
+    """Return the names of the GPUs that the daemon shows, none where they are simulated."""
     if client is None:
-        return
+        return []
     try:
         document = client.get("/v1/gpus")
     except ControlError:
-        return
-    if not document.get("simulated"):
-        yield from document["gpus"]
+        return []
+    return [] if document.get("simulated") else [str(each["name"]) for each in document["gpus"]]
+
+
+def _named_by_driver() -> list[str]:
+    """Return the names of the GPUs that NVIDIA's driver shows without NVML."""
+    found = []
+    for path in sorted(_DRIVER.glob("*/information")):
+        try:
+            lines = path.read_text(encoding="ascii", errors="replace")[:_MOST_CHARACTERS].splitlines()
+        except OSError:
+            continue
+        found += [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+    return found

@@ -14,9 +14,14 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from aiidpd.api.client import ControlError
 from aiidpd.cli.main import main
+from aiidpd.cli.session import Session
+from aiidpd.cli.text import Paint
+from aiidpd.components.bench.accept import command
 from tests.fakes.inference import DONE, Cut, Forever, Hang, InferenceServer, Send, Step, finish, steady, usage
 from tests.fakes.inference import chunk as piece
+from tests.fakes.scripted_daemon import Scripted
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -198,6 +203,23 @@ async def test_what_can_t_be_tried_is_a_usage_error(run: Run, command: str, reas
     code, _, err = await run(command)
     assert code == 2
     assert reason in " ".join(err.split())
+
+
+LOCAL = {"name": "local", "url": "http://x:1", "model": "m", "simulated": False, "engine": None}
+DEMO = {"name": "demo", "url": "", "model": "", "simulated": True, "engine": None}
+
+
+@pytest.mark.parametrize(("model", "found"), [("", "m"), ("other", "other")])
+def test_an_endpoint_s_name_gives_its_url_and_model(model: str, found: str):
+    daemon = Scripted(events=())
+    daemon.events = {"endpoints": [LOCAL, DEMO]}
+    session = Session(daemon, False, sys.stdout, sys.stderr, Paint())
+    assert command.endpoint(session, "local", model) == ("http://x:1", found)
+    with pytest.raises(ControlError, match="there is no endpoint remote: known are local, demo") as caught:
+        command.endpoint(session, "remote", model)
+    assert caught.value.exit_code == 2
+    with pytest.raises(ControlError, match="endpoint demo is simulated"):
+        command.endpoint(session, "demo", model)
 
 
 async def test_without_a_daemon_no_endpoint_has_a_name(run: Run):

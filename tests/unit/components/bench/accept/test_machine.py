@@ -15,8 +15,9 @@ from tests.fakes.scripted_daemon import Scripted
 
 
 @pytest.fixture(autouse=True)
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(machine, "_GPU_FILES", ())
+    monkeypatch.setattr(machine, "_DRIVER", tmp_path / "absent")
     monkeypatch.setattr(ram_bandwidth, "measure", lambda: RamBandwidth(22e9, 2, 2**28))
 
 
@@ -49,12 +50,22 @@ def test_the_daemon_names_the_gpu():
     assert simulated.bandwidth == 22e9
 
 
+def test_without_a_daemon_the_driver_names_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for place in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "information").write_text("Model: \t\t NVIDIA GeForce RTX 5070 Ti\nIRQ: 3\n")
+    monkeypatch.setattr(machine, "_DRIVER", tmp_path)
+    found = machine_of(Given(weights=8e9), {}, None, local=True)
+    assert (found.bandwidth, found.stated) == (896e9, False)
+    assert found.notes == ("memory: 896 GB/s of RTX 5070 Ti, the first of 2, as its driver names it",)
+
+
 def test_what_can_t_be_known_says_what_to_give(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     assert "give --weights" in machine_of(Given(), {}, None, local=True).reason
     elsewhere = machine_of(Given(weights=8e9), {}, None, local=False)
     assert elsewhere.reason == "the server is on another machine: give --gpu or --bandwidth"
     monkeypatch.setattr(machine, "_GPU_FILES", (tmp_path,))
-    assert "no daemon that names it" in machine_of(Given(weights=8e9), {}, None, local=True).reason
+    assert "nothing that names it" in machine_of(Given(weights=8e9), {}, None, local=True).reason
     monkeypatch.setattr(machine, "_GPU_FILES", ())
 
     def fails() -> RamBandwidth:
