@@ -16,8 +16,9 @@ from aiidpd.physics.units import GB, gb_per_second
 class Machine:
     """Memory, compute and model of a server; None is what is not known.
 
-    ``reason`` says why something is not known and what to give. ``stated``: a person gave ``weights`` and
-    ``bandwidth``, and so they are no assumptions. ``notes`` say where each is from.
+    ``reason`` says why something is not known and what to give. ``stated``: a person gave ``weights``, and
+    also ``bandwidth`` or it is that of the only GPU, and so they are no assumptions. ``notes`` say where each
+    is from.
     """
 
     bandwidth: float | None = None
@@ -43,7 +44,8 @@ class Limit:
 class Limits:
     """Bounds by figure. ``expected`` and ``least`` are what derived criteria are shares of.
 
-    ``certain``: a measured figure beyond its bound is no figure; else the bound's assumptions do not hold.
+    ``certain``: a measured figure beyond its bound is no figure, and a criterion beyond it is impossible;
+    else the bound is an assumption, which a figure beyond it disproves.
     ``reason`` says why those are not known that are None.
     """
 

@@ -33,6 +33,19 @@ class Given:
     draft_accepted: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Device, the bandwidth of its memory, and why that is not known.
+
+    ``certain``: a person stated it, or it is that of the only GPU, than which the RAM is slower.
+    """
+
+    device: Device | None = None
+    bandwidth: float | None = None
+    reason: str = ""
+    certain: bool = False
+
+
 class UnknownGpu(ValueError):
     """A name of a GPU that means none, or several."""
 
@@ -58,23 +71,23 @@ def machine_of(
         parameters = float(described["parameters"])
     if weights is None:
         return Machine(reason="the weights are not known: give --weights such as 4.58GiB")
-    device, bandwidth, reason = _memory(given, client, local=local, notes=notes)
-    if bandwidth is None:
-        return Machine(weights=weights, reason=reason, notes=tuple(notes))
-    stated = given.weights is not None and (given.bandwidth is not None or given.gpu is not None)
+    memory = _memory(given, client, local=local, notes=notes)
+    if memory.bandwidth is None:
+        return Machine(weights=weights, reason=memory.reason, notes=tuple(notes))
+    device = memory.device
     lacking = (
         "the compute is not known: give --gpu"
         if parameters
         else "parameters are not known: give --parameters"
     )
     return Machine(
-        bandwidth=bandwidth,
+        bandwidth=memory.bandwidth,
         flops=device.flops_at(given.precision) if device else None,
         weights=weights,
         parameters=parameters,
         efficiency=read_hardware().efficiency(device) if device else GENERAL,
         draft_accepted=given.draft_accepted,
-        stated=stated,
+        stated=memory.certain and given.weights is not None,
         reason=lacking,
         notes=tuple(notes),
     )
@@ -85,46 +98,43 @@ def read_hardware() -> Hardware:
     return parse_hardware(_HARDWARE.read_text(encoding="utf-8"))
 
 
-def _memory(
-    given: Given, client: ControlClient | None, *, local: bool, notes: list[str]
-) -> tuple[Device | None, float | None, str]:
-    """Return the device, the bandwidth of its memory, and why that is not known."""
+def _memory(given: Given, client: ControlClient | None, *, local: bool, notes: list[str]) -> _Memory:
     if given.gpu is not None:
         try:
             device = read_hardware().find(given.gpu, given.bandwidth)
         except UnknownDevice as error:
             raise UnknownGpu(str(error)) from None
-        return device, given.bandwidth or device.bandwidth, ""
+        return _Memory(device, given.bandwidth or device.bandwidth, certain=True)
     if given.bandwidth is not None:
-        return None, given.bandwidth, ""
+        return _Memory(None, given.bandwidth, certain=True)
     if not local:
-        return None, None, "the server is on another machine: give --gpu or --bandwidth"
+        return _Memory(reason="the server is on another machine: give --gpu or --bandwidth")
     for names, source in ((_named_by_daemon(client), "the daemon"), (_named_by_driver(), "its driver")):
         if names:
             return _first(names, source, notes)
     if any(each.exists() for each in _GPU_FILES):
-        return None, None, "there is a GPU and nothing that names it: give --gpu or --bandwidth"
+        return _Memory(reason="there is a GPU and nothing that names it: give --gpu or --bandwidth")
     return _ram(notes)
 
 
-def _first(names: Sequence[str], source: str, notes: list[str]) -> tuple[Device | None, float | None, str]:
+def _first(names: Sequence[str], source: str, notes: list[str]) -> _Memory:
     try:
         device = read_hardware().find(names[0])
     except UnknownDevice as error:
-        return None, None, f"{error}: give --gpu or --bandwidth"
+        return _Memory(reason=f"{error}: give --gpu or --bandwidth")
     others = f", the first of {len(names)}" if len(names) > 1 else ""
     rate = gb_per_second(device.bandwidth)
     notes.append(f"memory: {rate} of {device.name}{others}, as {source} names it")
-    return device, device.bandwidth, ""
+    return _Memory(device, device.bandwidth, certain=len(names) == 1)
 
 
-def _ram(notes: list[str]) -> tuple[Device | None, float | None, str]:
+def _ram(notes: list[str]) -> _Memory:
     try:
         found = ram_bandwidth.measure()
     except ram_bandwidth.NotMeasured as error:
-        return None, None, f"the RAM can't be measured ({error}): give --bandwidth"
+        return _Memory(reason=f"the RAM can't be measured ({error}): give --bandwidth")
     notes.append(f"memory: {gb_per_second(found.bytes_per_second)} of the RAM, measured now")
-    return None, found.bytes_per_second, ""
+    return _Memory(None, found.bytes_per_second)
 
 
 def _named_by_daemon(client: ControlClient | None) -> list[str]:

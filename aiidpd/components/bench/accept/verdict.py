@@ -117,9 +117,13 @@ def _verdict(criterion: Criterion, measured: Measured, of: Limits) -> Verdict:
         reason = f"no limit follows: {of.reason}" if value is not None else measured.reason
         return Verdict(criterion, Outcome.NOT_MEASURED, value, None, reason, samples)
     if bound is not None and not _possible(criterion, limit, bound):
-        least = "at least" if criterion.bound.limits_above else "at most"
-        reason = "; ".join(filter(None, (f"{least} {_shown(criterion.figure, bound)}", measured.reason)))
-        return Verdict(criterion, Outcome.IMPOSSIBLE, value, limit, reason, samples)
+        note = (
+            f"{'at least' if criterion.bound.limits_above else 'at most'} {_shown(criterion.figure, bound)}"
+        )
+        if of.certain:
+            reason = "; ".join(filter(None, (note, measured.reason)))
+            return Verdict(criterion, Outcome.IMPOSSIBLE, value, limit, reason, samples)
+        note += ", if all these weights are read from this memory"
     if value is None:
         return Verdict(criterion, Outcome.NOT_MEASURED, None, limit, measured.reason, samples)
     outcome = Outcome.PASSED if criterion.bound.holds(value, limit) else Outcome.FAILED

@@ -42,8 +42,10 @@ def test_what_the_server_says_of_its_model_is_an_assumption_and_the_ram_is_measu
 def test_the_daemon_names_the_gpu():
     gpu = {"name": "NVIDIA GeForce RTX 5070 Ti"}
     found = machine_of(Given(weights=8e9), {}, Scripted(gpu), local=True)
-    assert (found.bandwidth, found.stated) == (896e9, False)
+    assert (found.bandwidth, found.stated) == (896e9, True)
     assert "as the daemon names it" in found.notes[0]
+    assert not machine_of(Given(), {"weights": 8e9}, Scripted(gpu), local=True).stated
+    assert not machine_of(Given(weights=8e9), {}, Scripted(gpu, gpu), local=True).stated
     unknown = machine_of(Given(weights=8e9), {}, Scripted({"name": "Abacus 9"}), local=True)
     assert "give --gpu or --bandwidth" in unknown.reason
     simulated = machine_of(Given(weights=8e9), {}, Scripted(gpu, simulated=True), local=True)

@@ -47,6 +47,14 @@ def test_a_criterion_that_physics_forbids_is_impossible_by_its_figure():
     assert verdict(speed(100), Measured(reason="it is gone"), SEED).outcome is Outcome.IMPOSSIBLE
 
 
+def test_beyond_a_limit_that_is_an_assumption_a_criterion_fails_and_says_what_it_would_need():
+    found = verdict(speed(100), Measured(45), ASSUMED)
+    assert found.outcome is Outcome.FAILED
+    assert found.reason == (
+        "at most 51.2 tok/s = 1 / (2 GB / 102.4 GB/s), if all these weights are read from this memory"
+    )
+
+
 def test_a_figure_that_physics_forbids_is_none():
     found = verdict(speed(40), Measured(120.0, samples=9), SEED)
     assert (found.outcome, found.value, found.samples) == (Outcome.NOT_MEASURED, None, 9)
