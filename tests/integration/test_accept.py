@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from aiidpd.components.bench.accept.profile_text import parse_profile
+from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.runner import Asked, accept
 from aiidpd.components.bench.accept.server import exchange
 from aiidpd.components.bench.accept.verdict import Outcome
@@ -60,6 +61,15 @@ def quiet(_words: str) -> None:
     """Nobody follows."""
 
 
+def undisturbed(asked: Asked) -> Report:
+    """Return the report of a try in which this machine was not late to read what a fast engine sent."""
+    for _ in range(ATTEMPTS):
+        report = accept(asked, quiet)
+        if not any("this process was late" in each.reason for each in report.figures.values()):
+            break
+    return report
+
+
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
@@ -90,17 +100,17 @@ def test_a_real_engine_is_accepted_and_known_by_its_name(server: llama.LlamaServ
     profile = QUICK.format(tokens=64, streams=4) + ALL
     profile += criterion("answers", "exact_answers", "at_least = '100 %'")
     profile += question.replace("'{answer}'", json.dumps(text))
-    report = accept(Asked(server.url, profile), quiet)
+    report = undisturbed(Asked(server.url, profile))
     assert report.accepted, report.document()
     assert report.engine == "llama.cpp"
     assert {each.outcome for each in report.verdicts} == {Outcome.PASSED}
-    wrong = accept(Asked(server.url, profile.replace(json.dumps(text), "'something else'")), quiet)
+    wrong = undisturbed(Asked(server.url, profile.replace(json.dumps(text), "'something else'")))
     assert [each.criterion.name for each in wrong.verdicts if not each.good] == ["answers"]
 
 
 @pytest.mark.real("llama")
 def test_a_fast_engine_is_asked_for_more_tokens(server: llama.LlamaServer):
-    report = accept(Asked(server.url, QUICK.format(tokens=4, streams=1) + ALL), quiet)
+    report = undisturbed(Asked(server.url, QUICK.format(tokens=4, streams=1) + ALL))
     speed = report.figures["tokens_per_second"]
     assert speed.value is not None, speed.reason
 
@@ -126,10 +136,14 @@ def test_its_figures_are_those_of_the_server(truth: tokens.TokenServer):
         theirs = statistics.median(each.sent[0] - each.received for each in logged)
         pace = statistics.median((each.sent[-1] - each.sent[0]) / 31 for each in logged)
         ours, speed = report.figures["ttft_p50"].value, report.figures["tokens_per_second"].value
-        assert ours is not None, report.figures["ttft_p50"].reason
-        assert speed is not None, report.figures["tokens_per_second"].reason
-        if abs(ours - theirs) < CLOSE and abs(speed * pace - 1) < 0.05:
+        if ours and speed and abs(ours - theirs) < CLOSE and abs(speed * pace - 1) < 0.05:
             break  # else the machine held up the one or the other meanwhile
+    assert ours is not None, report.figures["ttft_p50"].reason
+    assert speed is not None, report.figures["tokens_per_second"].reason
+    print(  # noqa: T201 -- pytest -s shows the figures
+        f"first token: ours {ours * 1e3:.2f} ms, the server's {theirs * 1e3:.2f} ms; "
+        f"pace: ours {1e3 / speed:.3f} ms, the server's {pace * 1e3:.3f} ms"
+    )
     assert abs(ours - theirs) < CLOSE
     assert abs(speed * pace - 1) < 0.05
     assert report.figures["concurrent_success"].value == 1

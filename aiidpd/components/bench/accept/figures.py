@@ -51,10 +51,12 @@ def alone(samples: Sequence[BenchSample], failures: Sequence[Failure]) -> dict[s
     pace = sorted(
         each.output_tokens_per_second for each in samples if each.output_tokens_per_second is not None
     )
-    why_first = _why(samples, failures, TTFT, len(first))
-    found["ttft_p50"] = _percentile(first, 0.5, why_first)
-    found["ttft_p95"] = _percentile(first, 0.95, why_first)
-    found["tokens_per_second"] = _percentile(pace, 0.5, _why(samples, failures, DECODE, len(pace)))
+    lost = _lost(samples, failures, TTFT)
+    why = _why(samples, failures, len(first), lost)
+    found["ttft_p50"] = _percentile(first, 0.5, why)
+    found["ttft_p95"] = _percentile(first, 0.95, why, none=lost)
+    lost = _lost(samples, failures, DECODE)
+    found["tokens_per_second"] = _percentile(pace, 0.5, _why(samples, failures, len(pace), lost))
     return found
 
 
@@ -73,7 +75,9 @@ def together(rounds: Sequence[Round]) -> dict[str, Measured]:
     first = sorted(each.ttft for each in outcomes if each.ttft is not None)
     return {
         "concurrent_success": Measured(good / len(outcomes), words, len(outcomes)),
-        "concurrent_ttft_p95": _percentile(first, 0.95, none=words or "no answer had a first token"),
+        "concurrent_ttft_p95": _percentile(
+            first, 0.95, none=words if first else words or "no answer had a first token"
+        ),
         "concurrent_tokens_per_second": _speed(rounds, words),
     }
 
@@ -99,23 +103,25 @@ def failures_in_words(failures: Sequence[Failure]) -> str:
     return f"{kinds}: {failures[0].reason}"
 
 
-def _why(samples: Sequence[BenchSample], failures: Sequence[Failure], figure: str, known: int) -> str:
+def _lost(samples: Sequence[BenchSample], failures: Sequence[Failure], figure: str) -> str:
+    """Return why requests did not give ``figure``, the first reason of several; empty where all gave it."""
+    reasons = [each.reason for sample in samples for each in sample.withheld if each.figure == figure]
+    return reasons[0] if reasons else failures_in_words(failures)
+
+
+def _why(samples: Sequence[BenchSample], failures: Sequence[Failure], known: int, lost: str) -> str:
     """Return why a figure is none: too few requests gave it; empty where enough did."""
     tried = len(samples) + len(failures)
-    if tried and known / tried > _MOSTLY:
-        return ""
-    reasons = [each.reason for sample in samples for each in sample.withheld if each.figure == figure]
-    reasons += [failures_in_words(failures)] if failures else []
-    return reasons[0] if reasons else "no request was made"
+    return "" if tried and known / tried > _MOSTLY else lost or "no request was made"
 
 
 def _percentile(ordered: Sequence[float], share: float, why: str = "", *, none: str = "") -> Measured:
-    """Return a percentile; none where there is a reason ``why``, or for ``none`` where there is nothing."""
+    """Return a percentile; none where there is a reason ``why``, and ``none`` for why there are too few."""
     if why or not ordered:
         return Measured(reason=why or none, samples=len(ordered))
     if share > _MOSTLY and len(ordered) < FEWEST_FOR_P95:
-        reason = f"a p95 needs {FEWEST_FOR_P95} requests, and {len(ordered)} gave a figure"
-        return Measured(reason=reason, samples=len(ordered))
+        few = f"a p95 needs {FEWEST_FOR_P95} requests, and {len(ordered)} gave a figure"
+        return Measured(reason=": ".join(filter(None, (few, none))), samples=len(ordered))
     return Measured(percentile(ordered, share), samples=len(ordered))
 
 

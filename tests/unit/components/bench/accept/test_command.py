@@ -85,7 +85,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def served(**more: Any) -> InferenceServer:
     models = [{"id": "tiny", "owned_by": "vllm"}]
-    return InferenceServer(steady(16, first=0.05, each=0.02), models=models, reply="4", **more)
+    return InferenceServer(steady(8, first=0.05, each=0.05), models=models, reply="4", **more)
 
 
 async def test_all_criteria_are_met(run: Run, tmp_path: Path):

@@ -47,6 +47,15 @@ def test_a_p95_of_few_requests_is_none():
     assert found["ttft_p95"].reason == "a p95 needs 20 requests, and 5 gave a figure"
 
 
+def test_a_p95_of_few_says_why_they_are_few():
+    late = replace(sample(), ttft_seconds=None, withheld=(Withheld(TTFT, "this process was late"),))
+    found = alone([sample()] * 19 + [late] * 11, [])
+    assert found["ttft_p50"].value is not None
+    assert found["ttft_p95"].reason == (
+        "a p95 needs 20 requests, and 19 gave a figure: this process was late"
+    )
+
+
 def test_where_half_of_the_requests_give_no_figure_there_is_none():
     withheld = replace(sample(), ttft_seconds=None, withheld=(Withheld(TTFT, "the prefix cache answered"),))
     found = alone([sample(), withheld], [])
