@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiidpd.cli.session import Session
 from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
