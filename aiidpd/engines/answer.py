@@ -143,7 +143,8 @@ class AnswerReader:
                 Fault.TOO_LONG,
                 f"more than {self._most} chunks arrived where {self._max_tokens} tokens were requested",
             )
-        self.chunks.append(Chunk(at, piece.characters, self._tokens(piece), piece.text_bytes))
+        chunk = Chunk(at, piece.characters, self._tokens(piece), piece.text_bytes, text=piece.text)
+        self.chunks.append(chunk)
 
     def _tokens(self, piece: chat.Piece) -> int | None:
         """Return the tokens of a chunk with text as the engine counts them, None where it does not."""

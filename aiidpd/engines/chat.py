@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -54,6 +53,7 @@ class Piece:
     """Tokens of the answer up to this chunk, where it counts them."""
     last: bool = False
     """Nothing follows it."""
+    text: str = field(default="", compare=False, repr=False)
 
     def then(self, later: Piece) -> Piece:
         """Return the fields of both; where they differ, ``later`` counts."""
@@ -89,6 +89,8 @@ def body(model: str, request: ProbeRequest, form: Form = Form.CHAT, *, counting:
         document["messages"] = [{"role": "user", "content": request.prompt}]
     elif form is Form.COMPLETION:
         document["prompt"] = request.prompt
+    if request.seed is not None:
+        document["seed"] = request.seed
     if counting:
         document["timings_per_token"] = True
     return json.dumps(document).encode()
@@ -115,16 +117,17 @@ def parse(data: str) -> Piece:
     choices = document.get("choices")
     choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
     finish = choice.get("finish_reason")
-    characters, size = _text(choice)
+    text = _text(choice)
     output = _count(usage.get("completion_tokens"))
     return Piece(
-        characters=characters,
+        characters=len(text),
         finish=finish if isinstance(finish, str) else None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=output,
         cached_tokens=_count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
         engine=_engine(timings),
-        text_bytes=size,
+        text_bytes=_size(text),
+        text=text,
         tokens=_listed(choice),
         counted=_later(_count(timings.get("predicted_n")), output),
     )
@@ -132,18 +135,19 @@ def parse(data: str) -> Piece:
 
 def _llama_cpp(document: dict[str, Any], timings: dict[str, Any]) -> Piece:
     """Return the fields of a chunk of llama.cpp's own ``/completion``."""
-    characters, size = _size([document["content"]])
+    text: str = document["content"]
     last = document.get("stop") is True
     tokens = document.get("tokens")
     counted = _count(document.get("tokens_predicted"))
     return Piece(
-        characters=characters,
+        characters=len(text),
         finish=("length" if document.get("stop_type") == "limit" else "stop") if last else None,
         prompt_tokens=_count(document.get("tokens_evaluated")),
         output_tokens=counted,
         cached_tokens=_count(timings.get("cache_n")),
         engine=_engine(timings),
-        text_bytes=size,
+        text_bytes=_size(text),
+        text=text,
         tokens=len(tokens) if isinstance(tokens, list) and tokens else None,
         counted=counted,
         last=last,
@@ -167,8 +171,8 @@ def error_message(error: Any) -> str:
     return text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
 
 
-def _text(choice: dict[str, Any]) -> tuple[int, int]:
-    """Return the characters and bytes that were generated: answer, thought or the call of a tool."""
+def _text(choice: dict[str, Any]) -> str:
+    """Return what was generated: answer, thought or the call of a tool."""
     delta = _object(choice.get("delta"))
     texts = [delta.get(field) for field in _TEXTS]
     texts.append(choice.get("text"))
@@ -176,12 +180,11 @@ def _text(choice: dict[str, Any]) -> tuple[int, int]:
     for call in calls if isinstance(calls, list) else ():
         function = _object(_object(call).get("function"))
         texts += [function.get("name"), function.get("arguments")]
-    return _size(texts)
+    return "".join(text for text in texts if isinstance(text, str))
 
 
-def _size(texts: Iterable[Any]) -> tuple[int, int]:
-    found = [text for text in texts if isinstance(text, str)]
-    return sum(map(len, found)), sum(len(text.encode(errors="surrogatepass")) for text in found)
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _listed(choice: dict[str, Any]) -> int | None:

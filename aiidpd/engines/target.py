@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -18,6 +18,8 @@ class ProbeRequest:
     max_tokens: int
     first_token_timeout: float
     timeout: float
+    seed: int | None = None
+    """Seed that is sent, for answers that are to be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Chunk:
     """Bytes of its text in UTF-8; 0 where they were not counted."""
     late: float = 0.0
     """Seconds by which it may have arrived earlier, for this process was late to read it."""
+    text: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ class Timeline:
     connect_seconds: float | None = None
     delays: tuple[float, ...] = ()
     """Seconds by which this process was late at regular moments meanwhile, ascending; empty for not known."""
+
+    @property
+    def text(self) -> str:
+        """Whole answer: what was thought, said and called, in the order of arrival."""
+        return "".join(chunk.text for chunk in self.chunks)
 
 
 class Target(Protocol):

@@ -12,6 +12,7 @@ from aiidpd.cli.session import DONE, Session
 from aiidpd.cli.text import plain
 from aiidpd.components.bench.accept import cli as accept
 from aiidpd.components.bench.cli_text import bench_table, wakes
+from aiidpd.components.bench.compare import cli as compare
 from aiidpd.components.bench.regression import cli as regression
 
 
@@ -27,6 +28,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     ).set_defaults(run=_list)
     regression.add(commands, common)
     accept.add(commands, common)
+    compare.add(commands, common)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
@@ -39,6 +41,8 @@ def _run(options: argparse.Namespace, session: Session) -> int:
 
 def result(session: Session, job: Mapping[str, Any]) -> list[str]:
     """Return the endpoints that ``job`` measured, as the list of endpoints shows them."""
+    if "comparison" in job["result"]:
+        return compare.result(session, job)
     measured = {figure.rpartition(".")[0] for figure in job["result"]}
     document = session.client.get("/v1/bench/results")
     endpoints = [each for each in document["endpoints"] if each["name"] in measured]

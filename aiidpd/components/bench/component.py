@@ -6,6 +6,10 @@ from typing import Final
 
 from aiidpd.component import Component, Context, Spec
 from aiidpd.components.bench.api import routes
+from aiidpd.components.bench.compare.api import routes as compare_routes
+from aiidpd.components.bench.compare.requests import ComparisonControl
+from aiidpd.components.bench.compare.run import Comparer
+from aiidpd.components.bench.compare.store import FOLDER, ComparisonStore
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.regression import api as regressions
 from aiidpd.components.bench.regression.gather import gather
@@ -50,6 +54,11 @@ def build(context: Context) -> Component:
         reading = context.views.get(ENGINES)
         return reading.value if reading else None
 
+    store, control = ComparisonStore(context.state_directory / FOLDER), ComparisonControl()
+    comparer = Comparer(
+        store, control, clock=context.clock, publish=context.publish, engines=engines, running=running
+    )
+
     def worker() -> BenchWorker:
         bench = settings()
         latest.max_age = max_age(bench)
@@ -64,6 +73,7 @@ def build(context: Context) -> Component:
             running=running,
             engines=engines,
             regressions=monitor,
+            comparer=comparer,
         )
 
     def endpoints() -> Reading[tuple[Endpoint, ...]]:
@@ -82,8 +92,11 @@ def build(context: Context) -> Component:
     return Component(
         tasks=(Task(NAME, worker, lambda: worker_deadline(settings())),),
         collectors={NAME: BenchCollector(latest), "bench_baselines": RegressionCollector(monitor)},
-        routes=routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME))
-        + regressions.routes(monitor),
+        routes=(
+            *routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME)),
+            *compare_routes(store, control, queue, context.history, context.clock),
+            *regressions.routes(monitor),
+        ),
         close=lambda: monitor.close(_DISK),
     )
 

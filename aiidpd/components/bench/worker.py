@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import anyio
 
+from aiidpd.components.bench.compare.run import A, Comparer
 from aiidpd.components.bench.events import BenchPublisher, figures
 from aiidpd.components.bench.longer import longer
 from aiidpd.components.bench.permission import AGAIN, Allowed, Later, LeftOut, permission
@@ -49,11 +50,12 @@ class BenchWorker:
     """Probes ``targets`` by ``settings``, and runs the jobs of ``queue``.
 
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
-    ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While
-    a back-off request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the
-    endpoint that is probed right now. By schedule an endpoint is probed only where that wakes no model, by
+    ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While a back-off
+    request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the endpoint
+    that is probed right now. By schedule an endpoint is probed only where that wakes no model, by
     ``engines``, which gives the state of each; without it, every one is. A job is a person's will, and goes
-    ahead. Good samples go to ``regressions``. The targets belong to the worker: it closes them when it ends.
+    ahead; one that compares two endpoints is carried out by ``comparer``. Good samples go to ``regressions``.
+    The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
     """
 
@@ -70,6 +72,7 @@ class BenchWorker:
         running: set[str] | None = None,
         engines: Callable[[], EnginesView | None] | None = None,
         regressions: RegressionMonitor | None = None,
+        comparer: Comparer | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -86,6 +89,7 @@ class BenchWorker:
         self._running = set() if running is None else running
         self._engines = engines
         self._regressions = regressions
+        self._comparer = comparer
         self._waiting: dict[str, float] = {}  # since when it is not known whether one may be probed
         self._events = BenchPublisher(publish)
         self._view = BenchView()
@@ -189,6 +193,9 @@ class BenchWorker:
         return job
 
     async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
+        if self._comparer is not None and A in job.arguments:
+            await self._comparer.run(job, self._targets, self._settings, heartbeat)
+            return
         names = self._endpoints_of(job)
         result: dict[str, Scalar] = {}
         failed: list[str] = []
