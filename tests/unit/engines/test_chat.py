@@ -55,6 +55,19 @@ def test_a_url_that_cannot_be_used_is_refused_by_the_endpoint_s_name(url: str):
     assert "u:p" not in str(caught.value)
 
 
+@pytest.mark.parametrize("form", chat.Form)
+def test_a_seed_is_sent_where_one_is_given(form: chat.Form):
+    assert json.loads(chat.body("m", ProbeRequest("prompt", 5, 1.0, 2.0, seed=7), form))["seed"] == 7
+    assert "seed" not in json.loads(chat.body("m", ProbeRequest("prompt", 5, 1.0, 2.0), form))
+
+
+def test_a_piece_has_the_text_of_answer_thought_and_call():
+    called = {"tool_calls": [{"function": {"name": "add", "arguments": "{}"}}]}
+    assert piece(delta(content="an", reasoning="swer")).text == "answer"
+    assert piece(delta(**called)).text == "add{}"
+    assert piece({"content": "own", "stop": False}).text == "own"
+
+
 def test_the_request_asks_for_a_stream_with_usage_and_no_chance():
     body = json.loads(chat.body("m", ProbeRequest("prompt", 5, 1.0, 2.0)))
     assert body["messages"] == [{"role": "user", "content": "prompt"}]

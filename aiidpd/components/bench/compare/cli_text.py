@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from aiidpd.cli.text import SIMULATED, Document, Paint, moment, number, plain, since, span, table
+from aiidpd.cli.text import SIMULATED, Document, Paint, cut, moment, number, plain, since, span, table
 
 _WIDE = 78
 
@@ -70,11 +70,9 @@ def _differences(prompts: list[Document]) -> Iterator[str]:
     for each in prompts:
         if each["same"] is False:
             token = "" if each["token"] is None else f" (token {each['token']})"
-            yield from _wrapped(
-                f"  {each['prompt'][:40]}... differs from character {each['character']}{token}:"
-            )
-            yield plain(f"    A  {each['a']}")
-            yield plain(f"    B  {each['b']}")
+            place = f"from character {each['character']}{token} on"
+            for line in (f"{place}: {each['prompt']}", f"  A  {each['a']}", f"  B  {each['b']}"):
+                yield cut(f"  {plain(line)}", _WIDE)
 
 
 def _wrapped(text: str) -> list[str]:

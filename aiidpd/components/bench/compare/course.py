@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of
@@ -63,12 +64,19 @@ class Course:
         return "pairs", f"{self.most} pairs were measured"
 
     async def _ask(self, question: str) -> Asked:
-        """Have both sides answer ``question``, in turn."""
+        """Have both sides answer ``question``, in turn.
+
+        A token of it first, so that each answer begins with the prompt in the prefix cache: an engine reads a
+        new prompt in other steps than one that is there, which can turn the choice between two tokens.
+        """
         given = self.settings
         asked = ProbeRequest(
             question, given.max_tokens, given.first_token_timeout, given.timeout, answer_seed(self.seed)
         )
         answers: tuple[list[Answer], list[Answer]] = [], []
+        for target in self.sides:
+            with suppress(Unavailable):  # such as that the one token has no text
+                await self._undisturbed(target, replace(asked, max_tokens=1))
         try:
             for _ in range(TRIES):
                 for target, found in zip(self.sides, answers, strict=True):

@@ -113,7 +113,7 @@ async def test_a_period_that_is_none_is_refused(clock: FakeClock, tmp_path: Path
 async def test_the_result_fits_80_columns_and_cannot_steer_a_terminal(clock: FakeClock, tmp_path: Path):
     sides = [
         Side(clock, "a"),
-        Side(clock, "b", pace=0.019, says=lambda request: "\x1b[2J" + "x" * (request.max_tokens - 4)),
+        Side(clock, "b", pace=0.019, says=lambda request: "\x1b[2J" + "x" * max(1, request.max_tokens - 4)),
     ]
     bench = Bench(clock, tmp_path, sides)
     found = await bench.compare(bench.job())

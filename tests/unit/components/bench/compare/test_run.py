@@ -41,9 +41,10 @@ async def test_the_sides_are_asked_the_same_in_turn_and_the_order_changes(clock:
     bench = Bench(clock, tmp_path, sides)
     found = await bench.compare(bench.job(pairs=8))
     assert found is not None
-    assert [each.prompt for each in sides[0].asked[:8]] == [each.prompt for each in sides[1].asked[:8]]
-    assert all(each.seed is not None for each in sides[0].asked[:8])
-    measured = [[each.prompt for each in side.asked[9:]] for side in sides]
+    asked = [[each for each in side.asked if each.seed is not None] for side in sides]
+    assert asked[0] == asked[1]
+    assert [each.max_tokens for each in asked[0]] == 4 * [1, 32, 32]
+    measured = [[each.prompt for each in side.asked[13:]] for side in sides]
     assert measured[0] == measured[1]
     assert len(set(measured[0])) == len(measured[0]) == len(found.pairs)
     assert {each.a_first for each in found.pairs} == {True, False}
@@ -62,7 +63,7 @@ async def test_one_server_gets_prompts_of_its_own_and_is_like_itself(clock: Fake
     found = await Bench(clock, tmp_path, [side]).compare(Bench(clock, tmp_path, [side]).job(pairs=4))
     assert found is not None
     assert (found.a, found.ended) == (found.b, "pairs" if found.ended == "pairs" else "clear")
-    measured = [each.prompt for each in side.asked[18:]]
+    measured = [each.prompt for each in side.asked[26:]]
     assert len(set(measured)) == len(measured) == 2 * len(found.pairs)
 
 
@@ -93,7 +94,7 @@ async def test_other_answers_are_shown_with_their_place(clock: FakeClock, tmp_pa
 async def test_answers_of_other_length_have_no_whole_time(clock: FakeClock, tmp_path: Path):
     sides = [
         Side(clock, "a"),
-        Side(clock, "b", pace=0.03, says=lambda request: "x" * (request.max_tokens - 9)),
+        Side(clock, "b", pace=0.03, says=lambda request: "x" * max(1, request.max_tokens - 9)),
     ]
     found = await Bench(clock, tmp_path, sides).compare(Bench(clock, tmp_path, sides).job())
     assert found is not None
