@@ -6,6 +6,7 @@ The tail is the regularised incomplete beta function, by its continued fraction 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 _STEPS: Final = 300
@@ -21,6 +22,7 @@ def two_sided(statistic: float, degrees: float) -> float:
     return _beta(degrees / 2, 0.5, degrees / (degrees + statistic * statistic))
 
 
+@lru_cache(maxsize=256)
 def critical(level: float, degrees: float) -> float:
     """Return the value that |T| exceeds with probability ``level``, which lies between 0 and 1."""
     low, high = 0.0, 1.0
