@@ -27,11 +27,16 @@ def unknown(engine: EngineState | None) -> bool:
 
 
 def others(engine: EngineState | None, since: float | None = None) -> int:
-    """Return how many requests of others ``engine`` has, 0 where that is not known.
+    """Return how many requests of others ``engine`` has, 0 where that is not known; made-up users are none.
 
     With ``since``, the monotonic second at which our own request began, only what was read after that counts.
     """
-    if engine is None or engine.read is None or (since is not None and engine.read < since):
+    if (
+        engine is None
+        or engine.simulated
+        or engine.read is None
+        or (since is not None and engine.read < since)
+    ):
         return 0
     ours = 1 if since is not None or engine.includes_probe else 0
     return max(0, (engine.requests_running or 0) + (engine.requests_waiting or 0) - ours)

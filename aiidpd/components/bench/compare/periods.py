@@ -39,13 +39,10 @@ class _Trimmed:
 def compared(figure: str, a: Sequence[float], b: Sequence[float]) -> FigureResult:
     """Return ``figure`` of two periods, given in the order of time."""
     ours, theirs = [each for each in a if each > 0], [each for each in b if each > 0]
-    fewest = min(len(ours), len(theirs))
     found = unpaired(
         [math.log(each) for each in ours], [math.log(each) for each in theirs], ERROR / len(SERIES)
     )
     after = f"{len(ours)} and {len(theirs)} measurements"
-    if fewest < FEWEST:
-        after = f"{after}, fewer than {FEWEST}"
     return figure_result(figure, ours, theirs, found, after)
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from aiidpd.components.bench.compare.agreement import Agreement
-from aiidpd.components.bench.compare.sequential import FEWEST, NEGLIGIBLE, Estimate, Outcome, estimate
+from aiidpd.components.bench.compare.sequential import NEGLIGIBLE, Estimate, Outcome, estimate
 from aiidpd.components.bench.stats import BenchSample
 
 ERROR: Final = 0.05
@@ -129,7 +129,13 @@ def _of_pairs(figure: str, pairs: Sequence[PairFigures], most: int) -> FigureRes
     both = ((getattr(each.a, figure), getattr(each.b, figure)) for each in pairs)
     known: list[tuple[float, float]] = [(a, b) for a, b in both if a and b and a > 0 and b > 0]
     found = estimate([math.log(b / a) for a, b in known], most, _SHARE)
-    return figure_result(figure, [a for a, _ in known], [b for _, b in known], found, f"{len(known)} pairs")
+    return figure_result(
+        figure,
+        [a for a, _ in known],
+        [b for _, b in known],
+        found,
+        f"{len(known)} pair{'s' * (len(known) != 1)}",
+    )
 
 
 def figure_result(
@@ -158,7 +164,7 @@ _SPEED: Final[Mapping[Outcome, Literal["faster", "slower", "alike", "open"]]] = 
 
 def _words(found: Estimate, after: str, *, known: bool) -> str:
     if not known:
-        return f"not clear after {after}: at least {FEWEST} with this figure are needed"
+        return f"not clear after {after}: too few"
     if found.outcome is Outcome.ALIKE:
         return f"no difference above {_percent(math.expm1(NEGLIGIBLE))} %"
     # Speed is the inverse of time: a ratio of times of -x is a speed of x more.

@@ -46,7 +46,7 @@ def test_a_slower_day_is_found_and_a_stall_is_not_one():
 def test_a_few_measurements_say_nothing():
     found = compared("ttft_seconds", [0.1] * 5, [0.2] * 50)
     assert (found.outcome, found.ratio) == ("open", None)
-    assert found.text.startswith("not clear after 5 and 50 measurements, fewer than 6")
+    assert found.text == "not clear after 5 and 50 measurements: too few"
     same = compared("ttft_seconds", [0.1] * 6, [0.2] * 6)
     assert same.outcome == "slower"
 

@@ -175,7 +175,7 @@ async def test_a_cancelled_one_ends_with_what_it_has(clock: FakeClock, tmp_path:
     assert found is not None
     assert (found.ended, len(found.pairs)) == ("cancelled", 3)
     assert job.status.state is JobState.FAILED
-    assert found.figures[0].text.startswith("not clear after 3 pairs: at least 4")
+    assert found.figures[0].text == "not clear after 3 pairs: too few"
     assert not bench.running
 
 
