@@ -20,6 +20,9 @@ from aiidpd.api.server import ControlApi
 from aiidpd.components.backup import api as backup_api
 from aiidpd.components.backup.offsite import api as offsite_api
 from aiidpd.components.bench import api as bench_api
+from aiidpd.components.bench.compare import api as compare_api
+from aiidpd.components.bench.compare.requests import ComparisonControl
+from aiidpd.components.bench.compare.store import ComparisonStore
 from aiidpd.components.bench.regression import api as regression_api
 from aiidpd.components.bench.regression.monitor import RegressionMonitor
 from aiidpd.components.bench.regression.record import BenchRecords
@@ -214,6 +217,9 @@ async def control_daemon(
         *offsite_api.routes(Latest(clock, 3600.0), JobQueue(jobs, "backup.offsite"), of("backup"), tuple),
         *model_routes.routes(),
         *bench_api.routes(views["bench"], views["engines"].get, queues["bench"], of("bench")),
+        *compare_api.routes(
+            ComparisonStore(folder / "comparisons"), ComparisonControl(), queues["bench"], history, clock
+        ),
         *regression_api.routes(
             RegressionMonitor(
                 StateFile(folder / "bench-baselines.json", BenchRecords),

@@ -44,6 +44,11 @@ class CompareRequest(Request):
 
 
 @dataclass(frozen=True, slots=True)
+class CancelRequest(Request):
+    """Cancellation of the comparison that runs; there is never more than one."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeriodsQuery(Request):
     """Two periods of one endpoint, each from ``since`` to before ``until``, in Unix seconds."""
 
@@ -130,7 +135,13 @@ def routes(
         ),
         Route("GET", f"{path}/{{id}}", read, comparison, "One comparison, with every pair.", Comparison),
         Route(
-            "POST", f"{path}/cancel", change, cancel, "Cancel the comparison that runs.", CancelledDocument
+            "POST",
+            f"{path}/cancel",
+            change,
+            cancel,
+            "Cancel the comparison that runs.",
+            CancelledDocument,
+            body=CancelRequest,
         ),
         Route(
             "GET",
