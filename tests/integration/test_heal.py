@@ -343,5 +343,5 @@ async def test_whatever_kills_a_daemon_in_a_heal_it_is_finished_once(
         assert len(starts) <= 1, f"round {number}: started twice\n{events}"
         restarts += 1
     (record,) = json.loads((tmp_path / "heals.json").read_text())["containers"]
-    assert len(record["heals"]) == restarts
+    assert len(record["heals"]) == restarts, record
     await docker.docker("rm", "-f", name)

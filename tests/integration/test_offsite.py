@@ -28,7 +28,7 @@ from tests.fakes.offsite import (
     restic_at,
     served,
 )
-from tests.waiting import PATIENCE, Stopwatch, until
+from tests.waiting import PATIENCE, Stopwatch, eventually, until
 
 pytestmark = pytest.mark.real("restic", "rclone")
 
@@ -375,7 +375,13 @@ async def test_a_run_that_is_cancelled_ends_its_program_within_2_seconds(
         process = await child(kind)
         cancelled = Stopwatch()
     assert cancelled.within(2.0)
-    until(lambda: not runs(process))  # what runs idle takes its time to die on a busy machine
+
+    async def lives() -> bool:
+        return runs(process)
+
+    # What runs idle takes its time to die on a busy machine, and the event loop must see that it has.
+    await eventually(lives, lambda found: not found)
+    await anyio.sleep(0.1)
     assert site.record().snapshot == ""
     assert site.book.all()[-1].state is JobState.FAILED
 

@@ -25,7 +25,7 @@ from aiidpd.components.backup.process.store import place as share
 from aiidpd.formats.model_files import Algorithm, Proof
 
 _BLOCK: Final = 1 << 20  # bytes
-_AGAIN: Final = 2  # times that a file which changes while it is read is read
+_AGAIN: Final = 2  # times that a file which changed just now is waited for
 _NOT_AS_NAMED: Final = "it is backed up as it is, but is not what its name says: download it again"
 _ROTTEN: Final = "it reads otherwise than it was backed up, though nothing has changed it since"
 
@@ -184,18 +184,22 @@ class Filler:
         return right
 
     def _copy(self, entries: list[Entry], copier: Copier) -> None:
-        waiting = [entry for entry in entries if not self._is_settled(entry)]
-        fresh = {entry.path for entry in waiting}
-        todo = [entry for entry in entries if entry.path not in fresh]
-        for attempt in range(_AGAIN):
-            changed = self._copy_all(todo, copier)
-            todo = [now for entry in changed if (now := self._as_it_is(entry, attempt))]
-        if waiting:
+        waiting = self._copy_settled(entries, copier)
+        for _ in range(_AGAIN):
+            if not waiting:
+                return
             self._settle(waiting)
-            todo = [now for entry in waiting if (now := self._as_it_is(entry, 0))]
-            for attempt in range(_AGAIN):
-                changed = self._copy_all(todo, copier)
-                todo = [now for entry in changed if (now := self._as_it_is(entry, attempt))]
+            waiting = self._copy_settled(waiting, copier)
+        for entry in waiting:
+            self.build.left_out[entry.path] = "it was written to each time that it was read"
+
+    def _copy_settled(self, entries: list[Entry], copier: Copier) -> list[Entry]:
+        """Copy what was not changed just now; return the rest, and what changed meanwhile, as it is now."""
+        ready = [entry for entry in entries if self._is_settled(entry)]
+        names = {entry.path for entry in ready}
+        left = [entry for entry in entries if entry.path not in names]
+        left += self._copy_all(ready, copier)
+        return [now for entry in left if (now := self._as_it_is(entry)) is not None]
 
     def _copy_all(self, entries: list[Entry], copier: Copier) -> list[Entry]:
         """Copy files; return those that changed meanwhile."""
@@ -280,11 +284,8 @@ class Filler:
             self._made.add(folder)
         return self._files / path
 
-    def _as_it_is(self, entry: Entry, attempt: int) -> Entry | None:
-        """Return ``entry`` as the source has it now; None where it is no file (any more), or tried enough."""
-        if attempt + 1 >= _AGAIN:
-            self.build.left_out[entry.path] = "it was written to each time that it was read"
-            return None
+    def _as_it_is(self, entry: Entry) -> Entry | None:
+        """Return ``entry`` as the source has it now; None where it is no file (any more)."""
         try:
             now = entry_of(self._source, entry.path)
         except FileNotFoundError:

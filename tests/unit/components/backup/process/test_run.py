@@ -525,6 +525,7 @@ def test_a_file_that_was_changed_just_now_is_read_once_it_has_settled(site: Site
     class Patient(Control):
         def sleep(self, seconds: float) -> None:
             slept.append(seconds)
+            super().sleep(seconds)
 
     model = site.source / MODEL
     os.utime(model, (1.0, 1.0))
@@ -533,6 +534,30 @@ def test_a_file_that_was_changed_just_now_is_read_once_it_has_settled(site: Site
     result = site.backup(Patient())
     assert result.copied_files == 3
     assert 0.0 < slept[0] <= 0.3
+
+
+@pytest.mark.parametrize(("writes", "stored"), [(0, True), (1, True), (2, False)])
+def test_a_file_that_is_written_to_while_it_settles_is_waited_for_again(
+    site: Site, writes: int, stored: bool
+) -> None:
+    site.options["settle"] = 0.2
+    model = site.source / MODEL
+    model.write_bytes(b"first")
+    waits = 0
+
+    class Disturbed(Control):
+        def sleep(self, seconds: float) -> None:
+            nonlocal waits
+            super().sleep(seconds)
+            waits += 1
+            if waits <= writes:
+                model.write_bytes(b"half of" + bytes([waits]))
+
+    result = site.backup(Disturbed())
+    assert waits == min(2, writes + 1)
+    assert (MODEL not in result.left_out) is stored
+    if not stored:
+        assert "written to each time" in result.left_out[MODEL]
 
 
 def test_removed_snapshots_free_what_no_other_has(site: Site) -> None:
