@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 import anyio
 
 from aiidpd.engines.openai import OpenAITarget
-from aiidpd.engines.streams import StreamRequest, Streams
+from aiidpd.engines.stream import StreamRequest
+from aiidpd.engines.streams import Streams
 from aiidpd.engines.target import ProbeRequest
 from bench.harness import percentile, report
 from tests.fakes import tokens

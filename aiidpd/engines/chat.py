@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -71,11 +72,19 @@ class Piece:
         )
 
 
-def body(model: str, request: ProbeRequest, form: Form = Form.CHAT, *, counting: bool = False) -> bytes:
+def body(
+    model: str,
+    request: ProbeRequest,
+    form: Form = Form.CHAT,
+    *,
+    counting: bool = False,
+    said: Sequence[tuple[str, str]] = (),
+) -> bytes:
     """Return the JSON document to post.
 
-    With ``counting``, each chunk is to say how many tokens there were so far, in the words of vLLM and of
-    llama.cpp; others ignore the fields or refuse the request.
+    ``said`` are role and content of the messages before that of a chat. With ``counting``, each chunk is to
+    say how many tokens there were so far, in the words of vLLM and of llama.cpp; others ignore the fields or
+    refuse the request.
     """
     document: dict[str, Any] = {"temperature": 0, "stream": True}
     if form is Form.LLAMA_CPP:
@@ -86,7 +95,8 @@ def body(model: str, request: ProbeRequest, form: Form = Form.CHAT, *, counting:
             options["continuous_usage_stats"] = True
         document |= {"model": model, "max_tokens": request.max_tokens, "stream_options": options}
     if form is Form.CHAT:
-        document["messages"] = [{"role": "user", "content": request.prompt}]
+        messages = [*said, ("user", request.prompt)]
+        document["messages"] = [{"role": role, "content": content} for role, content in messages]
     elif form is Form.COMPLETION:
         document["prompt"] = request.prompt
     if request.seed is not None:

@@ -19,7 +19,8 @@ from aiidpd.components.bench.stats import DECODE, measure
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
 from aiidpd.engines.openai import OpenAITarget
-from aiidpd.engines.streams import StreamRequest, Streams
+from aiidpd.engines.stream import StreamRequest
+from aiidpd.engines.streams import Streams
 from aiidpd.engines.target import ProbeRequest, Timeline
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock import SystemClock

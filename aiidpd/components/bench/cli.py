@@ -13,6 +13,7 @@ from aiidpd.cli.text import plain
 from aiidpd.components.bench.accept import cli as accept
 from aiidpd.components.bench.cli_text import bench_table, wakes
 from aiidpd.components.bench.compare import cli as compare
+from aiidpd.components.bench.load import cli as load
 from aiidpd.components.bench.regression import cli as regression
 
 
@@ -28,6 +29,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     ).set_defaults(run=_list)
     regression.add(commands, common)
     accept.add(commands, common)
+    load.add(commands, common)
     compare.add(commands, common)
 
 

@@ -14,7 +14,8 @@ import anyio.to_thread
 import pytest
 
 from aiidpd.engines.faults import Fault
-from aiidpd.engines.streams import Run, StreamRequest, Streams, room_for
+from aiidpd.engines.stream import StreamRequest
+from aiidpd.engines.streams import Run, Streams, room_for
 from aiidpd.kernel.errors import Misconfigured
 from tests.fakes.inference import (
     DONE,

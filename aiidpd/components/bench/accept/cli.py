@@ -32,17 +32,22 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key-file", metavar="PATH", help="file that holds the server's key")
     parser.add_argument("--junit", metavar="PATH", help="write a report in JUnit XML")
     parser.add_argument("--markdown", metavar="PATH", help="write a report in Markdown")
+    add_machine(parser)
+    parser.set_defaults(run=_run)
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the options that say what a server's speed is held against."""
     parser.add_argument("--weights", metavar="SIZE", type=_size, help="bytes that a token reads, as 4.58GiB")
-    parser.add_argument("--parameters", metavar="N", type=_number, help="that work on a token, as 8.03e9")
+    parser.add_argument("--parameters", metavar="N", type=number, help="that work on a token, as 8.03e9")
     parser.add_argument("--gpu", metavar="NAME", help="the server's GPU, as 'RTX 4090'")
     parser.add_argument("--bandwidth", metavar="RATE", type=_rate, help="of its memory, as 448GB/s")
     parser.add_argument(
         "--precision", default="fp16", choices=("fp32", "fp16", "fp8", "int8", "fp4"), help="fp16"
     )
     parser.add_argument(
-        "--draft-accepted", metavar="N", type=_number, default=1.0, help="tokens a step, with a draft"
+        "--draft-accepted", metavar="N", type=number, default=1.0, help="tokens a step, with a draft"
     )
-    parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
@@ -66,7 +71,8 @@ def _parsed(parse: Callable[[str], T], text: str) -> T:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Return a number above 0."""
     try:
         value = float(text)
     except ValueError:

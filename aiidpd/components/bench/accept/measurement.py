@@ -37,7 +37,8 @@ from aiidpd.components.bench.stats import TTFT, BenchSample, measure, percentile
 from aiidpd.engines.chat import Form
 from aiidpd.engines.faults import Fault, ProbeFailed
 from aiidpd.engines.openai import OpenAITarget
-from aiidpd.engines.streams import Run, Streamed, StreamRequest, Streams
+from aiidpd.engines.stream import Streamed, StreamRequest
+from aiidpd.engines.streams import Run, Streams
 from aiidpd.engines.target import ProbeRequest, Timeline
 from aiidpd.engines.urls import completions_url
 from aiidpd.kernel.errors import Unavailable

@@ -41,7 +41,8 @@ class Acceptance:
     def __init__(self, config: pytest.Config) -> None:
         from aiidpd.components.bench.accept.machine import Given
         from aiidpd.components.bench.accept.profile_text import parse_profile
-        from aiidpd.components.bench.accept.runner import Asked, NotUsable, read_profile
+        from aiidpd.components.bench.accept.runner import Asked, read_profile
+        from aiidpd.components.bench.given import NotUsable
         from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
 
         weights, bandwidth = config.getoption("--aiidpd-weights"), config.getoption("--aiidpd-bandwidth")
@@ -81,7 +82,8 @@ class Acceptance:
         """Return the report; the first call measures."""
         if self._report is None:
             from aiidpd.components.bench.accept.machine import UnknownGpu
-            from aiidpd.components.bench.accept.runner import NotUsable, accept
+            from aiidpd.components.bench.accept.runner import accept
+            from aiidpd.components.bench.given import NotUsable
 
             try:
                 self._report = accept(self._asked, lambda _: None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiidpd.components.bench.accept.criteria import Question
 from aiidpd.engines import chat
+from aiidpd.engines.request import http_request
 from aiidpd.engines.target import ProbeRequest
 
 _ANSWER_TOKENS = 64
@@ -16,20 +16,7 @@ _ANSWER_TOKENS = 64
 
 def stream_request(url: str, model: str, probe: ProbeRequest, api_key: str = "") -> bytes:
     """Return the bytes of the whole request of ``probe`` to the page at ``url``."""
-    parts = urlsplit(url)
-    body = chat.body(model, probe)
-    lines = [
-        f"POST {parts.path or '/'} HTTP/1.1",
-        f"Host: {parts.netloc}",
-        "Connection: close",
-        "Accept: text/event-stream",
-        "Accept-Encoding: identity",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-    ]
-    if api_key:
-        lines.append(f"Authorization: Bearer {api_key}")
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    return http_request(url, api_key, chat.body(model, probe))
 
 
 def question_body(model: str, question: Question) -> bytes:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,15 +18,13 @@ from aiidpd.components.bench.accept.profile_text import ProfileError, parse_prof
 from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.verdict import Measured, assess, plausible
 from aiidpd.components.bench.accept.watching import LoadWatch, others
+from aiidpd.components.bench.apart import child
+from aiidpd.components.bench.given import NotUsable
 
 MODULE: Final = "aiidpd.components.bench.accept.process"
 SHIPPED: Final = ("default", "seed")
 _FOLDER: Final = Path(__file__).resolve().parent
 _LIMIT_BYTES: Final = 256 * 1024
-
-
-class NotUsable(ValueError):
-    """A profile, address or model with which nothing can be measured, and what to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,32 +128,21 @@ def _measured(
 ) -> tuple[dict[str, Any], str]:
     """Return the document of the process that measures, or why there is none."""
     plan = {"url": asked.url, "model": asked.model, "api_key": asked.api_key, "profile": asked.profile}
-    with subprocess.Popen(  # noqa: S603 -- this interpreter, and a module of ours
-        [sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            if process.stdin is None or process.stdout is None:
-                raise LookupError("pipes")  # they were asked for
-            with contextlib.suppress(BrokenPipeError):  # its end says why
-                process.stdin.write(json.dumps(plan) + "\n")
-                process.stdin.flush()
-            for text in process.stdout:
-                line = json.loads(text)
-                if "measurement" in line:
-                    return line["measurement"], ""
-                if "error" in line:
-                    if line["usage"]:
-                        raise NotUsable(line["error"])
-                    return {}, line["error"]
-                if watch is not None and line["phase"] == "load":
-                    watch.start()
-                if watch is not None and line["phase"] == "loaded":
-                    watch.stop()
-                if line["words"]:
-                    progress(line["words"])
-        finally:
-            process.kill()
-    return {}, f"the process that measures ended with code {process.returncode}"
+    with child(MODULE, plan) as process:
+        for line in process.lines():
+            if "measurement" in line:
+                return line["measurement"], ""
+            if "error" in line:
+                if line["usage"]:
+                    raise NotUsable(line["error"])
+                return {}, line["error"]
+            if watch is not None and line["phase"] == "load":
+                watch.start()
+            if watch is not None and line["phase"] == "loaded":
+                watch.stop()
+            if line["words"]:
+                progress(line["words"])
+        return {}, process.ended
 
 
 def _seen(watch: LoadWatch | None, figures: Mapping[str, Measured], *, local: bool) -> dict[str, Measured]:

@@ -17,7 +17,7 @@ from aiidpd.engines.urls import page_url
 from aiidpd.kernel.errors import Misconfigured
 
 _MOST_BYTES: Final = 4 << 20
-_NAME: Final = "of acceptance"
+_NAME: Final = "that is measured"
 _OWNERS: Final = {each.owner: each.name for each in ENGINES if each.owner}
 
 
@@ -94,7 +94,7 @@ def describe(url: str, model: str, api_key: str, timeout: float) -> Described:
     if not model and len(names) > 1:
         shown = ", ".join(names[:5])
         raise Misconfigured(
-            "accept", url, reason=f"it serves {len(names)} models: {shown}", remedy="name one by --model"
+            "measure", url, reason=f"it serves {len(names)} models: {shown}", remedy="name one by --model"
         )
     row = next((each for each in rows if each.get("id") == model), rows[0] if rows else {})
     meta = row.get("meta")

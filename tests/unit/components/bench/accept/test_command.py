@@ -18,7 +18,7 @@ from aiidpd.api.client import ControlError
 from aiidpd.cli.main import main
 from aiidpd.cli.session import Session
 from aiidpd.cli.text import Paint
-from aiidpd.components.bench.accept import command
+from aiidpd.components.bench import given
 from tests.fakes.inference import DONE, Cut, Forever, Hang, InferenceServer, Send, Step, finish, steady, usage
 from tests.fakes.inference import chunk as piece
 from tests.fakes.scripted_daemon import Scripted
@@ -214,12 +214,12 @@ def test_an_endpoint_s_name_gives_its_url_and_model(model: str, found: str):
     daemon = Scripted(events=())
     daemon.events = {"endpoints": [LOCAL, DEMO]}
     session = Session(daemon, False, sys.stdout, sys.stderr, Paint())
-    assert command.endpoint(session, "local", model) == ("http://x:1", found)
+    assert given.endpoint(session, "local", model) == ("http://x:1", found)
     with pytest.raises(ControlError, match="there is no endpoint remote: known are local, demo") as caught:
-        command.endpoint(session, "remote", model)
+        given.endpoint(session, "remote", model)
     assert caught.value.exit_code == 2
     with pytest.raises(ControlError, match="endpoint demo is simulated"):
-        command.endpoint(session, "demo", model)
+        given.endpoint(session, "demo", model)
 
 
 async def test_without_a_daemon_no_endpoint_has_a_name(run: Run):

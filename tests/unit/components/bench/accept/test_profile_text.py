@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from aiidpd.components.bench.accept.criteria import FIGURES, Bound, Concurrency, Question, Requests
 from aiidpd.components.bench.accept.profile_text import ProfileError, parse_profile
-from aiidpd.components.bench.accept.runner import NotUsable, read_profile
+from aiidpd.components.bench.accept.runner import read_profile
+from aiidpd.components.bench.given import NotUsable
 
 ROOT = Path(__file__).resolve().parents[5]
 ONE = '[[criteria]]\nname = "speed"\nfigure = "tokens_per_second"\nabove = "60 tok/s"\n'

@@ -1,0 +1,61 @@
+"""Server that a command measures, as its options name it, and the refusal of what can't be tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NoReturn
+
+from aiidpd.api.client import ControlError
+from aiidpd.cli.session import USAGE, Session
+
+_KEY_LIMIT: Final = 8192
+
+
+class NotUsable(ValueError):
+    """A profile, address, key or model with which nothing can be measured, and what to give."""
+
+
+class _Refused(ControlError):
+    """A measurement that can't be tried with what was given."""
+
+    exit_code = USAGE
+
+
+def refuse(words: str) -> NoReturn:
+    """End the command with ``words`` and the exit code for its usage."""
+    raise _Refused(words) from None
+
+
+def endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
+    """Return URL and model of one of the daemon's endpoints, ``model`` where it is not empty."""
+    endpoints = session.client.get("/v1/bench/results")["endpoints"]
+    found = next((each for each in endpoints if each["name"] == name), None)
+    if found is None:
+        known = ", ".join(each["name"] for each in endpoints) or "none"
+        refuse(f"there is no endpoint {name}: known are {known}")
+    if found["simulated"]:
+        refuse(f"endpoint {name} is simulated: there is no server to measure")
+    return found["url"], model or found["model"]
+
+
+def read_key(path: str | None) -> str:
+    """Return the key that the file at ``path`` holds, an empty one without; raises :class:`NotUsable`."""
+    if path is None:
+        return ""
+    try:
+        with Path(path).open(encoding="ascii") as file:
+            key = file.read(_KEY_LIMIT).strip()
+    except (OSError, ValueError) as error:
+        why = (getattr(error, "strerror", None) or "it is no text").lower()
+        raise NotUsable(f"cannot read {path}: {why}") from None
+    if not key.isprintable():
+        raise NotUsable(f"cannot use the key in {path}: a header can't hold it")
+    return key
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a report; ends the command where that can't be."""
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        refuse(f"cannot write {path}: {(error.strerror or 'error').lower()}")

@@ -1,0 +1,1 @@
+"""Load on a server: workloads, users and arrivals, ramps, figures of what came of it, reports."""

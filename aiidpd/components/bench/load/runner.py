@@ -1,0 +1,129 @@
+"""One load: starts the process that measures, shows how far it is, and gives the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiidpd.api.client import ControlClient, ControlError
+from aiidpd.components.bench.accept.limits import Machine
+from aiidpd.components.bench.accept.machine import Given, machine_of
+from aiidpd.components.bench.accept.watching import others
+from aiidpd.components.bench.apart import Child, child
+from aiidpd.components.bench.given import NotUsable
+from aiidpd.components.bench.load import report
+from aiidpd.components.bench.load.ceiling import Ceiling, ceiling_of
+from aiidpd.components.bench.load.measurement import Plan
+from aiidpd.components.bench.load.report import LoadReport
+from aiidpd.engines.urls import is_loopback
+
+MODULE: Final = "aiidpd.components.bench.load.process"
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Request of one load. ``connect`` opens a client of the daemon, None where none is to be asked for."""
+
+    plan: Plan
+    given: Given = field(default_factory=Given)
+    connect: Callable[[], ControlClient] | None = None
+
+
+def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
+    """Measure, and return the report; ``follow`` gets each line of the process. Blocks.
+
+    An interruption ends the load, and what came until then is the report. Raises :class:`NotUsable`.
+    """
+    begun = time.monotonic()
+    notes = _notes(asked)
+    found, problem = _measured(asked.plan, follow)
+    machine = _machine(asked, found.get("described", {}))
+    ceilings = [_ceiling(machine, each) for each in found.get("levels", ())]
+    return LoadReport(
+        asked=_shown(asked.plan),
+        found=found,
+        ceilings=tuple(ceilings),
+        seconds=time.monotonic() - begun,
+        notes=(*notes, *machine.notes, *found.get("notes", ())),
+        problem=problem,
+        no_ceiling="" if any(ceilings) else machine.reason,
+    )
+
+
+def is_local(url: str) -> bool:
+    """Return whether the server at ``url`` is on this machine, as far as its name says so."""
+    try:
+        return is_loopback((urlsplit(url).hostname or "").rstrip(".").lower())
+    except ValueError:
+        return False
+
+
+def _measured(plan: Plan, follow: Callable[[Line], None]) -> tuple[dict[str, Any], str]:
+    """Return what the process measured, or why it measured nothing."""
+    with child(MODULE, asdict(plan)) as process:
+        try:
+            return _followed(process, follow)
+        except KeyboardInterrupt:
+            follow({"words": "interrupted: what came until now follows; once more ends it at once"})
+            process.stop()
+            return _followed(process, follow)
+
+
+def _followed(process: Child, follow: Callable[[Line], None]) -> tuple[dict[str, Any], str]:
+    for line in process.lines():
+        if "measurement" in line:
+            return line["measurement"], ""
+        if "error" in line:
+            if line["usage"]:
+                raise NotUsable(line["error"])
+            return {}, line["error"]
+        follow(line)
+    return {}, process.ended
+
+
+def _ceiling(machine: Machine, level: Mapping[str, Any]) -> Ceiling | None:
+    return ceiling_of(machine, level["on_wire"])
+
+
+def _machine(asked: Asked, described: Mapping[str, Any]) -> Machine:
+    local = is_local(asked.plan.url)
+    if not described:
+        return Machine(reason="nothing was measured")
+    if asked.given.weights is None and not described.get("weights"):
+        return Machine(reason="the weights are not known: give --weights such as 4.58GiB")
+    if asked.connect is None:
+        return machine_of(asked.given, described, None, local=local)
+    with asked.connect() as client:
+        return machine_of(asked.given, described, client, local=local)
+
+
+def _notes(asked: Asked) -> tuple[str, ...]:
+    """Return what else the server is used for, as far as the daemon sees it."""
+    if asked.connect is None:
+        return ()
+    url = asked.plan.url.rstrip("/")
+    with suppress(ControlError), asked.connect() as client:
+        endpoints = client.get("/v1/bench/results")["endpoints"]
+        ours = [each["name"] for each in endpoints if each["url"].rstrip("/") == url]
+        probed = [f"the daemon measures it too, as {ours[0]}: its requests are among these"] if ours else []
+        return (*others(client, asked.plan.url), *probed)
+    return ()
+
+
+def _shown(plan: Plan) -> report.Asked:
+    return report.Asked(
+        plan.url,
+        plan.workload,
+        plan.seconds,
+        plan.warm_up,
+        plan.seed,
+        plan.ramp,
+        plan.ttft_limit,
+        plan.tpot_limit,
+    )
