@@ -1,4 +1,4 @@
-"""Measurements in a process of their own: a plan as a JSON line in, a JSON line for each step out.
+"""Starts measurements in a process of their own: a plan as a JSON line in, a JSON line for each step out.
 
 The process ends when its input does: whoever started it is gone then, and a load that nobody waits for only
 disturbs. A line ``stop`` asks it to end by itself, with what it has.
@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Final
 
-from aiidpd.kernel.errors import AiidpdError, Misconfigured
-
-_STOP = "stop"
-
-Write = Callable[..., None]
+STOP: Final = "stop"
+"""Line that asks the process to end with what it has."""
 
 
 class Child:
@@ -36,7 +31,7 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to end with what it has."""
-        self._send(_STOP)
+        self._send(STOP)
 
     def _send(self, line: str) -> None:
         if self._process.stdin is not None:
@@ -69,37 +64,3 @@ def child(module: str, plan: Mapping[str, Any]) -> Iterator[Child]:
             yield found
         finally:
             process.kill()
-
-
-def measuring(
-    measure: Callable[[dict[str, Any], Write, threading.Event], dict[str, Any]],
-    given: TextIO = sys.stdin,
-    out: TextIO = sys.stdout,
-) -> int:
-    """Be the process: measure by the plan that ``given`` holds, write its result, and return the exit code.
-
-    ``measure`` gets the plan, a function that writes a line, and an event that is set where it is to stop.
-    """
-
-    def write(**line: object) -> None:
-        out.write(json.dumps(line) + "\n")
-        out.flush()
-
-    plan = json.loads(given.readline())
-    stopped = threading.Event()
-    threading.Thread(target=_follow, args=(given, stopped), daemon=True).start()
-    try:
-        found = measure(plan, write, stopped)
-    except AiidpdError as error:
-        write(error=str(error), usage=isinstance(error, Misconfigured))
-        return 1
-    write(measurement=found)
-    return 0
-
-
-def _follow(given: TextIO, stopped: threading.Event) -> None:
-    """Note a request to stop, and end the process when ``given`` ends."""
-    for line in given:
-        if line.strip() == _STOP:
-            stopped.set()
-    os._exit(1)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NoReturn
+from urllib.parse import urlsplit
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import USAGE, Session
@@ -36,6 +38,20 @@ def endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
     if found["simulated"]:
         refuse(f"endpoint {name} is simulated: there is no server to measure")
     return found["url"], model or found["model"]
+
+
+def is_local(url: str) -> bool:
+    """Return whether the server at ``url`` is on this machine, as far as its name says so."""
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def read_key(path: str | None) -> str:

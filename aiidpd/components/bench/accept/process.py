@@ -1,4 +1,4 @@
-"""Measurement of an acceptance as a process of its own (:mod:`aiidpd.components.bench.apart`)."""
+"""Measurement of an acceptance as a process of its own (``bench/apart.py`` starts it)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from aiidpd.components.bench.accept.measurement import Measuring, Plan
 from aiidpd.components.bench.accept.profile_text import parse_profile
-from aiidpd.components.bench.apart import Write, measuring
+from aiidpd.components.bench.measuring import Write, measuring
 
 
 def _measure(document: dict[str, Any], write: Write, _stopped: threading.Event) -> dict[str, Any]:

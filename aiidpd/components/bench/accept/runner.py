@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiidpd.api.client import ControlClient
 from aiidpd.components.bench.accept.criteria import UNDER_LOAD, Profile
@@ -19,7 +17,7 @@ from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.verdict import Measured, assess, plausible
 from aiidpd.components.bench.accept.watching import LoadWatch, others
 from aiidpd.components.bench.apart import child
-from aiidpd.components.bench.given import NotUsable
+from aiidpd.components.bench.given import NotUsable, is_local
 
 MODULE: Final = "aiidpd.components.bench.accept.process"
 SHIPPED: Final = ("default", "seed")
@@ -100,20 +98,6 @@ def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
         seconds=time.monotonic() - begun,
         notes=(*disturbed, *machine.notes, *found["notes"]),
     )
-
-
-def is_local(url: str) -> bool:
-    """Return whether the server at ``url`` is on this machine, as far as its name says so."""
-    try:
-        host = (urlsplit(url).hostname or "").rstrip(".").lower()
-    except ValueError:
-        return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _machine(asked: Asked, described: Mapping[str, Any], *, local: bool) -> Machine:

@@ -10,11 +10,11 @@ from aiidpd.api.client import ControlClient
 from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session, columns, draws
 from aiidpd.cli.text import cut, plain
 from aiidpd.components.bench.accept.machine import Given, UnknownGpu
-from aiidpd.components.bench.given import NotUsable, endpoint, read_key, refuse, write_file
-from aiidpd.components.bench.load.measurement import Plan
+from aiidpd.components.bench.given import NotUsable, endpoint, is_local, read_key, refuse, write_file
+from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
 from aiidpd.components.bench.load.report_text import csv_text, markdown, plot, text_lines, workload_lines
-from aiidpd.components.bench.load.runner import Asked, Line, is_local, run_load
+from aiidpd.components.bench.load.runner import Asked, Line, run_load
 from aiidpd.components.bench.load.workloads import WORKLOADS
 
 _ERASE: Final = "\r\x1b[K"

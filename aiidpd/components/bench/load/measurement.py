@@ -15,6 +15,7 @@ from aiidpd.components.bench.accept.server import Described, RequestFailedError,
 from aiidpd.components.bench.load import depths
 from aiidpd.components.bench.load.draws import Draws
 from aiidpd.components.bench.load.figures import Goals, LoadFigures, Window, figures_of
+from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.ramp import Knee, Level, Limits, step
 from aiidpd.components.bench.load.source import Load, LoadSource, Progress, level_words, means_of
 from aiidpd.components.bench.load.users import Request, User, request_of
@@ -40,27 +41,6 @@ _REMEDIES: Final = {
     Fault.NOT_FOUND: "see that the server has this page and model, or take another --workload",
 }
 _REMEDY: Final = "see that the server runs and that the URL is its"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Server and load. ``model`` may be empty; ``rate`` is None for a closed loop of ``users``."""
-
-    url: str
-    workload: str
-    seconds: float
-    warm_up: float
-    timeout: float
-    model: str = ""
-    api_key: str = ""
-    users: int = 1
-    rate: float | None = None
-    ramp: bool = False
-    most: float = 0.0
-    seed: int = 0
-    ttft_limit: float | None = None
-    tpot_limit: float | None = None
-    depths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Measurement of a load as a process of its own (:mod:`aiidpd.components.bench.apart`)."""
+"""Measurement of a load as a process of its own (``bench/apart.py`` starts it)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-from aiidpd.components.bench.apart import Write, measuring
-from aiidpd.components.bench.load.measurement import Loading, Plan
+from aiidpd.components.bench.load.measurement import Loading
+from aiidpd.components.bench.load.plan import Plan
+from aiidpd.components.bench.measuring import Write, measuring
 
 
 def _measure(document: dict[str, Any], write: Write, stopped: threading.Event) -> dict[str, Any]:

@@ -7,19 +7,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from aiidpd.api.client import ControlClient, ControlError
 from aiidpd.components.bench.accept.limits import Machine
 from aiidpd.components.bench.accept.machine import Given, machine_of
 from aiidpd.components.bench.accept.watching import others
 from aiidpd.components.bench.apart import Child, child
-from aiidpd.components.bench.given import NotUsable
+from aiidpd.components.bench.given import NotUsable, is_local
 from aiidpd.components.bench.load import report
 from aiidpd.components.bench.load.ceiling import Ceiling, ceiling_of
-from aiidpd.components.bench.load.measurement import Plan
+from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
-from aiidpd.engines.urls import is_loopback
 
 MODULE: Final = "aiidpd.components.bench.load.process"
 
@@ -54,14 +52,6 @@ def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
         problem=problem,
         no_ceiling="" if any(ceilings) else machine.reason,
     )
-
-
-def is_local(url: str) -> bool:
-    """Return whether the server at ``url`` is on this machine, as far as its name says so."""
-    try:
-        return is_loopback((urlsplit(url).hostname or "").rstrip(".").lower())
-    except ValueError:
-        return False
 
 
 def _measured(plan: Plan, follow: Callable[[Line], None]) -> tuple[dict[str, Any], str]:
