@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiidpd.engines.answer import MOST_BYTES, AnswerReader, Sent
+from aiidpd.engines.chat import error_text
 from aiidpd.engines.faults import AnswerFaultError, Fault, status_fault
 from aiidpd.engines.response import ResponseReader
 from aiidpd.engines.target import Timeline
@@ -21,6 +22,7 @@ from aiidpd.platform.loop_delay import GRAIN
 from aiidpd.platform.stamps import Received, StampedReader
 
 _OK: Final = 200
+_MOST_WORDS: Final = 4096  # bytes of a refusal that are read
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class StreamReading:
         self._answer = AnswerReader(request.max_tokens)
         self._page = request.page
         self._last = 0.0
+        self._refusal = b""  # the body of an answer that is none
 
     @property
     def done(self) -> bool:
@@ -145,6 +148,9 @@ class StreamReading:
         """Read bytes; raises :class:`AnswerFaultError` for what is no answer."""
         body = self._response.feed(received.data)
         self._last = received.arrived
+        if self._response.status not in (0, _OK):
+            self._refusal += body[: _MOST_WORDS - len(self._refusal)]
+            return
         if self._response.status:
             _admit(self._response, page=self._page)
         if body and not self._page:
@@ -160,6 +166,7 @@ class StreamReading:
         """Return the record; raises :class:`AnswerFaultError` where it is no whole answer."""
         if stream.sent is None or stream.connected is None:
             raise stream.fault or AnswerFaultError(Fault.NO_ANSWER, "the request could not be sent in time")
+        self._raise_refusal()
         answer = self._answer
         if self._page and stream.ended:
             self._response.end()
@@ -175,10 +182,16 @@ class StreamReading:
             answer.end()
         return answer.timeline(Sent(stream.sent, stream.connected - stream.opened), delays)
 
+    def _raise_refusal(self) -> None:
+        status = self._response.status
+        if status in (0, _OK):
+            return
+        words = error_text(self._refusal.decode(errors="replace")) if self._refusal else ""
+        reason = f"it answers {status}"
+        raise AnswerFaultError(status_fault(status), f"{reason}: {words}" if words else reason)
+
 
 def _admit(response: ResponseReader, *, page: bool) -> None:
-    if response.status != _OK:
-        raise AnswerFaultError(status_fault(response.status), f"it answers {response.status}")
     if page:
         return
     kind = response.headers.get("content-type", "")
@@ -186,6 +199,11 @@ def _admit(response: ResponseReader, *, page: bool) -> None:
         raise AnswerFaultError(Fault.NO_STREAM, f"it answers with {kind[:60]!r} instead of an event stream")
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise AnswerFaultError(Fault.COMPRESSED, "the stream is compressed")
+
+
+def redacted(words: str, key: str) -> str:
+    """Return ``words`` of a server without the key that it was sent."""
+    return words.replace(key, "[API key]") if key else words
 
 
 def _words(error: OSError) -> str:

@@ -37,7 +37,7 @@ from aiidpd.components.bench.stats import TTFT, BenchSample, measure, percentile
 from aiidpd.engines.chat import Form
 from aiidpd.engines.faults import Fault, ProbeFailed
 from aiidpd.engines.openai import OpenAITarget
-from aiidpd.engines.stream import Streamed, StreamRequest
+from aiidpd.engines.stream import Streamed, StreamRequest, redacted
 from aiidpd.engines.streams import Run, Streams
 from aiidpd.engines.target import ProbeRequest, Timeline
 from aiidpd.engines.urls import completions_url
@@ -261,7 +261,7 @@ class Measuring:
         timeline = stream.timeline
         if timeline is None:
             fault = stream.fault.value if stream.fault else Fault.NO_ANSWER.value
-            return Outcome(failure=self._tally.failed(fault, stream.reason))
+            return Outcome(failure=self._tally.failed(fault, redacted(stream.reason, self._plan.api_key)))
         sample = measure(timeline)
         late = any(each.figure == TTFT for each in sample.withheld)
         return Outcome(

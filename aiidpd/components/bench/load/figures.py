@@ -231,7 +231,7 @@ def _invalid(counted: Sequence[Record], streams: Sequence[Record]) -> str:
             f"{late[-1] * 1e3:.3g} ms: this machine is too busy"
         )
     lost = [each.invalid for each in streams if each.invalid]
-    if len(lost) > max(1.0, _MAY_BE_INVALID * len(streams)):
+    if len(lost) > max(2.0, _MAY_BE_INVALID * len(streams)):
         return f"{len(lost)} of {len(streams)} answers: {lost[0]}"
     return ""
 

@@ -25,7 +25,7 @@ from aiidpd.engines import chat
 from aiidpd.engines.chat import Form
 from aiidpd.engines.faults import Fault, ProbeFailed
 from aiidpd.engines.request import http_request
-from aiidpd.engines.stream import Streamed, StreamRequest
+from aiidpd.engines.stream import Streamed, StreamRequest, redacted
 from aiidpd.engines.streams import Streams
 from aiidpd.engines.target import ProbeRequest
 from aiidpd.engines.traffic import Course, Traffic
@@ -155,6 +155,7 @@ class Loading:
             self.monotonic(),
             report=report,
             interrupted=self.stopped.is_set,
+            key=plan.api_key,
         )
         begun = source.begin
         course = Traffic(self._address(), source, most=most, monotonic=self.monotonic).run()
@@ -210,7 +211,8 @@ class Loading:
             raise ProbeFailed(self.plan.url, fault, reason=found.reason, remedy=remedy)
 
     def _one(self, encode: Callable[[], StreamRequest]) -> Streamed:
-        return Streams(self._address(), [encode()]).run(self.plan.timeout).streams[0]
+        found = Streams(self._address(), [encode()]).run(self.plan.timeout).streams[0]
+        return replace(found, reason=redacted(found.reason, self.plan.api_key))
 
     def _depths(self) -> tuple[depths.DepthRow, ...]:
         draws, rows = Draws(self.plan.seed), []

@@ -85,10 +85,10 @@ def broken(ordered: Sequence[Level], place: int, limits: Limits) -> str:
     reasons = (
         level.invalid and f"the client could not keep up: {level.invalid}",
         level.saturated,
-        level.answered < GOOD_SHARE and f"{1 - level.answered:.0%} of the requests failed",
+        level.answered < GOOD_SHARE and f"{100 * (1 - level.answered):.0f} % of the requests failed",
         limits.limited
         and level.good < GOOD_SHARE
-        and f"{level.good:.0%} of the requests were within the limits",
+        and f"{100 * level.good:.0f} % of the requests were within the limits",
         place > 0 and _gains_nothing(ordered[place - 1], level),
     )
     return next((each for each in reasons if each), "")
@@ -101,7 +101,7 @@ def _gains_nothing(before: Level, level: Level) -> str:
         return ""
     return (
         f"output was {level.output:.4g} tok/s after {before.output:.4g} at {before.load:g}: "
-        f"less than {wanted:.1%} more"
+        f"less than {100 * wanted:.1f} % more"
     )
 
 

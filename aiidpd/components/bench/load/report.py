@@ -77,11 +77,12 @@ class LoadReport:
         if knee is not None:
             return "" if knee["load"] is not None else knee["reason"]
         level = self.levels[-1]
-        if level["figures"]["answered"] and level["figures"]["answered_share"] < GOOD_SHARE:
-            return f"{1 - level['figures']['answered_share']:.0%} of the requests failed"
+        figures = level["figures"]
         reasons = [level["hopeless"], level["invalid"], level["saturated"]]
-        if not level["figures"]["answered"]:
+        if not figures["answered"]:
             reasons.append("no request was answered within the time")
+        elif figures["answered_share"] < GOOD_SHARE:
+            reasons.append(f"{100 * (1 - figures['answered_share']):.0f} % of the requests failed")
         return next(filter(None, reasons), "")
 
     def document(self) -> dict[str, Any]:

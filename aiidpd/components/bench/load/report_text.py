@@ -154,7 +154,7 @@ def _level_rows(report: LoadReport) -> list[tuple[str, ...]]:
                 _span(figures["ttft"]["p95"]),
                 _span(figures["tpot"]["p50"]),
                 _span(figures["gaps"]["p95"]),
-                UNKNOWN if figures["good"] is None else f"{figures['good']:.0%}",
+                UNKNOWN if figures["good"] is None else f"{100 * figures['good']:.0f} %",
                 str(sum(figures["faults"].values())),
             )
         )
@@ -219,7 +219,7 @@ def _level_words(report: LoadReport, place: int) -> Iterator[str]:
         assumed = "" if ceiling.certain else ", if all these weights are read from this memory"
         share = value / ceiling.tokens_per_second
         most = f"{ceiling.tokens_per_second:.4g} tok/s = {ceiling.arithmetic}"
-        yield f"{share:.0%} of the ceiling for {ceiling.requests} at once, {most}{assumed}"
+        yield f"{100 * share:.3g} % of the ceiling for {ceiling.requests} at once, {most}{assumed}"
     if place == _shown(report):
         yield from _shown_words(figures)
     yield from figures["notes"]
@@ -235,7 +235,7 @@ def _shown_words(figures: Mapping[str, Any]) -> Iterator[str]:
     ]
     found = [f"{_number(value)} {name}" for name, value in parts if value is not None]
     if figures["cached_share"] is not None:
-        found.append(f"{figures['cached_share']:.0%} of the prompts from a cache")
+        found.append(f"{100 * figures['cached_share']:.0f} % of the prompts from a cache")
     if figures["unjudged"]:
         found.append(f"{counted(figures['unjudged'], 'request')} could not be held against the limits")
     if found:

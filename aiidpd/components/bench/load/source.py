@@ -17,7 +17,7 @@ from aiidpd.components.bench.load.records import Record, failed, record_of
 from aiidpd.components.bench.load.users import Request, User, after, request_of, wait_of
 from aiidpd.components.bench.load.workloads import Workload
 from aiidpd.engines.faults import Fault
-from aiidpd.engines.stream import StreamRequest
+from aiidpd.engines.stream import StreamRequest, redacted
 from aiidpd.engines.traffic import Planned, Served
 
 _MOMENTS: Final = 240  # at which the requests in the system are counted, within the window
@@ -77,6 +77,8 @@ class LoadSource:
     begin: float
     report: Callable[[Progress], None] = lambda _progress: None
     interrupted: Callable[[], bool] = lambda: False
+    key: str = field(default="", repr=False)
+    """API key, which no reason shows."""
     records: list[Record] = field(default_factory=list)
     in_system: list[float] = field(default_factory=list)
     saturated: str = ""
@@ -130,7 +132,7 @@ class LoadSource:
         """Take note of an outcome, and plan what follows."""
         underway = self._underway.pop(outcome.key)
         workload, request = self.load.workload, underway.request
-        record = _record(outcome, request, growing=workload.turns is not None)
+        record = _record(outcome, request, self.key, growing=workload.turns is not None)
         self.records.append(record)
         if outcome.late is not None:
             self.served_users.add(underway.user.number)
@@ -220,13 +222,13 @@ class LoadSource:
         return Planned(at, self._keys, self.encode(request), self.load.timeout)
 
 
-def _record(outcome: Served, request: Request, *, growing: bool) -> Record:
+def _record(outcome: Served, request: Request, key: str, *, growing: bool) -> Record:
     timeline, kind = outcome.streamed.timeline, request.kind.name
     if timeline is None and outcome.cut:
         return Record(kind, outcome.planned, outcome.at, late=outcome.late, cut=True)
     if timeline is None:
         fault = outcome.streamed.fault or Fault.NO_ANSWER
-        reason = outcome.streamed.reason
+        reason = redacted(outcome.streamed.reason, key)
         return failed(kind, outcome.planned, outcome.at, fault, reason, late=outcome.late)
     return record_of(
         kind,
