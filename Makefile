@@ -18,13 +18,14 @@ RUNTIME_FROM := $(addprefix $(LOCKS)/,build.txt runtime.txt)
 RUNTIME := $(READY)/runtime-$(call sum,pyproject.toml $(RUNTIME_FROM))
 TEST := $(READY)/test-$(call sum,pyproject.toml $(RUNTIME_FROM) $(LOCKS)/test.txt)
 LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
+LOCUST := $(READY)/locust-$(call sum,$(LOCKS)/load.txt)
 PEERS := $(READY)/peers-$(call sum,$(LOCKS)/peers.txt)
 LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
 
 JOBS ?= $(shell expr 2 '*' "$$(nproc)")
 SIDE_BY_SIDE := --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help run test check check-lint check-types check-rooms check-prometheus lock peers clean
+.PHONY: help run test check check-lint check-types check-rooms check-prometheus lock locust peers clean
 
 help: ## say what there is (default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -54,6 +55,8 @@ check-prometheus: $(TEST)
 
 lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE=1 takes the newest
 	$(VENV)/lock/bin/python packaging/lock.py $(if $(UPGRADE),--upgrade)
+
+locust: $(LOCUST) ## install Locust into .venv/load, for bench/locustfile.py and its tests
 
 peers: $(PEERS) ## install what bench/ measures beside us
 
@@ -93,6 +96,13 @@ $(LOCK_TOOLS): | $(BIN)/python
 	@$(PYTHON) -m venv --clear $(VENV)/lock
 	@$(VENV)/lock/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/lock.txt
 	@mkdir -p $(READY) && rm -f $(READY)/lock-* && touch $@
+
+# Locust's gevent replaces much of the standard library, and its plugin of pytest would load it: it stays apart.
+$(LOCUST): | $(BIN)/python
+	@echo "make: installing Locust into $(VENV)/load"
+	@$(PYTHON) -m venv --clear $(VENV)/load
+	@$(VENV)/load/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/load.txt
+	@mkdir -p $(READY) && rm -f $(READY)/locust-* && touch $@
 
 $(PEERS): | $(BIN)/python
 	@echo "make: installing the peers of bench/ into $(VENV)/peers"

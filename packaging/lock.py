@@ -27,6 +27,7 @@ TITLES = {
     "runtime": "What the daemon runs on.",
     "build": "What builds the package, and those dependencies that come as source only.",
     "signing": "What verifies signatures of models (the extra `signing`), on top of the runtime.",
+    "load": "What runs bench/locustfile.py (the extra `load`), in an environment of its own.",
     "test": "What the tests need on top.",
     "lint": "What `make check` needs on top.",
     "lock": "What `make lock` needs, in an environment of its own.",
@@ -38,6 +39,7 @@ UNDER = {
     "signing": ("build", "runtime"),
     "test": ("build", "runtime", "signing"),
     "lint": ("build", "runtime", "signing", "test"),
+    "load": ("build", "runtime", "signing", "test"),
 }
 
 
@@ -53,6 +55,7 @@ def wanted(project: dict[str, object]) -> dict[str, list[str]]:
         "runtime": main["dependencies"],
         "signing": main["optional-dependencies"]["signing"],
         "test": groups["test"],
+        "load": main["optional-dependencies"]["load"],
         "lint": groups["lint"],
         "lock": groups["lock"],
         "peers": groups["peers"],

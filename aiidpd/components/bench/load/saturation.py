@@ -2,8 +2,9 @@
 
 The number of requests in the system is watched at regular moments. In the steady state it rises and falls
 about its mean; where it grows, a rank test for a trend (Mann and Kendall) finds that in the means of blocks
-of moments, for single ones depend on each other. A trend alone is no harm: the last third has also to be well
-above the first. The same test goes over the times to the first token.
+of moments, for single ones depend on each other. A trend alone is no harm, as at the start, when the system
+fills: the last third has also to be above the first by a share of all that is to arrive. The same test goes
+over the times to the first token.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _SURE: Final = (
 )
 _GROWTH: Final = 1.5  # times as much in the last third as in the first
 _QUEUE: Final = 4.0  # requests more in the last third than in the first, at least
+_NOISE: Final = 3.0  # times the square root of their number, by which requests in the system come and go
+_WAIT: Final = 0.5  # seconds more to the first token, at least
+_SHARE: Final = 0.05
+"""Share of all that is to arrive, or of the whole time, by which a queue grows at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,21 @@ def trend(values: Sequence[float]) -> float:
     return (total - math.copysign(1, total)) / math.sqrt(variance)
 
 
-def growth(values: Sequence[float], *, least: float = _QUEUE) -> Growth | None:
+def growth(values: Sequence[float], *, least: float = 0.0, noise: float = 0.0) -> Growth | None:
     """Return how ``values``, at regular moments, grew; None where they did not, or that can't be said.
 
-    ``least`` is by how much they grow at least.
+    ``least`` is by how much they grow at least, and ``noise`` times the square root of the last ones.
     """
     if len(values) < FEWEST:
         return None
     blocks = means(values, BLOCKS)
     third = BLOCKS // 3
     first, last = fmean(blocks[:third]), fmean(blocks[-third:])
-    if last - first < least or last < _GROWTH * first or trend(blocks) < _SURE:
+    if (
+        last - first < max(least, noise * math.sqrt(max(0.0, last)))
+        or last < _GROWTH * first
+        or trend(blocks) < _SURE
+    ):
         return None
     return Growth(first, last)
 
@@ -69,16 +78,18 @@ def means(values: Sequence[float], blocks: int) -> list[float]:
     return [fmean(values[begin:end]) for begin, end in pairwise(bounds) if end > begin]
 
 
-def reason(in_system: Sequence[float], first_tokens: Sequence[float]) -> str:
+def reason(
+    in_system: Sequence[float], first_tokens: Sequence[float], *, arrivals: float, seconds: float
+) -> str:
     """Return why a load is too much, empty where it is not known to be.
 
-    ``in_system`` are the requests in the system at regular moments, ``first_tokens`` the seconds to the first
-    token of requests in the order in which they were sent.
+    ``in_system`` are the requests in the system at regular moments so far, ``first_tokens`` the seconds to
+    the first token of requests by their arrival; ``arrivals`` and ``seconds`` are those of the whole load.
     """
-    found = growth(in_system)
+    found = growth(in_system, least=max(_QUEUE, _SHARE * arrivals), noise=_NOISE)
     if found is not None:
         return f"requests in the system rose from {found.first:.3g} to {found.last:.3g} and went on rising"
-    found = growth(first_tokens, least=max(0.5, *first_tokens[:1], 0.0))
+    found = growth(first_tokens, least=max(_WAIT, _SHARE * seconds))
     if found is not None:
         return f"the first token came ever later, {found.first:.3g} s and then {found.last:.3g} s"
     return ""

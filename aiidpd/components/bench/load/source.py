@@ -199,7 +199,9 @@ class LoadSource:
             return
         sent = sorted((each.planned, each.waited) for each in self.records if each.waited is not None)
         first = [waited for planned, waited in sent if planned >= self.window.begin]
-        self.saturated = saturation.reason(self.in_system, first)
+        seconds = self.load.seconds
+        arrivals = seconds * (self.load.rate or 0.0)
+        self.saturated = saturation.reason(self.in_system, first, arrivals=arrivals, seconds=seconds)
 
     def _arrived(self, now: float) -> Planned | None:
         if self._next_arrival > now or self._next_arrival >= self.window.end:
