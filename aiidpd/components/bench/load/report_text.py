@@ -110,7 +110,7 @@ def workload_lines(width: int) -> list[str]:
     """Return the workloads with their lengths and sources."""
     lines = []
     for each in WORKLOADS.values():
-        lines += [f"{each.name}: {each.text}"]
+        lines += _wrapped(f"{each.name}: {each.text}", width)
         for kind in each.kinds:
             share = f"{kind.weight:g} x " if len(each.kinds) > 1 else ""
             lengths = f"prompts of {kind.prompt} tokens, answers of {kind.answer}"

@@ -106,7 +106,11 @@ class LoadSource:
         if load.rate is not None:
             self._next_arrival = self.begin + self._between()
             return
-        apart = (load.workload.wait[1] or min(load.warm_up / 2, 0.002 * load.users)) / load.users
+        # Users begin one after another, as they would come, but all well before the end.
+        begin_within = min(load.warm_up / 2, 0.002 * load.users)
+        if load.workload.waits:
+            begin_within = min(load.workload.wait[1], max(load.warm_up, load.seconds / 4))
+        apart = begin_within / load.users
         for number in range(load.users):
             self._users[number] = User(number)
             heapq.heappush(self._ready, (self.begin + number * apart, number))
