@@ -50,7 +50,7 @@ class Served:
     at: float
     """Moment at which its outcome was known."""
     cut: bool = False
-    """The traffic ended before its answer did: it neither succeeded nor failed; its record is that so far."""
+    """Ended with the traffic, before its answer did: no success and no failure; its record is that so far."""
 
 
 class Source(Protocol):

@@ -12,7 +12,7 @@ from aiidpd.components.bench.load.ramp import GOOD_SHARE
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for, as far as a report shows it; ``rate`` is None for a closed loop."""
+    """Request of a load, as far as a report shows it; ``rate`` is None for a closed loop."""
 
     url: str
     workload: str
