@@ -34,7 +34,8 @@ from aiidpd.kernel.errors import Misconfigured
 
 _NAME: Final = "under load"
 _MODELS: Final = "/v1/models"
-_SETTLE: Final = 2.0  # seconds after a level that was too much
+_SETTLE: Final = 1.0  # seconds after a level that was too much, before each try whether it is over
+_SETTLING: Final = 5  # such tries
 _SPARE: Final = 8  # requests beyond the users that may be in the system
 _REMEDIES: Final = {
     Fault.UNAUTHORIZED: "give the server's key by --api-key-file",
@@ -134,7 +135,7 @@ class Loading:
                 return [*levels, found], None
             levels.append(found)
             if found.saturated:
-                self.stopped.wait(_SETTLE)
+                self._settle()
 
     def _level(self, users: int, rate: float | None) -> LevelResult:
         plan = self.plan
@@ -195,11 +196,15 @@ class Loading:
         body = chat.body(self._model, probe, form, counting=self._counting, said=said)
         return StreamRequest(http_request(page_url(plan.url, _NAME, form), plan.api_key, body), max_tokens)
 
-    def _warm(self) -> None:
-        """Request something of the first kind: it has to work, and tells whether tokens can be counted."""
+    def _first_request(self) -> Request:
+        """Return a request of the first kind that has a prompt."""
         workload = WORKLOADS[self.plan.workload]
         kinds = [each for each in workload.kinds if each.content is not Content.MODELS]
-        request = request_of(User(0), replace(workload, kinds=tuple(kinds[:1])), Draws(1), self.nonce())
+        return request_of(User(0), replace(workload, kinds=tuple(kinds[:1])), Draws(1), self.nonce())
+
+    def _warm(self) -> None:
+        """Request something of the first kind: it has to work, and tells whether tokens can be counted."""
+        request = self._first_request()
         self.write(words="one request to warm it up")
         found = self._one(lambda: self._encode(request))
         if found.fault is Fault.REFUSED:
@@ -209,6 +214,16 @@ class Loading:
             fault = found.fault or Fault.NO_ANSWER
             remedy = _REMEDIES.get(fault, _REMEDY)
             raise ProbeFailed(self.plan.url, fault, reason=found.reason, remedy=remedy)
+
+    def _settle(self) -> None:
+        """Wait until the server has done with what it was sent: engines serve in the order of arrival."""
+        self.write(words="waiting for the server to answer again")
+        for _ in range(_SETTLING):
+            if self.stopped.wait(_SETTLE):
+                return
+            if self._one(lambda: self._encode(self._first_request())).timeline is not None:
+                return
+        self._notes.append("after a level that was too much the server did not answer again in time")
 
     def _one(self, encode: Callable[[], StreamRequest]) -> Streamed:
         found = Streams(self._address(), [encode()]).run(self.plan.timeout).streams[0]
