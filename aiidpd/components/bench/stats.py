@@ -18,6 +18,8 @@ from aiidpd.engines.target import EngineTimings, Timeline
 TTFT = "ttft_seconds"
 DECODE = "time_per_output_token_seconds"
 GAPS = "chunk_gap_seconds"
+LATE: Final = "this process was late"
+"""Beginning of the reason of a figure that the lateness of this process took."""
 
 # The part of the prompt that may come from the prefix cache before the first token no longer shows how fast
 # prompts are read; not 0, for the head of the chat template is the same in every prompt.
@@ -151,7 +153,7 @@ def _late(timeline: Timeline) -> dict[str, str]:
 def _lateness(seconds: float, bound: float) -> str | None:
     if seconds <= bound:
         return None
-    return f"this process was late to read it, by up to {seconds * 1e3:.3g} ms: the machine is too busy"
+    return f"{LATE} to read it, by up to {seconds * 1e3:.3g} ms: the machine is too busy"
 
 
 def _found(reasons: Mapping[str, str | None]) -> dict[str, str]:

@@ -124,7 +124,8 @@ def figures_of(records: Sequence[Record], window: Window, goals: Goals) -> LoadF
     ended = sum(each.answered and each.ended is not None and window.has(each.ended) for each in records)
     judged = [kept for each in counted if not each.cut and (kept := _kept(each, goals)) is not None]
     good = sum(judged)
-    gaps = array("d", (after - before for each in streams for before, after in pairwise(each.arrivals)))
+    even = (each.arrivals for each in streams if not each.uneven)
+    gaps = array("d", (after - before for arrivals in even for before, after in pairwise(arrivals)))
     seconds = window.seconds
     prompts = [each for each in streams if each.prompt_tokens]
     cached = [each for each in prompts if each.cached_tokens is not None]
@@ -216,6 +217,9 @@ def _notes(streams: Sequence[Record], tokens: _Tokens) -> Iterable[str]:
     if cached:
         count = sum(bool(each.from_cache) for each in streams)
         yield f"of {count} requests the first token is left out: {cached}"
+    uneven = sum(each.uneven for each in streams)
+    if uneven > max(2.0, _MAY_BE_INVALID * len(streams)):
+        yield f"the gaps of {uneven} answers are left out: this process was late to read them"
     if tokens.uncounted:
         yield f"{tokens.uncounted} answers had no usage, and chunks are not tokens: no tokens a second"
     if streams and not any(each.tpot is not None for each in streams):

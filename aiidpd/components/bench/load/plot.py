@@ -20,7 +20,8 @@ _GAP: Final = 64
 _HEIGHT: Final = _TOP + 2 * _PANEL + _GAP + 64
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 _LINES: Final = 5
-_LONGEST: Final = 500
+_LONGEST: Final = 500  # characters of a text
+_HEAD: Final = 76  # characters of the heading that are drawn
 _DOUBLINGS: Final = (
     4  # ratio of the largest load to the smallest from which the axis has one length a doubling
 )
@@ -94,7 +95,7 @@ def svg(points: Sequence[Point], *, title: str, unit: str, knee: float | None = 
         f"<desc>{_text(_words(ordered, unit, knee))}</desc>",
         f"<style>{_STYLE}</style>",
         f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
-        f'<text class="head" x="{_LEFT}" y="28">{shown}</text>',
+        f'<text class="head" x="{_LEFT}" y="28">{_text(_cut(title))}</text>',
     ]
     lines += _panel(loads, latency, _TOP, ("seconds to the first token", unit), knee)
     lines += _panel(loads, output, _TOP + _PANEL + _GAP, ("tokens a second, all requests", unit), knee)
@@ -188,6 +189,10 @@ def _figures(point: Point) -> str:
         ("ceiling", point.ceiling, " tok/s"),
     ]
     return ", ".join(f"{name} {value:.4g}{of}" for name, value, of in parts if value is not None) or "none"
+
+
+def _cut(words: str) -> str:
+    return words if len(words) <= _HEAD else f"{words[: _HEAD - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _text(words: str) -> str:

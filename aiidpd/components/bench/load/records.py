@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from aiidpd.components.bench.stats import TTFT, measure
+from aiidpd.components.bench.stats import DECODE, GAPS, LATE, TTFT, measure
 from aiidpd.engines.faults import Fault
 from aiidpd.engines.target import Timeline
 
@@ -38,6 +38,8 @@ class Record:
     cut: bool = False
     page: bool = False
     invalid: str = ""
+    uneven: bool = False
+    """Its chunks were read too late for the gaps between them to be known."""
     from_cache: str = ""
     """Why its first token says nothing: the prompt was known."""
 
@@ -82,9 +84,11 @@ def record_of(
     """Return the record of an answer. In a ``growing`` conversation a cached prompt is no fault."""
     sample = measure(timeline)
     why = next((each.reason for each in sample.withheld if each.figure == TTFT), "")
+    late_to_read = {each.figure: each.reason for each in sample.withheld if each.reason.startswith(LATE)}
+    invalid = late_to_read.get(TTFT) or late_to_read.get(DECODE) or ""
     first = sample.ttft_seconds
     from_cache = ""
-    if why and timeline.chunks and not sample.invalid:
+    if why and timeline.chunks and TTFT not in late_to_read:
         if growing:
             first = timeline.chunks[0].at - timeline.started
         else:
@@ -104,7 +108,8 @@ def record_of(
         arrivals=array("d", (each.at for each in timeline.chunks)),
         cut=cut,
         page=page,
-        invalid=sample.invalid,
+        invalid=invalid,
+        uneven=GAPS in late_to_read,
         from_cache=from_cache,
     )
 

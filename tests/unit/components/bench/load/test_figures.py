@@ -127,6 +127,25 @@ def test_a_client_that_was_late_makes_all_of_it_invalid():
     assert "3 of 10 answers: this process was late" in figures(*read, *[answer()] * 7).invalid
 
 
+def test_gaps_that_were_read_late_are_left_out_and_cost_nothing_else():
+    uneven = [answer(uneven=True) for _ in range(3)]
+    found = figures(*uneven, *[answer()] * 7)
+    assert (found.gaps.count, found.ttft.count, found.invalid) == (7 * 9, 10, "")
+    assert "the gaps of 3 answers are left out" in found.notes[0]
+
+
+def test_lateness_takes_what_it_may_have_changed():
+    chunks = tuple(Chunk(1 + 0.1 * place, 4, 1, late=0.01 if place in (5, 9) else 0.0) for place in range(20))
+    late = Timeline(0.0, 3, chunks, "length", 100, 20)
+    record = record_of("x", 0.0, 3.0, late, late=0.0)
+    assert (record.ttft, record.invalid, record.uneven) == (1.0, "", True)
+    assert record.tpot == pytest.approx(0.1)
+    first = Timeline(0.0, 3, (Chunk(1.0, 4, 1, late=0.5), *chunks[1:]), "length", 100, 20)
+    record = record_of("x", 0.0, 3.0, first, late=0.0)
+    assert record.ttft is None
+    assert record.invalid.startswith("this process was late")
+
+
 def test_a_page_has_no_tokens_and_no_first_one():
     page = Record("models", 101, 101.1, late=0.0, sent=101, ended=101.1, page=True)
     found = figures(page, answer())
