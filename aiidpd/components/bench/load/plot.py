@@ -21,6 +21,7 @@ _HEIGHT: Final = _TOP + 2 * _PANEL + _GAP + 64
 _STEPS: Final = (1, 2, 2.5, 5, 10)
 _LINES: Final = 5
 _LONGEST: Final = 500  # characters of a text
+_LEAST: Final = 1e-12  # below which a value is drawn as none
 _HEAD: Final = 76  # characters of the heading that are drawn
 _DOUBLINGS: Final = (
     4  # ratio of the largest load to the smallest from which the axis has one length a doubling
@@ -168,7 +169,7 @@ def _apart(loads: Sequence[float], across: _Axis) -> Iterator[float]:
 
 def _ticks(highest: float) -> list[float]:
     """Return round figures from 0 to the first at or above ``highest``."""
-    if not 0 < highest < math.inf:
+    if not _LEAST < highest < math.inf:
         return [0.0, 1.0]
     rough = highest / _LINES
     power = 10.0 ** math.floor(math.log10(rough))

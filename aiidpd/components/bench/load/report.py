@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from aiidpd.components.bench.accept.figures import Failure, memory_failures
 from aiidpd.components.bench.load.ceiling import Ceiling
 from aiidpd.components.bench.load.ramp import GOOD_SHARE
 
@@ -38,6 +39,10 @@ class LoadReport:
     notes: tuple[str, ...] = ()
     problem: str = ""
     no_ceiling: str = ""
+    gpu_utilization: float | None = None
+    """Mean share of the GPU that was used most; None where no daemon saw it."""
+    out_of_memory: int | None = None
+    """Processes that were killed or failed for lack of memory meanwhile; None where no daemon saw it."""
 
     @property
     def levels(self) -> list[Mapping[str, Any]]:
@@ -71,8 +76,14 @@ class LoadReport:
         if self.depths:
             bad = [each["reason"] for each in self.depths if each["output_tokens_per_second"] is None]
             return bad[0] if len(bad) == len(self.depths) else ""
-        if not self.levels:
-            return "nothing was measured"
+        return self._outcome() if self.levels else "nothing was measured"
+
+    def _outcome(self) -> str:
+        if self.out_of_memory:
+            return f"{self.out_of_memory} processes ended for lack of memory: see aiidpctl events"
+        said = [each for level in self.levels for each in level["figures"]["reasons"].values()]
+        if memory_failures(Failure("", each) for each in said):
+            return "the server ran out of memory, as its own answers say"
         knee = self.found.get("knee")
         if knee is not None:
             return "" if knee["load"] is not None else knee["reason"]
@@ -110,5 +121,7 @@ class LoadReport:
             "levels": levels,
             "knee": self.found.get("knee"),
             "depths": self.depths,
+            "gpu_utilization": self.gpu_utilization,
+            "out_of_memory": self.out_of_memory,
             "notes": list(self.notes),
         }

@@ -197,6 +197,8 @@ def _words(report: LoadReport) -> Iterator[str]:
         yield f"knee: {words}; {knee['reason']}"
     elif knee is not None:
         yield f"no knee: {knee['reason']}"
+    if report.gpu_utilization is not None:
+        yield f"the GPU that was used most was busy for {100 * report.gpu_utilization:.0f} % of the time"
     yield from (f"note: {note}" for note in report.notes)
 
 

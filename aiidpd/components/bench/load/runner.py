@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiidpd.api.client import ControlClient, ControlError
 from aiidpd.components.bench.accept.limits import Machine
 from aiidpd.components.bench.accept.machine import Given, machine_of
-from aiidpd.components.bench.accept.watching import others
+from aiidpd.components.bench.accept.watching import LoadWatch, others
 from aiidpd.components.bench.apart import Child, child
 from aiidpd.components.bench.given import NotUsable, is_local
 from aiidpd.components.bench.load import report
@@ -20,6 +20,8 @@ from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
 
 MODULE: Final = "aiidpd.components.bench.load.process"
+_EVERY: Final = 1.0  # seconds between two readings of the daemon, at least
+_READINGS: Final = 600  # of a level
 
 Line = Mapping[str, Any]
 
@@ -40,7 +42,16 @@ def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
     """
     begun = time.monotonic()
     notes = _notes(asked)
-    found, problem = _measured(asked.plan, follow)
+    watch = _Watch(asked)
+
+    def followed(line: Line) -> None:
+        watch.follow(line)
+        follow(line)
+
+    try:
+        found, problem = _measured(asked.plan, followed)
+    finally:
+        watch.stop()
     machine = _machine(asked, found.get("described", {}))
     ceilings = [_ceiling(machine, each) for each in found.get("levels", ())]
     return LoadReport(
@@ -51,7 +62,41 @@ def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
         notes=(*notes, *machine.notes, *found.get("notes", ())),
         problem=problem,
         no_ceiling="" if any(ceilings) else machine.reason,
+        gpu_utilization=watch.utilization,
+        out_of_memory=watch.out_of_memory,
     )
+
+
+class _Watch:
+    """Machine under load as the daemon sees it, where that runs here and the server too."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._watch: LoadWatch | None = None
+        if asked.connect is not None and is_local(asked.plan.url):
+            every = max(_EVERY, asked.plan.seconds / _READINGS)
+            self._watch = LoadWatch(asked.connect, every=every)
+        self._started = False
+
+    def follow(self, line: Line) -> None:
+        """Begin with the first request under load."""
+        if self._watch is not None and not self._started and "progress" in line:
+            self._started = True
+            self._watch.start()
+
+    def stop(self) -> None:
+        if self._watch is not None and self._started:
+            self._watch.stop()
+
+    @property
+    def utilization(self) -> float | None:
+        """Mean of the GPU that was used most, None where it is not known."""
+        return self._watch.utilization().value if self._watch is not None else None
+
+    @property
+    def out_of_memory(self) -> int | None:
+        """Processes that were killed or failed for lack of memory meanwhile, None where it is not known."""
+        found = self._watch.out_of_memory().value if self._watch is not None else None
+        return None if found is None else round(found)
 
 
 def _measured(plan: Plan, follow: Callable[[Line], None]) -> tuple[dict[str, Any], str]:

@@ -195,6 +195,7 @@ async def test_a_server_that_fails_under_load_is_counted_with_its_words(run: Run
     assert code == 1
     assert figures(out)["faults"]["server_error"] > 1
     assert figures(out)["reasons"]["server_error"] == "it answers 500: CUDA out of memory"
+    assert json.loads(out)["outcome"] == "the server ran out of memory, as its own answers say"
 
 
 def _sent(server: InferenceServer) -> Callable[[], Awaitable[int]]:
