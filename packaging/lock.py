@@ -32,6 +32,7 @@ TITLES = {
     "lint": "What `make check` needs on top.",
     "lock": "What `make lock` needs, in an environment of its own.",
     "peers": "What bench/ measures beside us, in an environment of its own.",
+    "llama-cpp-python": "An engine of bad manners for the tests, in an environment of its own.",
 }
 UNDER = {
     "build": (),
@@ -59,6 +60,7 @@ def wanted(project: dict[str, object]) -> dict[str, list[str]]:
         "lint": groups["lint"],
         "lock": groups["lock"],
         "peers": groups["peers"],
+        "llama-cpp-python": groups["llama-cpp-python"],
     }
 
 
