@@ -18,11 +18,12 @@ _SOURCE = Path(__file__).with_name("tokens.c")
 class Answer:
     """One answer as the server gave it, in monotonic seconds.
 
-    ``port`` is the client's, ``received`` is when the request's last byte was there, ``sent`` the moment
-    before each write of tokens.
+    ``port`` is the client's, ``label`` the number that follows "label-" in the request, ``received`` is when
+    the request's last byte was there, ``sent`` the moment before each write of tokens.
     """
 
     port: int
+    label: int
     received: float
     sent: tuple[float, ...]
 
@@ -44,8 +45,8 @@ class TokenServer:
             lines = page.read().decode().split("\n")
         found = [[int(each) for each in line.split()] for line in lines if line]
         return [
-            Answer(port, received / 1e9, tuple(each / 1e9 for each in sent))
-            for port, received, *sent in found
+            Answer(port, label, received / 1e9, tuple(each / 1e9 for each in sent))
+            for port, label, received, *sent in found
         ]
 
 

@@ -3,8 +3,8 @@
  * The script is part of the path: /first=US/gap=US/tokens=N/chunk=N/form=chat/v1/chat/completions waits `first`
  * microseconds from the last byte of the request, then writes a chunk of `chunk` tokens each `gap` microseconds a
  * token until `tokens` were written. Each chunk is one write. GET /log gives, a line a request, the client's
- * port and the monotonic nanoseconds of the request's last byte and of the moment before each write of a token, and
- * forgets them.
+ * port, the number after "label-" in the request (0 without one) and the monotonic nanoseconds of the request's last
+ * byte and of the moment before each write of a token, and forgets them.
  * A thread a connection; its port stands on the first line of standard output; it ends with its standard input.
  */
 #define _GNU_SOURCE
@@ -21,11 +21,13 @@
 
 #define REQUEST_BYTES (1 << 20)
 #define STACK_BYTES (256 << 10)
+#define HEAD "data: {\"id\":\"chat\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"any\","
 
 struct record {
     struct record *next;
     long long received;
     int port; /* the client's */
+    long label;
     int count;
     long long sent[];
 };
@@ -91,7 +93,7 @@ static void log_page(int fd) {
     fputs(head, out);
     while (each != NULL) {
         struct record *next = each->next;
-        fprintf(out, "%d %lld", each->port, each->received);
+        fprintf(out, "%d %ld %lld", each->port, each->label, each->received);
         for (int i = 0; i < each->count; i++) {
             fprintf(out, " %lld", each->sent[i]);
         }
@@ -102,7 +104,7 @@ static void log_page(int fd) {
     fclose(out);
 }
 
-static void answer(int fd, const char *path, long long received) {
+static void answer(int fd, const char *path, long label, long long received) {
     long first = option(path, "first=", 50000), gap = option(path, "gap=", 10000);
     long tokens = option(path, "tokens=", 64), per = option(path, "chunk=", 1);
     int completion = strstr(path, "form=completion") != NULL;
@@ -110,6 +112,7 @@ static void answer(int fd, const char *path, long long received) {
     struct record *record = malloc(sizeof *record + sizeof(long long) * (size_t)tokens);
     record->next = NULL;
     record->received = received;
+    record->label = label;
     struct sockaddr_in peer;
     socklen_t length = sizeof peer;
     record->port = getpeername(fd, (struct sockaddr *)&peer, &length) == 0 ? ntohs(peer.sin_port) : 0;
@@ -118,7 +121,7 @@ static void answer(int fd, const char *path, long long received) {
                        "Connection: close\r\n\r\n";
     int failed = write_all(fd, head, strlen(head));
     if (!failed && !completion) {
-        failed = chunk(fd, "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
+        failed = chunk(fd, HEAD "\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n");
     }
     for (long done = 0; !failed && done < tokens; done += per) {
         text[0] = '\0';
@@ -129,7 +132,7 @@ static void answer(int fd, const char *path, long long received) {
         if (completion) {
             snprintf(event, sizeof event, "data: {\"content\":\"%s\",\"stop\":false}\n\n", text);
         } else {
-            snprintf(event, sizeof event, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text);
+            snprintf(event, sizeof event, HEAD "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text);
         }
         sleep_until(received + (first + done * gap) * 1000LL);
         record->sent[record->count++] = now();
@@ -137,8 +140,8 @@ static void answer(int fd, const char *path, long long received) {
     }
     if (!failed && !completion) {
         snprintf(event, sizeof event,
-                 "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n"
-                 "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":%ld}}\n\ndata: [DONE]\n\n",
+                 HEAD "\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n"
+                 HEAD "\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":%ld}}\n\ndata: [DONE]\n\n",
                  tokens);
         failed = chunk(fd, event);
     } else if (!failed) {
@@ -170,11 +173,12 @@ static void *serve(void *argument) {
         text[size] = '\0';
         if (whole(text, size) > 0) {
             long long received = now();
+            long label = option(text, "label-", 0);
             *strchr(text, '\r') = '\0'; /* the path alone */
             if (strncmp(text, "GET /log", 8) == 0) {
                 log_page(fd);
             } else {
-                answer(fd, text, received);
+                answer(fd, text, label, received);
             }
             break;
         }
