@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Final, NoReturn, TypeVar
 
 from aiidpd.api.client import ControlError
-from aiidpd.cli.session import USAGE, Session
+from aiidpd.cli.session import DONE, USAGE, Session
 from aiidpd.components.physics import cli_capacity, cli_claims, cli_estimate
-from aiidpd.components.physics.given import BadInput
+from aiidpd.components.physics.catalog import read_hardware
+from aiidpd.components.physics.cli_text import device_lines
+from aiidpd.components.physics.given import LIST, BadInput
 from aiidpd.physics.kv_cache import KV_TYPES
 from aiidpd.physics.network import LINKS
 from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
@@ -54,7 +56,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", metavar="N", type=_whole, help="how many layers it has")
     parser.add_argument(
-        "--gpu", metavar="NAME", help="the GPU, as 'RTX 4090'; without it, that of this machine"
+        "--gpu",
+        metavar="NAME",
+        help=f"the GPU, as 'RTX 4090', or {LIST!r} for all; without it, that of this machine",
     )
     parser.add_argument(
         "--kv-type",
@@ -142,11 +146,31 @@ def _guarded(
 
     def guarded(options: argparse.Namespace, session: Session) -> int:
         try:
+            if getattr(options, "gpu", None) == LIST:
+                return _list_devices(session)
             return run(options, session)
         except BadInput as error:
             _refuse(str(error))
 
     return guarded
+
+
+def _list_devices(session: Session) -> int:
+    devices = read_hardware().devices
+    if session.json:
+        rows = [
+            {
+                "name": each.name,
+                "bandwidth_bytes_per_second": each.bandwidth,
+                "memory_bytes": each.memory,
+                "source": each.source,
+            }
+            for each in devices
+        ]
+        session.document({"devices": rows})
+    else:
+        session.data(device_lines(devices, session.paint))
+    return DONE
 
 
 class _Refused(ControlError):

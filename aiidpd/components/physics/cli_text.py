@@ -36,6 +36,15 @@ def estimate_lines(
     return lines
 
 
+def device_lines(devices: Sequence[Device], paint: Paint) -> list[str]:
+    """Return every device with its bandwidth and memory."""
+    rows = [
+        (each.name, gb_per_second(each.bandwidth), gib(each.memory) if each.memory else "")
+        for each in devices
+    ]
+    return table(("DEVICE", "BANDWIDTH", "MEMORY"), rows, paint, right="lrr")
+
+
 def _value(figure: Figure) -> str:
     if figure.unit == "s":
         return span(figure.value)

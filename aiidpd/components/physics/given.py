@@ -6,14 +6,19 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import Session
 from aiidpd.components.physics.model_files import NoShape, read_model
+from aiidpd.physics.device_names import size_of
 from aiidpd.physics.hardware import Device, Hardware, UnknownDevice
 from aiidpd.physics.kv_cache import KvShape
 from aiidpd.physics.model_shape import ModelShape
+from aiidpd.physics.units import GIB, gib
+
+LIST: Final = "list"
+"""Name of no GPU, for which all are listed."""
 
 
 class BadInput(ValueError):
@@ -74,7 +79,8 @@ def given_device(
     """
     if options.gpu is not None:
         bandwidth = getattr(options, "bandwidth", None)
-        return GivenDevice(_found(hardware, options.gpu, bandwidth))
+        device = _found(hardware, options.gpu, bandwidth)
+        return GivenDevice(device, note=_other_memory(options.gpu, device))
     if enough is not None:
         return GivenDevice(None)
     try:
@@ -111,4 +117,14 @@ def _found(hardware: Hardware, name: str, bandwidth: float | None) -> Device:
     try:
         return hardware.find(name, bandwidth)
     except UnknownDevice as error:
-        raise BadInput(f"{error}; or give --bandwidth or --memory") from None
+        raise BadInput(f"{error}; --gpu {LIST} names all, or give --bandwidth or --memory") from None
+
+
+def _other_memory(name: str, device: Device) -> str:
+    """Return a note where ``name`` states another memory than ``device`` has."""
+    stated = size_of(name)
+    if stated is None or device.memory is None or stated == round(device.memory / GIB):
+        return ""
+    return (
+        f"{device.name} has {gib(device.memory)} here, not the {stated} GB of the name; its bandwidth counts"
+    )

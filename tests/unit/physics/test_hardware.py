@@ -64,6 +64,10 @@ def test_each_device_is_found_by_its_own_name() -> None:
         ("NVIDIA GeForce RTX 4090", "RTX 4090"),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop"),
         ("NVIDIA H100 80GB HBM3", "H100 SXM5 80GB"),
+        ("h100 sxm", "H100 SXM5 80GB"),
+        ("a100 40gb sxm", "A100 SXM4 40GB"),
+        ("RTX_5070Ti", "RTX 5070 Ti"),
+        ("rtx  4080  super", "RTX 4080 Super"),
         ("NVIDIA A100-SXM4-80GB", "A100 SXM4 80GB"),
         ("NVIDIA A100 80GB PCIe", "A100 PCIe 80GB"),
         ("RTX A6000 48GB", "RTX A6000"),
@@ -90,12 +94,46 @@ def test_names_are_matched_leniently(name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["RTX 4090 Ti", "RTX 9999", "banana", "", "RTX", "4090 Super Ti", "\x1b[31m"]
+    ("name", "near"),
+    [
+        ("RTX 4090 Ti", "RTX 4090"),
+        ("rtx 4090ti", "RTX 4090"),
+        ("rtx 4909", "RTX 4090"),
+        ("4070 Tii", "RTX 4070"),
+        ("RTX 4080 SUPRE", "RTX 4080"),
+        ("4090 Super Ti", "RTX 4090"),
+        ("3080ti mobile", "RTX 3080 Ti"),
+        ("NVIDIA GeForce RTX 3050 Ti Laptop GPU", "RTX 3050"),
+        ("MI300", "Instinct MI300X"),
+        ("b100", "B200"),
+        ("M5 Max", "Apple M5"),
+        ("A100 SXM", "A100 SXM4 40GB"),
+        ("RX 7900", "Radeon RX 7900 GRE"),
+        ("Arc", "Arc A310"),
+        ("GTX", "GTX 1070"),
+    ],
 )
-def test_an_unknown_name_lists_near_ones(name: str) -> None:
-    with pytest.raises(UnknownDevice) as raised:
+def test_an_unknown_name_lists_those_of_its_model_first(name: str, near: str) -> None:
+    with pytest.raises(UnknownDevice, match="near it") as raised:
         KNOWN.find(name)
-    assert raised.value.near
+    assert raised.value.near[0] == near
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["foo", "banana", "", "nvidia", "list", "gtx 970", "Tesla K80", "RTX 9999", "\x1b[31m", "9" * 5000],
+)
+def test_where_nothing_is_near_nothing_is_suggested(name: str) -> None:
+    with pytest.raises(UnknownDevice, match="none has a name like it") as raised:
+        KNOWN.find(name)
+    assert raised.value.near == ()
+    assert len(str(raised.value)) < 600
+
+
+def test_a_long_list_of_near_ones_is_cut() -> None:
+    with pytest.raises(UnknownDevice, match=r"and \d+ more") as raised:
+        KNOWN.find("RTX")
+    assert all("RTX" in name for name in raised.value.near)
 
 
 def test_a_name_of_several_devices_lists_them_and_a_bandwidth_decides() -> None:

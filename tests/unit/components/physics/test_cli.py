@@ -215,7 +215,8 @@ SMALL = "capacity --weights 8GB --layers 2 --kv-heads 1 --head-length 1"
         ("estimate --weights 8", "no size with its unit"),
         ("estimate --weights 8GB", "the daemon names none"),
         ("estimate --weights 8GB --bandwidth 448", "no rate with its unit"),
-        ("estimate --weights 8GB --gpu 'RTX 9999'", "near it: "),
+        ("estimate --weights 8GB --gpu 'RTX 4909'", "near it: RTX 4090, "),
+        ("estimate --weights 8GB --gpu foo", "--gpu list names all"),
         ("estimate --weights 8GB --gpu A100", "more than one device"),
         ("estimate --weights 8GB --model x --gpu 4090", "give --model or --weights"),
         ("estimate --model /nonexistent.gguf --gpu 4090", "no such file"),
@@ -260,3 +261,22 @@ def test_a_claim_that_lacks_something_is_named(refused: Run, tmp_path: Path) -> 
     row = 'name = "mine"\ntext = "t"\nfigure = "decode"\nlow = 1\nhigh = 2\nsetting = {}\n'
     path.write_text(f"[[claims]]\n{row}")
     assert "cannot assess a claim: mine" in refused("claims", "--file", str(path))
+
+
+def test_all_gpus_are_listed(said: Run) -> None:
+    rows = said("estimate --gpu list")["devices"]
+    assert len(rows) >= 80
+    assert rows == said("capacity --gpu list")["devices"]
+    assert all(row["source"] and row["bandwidth_bytes_per_second"] for row in rows)
+    lines = said("estimate --gpu list", text=True)
+    assert len(lines) == len(rows) + 1
+    assert any("RTX 4090 " in line and "24.00 GiB" in line for line in lines)
+
+
+def test_another_memory_than_the_name_states_is_noted(said: Run) -> None:
+    assert any(
+        "not the 48 GB" in note for note in said("estimate --weights 4GiB --gpu 'RTX 4090 48GB'")["notes"]
+    )
+    assert not any(
+        "of the name" in note for note in said("estimate --weights 4GiB --gpu '4090 24GB'")["notes"]
+    )
