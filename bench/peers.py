@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Request:
     """One request as a client exports it, in milliseconds; gaps are those between tokens, if it has any."""
 
     label: int
+    first: float
+    """Monotonic seconds at which the first token was there."""
     ttft: float
     pace: float | None
     gaps: Sequence[float] = ()
@@ -52,6 +55,7 @@ class Errors:
     """Errors of one client with so many streams, in milliseconds, and what it took to run them."""
 
     ttft: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
     pace: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
@@ -69,6 +73,7 @@ class Errors:
             self.theirs.append(each.ttft)
             self.true.append(first)
             self.ttft.append(each.ttft - first)
+            self.first.append((each.first - sent[0]) * 1e3)
             if each.pace is not None:
                 self.pace.append(abs(each.pace - (sent[-1] - sent[0]) / (TOKENS - 1) * 1e3))
             true_gaps = [(later - at) * 1e3 for at, later in pairwise(sent)]
@@ -176,7 +181,15 @@ def _of_guidellm(request: Mapping[str, object]) -> Request:
     ttft, pace = request["time_to_first_token_ms"], request["inter_token_latency_ms"]
     assert isinstance(ttft, float)
     assert isinstance(pace, float)
-    return Request(_label(str(request["request_args"])), ttft, pace)
+    info = request["info"]
+    assert isinstance(info, dict)
+    first = info["timings"]["first_token_iteration"] - _since_epoch()
+    return Request(_label(str(request["request_args"])), first, ttft, pace)
+
+
+def _since_epoch() -> float:
+    """Return by how much the real-time clock is ahead of the monotonic one."""
+    return time.time() - time.monotonic()
 
 
 def aiperf(server: tokens.TokenServer, folder: Path, streams: int) -> tuple[list[Request], float]:
@@ -201,9 +214,11 @@ def aiperf(server: tokens.TokenServer, folder: Path, streams: int) -> tuple[list
         record = json.loads(line)
         metrics = record["metrics"]
         if record.get("error") is None:
+            started = record["metadata"]["request_start_ns"] / 1e9 - _since_epoch()
             found.append(
                 Request(
                     labels[record["metadata"]["x_request_id"]],
+                    started + metrics["time_to_first_token"]["value"] / 1e3,
                     metrics["time_to_first_token"]["value"],
                     metrics["inter_token_latency"]["value"],
                     metrics["inter_chunk_latency"]["value"],
@@ -234,7 +249,7 @@ def ours(server: tokens.TokenServer, folder: Path, streams: int) -> tuple[list[R
             pace = measure(each.timeline).time_per_output_token_seconds
             gaps = [(later - first) * 1e3 for first, later in pairwise(at)]
             ttft = (at[0] - each.timeline.started) * 1e3
-            found.append(Request(label, ttft, None if pace is None else pace * 1e3, gaps))
+            found.append(Request(label, at[0], ttft, None if pace is None else pace * 1e3, gaps))
     return found, run.cpu_seconds
 
 
@@ -247,7 +262,7 @@ CLIENTS: Mapping[str, Callable[[tokens.TokenServer, Path, int], tuple[list[Reque
 
 def show(streams: int, found: Mapping[str, Errors], alone: Mapping[str, Errors]) -> None:
     """Print what was found with so many streams; ``alone`` is what was with one."""
-    for figure in ("ttft", "pace", "gaps"):
+    for figure in ("ttft", "first", "pace", "gaps"):
         for name, errors in found.items():
             values = getattr(errors, figure)
             if not values:
@@ -257,7 +272,7 @@ def show(streams: int, found: Mapping[str, Errors], alone: Mapping[str, Errors])
             for share in SHARES:
                 limit = LIMITS.get((figure, streams, share)) if name == "aiidpd" else None
                 figures[f"{name}, p{share * 100:.0f}"] = (percentile(values, share), limit)
-            report(f"{streams} streams: {name}, error of {figure}", "ms", figures)
+            report(f"{streams} streams: {name}, error of {figure}", f"ms {figure}", figures)
     for name, errors in found.items():
         gates = {
             f"{name}, p{share * 100:.0f}": (errors.gate(share), GATE[share] if name == "aiidpd" else None)
