@@ -25,7 +25,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiidpd.components.bench.stats import measure
-from aiidpd.engines.streams import StreamRequest, Streams
+from aiidpd.engines.stream import StreamRequest
+from aiidpd.engines.streams import Streams
 from bench.harness import percentile, report
 from tests.fakes import tokens
 
