@@ -31,7 +31,8 @@ class ContainerSummary:
     where its TCP ports can be reached from the host, as ``HOST:PORT`` by the port inside of the container:
     published ones where they are published (on loopback for a wildcard), others at the container's own
     address. A container in the host's network has none, since it may listen anywhere. ``mounts`` are the
-    folders and files of the host that it has.
+    folders and files of the host that it has. ``image_id`` is the digest of the image that it was created
+    from, such as ``sha256:HEX``; empty where it is not known.
     """
 
     id: str
@@ -49,6 +50,7 @@ class ContainerSummary:
     addresses: Mapping[int, str] = field(default_factory=lambda: NO_ADDRESSES)
     host_network: bool = False
     mounts: tuple[Mount, ...] = ()
+    image_id: str = ""
 
 
 NO_ADDRESSES: Final[Mapping[int, str]] = MappingProxyType({})

@@ -1,10 +1,10 @@
-"""View of the inference engines (pure)."""
+"""Views of the inference engines, and of how one is read anew (pure)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from aiidpd.kernel.views import View
 
@@ -55,6 +55,10 @@ class EngineState:
     ``requests_finished`` counts the answers that ended since the engine's start, ``requests_cut`` those of
     them that a limit on length or the context's end cut.
 
+    ``draft_tokens`` and ``accepted_tokens`` count the tokens that speculative decoding proposed, and those of
+    them that were accepted. ``worked`` is the monotonic second of the last reading that showed work since the
+    engine's start, as far as it was seen; None where none did. ``version`` is the engine's own word.
+
     ``may_sleep``: its model can go to sleep or be unloaded, so that nothing that counts as use may be sent to
     it, unless a person does. ``model_bytes`` and ``model_gpu_bytes`` are the size of the model in memory and
     the part of it in the GPU's memory, where the engine reports them. ``verdict_since`` is in Unix seconds.
@@ -89,6 +93,10 @@ class EngineState:
     verdict: Verdict = Verdict.UNKNOWN
     verdict_since: float | None = None
     verdict_reason: str = ""
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
+    worked: float | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +114,16 @@ class EnginesView:
         return EnginesView(tuple(state if each.name == state.name else each for each in self.engines))
 
 
+class EngineReads(Protocol):
+    """Readings of engines at once, beside those that are due."""
+
+    async def read(self, name: str) -> EngineState | None:
+        """Return the state of the engine ``name`` as a request that begins now finds it.
+
+        It takes its turn with every other request to that engine, and is waited for as long as it takes; a
+        caller that is cancelled leaves it to its end. None where no such engine is polled.
+        """
+
+
 ENGINES: Final[View[EnginesView]] = View("engines")
+ENGINE_READS: Final[View[EngineReads]] = View("engine_reads")

@@ -25,7 +25,9 @@ class GpuUse:
     """Use of one GPU at its last reading. None is what it does not report.
 
     ``utilisation_ratio`` is the share of time in which any kernel ran. ``processes`` is None where they are
-    not known.
+    not known. ``clock_events`` are NVML's names for why it ran below its highest clock at the reading;
+    ``thermal_throttle_seconds`` and ``brake_throttle_seconds`` count since the driver's start for how long
+    heat and an external power brake held it back.
     """
 
     index: int
@@ -36,6 +38,15 @@ class GpuUse:
     power_limit_watts: float | None = None
     memory_used_bytes: float | None = None
     processes: tuple[GpuMemoryUse, ...] | None = None
+    temperature_celsius: float | None = None
+    memory_temperature_celsius: float | None = None
+    sm_clock_hertz: float | None = None
+    memory_clock_hertz: float | None = None
+    clock_events: tuple[str, ...] | None = None
+    thermal_throttle_seconds: float | None = None
+    brake_throttle_seconds: float | None = None
+    pcie_generation: float | None = None
+    pcie_width_lanes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

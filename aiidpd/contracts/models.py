@@ -33,6 +33,8 @@ class StoredModel:
 
     ``active_parameters`` are those that work on one token. ``kv_heads_by_block`` is empty where all blocks
     have ``kv_head_count``. ``lookup_bytes`` are those of embeddings of which a token reads one row.
+    ``digest`` is of the content of all its files, where the SHA-256 of each is known, else empty; of one
+    file it is that. ``engines`` names those that report it as the model that they have loaded.
     """
 
     name: str
@@ -65,6 +67,8 @@ class StoredModel:
     size_bytes: int = 0
     damaged: bool = False
     files: tuple[StoredFile, ...] = ()
+    digest: str = ""
+    engines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ def parse(data: str) -> Piece:
     if "choices" not in document and isinstance(document.get("content"), str):
         return _llama_cpp(document, timings)
     usage = _object(document.get("usage"))
+    details = _object(usage.get("prompt_tokens_details"))
     choices = document.get("choices")
     choice = _object(choices[0]) if isinstance(choices, list) and choices else {}
     finish = choice.get("finish_reason")
@@ -134,7 +135,7 @@ def parse(data: str) -> Piece:
         finish=finish if isinstance(finish, str) else None,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         output_tokens=output,
-        cached_tokens=_count(_object(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        cached_tokens=_later(_count(timings.get("cache_n")), _count(details.get("cached_tokens"))),
         engine=_engine(timings),
         text_bytes=_size(text),
         text=text,
@@ -214,6 +215,8 @@ def _engine(timings: dict[str, Any]) -> EngineTimings | None:
         prompt_seconds=_seconds(timings.get("prompt_ms")),
         output_tokens=_count(timings.get("predicted_n")),
         output_seconds=_seconds(timings.get("predicted_ms")),
+        draft_tokens=_count(timings.get("draft_n")),
+        accepted_tokens=_count(timings.get("draft_n_accepted")),
     )
 
 

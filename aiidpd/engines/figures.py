@@ -25,8 +25,9 @@ class Names:
 
     ``steps`` moves with each decode step or batch, never only when a request ends. ``longest`` is the length
     of the longest sequence so far. ``finished`` counts the requests that ended, ``cut`` those of them that a
-    limit on length ended. ``counts_at_end``: the tokens of a request are counted when it ends; other
-    engines count each as it is generated. ``awake`` is 0 while the engine sleeps.
+    limit on length ended. ``drafted`` and ``accepted`` are tokens of speculative decoding.
+    ``counts_at_end``: the tokens of a request are counted when it ends; other engines count each as it is
+    generated. ``awake`` is 0 while the engine sleeps.
     """
 
     running: Series | None = None
@@ -38,6 +39,8 @@ class Names:
     awake: Series | None = None
     finished: Series | None = None
     cut: Series | None = None
+    drafted: Series | None = None
+    accepted: Series | None = None
     counts_at_end: bool = False
 
     @property
@@ -105,6 +108,8 @@ class EngineFigures:
     longest_prompt_tokens: int | None = None
     requests_finished: int | None = None
     requests_cut: int | None = None
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class EngineReading:
     busy: bool = False
     model_bytes: int | None = None
     model_gpu_bytes: int | None = None
+    version: str = ""
 
 
 @dataclass(slots=True)
@@ -173,6 +179,8 @@ def figures_of(engine: str, names: Names, samples: Samples) -> EngineFigures:
         samples.total(names.steps),
         requests_finished=samples.total(names.finished),
         requests_cut=samples.total(names.cut),
+        draft_tokens=samples.total(names.drafted),
+        accepted_tokens=samples.total(names.accepted),
     )
 
 

@@ -20,6 +20,7 @@ from aiidpd.engines.profile import (
     Option,
     PageRequest,
     Poll,
+    Version,
     always,
     as_count,
     as_list,
@@ -72,6 +73,7 @@ PROFILE: Final = EngineProfile(
     port=11434,
     poll=poll,
     owner="library",
+    version=Version("/api/version", "version"),
     address=Option((), ("OLLAMA_HOST",)),
     sleeps=always,
 )

@@ -19,6 +19,7 @@ from aiidpd.engines.figures import EngineReading, Names, NotKnown, Samples
 OFF: Final = "off"
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _LONGEST_ARGUMENT: Final = 8192  # characters; a longer one is no command line
+_LONGEST_VERSION: Final = 80  # characters
 _FIRST_WORDS: Final = 8  # of a command line, among which is the program
 _LARGEST_PORT: Final = 2**16 - 1
 # What may pass by itself: the model is being loaded, a proxy has nobody behind it, too many requests.
@@ -164,6 +165,19 @@ class Memory:
 Poll: TypeAlias = Generator[PageRequest, Reply, tuple[EngineReading, Memory]]
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Page that counts as no use, a JSON object, and its key that holds the engine's version."""
+
+    path: str
+    key: str
+
+    def of(self, reply: Reply) -> str:
+        """Return the version in ``reply``, bounded; empty where it has none."""
+        found = as_mapping(reply.document).get(self.key) if reply.good else None
+        return " ".join(found.split())[:_LONGEST_VERSION] if isinstance(found, str) else ""
+
+
 def always(_: Start) -> bool:
     """Return True: however it was started, any request may find its model out of memory."""
     return True
@@ -199,6 +213,7 @@ class EngineProfile:
     any_model: str = ""
     names: Names = field(default_factory=Names)
     sleeps: Callable[[Start], bool] = _never
+    version: Version | None = None
     start_decides: bool = False
 
     def matches(self, image: str, start: Start) -> bool:

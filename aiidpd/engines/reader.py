@@ -10,7 +10,7 @@ from aiidpd.contracts.engines import Residency
 from aiidpd.engines.figures import EngineReading, PollLoad
 from aiidpd.engines.identify import poll_engine
 from aiidpd.engines.page import PageReader
-from aiidpd.engines.profile import EngineProfile, Facts, Memory, Start
+from aiidpd.engines.profile import EngineProfile, Facts, Memory, PageRequest, Start
 
 
 class EngineReader:
@@ -42,6 +42,7 @@ class EngineReader:
         self._monotonic = monotonic
         self._memory = Memory()
         self._steps: int | None = None
+        self._version: str | None = None  # None: not requested since the engine's start
         self._load = PollLoad()
         self._pages = PageReader(name, url, api_key=api_key, load=self._load, monotonic=monotonic)
 
@@ -62,7 +63,19 @@ class EngineReader:
         if reading.residency is Residency.UNKNOWN or self._went_back(reading):
             self._profile, self._searched, self._found_start = self._given, False, None
             self._memory = replace(self._memory, page=None)
-        return reading
+            self._version = None
+            return reading
+        return replace(reading, version=await self._read_version())
+
+    async def _read_version(self) -> str:
+        """Return the engine's version, requested once in its life; empty where it has no page of it."""
+        wanted = self._profile.version if self._profile is not None else None
+        if self._version is None and wanted is not None:
+            reply = await self._pages.get(PageRequest(wanted.path))
+            if not (reply.good or reply.absent):
+                return ""
+            self._version = wanted.of(reply)
+        return self._version or ""
 
     def _went_back(self, reading: EngineReading) -> bool:
         """Return whether its counter of steps fell, as it does where the engine was started anew."""

@@ -48,6 +48,10 @@ class EngineTimings:
     prompt_seconds: float | None = None
     output_tokens: int | None = None
     output_seconds: float | None = None
+    draft_tokens: int | None = None
+    """Tokens that speculative decoding proposed."""
+    accepted_tokens: int | None = None
+    """Those of them that were accepted."""
 
     @property
     def time_per_output_token(self) -> float | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.engines.figures import Names, Series
-from aiidpd.engines.profile import EngineProfile, Facts, Memory, Option, Poll
+from aiidpd.engines.profile import EngineProfile, Facts, Memory, Option, Poll, Version
 from aiidpd.engines.serving import poll_serving
 
 NAME: Final = "tgi"
@@ -42,5 +42,6 @@ PROFILE: Final = EngineProfile(
     ports=Option(("--port", "-p"), ("PORT",)),
     model=Option(("--model-id",), ("MODEL_ID",)),
     key=Option(("--api-key",), ("API_KEY",)),
+    version=Version("/info", "version"),
     names=NAMES,
 )

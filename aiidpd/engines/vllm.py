@@ -6,8 +6,9 @@ Sources, in vllm-project/vllm: figures and ``engine_sleep_state`` in ``vllm/v1/m
 ``vllm/entrypoints/serve/instrumentator/metrics.py``, which is made of a registry in the server's process,
 so that reading it reaches no engine and wakes nothing; sleep and wake-up, by requests alone and
 never by idleness, in ``vllm/entrypoints/serve/sleep/api_router.py``; ``owned_by`` in
-``vllm/entrypoints/openai/protocol.py``. It listens once its model is loaded. Its page has no length of a
-running request's prompt.
+``vllm/entrypoints/openai/protocol.py``; the counters of drafts in ``vllm/v1/spec_decode/metrics.py``;
+/version in ``vllm/entrypoints/openai/api_server.py``. It listens once its model is loaded. Its page has no
+length of a running request's prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.engines.figures import Names, Series
-from aiidpd.engines.profile import EngineProfile, Facts, Memory, Option, Poll, Start
+from aiidpd.engines.profile import EngineProfile, Facts, Memory, Option, Poll, Start, Version
 from aiidpd.engines.serving import poll_serving, started
 
 NAME: Final = "vllm"
@@ -29,6 +30,8 @@ NAMES: Final = Names(
     awake=Series("vllm:engine_sleep_state", (("sleep_state", "awake"),)),
     finished=Series("vllm:request_success_total"),
     cut=Series("vllm:request_success_total", (("finished_reason", "length"),)),
+    drafted=Series("vllm:spec_decode_num_draft_tokens_total"),
+    accepted=Series("vllm:spec_decode_num_accepted_tokens_total"),
 )
 
 
@@ -54,6 +57,7 @@ PROFILE: Final = EngineProfile(
     prefix=Option(("--root-path",)),
     model=Option(("--served-model-name", "--model")),
     key=Option(("--api-key",), ("VLLM_API_KEY",)),
+    version=Version("/version", "version"),
     names=NAMES,
     sleeps=sleeps,
 )

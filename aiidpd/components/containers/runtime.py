@@ -29,7 +29,8 @@ class ContainerReading:
     ``container:ID``, a network's name. ``addresses`` are ``HOST:PORT`` of its TCP ports, by the port inside.
     ``mounts`` are the folders and files of the host that it has. ``execs`` counts the commands that were
     started in it and may still run, its health check's among them.
-    ``failing_streak`` counts the failures of its health check in a row.
+    ``failing_streak`` counts the failures of its health check in a row. ``image_id`` is the digest of its
+    image.
     """
 
     id: str
@@ -53,6 +54,7 @@ class ContainerReading:
     execs: int = 0
     mounts: tuple[Mount, ...] = ()
     failing_streak: int = 0
+    image_id: str = ""
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     arguments: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)

@@ -29,4 +29,5 @@ def summary(reading: ContainerReading, *, paused_by_us: bool) -> ContainerSummar
         addresses=reading.addresses,
         host_network=reading.network_mode == "host",
         mounts=reading.mounts,
+        image_id=reading.image_id,
     )

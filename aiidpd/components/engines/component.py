@@ -13,19 +13,21 @@ from aiidpd.components.engines.conditions import update_conditions
 from aiidpd.components.engines.discovery import Discovery, FoundEngine
 from aiidpd.components.engines.evidence import NAME as REQUESTS
 from aiidpd.components.engines.evidence import RequestEvidence
+from aiidpd.components.engines.fresh import FreshReads
 from aiidpd.components.engines.liveness.wiring import Liveness
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.worker import EnginePoller
 from aiidpd.contracts.containers import CONTAINERS
-from aiidpd.contracts.engines import ENGINES, EngineState, EnginesView
+from aiidpd.contracts.engines import ENGINE_READS, ENGINES, EngineReads, EngineState, EnginesView
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
 from aiidpd.engines.figures import EngineSource
 from aiidpd.engines.profile import EngineProfile, Facts, Start
 from aiidpd.engines.target import Target
 from aiidpd.kernel.errors import Misconfigured
 from aiidpd.kernel.latest import Latest
+from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import InactiveWorker, Task, Worker
 
 NAME: Final = "engines"
@@ -39,7 +41,7 @@ def build(context: Context) -> Component:
     settings = context.settings("engines", EnginesSettings)
     # Each engine's state has the time at which it was read, and the poller takes all away when it ends.
     latest: Latest[EnginesView] = Latest(context.clock, max_age=math.inf)
-    polls = Polls()
+    polls, fresh = Polls(), FreshReads()
 
     def probes() -> ProbesView:
         reading = context.views.get(PROBES)
@@ -73,10 +75,13 @@ def build(context: Context) -> Component:
             polls=polls,
             on_state=evidence.record,
             on_found=on_found,
+            fresh=fresh,
         )
 
     context.incidents.contribute(REQUESTS, evidence)
     liveness = Liveness(context, lambda: settings().liveness, latest.get, target)
+    reads: Reading[EngineReads] = Reading(fresh, context.clock.time(), context.clock.monotonic())
+    context.views.offer(ENGINE_READS, lambda: reads)
     context.views.offer(ENGINES, lambda: liveness.verdicts.merged(latest.get()))
     return Component(
         tasks=(Task(NAME, worker, lambda: _DEADLINE), liveness.task),

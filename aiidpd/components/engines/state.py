@@ -32,6 +32,7 @@ def with_answer(
         may_sleep=reading.may_sleep,
         model_bytes=reading.model_bytes,
         model_gpu_bytes=reading.model_gpu_bytes,
+        version=reading.version,
         read_at=at,
         read=now,
         verdict=before.verdict,
@@ -55,7 +56,26 @@ def with_answer(
         requests_finished=answer.requests_finished,
         requests_cut=answer.requests_cut,
         includes_probe=includes_probe,
+        draft_tokens=answer.draft_tokens,
+        accepted_tokens=answer.accepted_tokens,
+        worked=_worked(before, answer, now) if reading.residency is Residency.LOADED else None,
     )
+
+
+def _worked(before: EngineState, answer: EngineFigures, now: float) -> float | None:
+    """Return the monotonic second of the last reading that shows work since the engine's start.
+
+    A counter that fell is a start; work before the first reading is of a time that is not known.
+    """
+    counters = [
+        (before.steps, answer.steps),
+        (before.generated_tokens, answer.generated_tokens),
+        (before.requests_finished, answer.requests_finished),
+    ]
+    known = [(was, now_is) for was, now_is in counters if was is not None and now_is is not None]
+    if answer.requests_running or any(now_is > was for was, now_is in known):
+        return now
+    return None if any(now_is < was for was, now_is in known) else before.worked
 
 
 def switched_off(before: EngineState, reason: str) -> EngineState:

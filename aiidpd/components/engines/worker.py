@@ -9,6 +9,7 @@ import anyio
 import anyio.abc
 
 from aiidpd.components.engines.discovery import FoundEngine
+from aiidpd.components.engines.fresh import FreshReads
 from aiidpd.components.engines.pace import next_interval
 from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.state import due, switched_off, with_answer
@@ -33,6 +34,8 @@ class _Polled:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     ended: anyio.Event = field(default_factory=anyio.Event)
     source: EngineSource | None = None
+    counted: tuple[int, float, int] = (0, 0.0, 0)
+    """Load of the source that is among the polls."""
 
 
 class EnginePoller:
@@ -44,7 +47,8 @@ class EnginePoller:
 
     ``source`` makes what an engine is read through. ``probes`` gives the measurements of the same endpoints.
     ``on_state`` gets each state once, right after the engine was read; ``on_found`` the engines whenever
-    others are found. What is no longer known when the poller ends is taken away.
+    others are found. ``fresh`` has further readings made at once, of which nothing but their caller and the
+    load learns. What is no longer known when the poller ends is taken away.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class EnginePoller:
         polls: Polls | None = None,
         on_state: Callable[[EngineState], None] | None = None,
         on_found: Callable[[Sequence[FoundEngine]], None] | None = None,
+        fresh: FreshReads | None = None,
     ) -> None:
+        self._fresh = fresh or FreshReads()
         self._find = find
         self._source = source
         self._interval = interval
@@ -84,13 +90,17 @@ class EnginePoller:
             pass  # each engine's own state reports how its readings fare
         try:
             async with anyio.create_task_group() as group:
-                while True:
-                    heartbeat.beat()
-                    self._follow(group)
-                    self._publish()
-                    await self._clock.sleep(_FOLLOW)
+                with self._fresh.carried_out(self._read_fresh, group):
+                    await self._work(group, heartbeat)
         finally:
             self._latest.clear()
+
+    async def _work(self, group: anyio.abc.TaskGroup, heartbeat: Heartbeat) -> None:
+        while True:
+            heartbeat.beat()
+            self._follow(group)
+            self._publish()
+            await self._clock.sleep(_FOLLOW)
 
     def _follow(self, group: anyio.abc.TaskGroup) -> None:
         """Begin to poll the engines that came or changed, and end it for those that went."""
@@ -159,6 +169,7 @@ class EnginePoller:
                 await self._clock.sleep(min(wait, interval, _LONGEST_SLEEP))
                 continue
             reading, ours, seconds = await self._read(polled)
+            self._count(polled)
             interval = next_interval(self._interval, interval, seconds, busy=reading.busy)
             self._polls.of(engine.name).interval = interval
             polled.state = with_answer(
@@ -177,14 +188,37 @@ class EnginePoller:
             except Misconfigured as error:
                 return EngineReading(NotKnown(str(error), lasting=True)), False, 0.0
         source = polled.source
-        turn = self._turns.setdefault(engine.address or (engine.name, 0), anyio.Lock())
-        async with turn:
+        async with self._turn(engine):
             running = engine.name in self._probes().running
-            load = (source.load.requests, source.load.seconds, source.load.bytes)
+            before = source.load.seconds
             reading = await source.read()
             ours = running or engine.name in self._probes().running
-            self._polls.of(engine.name).add(self._clock.monotonic(), load, source.load)
-            return reading, ours, source.load.seconds - load[1]
+            return reading, ours, source.load.seconds - before
+
+    def _turn(self, engine: FoundEngine) -> anyio.Lock:
+        return self._turns.setdefault(engine.address or (engine.name, 0), anyio.Lock())
+
+    def _count(self, polled: _Polled) -> None:
+        """Add the load of the readings since the last poll, those that were made at once among them."""
+        if polled.source is not None:
+            load = polled.source.load
+            self._polls.of(polled.engine.name).add(self._clock.monotonic(), polled.counted, load)
+            polled.counted = (load.requests, load.seconds, load.bytes)
+
+    async def _read_fresh(self, name: str, waited_for: Callable[[], bool]) -> EngineState | None:
+        """Return the state of the engine ``name`` as it is now, where somebody still waits for it."""
+        polled = self._polled.get(name)
+        if polled is None or polled.engine.off or polled.source is None:
+            return polled.state if polled is not None else None
+        source = polled.source
+        async with self._turn(polled.engine):
+            if not waited_for() or polled.ended.is_set():
+                return None
+            running = name in self._probes().running
+            reading = await source.read()
+            ours = running or name in self._probes().running
+        now = self._clock.monotonic()
+        return with_answer(polled.state, reading, self._clock.time(), now, includes_probe=ours)
 
     def _probed(self, name: str) -> float | None:
         """Return when the endpoint's last probe ended, where that succeeded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,17 +16,16 @@ from aiidpd.components.models.metrics import ModelsCollector
 from aiidpd.components.models.observe import Seen
 from aiidpd.components.models.record import LIMIT, ModelRecords
 from aiidpd.components.models.record import NAME as STATE
-from aiidpd.components.models.registry import view
-from aiidpd.components.models.scanned import ScannedModel
+from aiidpd.components.models.registry import Known, view
 from aiidpd.components.models.settings import ModelsSettings
+from aiidpd.components.models.stored import stored_models
 from aiidpd.components.models.trust import trusted
 from aiidpd.components.models.view import ModelsView
 from aiidpd.components.models.worker import ModelsWorker
 from aiidpd.contracts.backups import BACKUPS
 from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINES
-from aiidpd.contracts.models import MODELS, StoredFile, StoredModel, StoredModels, TensorShare
-from aiidpd.formats.model_files import ModelFacts
+from aiidpd.contracts.models import MODELS, StoredModels
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -90,15 +89,15 @@ def build(context: Context) -> Component:
             changed=changed,
         )
 
-    stored: list[tuple[object, StoredModels]] = []
+    stored: list[tuple[Known, StoredModels]] = []
 
     def models() -> Reading[StoredModels] | None:
         reading = latest.get()
         if reading is None:
             return None
-        scan = memory.known.scan
-        if not stored or stored[0][0] is not scan:
-            stored[:] = [(scan, StoredModels(tuple(map(stored_model, scan.models))))]
+        known = memory.known
+        if not stored or stored[0][0] is not known:
+            stored[:] = [(known, stored_models(known))]
         return Reading(stored[0][1], reading.at, reading.read)
 
     context.views.offer(MODELS, models)
@@ -107,29 +106,6 @@ def build(context: Context) -> Component:
         collectors={NAME: ModelsCollector(latest)},
         routes=ModelRoutes(latest, memory, scans, jobs, lambda: context.status(NAME)).routes(),
         close=lambda: memory.wait(_DISK),
-    )
-
-
-def stored_model(scanned: ScannedModel) -> StoredModel:
-    """Return what other components may know of a model."""
-    model, facts = scanned.model, scanned.model.facts
-    given = asdict(facts) if facts is not None else {}
-    same = {name for name in ModelFacts.__dataclass_fields__ if name in StoredModel.__dataclass_fields__}
-    return StoredModel(
-        **{key: value for key, value in given.items() if key in same - {"name", "types"}},
-        name=scanned.label,
-        repository=model.repository,
-        revision=model.revision,
-        active_parameters=facts.active_parameters if facts is not None else None,
-        types=tuple(
-            TensorShare(each.name, each.tensors, each.elements, each.bytes)
-            for each in (facts.types if facts is not None else ())
-        ),
-        size_bytes=sum(file.stamp.size_bytes for file in scanned.files),
-        damaged=bool(model.problems),
-        files=tuple(
-            StoredFile(file.path, str(Path(model.root, file.at)), file.size_bytes) for file in model.files
-        ),
     )
 
 

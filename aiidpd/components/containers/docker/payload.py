@@ -100,6 +100,7 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             ),
             execs=len(data.get("ExecIDs") or ()),
             failing_streak=int(health.get("FailingStreak") or 0),
+            image_id=name(data.get("Image") or ""),
             labels=_ours(labels),
             arguments=tuple(
                 map(_value, (data.get("Path") or "", *islice(data.get("Args") or (), _MOST_VALUES)))
