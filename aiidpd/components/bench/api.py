@@ -70,6 +70,13 @@ class EndpointDocument:
     failures: int
     left_out: str
     """Why it is not measured by schedule now, such as that this would wake its model; no failure."""
+    dropped: str
+    """Why the last measurement does not count, such as that a user came; no failure, empty if it counts."""
+    drop: str
+    """Label of that: disturbed, shared, cached, throttled."""
+    dropped_at: float | None
+    drops: dict[str, int]
+    """Measurements that did not count, by label."""
     engine: EngineDocument | None = None
     """Null where engines are not polled."""
 

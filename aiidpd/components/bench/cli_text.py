@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from aiidpd.cli.engine_text import requests
 from aiidpd.cli.text import SIMULATED, Document, Paint, number, plain, since, span, table
 
@@ -22,8 +24,16 @@ def wakes(endpoint: Document) -> str:
     return "keeps its model awake" if engine["may_sleep"] else ""
 
 
-def _left_out(endpoint: Document) -> str:
-    return f"left out: {endpoint['left_out']}" if endpoint["left_out"] else ""
+def _not_counted(endpoint: Document) -> str:
+    if endpoint["left_out"]:
+        return f"left out: {endpoint['left_out']}"
+    return f"not counted: {endpoint['dropped']}" if endpoint["dropped"] else ""
+
+
+def _remarks(sample: Document) -> Iterator[str]:
+    """Yield what was not as usual during a measurement."""
+    if sample.get("throttled"):
+        yield f"throttled: {sample['throttled']}"
 
 
 def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
@@ -42,7 +52,9 @@ def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
                 since(each["measured_at"], now),
                 requests(each["engine"]),
                 "  ".join(
-                    filter(None, (SIMULATED if each["simulated"] else "", each["error"] or _left_out(each)))
+                    filter(
+                        None, (SIMULATED if each["simulated"] else "", each["error"] or _not_counted(each))
+                    )
                 ),
             )
         )
@@ -50,6 +62,8 @@ def bench_table(document: Document, now: float, paint: Paint) -> list[str]:
     if rows:
         lines += table(head, rows, paint, right="llrrrrl")
     for each in document["endpoints"]:
+        for text in _remarks(each["sample"] or {}):
+            lines.append(paint.warn(plain(f"{each['name']}: {text}")))
         for withheld in (each["sample"] or {}).get("withheld", ()):
             text = f"{each['name']}: no {withheld['figure']}: {withheld['reason']}"
             lines.append(paint.dim(plain(text)))

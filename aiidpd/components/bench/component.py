@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from aiidpd.component import Component, Context, Spec
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.api import routes
+from aiidpd.components.bench.circumstances.recording import Recording
+from aiidpd.components.bench.claims import ClaimWatch
 from aiidpd.components.bench.compare.api import routes as compare_routes
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.run import Comparer
 from aiidpd.components.bench.compare.store import FOLDER, ComparisonStore
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.regression import api as regressions
-from aiidpd.components.bench.regression.gather import gather
 from aiidpd.components.bench.regression.metrics import RegressionCollector
 from aiidpd.components.bench.regression.monitor import RegressionMonitor
 from aiidpd.components.bench.regression.record import FILE, LIMIT, BenchRecords
@@ -20,7 +22,8 @@ from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.contracts.engines import ENGINES, EnginesView
+from aiidpd.contracts.claims import CLAIMS
+from aiidpd.contracts.engines import ENGINE_READS, ENGINES, EngineReads, EnginesView
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbedEndpoint, ProbesView
 from aiidpd.engines.target import Target
@@ -31,6 +34,7 @@ from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import Task
 from aiidpd.platform.statefile import StateFile
 
+T = TypeVar("T")
 NAME: Final = "bench"
 _DISK: Final = 1.0  # seconds that the end of the daemon waits for the disk
 
@@ -47,17 +51,21 @@ def build(context: Context) -> Component:
         publish=context.publish,
         conditions=context.conditions,
         clock=context.clock,
-        circumstances=lambda name: gather(context.views, name),
     )
+    claims = ClaimWatch(context.conditions, lambda: value_of(context.views.get(CLAIMS)))
 
     def engines() -> EnginesView | None:
-        reading = context.views.get(ENGINES)
-        return reading.value if reading else None
+        return value_of(context.views.get(ENGINES))
 
+    def reads() -> EngineReads | None:
+        return value_of(context.views.get(ENGINE_READS))
+
+    prober = AloneProber(clock=context.clock, engines=engines, reads=reads, running=running)
     store, control = ComparisonStore(context.state_directory / FOLDER), ComparisonControl()
-    comparer = Comparer(
-        store, control, clock=context.clock, publish=context.publish, engines=engines, running=running
-    )
+    comparer = Comparer(store, control, clock=context.clock, publish=context.publish, prober=prober)
+
+    def recording(target: Target) -> Recording:
+        return Recording(context.views, context.clock, target.name, simulated=target.simulated)
 
     def worker() -> BenchWorker:
         bench = settings()
@@ -72,7 +80,10 @@ def build(context: Context) -> Component:
             back_offs=back_offs,
             running=running,
             engines=engines,
+            reads=reads,
+            recording=recording,
             regressions=monitor,
+            claims=claims,
             comparer=comparer,
         )
 
@@ -99,6 +110,11 @@ def build(context: Context) -> Component:
         ),
         close=lambda: monitor.close(_DISK),
     )
+
+
+def value_of(reading: Reading[T] | None) -> T | None:
+    """Return the value of ``reading``, None where there is none."""
+    return reading.value if reading else None
 
 
 def _target(endpoint: EndpointSettings, clock: Clock) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 from aiidpd.components.bench.stats import BenchSample
@@ -34,7 +35,28 @@ _FIGURES: Final = (
     "output_tokens",
     "cached_tokens",
     "finish",
+    "alone",
+    "warm",
+    "cold_ttft_seconds",
+    "speculative_acceptance_ratio",
 )
+_TEXTS: Final = ("alone_reason", "cold_reason", "throttled", "gpu")
+_CIRCUMSTANCES: Final = MappingProxyType(
+    {
+        "driver": "driver",
+        "engine version": "engine_version",
+        "image digest": "image_digest",
+        "model digest": "model_digest",
+        "hottest GPU in C": "hottest_gpu_celsius",
+        "lowest SM clock in MHz": "lowest_sm_clock_megahertz",
+        "lowest memory clock in MHz": "lowest_memory_clock_megahertz",
+        "highest power of a GPU in W": "highest_gpu_power_watts",
+        "clock events": "clock_events",
+        "CPU governor": "cpu_governor",
+        "kernel": "kernel",
+    }
+)
+"""Circumstances that the history has of each probe; the rest are in the last sample and with regressions."""
 
 
 class BenchPublisher:
@@ -52,6 +74,17 @@ class BenchPublisher:
             severity=Severity.WARNING,
             model=view.model,
             fault=view.fault,
+        )
+
+    def dropped(self, view: EndpointView) -> None:
+        """Publish that the last probe does not count."""
+        self._of(view).event(
+            "bench.dropped",
+            f"not counted: {view.dropped}",
+            about=view.name,
+            severity=Severity.INFO,
+            model=view.model,
+            drop=view.drop,
         )
 
     def measured(self, view: EndpointView, sample: BenchSample) -> None:
@@ -76,6 +109,8 @@ def figures(sample: BenchSample) -> dict[str, Scalar]:
         found["engine_prompt_seconds"] = sample.engine.prompt_seconds
         found["engine_output_seconds"] = sample.engine.output_seconds
         found["engine_time_per_output_token_seconds"] = sample.engine.time_per_output_token
+    found |= {name: getattr(sample, name) or None for name in _TEXTS}
+    found |= {key: sample.circumstances.get(name) for name, key in _CIRCUMSTANCES.items()}
     found |= {f"{each.figure}.withheld": each.reason for each in sample.withheld}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -89,4 +124,6 @@ def summary(sample: BenchSample) -> str:
         pace = f"{sample.time_per_output_token_seconds * 1e3:.3g} ms a token"
         parts.append(f"then {pace} ({sample.output_tokens_per_second:.3g} tokens/s)")
     parts += [f"{each.figure} not known: {each.reason}" for each in sample.withheld]
+    if sample.throttled:
+        parts.append(f"throttled: {sample.throttled}")
     return "; ".join(parts)

@@ -12,8 +12,6 @@ from aiidpd.engines.target import Timeline
 MOST_TOKENS: Final = 4096
 """Tokens that are requested at most, which is also the most that bench.max_tokens may be."""
 MOST_TRIES: Final = 3
-GPU_SHARE: Final = 0.005
-"""Part of an interval that the repetitions of one endpoint may take, the first try included."""
 _WINDOW: Final = 3 * SHORTEST_WINDOW
 _MOST_TIMES: Final = 8
 
@@ -38,10 +36,11 @@ def longer(
     times = min(_MOST_TIMES, _WINDOW / window) if window > 0 else _MOST_TIMES
     tokens = min(MOST_TOKENS, math.ceil(asked * times))
     takes = timeline.chunks[0].at - timeline.started + window * tokens / asked
-    most = min(GPU_SHARE * settings.interval, settings.timeout)
+    ratio = settings.gpu_time_ratio
+    most = min(ratio * settings.interval, settings.timeout)
     if spent + takes > most:
         return (
-            f"{tokens} tokens would take more than {most:.3g} s, {GPU_SHARE:.1%} of bench.interval or "
+            f"{tokens} tokens would take more than {most:.3g} s, {ratio:.1%} of bench.interval or "
             f"bench.timeout: raise these, or set bench.max_tokens to {tokens}"
         )
     return tokens

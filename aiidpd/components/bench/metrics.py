@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from aiidpd.components.bench.drops import Drop
 from aiidpd.components.bench.stats import BenchSample
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.kernel.latest import Latest
@@ -49,6 +50,26 @@ _SAMPLE_GAUGES: tuple[tuple[str, str, Callable[[BenchSample], float | None]], ..
         "valid",
         "Whether this process was in time to read the last probe (1), or figures are withheld (0).",
         lambda sample: float(not sample.invalid),
+    ),
+    (
+        "throttled",
+        "Whether heat or a power brake throttled a GPU during the last probe that counts.",
+        lambda sample: float(bool(sample.throttled)),
+    ),
+    (
+        "alone",
+        "Whether the engine's counters prove that the last probe was served alone; absent where they can't.",
+        lambda sample: None if sample.alone is None else float(sample.alone),
+    ),
+    (
+        "cold_ttft_seconds",
+        "Time to the first text of the request that warmed the engine up before the last probe.",
+        lambda sample: sample.cold_ttft_seconds,
+    ),
+    (
+        "speculative_acceptance_ratio",
+        "Share of the draft tokens of the last probe that were accepted.",
+        lambda sample: sample.speculative_acceptance_ratio,
     ),
     (
         "request_duration_seconds",
@@ -125,6 +146,16 @@ class BenchCollector(Collector):
             endpoints,
             lambda each: each.failures,
         )
+        yield _drops(endpoints)
+
+
+def _drops(endpoints: Iterable[EndpointView]) -> Metric:
+    text = "Probes that don't count since the daemon started, by why: disturbed, shared, cached, throttled."
+    family = CounterFamily("aiidpd_bench_probes_dropped", text, labels=(*_LABELS, "reason"))
+    for each in endpoints:
+        for label in Drop:
+            family.add_metric((each.name, each.model, label.value), each.drops.get(label.value, 0))
+    return family
 
 
 def _of(figure: Callable[[BenchSample], float | None]) -> Callable[[EndpointView], float | None]:

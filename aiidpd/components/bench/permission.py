@@ -1,4 +1,4 @@
-"""Permission to probe by schedule: never where that could keep a model awake, wake it or load it (pure)."""
+"""Permission to probe by schedule: never where that disturbs users, or wakes or loads a model (pure)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from aiidpd.components.bench.alone.decide import others, others_words
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.contracts.engines import EngineState, EnginesView, Residency
 
@@ -14,6 +15,8 @@ FIRST_ANSWER: Final = 30.0
 """Seconds for which the first answer of an engine is waited for, before its probe is left out."""
 AGAIN: Final = 60.0
 """Seconds after which an endpoint whose probe was left out has its turn again, if not before."""
+BUSY_AGAIN: Final = 5.0
+"""Seconds after which an endpoint whose engine served others has its turn again."""
 NOT_POLLED: Final = "engines are not polled, so that it is not known whether a probe would wake its model"
 NO_ANSWER: Final = "its engine has not answered yet whether its model is loaded"
 MAY_SLEEP: Final = "its model may go to sleep or be unloaded, and a probe would keep it awake or load it"
@@ -39,9 +42,15 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Refusal of the probe, because ``reason``."""
+    """Refusal of the probe for ``seconds``, because ``reason``."""
 
     reason: str
+    seconds: float = AGAIN
+
+
+def busy(reason: str) -> LeftOut:
+    """Return the refusal for an engine that serves others, as ``reason`` says."""
+    return LeftOut(f"{reason}: it is measured once it is idle", BUSY_AGAIN)
 
 
 def permission(
@@ -51,6 +60,8 @@ def permission(
 
     ``view`` is None where no engine is polled.
     """
+    if count := others(engine):
+        return busy(others_words(count))
     if settings.wake or (engine is not None and engine.simulated):
         return Allowed()
     if engine is None or engine.read is None:

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from aiidpd.components.bench import prose
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.engines.target import ProbeRequest
 
-_FILLER = (
-    "A quiet machine in the corner of the room counts the hours while rain falls on the roof and somebody "
-    "far away asks it a question about rivers, mountains, ships and the names of old towns by the sea"
-)
 _TASK = "Continue this text at length, in plain prose, without a title and without stopping early."
 PROMPT_TOKENS = 256
 STAGGER = 1.0  # seconds between the endpoints of the first round, which starts at once
@@ -39,14 +36,13 @@ def request(
     max_tokens: int | None = None,
     spent: float = 0.0,
 ) -> ProbeRequest:
-    """Return a probe whose prompt begins with ``nonce``, so that no prefix cache knows it.
+    """Return a probe whose prompt, natural text, begins with ``nonce``, so that no prefix cache knows it.
 
     ``prompt_tokens`` is approximate: large enough that the head of a chat template is a small part of it.
     ``max_tokens`` stands in for that of the settings; ``spent`` seconds of the timeout are gone already.
     """
     count = max(1, round(prompt_tokens * _WORDS_PER_TOKEN) - len(_TASK.split()))
-    words = itertools.islice(itertools.cycle(_FILLER.split()), count)
-    prompt = " ".join([nonce, *words, "\n", _TASK])
+    prompt = " ".join([nonce, *itertools.islice(prose.words(), count), "\n", _TASK])
     tokens = settings.max_tokens if max_tokens is None else max_tokens
     return ProbeRequest(prompt, tokens, settings.first_token_timeout, settings.timeout - spent)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from aiidpd.config import values
-from aiidpd.config.fields import Clash, Duration, Table, Text, Whole
+from aiidpd.config.fields import Clash, Duration, Number, Table, Text, Whole
 from aiidpd.config.units import Malformed
 
 
@@ -80,7 +80,20 @@ class BenchSettings(Table):
         ge=2,
         le=4096,
         description="How many tokens one measurement requests; each costs the server time. Where they come "
-        "too fast to tell a pace, it is repeated with more, up to 4096 and within 0.5 % of the interval.",
+        "too fast to tell a pace, it is repeated with more, up to 4096 and within gpu_time_ratio of the "
+        "interval.",
+    )
+    gpu_time_ratio: Number = Field(
+        default=0.005,
+        ge=0.0001,
+        le=1,
+        description="Share of the time of a GPU that measurements by schedule may take at most: after each, "
+        "the next one waits until that is so. One by hand is exempt.",
+    )
+    throttled: Literal["label", "reject"] = Field(
+        default="label",
+        description='Measurements during which heat or a power brake throttled a GPU: "label" shows them so, '
+        '"reject" drops them. Neither counts for regressions and claims.',
     )
     wake: bool = Field(
         default=False,

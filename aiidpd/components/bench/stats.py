@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
 from aiidpd.components.bench.pace import Pace, pace
 from aiidpd.engines.target import EngineTimings, Timeline
 
+Scalar: TypeAlias = str | int | float | bool | None
 TTFT = "ttft_seconds"
 DECODE = "time_per_output_token_seconds"
 GAPS = "chunk_gap_seconds"
@@ -72,6 +73,29 @@ class BenchSample:
     client_delay_p95_seconds: float | None = None
     client_delay_max_seconds: float | None = None
     invalid: str = ""
+    alone: bool | None = None
+    """True where the engine's counters prove that it served nobody else meanwhile; null where that is not
+    known, for ``alone_reason``."""
+    alone_reason: str = ""
+    warm: bool | None = None
+    """True where the engine had just been at work; null where that is not known."""
+    cold_reason: str = ""
+    """Why a first request that does not count was sent to warm it up; empty where none was."""
+    cold_ttft_seconds: float | None = None
+    """Time to the first token of that first request."""
+    speculative_acceptance_ratio: float | None = None
+    """Share of the draft tokens of speculative decoding that were accepted, where the engine counts them."""
+    throttled: str = ""
+    """What made a GPU slower than it is meanwhile; empty where nothing is known to have."""
+    gpu: str = ""
+    """Kind of GPU that the engine runs on; empty where it is not known."""
+    circumstances: Mapping[str, Scalar] = field(default_factory=dict)
+    """What was so meanwhile, by names for people; what is not known is left out."""
+
+    @property
+    def usual(self) -> bool:
+        """True where it may stand for the endpoint's speed: nothing throttled a GPU."""
+        return not self.throttled
 
 
 def measure(timeline: Timeline) -> BenchSample:
@@ -101,7 +125,7 @@ def measure(timeline: Timeline) -> BenchSample:
         chunks=len(chunks),
         prompt_tokens=timeline.prompt_tokens,
         output_tokens=timeline.output_tokens,
-        cached_tokens=timeline.cached_tokens,
+        cached_tokens=cached_tokens(timeline),
         finish=timeline.finish,
         engine=timeline.engine,
         withheld=tuple(Withheld(figure, reason) for figure, reason in withheld.items()),
@@ -127,7 +151,20 @@ def percentile(ordered: Sequence[float], share: float) -> float | None:
 def _withheld_first(timeline: Timeline) -> str | None:
     if not timeline.chunks:
         return "no text arrived"
-    cached, prompt = timeline.cached_tokens or 0, timeline.prompt_tokens or 0
+    return cached_reason(timeline)
+
+
+def cached_tokens(timeline: Timeline) -> int | None:
+    """Return how many tokens of the prompt came from a cache; None where the engine does not say."""
+    if timeline.cached_tokens is not None or timeline.prompt_tokens is None or timeline.engine is None:
+        return timeline.cached_tokens
+    computed = timeline.engine.prompt_tokens
+    return None if computed is None else max(0, timeline.prompt_tokens - computed)
+
+
+def cached_reason(timeline: Timeline) -> str | None:
+    """Return that the prompt came from a cache, None where it did not, as far as the engine says."""
+    cached, prompt = cached_tokens(timeline) or 0, timeline.prompt_tokens or 0
     if cached > _CACHED_SHARE * prompt:
         return f"the prefix cache answered: {cached} of {prompt} prompt tokens were not computed"
     return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
+from aiidpd.components.bench.drops import Drop
 from aiidpd.components.bench.stats import BenchSample
 
 
@@ -31,6 +32,13 @@ class EndpointView:
     probes: int = 0
     failures: int = 0
     left_out: str = ""
+    dropped: str = ""
+    """Why the last probe does not count, though it did not fail; empty where it counts."""
+    drop: str = ""
+    """Label of ``dropped``."""
+    dropped_at: float | None = None
+    drops: Mapping[str, int] = field(default_factory=dict)
+    """How many probes did not count, by their labels."""
 
     @property
     def current(self) -> BenchSample | None:
@@ -48,6 +56,21 @@ class EndpointView:
             probed=now,
             probes=self.probes + 1,
             left_out="",
+            dropped="",
+            drop="",
+        )
+
+    def dropped_for(self, label: Drop, reason: str, at: float, now: float) -> EndpointView:
+        """Return the view after a probe that does not count: the sample before it, or the error, stays."""
+        return replace(
+            self,
+            dropped=reason,
+            drop=label.value,
+            dropped_at=at,
+            drops={**self.drops, label.value: self.drops.get(label.value, 0) + 1},
+            probed=now,
+            probes=self.probes + 1,
+            left_out="",
         )
 
     def failed(self, error: str, at: float, now: float, fault: str = "") -> EndpointView:
@@ -61,6 +84,8 @@ class EndpointView:
             probes=self.probes + 1,
             failures=self.failures + 1,
             left_out="",
+            dropped="",
+            drop="",
         )
 
 

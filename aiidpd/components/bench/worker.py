@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import anyio
 
+from aiidpd.components.bench.alone.prober import AloneProber, Busy
+from aiidpd.components.bench.budget import Budget, charged
+from aiidpd.components.bench.circumstances.recording import Recording
+from aiidpd.components.bench.claims import ClaimWatch
 from aiidpd.components.bench.compare.run import A, Comparer
+from aiidpd.components.bench.drops import Dropped
 from aiidpd.components.bench.events import BenchPublisher, figures
-from aiidpd.components.bench.longer import longer
-from aiidpd.components.bench.permission import AGAIN, Allowed, Later, LeftOut, permission
+from aiidpd.components.bench.measurer import Measurer
+from aiidpd.components.bench.permission import (
+    AGAIN,
+    BUSY_AGAIN,
+    Allowed,
+    Later,
+    LeftOut,
+    busy,
+    permission,
+)
 from aiidpd.components.bench.regression.monitor import RegressionMonitor
 from aiidpd.components.bench.schedule import (
     Probe,
@@ -21,14 +33,12 @@ from aiidpd.components.bench.schedule import (
     after_probe,
     begin,
     postponed,
-    request,
     step,
 )
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.components.bench.stats import DECODE, BenchSample, measure
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.contracts.backoff import BackOffs
-from aiidpd.contracts.engines import EnginesView
+from aiidpd.contracts.engines import EngineReads, EnginesView
 from aiidpd.contracts.messages import BackOffMessage
 from aiidpd.engines.faults import ProbeFailed
 from aiidpd.engines.target import Target
@@ -43,6 +53,9 @@ from aiidpd.kernel.task import Heartbeat
 
 _BEAT = 5.0  # seconds between signs of life while nothing is due
 _SOON = 0.5  # seconds between two questions to an engine's state that is not known yet
+_SHORTLY = 60.0  # seconds after which a measurement that did not count is repeated
+_WAITS = 60.0  # seconds for which a measurement by hand waits until nobody else is served
+_TRIES = 3  # of a measurement by hand
 NO_ENDPOINTS = "no endpoint is configured: add bench.endpoints to measure one"
 
 
@@ -52,9 +65,11 @@ class BenchWorker:
     A job's argument ``endpoint`` names one; without it all are probed. The keys of its result are
     ``ENDPOINT.FIGURE``. There are never two probes at once: they would measure each other. While a back-off
     request of ``back_offs`` is in force only jobs run, and what is due waits. ``running`` has the endpoint
-    that is probed right now. By schedule an endpoint is probed only where that wakes no model, by
-    ``engines``, which gives the state of each; without it, every one is. A job is a person's will, and goes
-    ahead; one that compares two endpoints is carried out by ``comparer``. Good samples go to ``regressions``.
+    that is probed right now. By schedule an endpoint is probed only where that disturbs nobody and wakes no
+    model, by ``engines``, which gives the state of each, and takes no more than its share of the GPUs' time;
+    without ``engines``, every one is. ``reads`` reads an engine at once. A job is a person's will, and goes
+    ahead as soon as nobody else is served; one that compares two endpoints is carried out by ``comparer``.
+    ``recording`` begins the recording of circumstances. Good samples go to ``regressions`` and ``claims``.
     The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
     """
@@ -71,7 +86,10 @@ class BenchWorker:
         back_offs: Inbox[BackOffMessage] | None = None,
         running: set[str] | None = None,
         engines: Callable[[], EnginesView | None] | None = None,
+        reads: Callable[[], EngineReads | None] = lambda: None,
+        recording: Callable[[Target], Recording] | None = None,
         regressions: RegressionMonitor | None = None,
+        claims: ClaimWatch | None = None,
         comparer: Comparer | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
@@ -84,10 +102,17 @@ class BenchWorker:
         self._queue = queue
         self._latest = latest
         self._clock = clock
-        self._nonce = nonce
         self._inbox = back_offs
-        self._running = set() if running is None else running
         self._engines = engines
+        prober = AloneProber(
+            clock=clock,
+            engines=engines or (lambda: None),
+            reads=reads,
+            running=set() if running is None else running,
+        )
+        self._measurer = Measurer(prober, settings, clock=clock, nonce=nonce, recording=recording)
+        self._budget = Budget()
+        self._claims = claims
         self._regressions = regressions
         self._comparer = comparer
         self._waiting: dict[str, float] = {}  # since when it is not known whether one may be probed
@@ -114,6 +139,8 @@ class BenchWorker:
             self._start()
             if self._regressions is not None:
                 await self._regressions.begin(self._view.endpoints)
+            if self._claims is not None:
+                self._claims.begin(self._view.endpoints)
             self._check()
         while True:
             if self._inbox is not None:
@@ -123,7 +150,7 @@ class BenchWorker:
                 self._schedule, effect = self._step(self._clock.monotonic())
             if isinstance(effect, Probe):
                 with heartbeat.working():
-                    await self._probe(effect.name)
+                    await self._by_schedule(effect.name, heartbeat)
                     self._check()
                 continue
             job = await self._next_job(min(effect.seconds, _BEAT))
@@ -137,20 +164,33 @@ class BenchWorker:
     def _step(self, now: float) -> tuple[Schedule, Probe | Wait]:
         """Return what to do now; the probe of an endpoint that may not be probed is left out or postponed."""
         schedule, effect = step(self._schedule, now, self._settings)
-        if not isinstance(effect, Probe) or self._engines is None:
+        if not isinstance(effect, Probe):
             return schedule, effect
-        view = self._engines()
-        waited = now - self._waiting.setdefault(effect.name, now)
-        found = permission(view.engine(effect.name) if view else None, view, waited, self._settings)
+        found = self._permission(effect.name, now)
         match found:
             case Allowed():
-                del self._waiting[effect.name]
+                self._waiting.pop(effect.name, None)
                 return schedule, effect
             case Later():
                 return postponed(schedule, effect.name, now, _SOON), Wait(_SOON)
-            case LeftOut(reason):
+            case LeftOut(reason, seconds):
                 self._leave_out(effect.name, reason)
-                return postponed(schedule, effect.name, now, AGAIN), Wait(0)
+                return postponed(schedule, effect.name, now, seconds), Wait(0)
+
+    def _permission(self, name: str, now: float) -> Allowed | Later | LeftOut:
+        target = self._targets[name]
+        if self._engines is not None:
+            view = self._engines()
+            waited = now - self._waiting.setdefault(name, now)
+            found = permission(view.engine(name) if view else None, view, waited, self._settings)
+            if not isinstance(found, Allowed):
+                return found
+        wait = 0.0 if target.simulated else self._budget.ready_at(self._measurer.places(target)) - now
+        if wait <= 0:
+            return Allowed()
+        share = f"{100 * self._settings.gpu_time_ratio:g} %"
+        reason = f"measurements may take {share} of its GPU's time, which the last ones have taken in advance"
+        return LeftOut(reason, min(wait, AGAIN))
 
     def _leave_out(self, name: str, reason: str) -> None:
         endpoint = self._view.endpoint(name)
@@ -204,12 +244,12 @@ class BenchWorker:
             job.progress(f"probing {name}", done, len(names), "endpoints")
             now = self._clock.monotonic()
             self._schedule = after_probe(self._schedule, name, now, self._settings)
-            view = await self._probe(name)
+            view = await self._by_hand(name, job, heartbeat)
             result[f"{name}.simulated"] = view.simulated
-            if view.current is None:
-                failed.append(view.error)
-                result[f"{name}.error"] = view.error
-            else:
+            if error := view.left_out or view.dropped or view.error:
+                failed.append(error)
+                result[f"{name}.error"] = error
+            elif view.current is not None:
                 result |= {f"{name}.{figure}": value for figure, value in figures(view.current).items()}
         job.progress("done", len(names), len(names), "endpoints")
         if failed:
@@ -232,14 +272,62 @@ class BenchWorker:
             )
         return [str(name)]
 
-    async def _probe(self, name: str) -> EndpointView:
-        """Probe one endpoint, publish the outcome, and return its new state."""
-        target, view = self._targets[name], self._view.endpoint(name)
+    async def _by_schedule(self, name: str, heartbeat: Heartbeat) -> None:
+        """Probe one endpoint in its turn, at the expense of the share of its GPUs' time."""
+        target, began = self._targets[name], self._clock.monotonic()
+        try:
+            view = await self._probe(name, heartbeat)
+        except Busy as error:
+            refused = busy(str(error))
+            self._leave_out(name, refused.reason)
+            self._schedule = postponed(self._schedule, name, self._clock.monotonic(), BUSY_AGAIN)
+            return
+        finally:
+            if not target.simulated:
+                self._budget = charged(
+                    self._budget,
+                    self._measurer.places(target),
+                    began,
+                    self._measurer.spent,
+                    self._settings.gpu_time_ratio,
+                )
+        if view.dropped:
+            self._schedule = postponed(self._schedule, name, self._clock.monotonic(), _SHORTLY)
+
+    async def _by_hand(self, name: str, job: Job, heartbeat: Heartbeat) -> EndpointView:
+        """Probe one endpoint as soon as nobody else is served, a few times where somebody comes."""
+        until = self._clock.monotonic() + _WAITS
+        tries = 0
+        while True:
+            heartbeat.beat()
+            try:
+                view = await self._probe(name, heartbeat)
+            except Busy as error:
+                if self._clock.monotonic() >= until:
+                    reason = f"{error}, for {_WAITS:.0f} s: measure it once it is idle"
+                    self._leave_out(name, reason)
+                    return replace(self._known(name), left_out=reason)
+                job.progress(f"{name}: {error}; waiting until it is idle")
+                await self._clock.sleep(1.0)
+                continue
+            tries += 1
+            if not view.dropped or tries >= _TRIES or self._clock.monotonic() >= until:
+                return view
+
+    def _known(self, name: str) -> EndpointView:
+        view = self._view.endpoint(name)
         if view is None:
             raise LookupError(name)  # the view is made from the targets
+        return view
+
+    async def _probe(self, name: str, heartbeat: Heartbeat) -> EndpointView:
+        """Probe one endpoint, publish the outcome, and return its new state; raises :class:`Busy`."""
+        target, view = self._targets[name], self._known(name)
         try:
-            self._running.add(name)
-            sample = await self._measured(target)
+            sample = await self._measurer.measure(target, heartbeat.beat)
+        except Dropped as drop:
+            view = view.dropped_for(drop.label, str(drop), self._clock.time(), self._clock.monotonic())
+            self._events.dropped(view)
         except Unavailable as error:
             fault = error.fault.value if isinstance(error, ProbeFailed) else ""
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic(), fault)
@@ -250,39 +338,8 @@ class BenchWorker:
             self._events.measured(view, sample)
             if self._regressions is not None:
                 self._regressions.measured(view)
-        finally:
-            self._running.discard(name)
+            if self._claims is not None:
+                self._claims.measured(view)
         self._view = self._view.put(view)
         self._latest.put(self._view)
         return view
-
-    async def _measured(self, target: Target) -> BenchSample:
-        """Return the figures of one endpoint; it is asked again for more tokens where that tells its pace."""
-        began = self._clock.monotonic()
-        tokens = self._settings.max_tokens
-        timeline = await target.probe(request(self._settings, self._nonce()))
-        for tries in itertools.count(1):
-            spent = self._clock.monotonic() - began
-            more = longer(timeline, tokens, spent, tries, self._settings)
-            if not isinstance(more, int):
-                why = more or ""
-                break
-            again = request(self._settings, self._nonce(), max_tokens=more, spent=spent)
-            try:
-                timeline = await target.probe(again)
-            except Unavailable as error:  # such as that its context is too short for so many
-                why = f"with {more} tokens, {error.reason}"
-                break
-            tokens = more
-        return explained(measure(timeline), why)
-
-
-def explained(sample: BenchSample, why: str) -> BenchSample:
-    """Return the sample with ``why`` its pace is not told by more tokens either, where that is so."""
-    if not why:
-        return sample
-    withheld = (
-        replace(each, reason=f"{each.reason}; {why}") if each.figure == DECODE else each
-        for each in sample.withheld
-    )
-    return replace(sample, withheld=tuple(withheld))

@@ -64,7 +64,7 @@ def test_only_series_with_the_wanted_labels_are_summed() -> None:
 
 
 @given(
-    st.lists(st.tuples(*[st.integers(0, 2**40)] * 6), min_size=1, max_size=20),
+    st.lists(st.tuples(*[st.integers(0, 2**40)] * 8), min_size=1, max_size=20),
     st.integers(1, 300),
 )
 def test_several_models_and_engines_are_summed(series: list[tuple[int, ...]], piece: int) -> None:
@@ -84,6 +84,8 @@ def test_several_models_and_engines_are_summed(series: list[tuple[int, ...]], pi
         found.prompt_tokens,
         found.steps,
         found.requests_finished,
+        found.draft_tokens,
+        found.accepted_tokens,
     ) == tuple(sum(column) for column in zip(*series, strict=True))
 
 

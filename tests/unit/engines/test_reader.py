@@ -163,7 +163,7 @@ async def test_a_profile_that_is_given_stays() -> None:
     async with EngineServer("vllm") as engine:
         reader = EngineReader("local", engine.url, profile=profile_named("vllm"))
         assert (await reader.read()).engine == "vllm"
-        assert engine.requests == [("GET", "/metrics")]
+        assert engine.requests == [("GET", "/metrics"), ("GET", "/version")]
         await engine.die()
         assert (await reader.read()).engine == "vllm"
         await reader.aclose()

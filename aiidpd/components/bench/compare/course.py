@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from aiidpd.components.bench.alone.prober import Disturbed
 from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, Pair, answer_seed, pairs
-from aiidpd.components.bench.compare.requests import Disturbed, Ended, Requests, Stopped
+from aiidpd.components.bench.compare.requests import Ended, Requests, Stopped
 from aiidpd.components.bench.compare.result import PairFigures, judged, paired
 from aiidpd.components.bench.longer import longer
 from aiidpd.components.bench.schedule import request

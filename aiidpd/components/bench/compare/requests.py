@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Literal, TypeAlias
 
-import anyio
-
-from aiidpd.components.bench.compare.idle import NO_FIGURES, absent, others, unknown
-from aiidpd.contracts.engines import EngineState, EnginesView
+from aiidpd.components.bench.alone.decide import NO_FIGURES, absent, others, unknown
+from aiidpd.components.bench.alone.prober import AloneProber, Busy, Disturbed
+from aiidpd.components.bench.alone.prober import Stopped as RequestStopped
+from aiidpd.contracts.engines import EngineState
 from aiidpd.engines.target import ProbeRequest, Target, Timeline
 from aiidpd.kernel.clock import Clock
-from aiidpd.kernel.errors import Unavailable
 from aiidpd.kernel.task import Heartbeat
 
 Ended: TypeAlias = Literal["clear", "pairs", "budget", "busy", "absent", "failed", "cancelled", "read"]
 MOST_WAITING: Final = 600.0
 """Seconds for which a comparison waits until nobody is served, all in all."""
-_WATCH: Final = 0.25  # seconds between two looks at the engines during a request
 _AGAIN: Final = 1.0  # seconds between two looks while somebody is served
 _MOST_DISTURBED: Final = 20
 
@@ -29,10 +27,6 @@ class Stopped(Exception):
     def __init__(self, ended: Ended, reason: str) -> None:
         self.ended = ended
         super().__init__(reason)
-
-
-class Disturbed(Exception):
-    """Somebody else was served during the request: it says nothing."""
 
 
 class ComparisonControl:
@@ -58,10 +52,7 @@ class ComparisonControl:
 
 
 class Requests:
-    """Sends the requests of one comparison of ``targets``, for at most ``budget`` seconds.
-
-    ``running`` has the endpoint that is asked right now. Engines are seen as often as they are polled.
-    """
+    """Sends the requests of one comparison of ``targets`` by ``prober``, for at most ``budget`` seconds."""
 
     def __init__(
         self,
@@ -69,8 +60,7 @@ class Requests:
         *,
         budget: float,
         clock: Clock,
-        engines: Callable[[], EnginesView | None],
-        running: set[str],
+        prober: AloneProber,
         control: ComparisonControl,
         heartbeat: Heartbeat,
         wake: bool,
@@ -78,8 +68,7 @@ class Requests:
         self._targets = targets
         self._clock = clock
         self._budget = budget
-        self._engines = engines
-        self._running = running
+        self._prober = prober
         self._control = control
         self._heartbeat = heartbeat
         self._wake = wake
@@ -90,45 +79,47 @@ class Requests:
 
     async def send(self, target: Target, request: ProbeRequest) -> Timeline:
         """Return the answer; raises :class:`Unavailable`, :class:`Disturbed` and :class:`Stopped`."""
-        await self._admitted()
-        began = self._clock.monotonic()
-        found: Timeline | Unavailable | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._watch, group.cancel_scope, began)
-            self._running.add(target.name)
+        while True:
+            await self._admitted()
             try:
-                found = await target.probe(request)
-            except Unavailable as error:
-                found = error
-            finally:
-                self._running.discard(target.name)
-            group.cancel_scope.cancel()
-        if isinstance(found, Unavailable):
-            raise found
-        if found is None:
-            self._check()
-            raise self._disturbance()
-        if self._others(began):
-            raise self._disturbance()
-        return found
+                answered = await self._prober.send(
+                    target,
+                    request,
+                    beside=[each.name for each in self._targets],
+                    stop=lambda: self._control.cancelled,
+                )
+            except Busy:
+                await self._wait()
+                continue
+            except Disturbed as error:
+                raise self._disturbance(str(error)) from None
+            except RequestStopped:
+                raise Stopped("cancelled", "it was cancelled") from None
+            if answered.proof.alone is False:
+                raise self._disturbance(answered.proof.reason)
+            return answered.timeline
 
-    def _disturbance(self) -> Disturbed | Stopped:
+    def _disturbance(self, reason: str) -> Disturbed | Stopped:
         self._disturbed += 1
         if self._disturbed > _MOST_DISTURBED:
             return Stopped("busy", f"{self._disturbed} requests were dropped because others were served")
-        return Disturbed()
+        return Disturbed(reason)
 
     async def _admitted(self) -> None:
         """Return once a request may be sent."""
         self._heartbeat.beat()
         self._check()
-        while self._others():
-            if self._waited >= MOST_WAITING:
-                raise Stopped("busy", f"others were served for {MOST_WAITING:.0f} s while it waited")
-            self._waited += _AGAIN
-            await self._clock.sleep(_AGAIN)
-            self._heartbeat.beat()
-            self._check()
+        while any(map(others, self._states())):
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait a moment for those who are served to be gone."""
+        if self._waited >= MOST_WAITING:
+            raise Stopped("busy", f"others were served for {MOST_WAITING:.0f} s while it waited")
+        self._waited += _AGAIN
+        await self._clock.sleep(_AGAIN)
+        self._heartbeat.beat()
+        self._check()
 
     def _check(self) -> None:
         if self._control.cancelled:
@@ -143,15 +134,6 @@ class Requests:
             if not self._wake and (reason := absent(engine)):
                 raise Stopped("absent", f"{target.name}: {reason}, and a comparison loads none")
 
-    async def _watch(self, scope: anyio.CancelScope, began: float) -> None:
-        while not (self._control.cancelled or self._others(began)):
-            await self._clock.sleep(_WATCH)
-        scope.cancel()
-
-    def _others(self, began: float | None = None) -> bool:
-        return any(others(each, began) for each in self._states())
-
     def _states(self) -> tuple[EngineState | None, EngineState | None]:
-        view = self._engines()
-        first, second = (view.engine(each.name) if view else None for each in self._targets)
+        first, second = (self._prober.polled(each.name) for each in self._targets)
         return first, second

@@ -8,6 +8,7 @@ from typing import Final
 
 import anyio.to_thread
 
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare.agreement import judge
 from aiidpd.components.bench.compare.course import Course
 from aiidpd.components.bench.compare.plan import PAIRS
@@ -15,7 +16,6 @@ from aiidpd.components.bench.compare.requests import ComparisonControl, Requests
 from aiidpd.components.bench.compare.result import Comparison, Side, judged
 from aiidpd.components.bench.compare.store import ComparisonStore
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.contracts.engines import EnginesView
 from aiidpd.engines.target import Target
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import NotFound, Unavailable
@@ -32,7 +32,7 @@ A, B = "compare_a", "compare_b"
 class Comparer:
     """Runs comparisons, and stores what came of them; it belongs to the component and outlives the worker.
 
-    ``running`` has the endpoint that is asked right now; ``nonce`` begins prompts that no cache may know.
+    ``nonce`` begins prompts that no cache may know.
     """
 
     def __init__(
@@ -42,16 +42,14 @@ class Comparer:
         *,
         clock: Clock,
         publish: Publisher,
-        engines: Callable[[], EnginesView | None],
-        running: set[str],
+        prober: AloneProber,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._store = store
         self._control = control
         self._clock = clock
         self._publisher = publish
-        self._engines = engines
-        self._running = running
+        self._prober = prober
         self._nonce = nonce
 
     async def run(
@@ -66,8 +64,7 @@ class Comparer:
             sides,
             budget=60 * float(job.arguments.get("minutes") or BUDGET_MINUTES),
             clock=self._clock,
-            engines=self._engines,
-            running=self._running,
+            prober=self._prober,
             control=self._control,
             heartbeat=heartbeat,
             wake=settings.wake,

@@ -100,6 +100,7 @@ def _change(
     later = [(at, value) for at, value in values if at >= onset][:_COMPARED]
     if not later:
         return None
+    # A figure that is missing now and then, such as a clock between two readings, has not changed by that.
     known_before, known_after = _numbers(before), _numbers([value for _, value in later])
     if known_before and known_after:
         return _moved(name, known_before, known_after, onset)
@@ -134,9 +135,10 @@ def _replaced(
 
 
 def _numbers(values: Sequence[Value]) -> list[float]:
-    """Return ``values`` where all of them are numbers, else nothing."""
-    found = [float(each) for each in values if isinstance(each, int | float) and not isinstance(each, bool)]
-    return found if len(found) == len(values) else []
+    """Return the numbers among ``values`` where those that are known all are some, else nothing."""
+    known = [each for each in values if each is not None]
+    found = [float(each) for each in known if isinstance(each, int | float) and not isinstance(each, bool)]
+    return found if len(found) == len(known) else []
 
 
 def _is_number(value: float) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from aiidpd.components.bench.regression.circumstances import Value
 from aiidpd.components.bench.regression.conditions import update_conditions, update_state
 from aiidpd.components.bench.regression.record import (
     FIGURES,
@@ -29,11 +28,7 @@ _SAVE_EVERY: Final = 60.0  # seconds between two saves while nothing but samples
 
 
 class RegressionMonitor:
-    """Watches the figures of endpoints, over the runs of the task that probes them.
-
-    ``circumstances`` returns the kind of GPU of an endpoint, empty where that is not known, and what else is
-    so while it is probed.
-    """
+    """Watches the figures of endpoints, over the runs of the task that probes them."""
 
     def __init__(
         self,
@@ -42,13 +37,11 @@ class RegressionMonitor:
         publish: Publisher,
         conditions: Conditions,
         clock: Clock,
-        circumstances: Callable[[str], tuple[str, Mapping[str, Value]]],
     ) -> None:
         self._file = file
         self._publisher = publish
         self._conditions = conditions
         self._clock = clock
-        self._circumstances = circumstances
         self._records = BenchRecords()
         self._endpoints: Sequence[EndpointView] = ()
         self._loaded = False
@@ -70,15 +63,14 @@ class RegressionMonitor:
         return [(each, self._records.track(each.name, each.model)) for each in self._endpoints]
 
     def measured(self, endpoint: EndpointView) -> None:
-        """Take the last sample of ``endpoint``, a good one."""
+        """Take the last sample of ``endpoint``, where it is a good and usual one."""
         sample = endpoint.current
-        if sample is None or endpoint.measured_at is None:
+        if sample is None or endpoint.measured_at is None or not sample.usual:
             return
         given = {name: getattr(sample, name) for name in FIGURES}
         figures = {name: value for name, value in given.items() if value is not None}
-        gpu, circumstances = self._circumstances(endpoint.name)
-        before = track_for(self._records, endpoint.name, endpoint.model, gpu)
-        track = probed(before, endpoint.measured_at, figures, circumstances)
+        before = track_for(self._records, endpoint.name, endpoint.model, sample.gpu)
+        track = probed(before, endpoint.measured_at, figures, sample.circumstances)
         self._records = self._records.put(track)
         shifted = self._publish(endpoint, before, track)
         self._save(soon=not shifted)

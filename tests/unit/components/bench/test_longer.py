@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.longer import GPU_SHARE, MOST_TOKENS, MOST_TRIES, longer
+from aiidpd.components.bench.longer import MOST_TOKENS, MOST_TRIES, longer
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.engines.target import Chunk, Timeline
 from tests.tables import made
@@ -64,4 +64,4 @@ def test_it_keeps_to_its_budget(tokens: int, each: float, first: float, interval
     more = longer(record, tokens, spent, 1, settings)
     if isinstance(more, int):
         assert tokens < more <= MOST_TOKENS
-        assert spent + first + each * (more - 1) <= min(GPU_SHARE * interval, timeout) + 0.02
+        assert spent + first + each * (more - 1) <= min(settings.gpu_time_ratio * interval, timeout) + 0.02

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from prometheus_client import CollectorRegistry
 
+from aiidpd.components.bench.drops import Drop
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.stats import measure
 from aiidpd.components.bench.view import BenchView, EndpointView
@@ -67,7 +68,34 @@ def test_before_the_first_probe_only_what_is_known_is_there():
         "aiidpd_bench_simulated",
         "aiidpd_bench_probes_total",
         "aiidpd_bench_probe_failures_total",
+        "aiidpd_bench_probes_dropped_total",
     }
+
+
+def test_a_probe_that_does_not_count_is_counted_by_its_reason_and_hides_no_figure():
+    view = NEW.measured(measure(TIMELINE), at=5.0, now=1.0)
+    registry = scrape(view.dropped_for(Drop.DISTURBED, "a user came", at=9.0, now=2.0))
+    assert value(registry, "probes_dropped_total", reason="disturbed") == 1
+    assert value(registry, "probes_dropped_total", reason="throttled") == 0
+    assert value(registry, "ttft_seconds") == 0.2
+    assert (value(registry, "probe_success"), value(registry, "probe_failures_total")) == (1, 0)
+
+
+def test_what_was_not_as_usual_is_a_figure_and_what_is_not_known_is_none():
+    registry = scrape(NEW.measured(measure(TIMELINE), at=5.0, now=1.0))
+    assert value(registry, "throttled") == 0
+    for name in ("alone", "cold_ttft_seconds", "speculative_acceptance_ratio"):
+        assert value(registry, name) is None
+    sample = replace(
+        measure(TIMELINE),
+        throttled="GPU 0: heat",
+        alone=True,
+        cold_ttft_seconds=1.5,
+        speculative_acceptance_ratio=0.7,
+    )
+    registry = scrape(NEW.measured(sample, at=5.0, now=1.0))
+    found = [value(registry, name) for name in ("throttled", "alone", "cold_ttft_seconds")]
+    assert (found, value(registry, "speculative_acceptance_ratio")) == ([1, 1, 1.5], 0.7)
 
 
 def test_after_a_failure_the_old_figures_are_gone_and_the_last_success_stays():

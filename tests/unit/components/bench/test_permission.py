@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.bench.permission import (
+    BUSY_AGAIN,
     FIRST_ANSWER,
     MAY_SLEEP,
     NO_ANSWER,
@@ -30,9 +31,16 @@ VIEW = EnginesView((LOADED,))
 
 def test_one_that_is_loaded_and_cannot_sleep_is_probed() -> None:
     assert permission(LOADED, VIEW, 0.0, SETTINGS) == Allowed()
-    assert permission(replace(LOADED, requests_running=3), VIEW, 0.0, SETTINGS) == Allowed()
     gone = replace(LOADED, residency=Residency.UNKNOWN, reason="connection refused")
     assert permission(gone, VIEW, 0.0, SETTINGS) == Allowed()  # the probe says so too
+
+
+def test_one_that_serves_others_is_left_alone_for_a_moment_whatever_the_configuration_says() -> None:
+    for settings in (SETTINGS, WAKES):
+        found = permission(replace(LOADED, requests_running=3), VIEW, 0.0, settings)
+        assert found == LeftOut("it serves 3 requests of others: it is measured once it is idle", BUSY_AGAIN)
+    assert isinstance(permission(replace(LOADED, requests_waiting=1), VIEW, 0.0, SETTINGS), LeftOut)
+    assert permission(replace(LOADED, requests_running=0), VIEW, 0.0, SETTINGS) == Allowed()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes.clock import FakeClock, settle
 from tests.tables import made
 
-SETTINGS = made(BenchSettings, interval=100.0, timeout=60.0)
+SETTINGS = made(BenchSettings, interval=100.0, timeout=60.0, gpu_time_ratio=1.0)
 
 
 @dataclass
@@ -375,13 +375,21 @@ async def test_it_shows_life_during_the_longest_probe_and_the_longest_job(clock:
             assert clock.monotonic() - room.heartbeat.last < worker_deadline(SETTINGS)
 
 
-async def test_what_the_prefix_cache_answered_is_no_ttft_and_says_so(clock: FakeClock):
-    room = Room(clock, [StubTarget(clock, "a", cached=90)])
+async def test_what_the_prefix_cache_answered_does_not_count_and_is_no_failure(clock: FakeClock):
+    target = StubTarget(clock, "a")
+    room = Room(clock, [target])
     async with room.running():
         await clock.advance(5)
-    assert "prefix cache answered" in room.events[0].reason
-    assert "prefix cache answered" in str(room.events[0].evidence["ttft_seconds.withheld"])
-    assert "ttft_seconds" not in {sample.series for sample in room.samples}
+        target.cached = 90
+        await clock.advance(100)
+    (endpoint,) = room.view.endpoints
+    assert room.kinds()[:2] == [("bench.measured", "a"), ("bench.dropped", "a")]
+    assert "prefix cache answered" in room.events[1].reason
+    assert (room.events[1].severity, room.events[1].evidence["drop"]) == (Severity.INFO, "cached")
+    assert "prefix cache answered" in endpoint.dropped
+    assert (endpoint.drop, endpoint.failures, endpoint.error) == ("cached", 0, "")
+    assert endpoint.current is not None
+    assert endpoint.current.cached_tokens == 0
 
 
 async def test_what_is_simulated_says_so_everywhere(clock: FakeClock):

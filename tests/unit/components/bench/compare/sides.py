@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.result import Comparison
 from aiidpd.components.bench.compare.run import Comparer
@@ -86,8 +87,9 @@ class Bench:
             self.control,
             clock=clock,
             publish=Publisher(bus, clock, "bench"),
-            engines=lambda: self.view,
-            running=self.running,
+            prober=AloneProber(
+                clock=clock, engines=lambda: self.view, reads=lambda: None, running=self.running
+            ),
             nonce=lambda: next(self.nonces),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from aiidpd.components.bench.regression.circumstances import Value
@@ -62,11 +62,7 @@ class Room:
             publish=Publisher(self.bus, self.clock, "bench"),
             conditions=self.conditions,
             clock=self.clock,
-            circumstances=self._circumstances,
         )
-
-    def _circumstances(self, _name: str) -> tuple[str, Mapping[str, Value]]:
-        return self.gpu, self.known
 
     async def begin(self) -> None:
         await self.monitor.begin((self.view,))
@@ -74,8 +70,11 @@ class Room:
     async def probe(self, *speeds: float | None) -> None:
         for speed in speeds:
             await self.clock.advance(INTERVAL)
-            self.view = self.view.measured(sample(speed), self.clock.time(), self.clock.monotonic())
+            self.view = self.view.measured(self._sample(speed), self.clock.time(), self.clock.monotonic())
             self.monitor.measured(self.view)
+
+    def _sample(self, speed: float | None) -> BenchSample:
+        return replace(sample(speed), gpu=self.gpu, circumstances=self.known)
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events if event.kind.startswith("bench.")]

@@ -1,4 +1,4 @@
-"""Circumstances of a probe, from the views of engines, containers and GPUs."""
+"""Circumstances of an endpoint that don't vary within a measurement: engine, container, model."""
 
 from __future__ import annotations
 
@@ -8,35 +8,42 @@ from typing import Final
 from aiidpd.components.bench.regression.circumstances import Value
 from aiidpd.contracts.containers import CONTAINERS, ContainerSummary
 from aiidpd.contracts.engines import ENGINES, EngineState
-from aiidpd.contracts.gpus import GPUS, GpusView, GpuUse
+from aiidpd.contracts.gpus import GpusView, GpuUse
+from aiidpd.contracts.models import MODELS
 from aiidpd.kernel.views import Views
 from aiidpd.platform.redaction import Redactor
 
-_MOST_GPUS: Final = 8
 _MOST_OPTIONS: Final = 32
 
 
-def gather(views: Views, endpoint: str) -> tuple[str, dict[str, Value]]:
-    """Return the kind of GPU that ``endpoint`` runs on, and its circumstances, as far as they are known.
-
-    The kind is empty where it is not known.
-    """
-    engines, containers, gpus = views.get(ENGINES), views.get(CONTAINERS), views.get(GPUS)
+def container_of(views: Views, endpoint: str) -> ContainerSummary | None:
+    """Return the container of the engine of ``endpoint``, None where none is known."""
+    engines, containers = views.get(ENGINES), views.get(CONTAINERS)
     engine = engines.value.engine(endpoint) if engines else None
-    container = None
-    if engine is not None and engine.container and containers is not None:
-        found = (each for each in containers.value.containers if each.id == engine.container)
-        container = next(found, None)
-    used = _used(gpus.value, container) if gpus else ()
-    kind = " + ".join(sorted({each.name for each in used}))
-    return kind, {
+    if engine is None or not engine.container or containers is None:
+        return None
+    return next((each for each in containers.value.containers if each.id == engine.container), None)
+
+
+def gather(views: Views, endpoint: str) -> dict[str, Value]:
+    """Return the circumstances of ``endpoint``, as far as they are known."""
+    engines = views.get(ENGINES)
+    engine = engines.value.engine(endpoint) if engines else None
+    return {
         **_of_engine(engine),
-        **_of_container(container),
-        **(_of_gpus(gpus.value, used) if gpus else {}),
+        "model digest": _model_digest(views, endpoint),
+        **_of_container(container_of(views, endpoint)),
     }
 
 
-def _used(gpus: GpusView, container: ContainerSummary | None) -> tuple[GpuUse, ...]:
+def _model_digest(views: Views, endpoint: str) -> str | None:
+    """Return the digest of the model that the engine has loaded, None where that is not one alone."""
+    models = views.get(MODELS)
+    found = {each.digest for each in models.value.models if endpoint in each.engines} if models else set()
+    return next(iter(found)) or None if len(found) == 1 else None
+
+
+def used_gpus(gpus: GpusView, container: ContainerSummary | None) -> tuple[GpuUse, ...]:
     """Return the GPUs of the engine: those with its processes, else all where all are of one kind."""
     if container is not None:
         own = tuple(
@@ -52,7 +59,11 @@ def _used(gpus: GpusView, container: ContainerSummary | None) -> tuple[GpuUse, .
 def _of_engine(engine: EngineState | None) -> dict[str, Value]:
     if engine is None:
         return {}
-    found: dict[str, Value] = {"engine": engine.engine or None, "engine address": engine.url or None}
+    found: dict[str, Value] = {
+        "engine": engine.engine or None,
+        "engine version": engine.version or None,
+        "engine address": engine.url or None,
+    }
     if engine.model_bytes and engine.model_gpu_bytes is not None:
         found["share of the model on GPUs"] = round(engine.model_gpu_bytes / engine.model_bytes, 2)
     return found
@@ -63,6 +74,7 @@ def _of_container(container: ContainerSummary | None) -> dict[str, Value]:
         return {}
     return {
         "image": container.image,
+        "image digest": container.image_id or None,
         "container": container.id[:12],
         "start of the container": _utc(container.started_at),
         **_of_arguments(container),
@@ -88,14 +100,3 @@ def _of_arguments(container: ContainerSummary) -> dict[str, Value]:
         else:
             others.append(each)
     return {"arguments": " ".join(others) or None, **found}
-
-
-def _of_gpus(gpus: GpusView, used: tuple[GpuUse, ...]) -> dict[str, Value]:
-    found: dict[str, Value] = {"driver": gpus.driver_version or None}
-    if used:
-        found["number of GPUs"] = len(used)
-    for each in used[:_MOST_GPUS]:
-        found[f"power limit of GPU {each.index} in W"] = each.power_limit_watts
-        if each.processes is not None:
-            found[f"processes on GPU {each.index}"] = len(each.processes)
-    return found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aiidpd.components.bench.compare.idle import absent, others, unknown
+from aiidpd.components.bench.alone.decide import absent, others, unknown
 from aiidpd.contracts.engines import EngineState, Residency
 
 

@@ -1,0 +1,1 @@
+"""Circumstances of measurements: what was so while an endpoint answered."""
