@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from aiidpd.api.client import ControlClient
+from aiidpd.components.bench.warmth import WARM_UP_TOKENS
 from tests.daemon import Daemon, running
 from tests.fakes import llama
 from tests.waiting import PATIENCE, until
@@ -112,14 +113,18 @@ def test_requests_and_tokens_of_a_real_engine(server: llama.LlamaServer, tmp_pat
         return (tmp_path / "log").read_text()[-3000:]
 
     with running(tmp_path, SETTINGS | {"AIIDPD_BENCH__ENDPOINTS": endpoint}) as daemon:
-        daemon.wait_for("aiidpd_bench_engine_requests_running", "aiidpd_gpu_energy_joules_total")
+        daemon.wait_for(
+            "aiidpd_bench_engine_requests_running",
+            "aiidpd_bench_ttft_seconds",
+            "aiidpd_gpu_energy_joules_total",
+        )
         with users.at_work():
             until(lambda: engine(daemon).get("requests_running") and users.generated, why=log)
             make_too_hot(daemon)
             until(lambda: get(daemon, "/v1/incidents")["incidents"], why=log)
             until(lambda: token_energy(daemon), why=log)
         (measured,) = get(daemon, "/v1/bench/results")["endpoints"]
-        generated = users.generated + measured["probes"] * measured["sample"]["output_tokens"]
+        generated = users.generated + measured["sample"]["output_tokens"] + WARM_UP_TOKENS
         until(lambda: engine(daemon).get("generated_tokens") == generated, why=log)
         told = engine(daemon)
         assert (told["engine"], told["requests_running"], told["requests_waiting"]) == ("llama.cpp", 0, 0)

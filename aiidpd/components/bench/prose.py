@@ -17,8 +17,8 @@ had worked through the night, and an old man with a box of seedlings on his knee
 Nobody spoke much at first.
 The water was flat and grey, and the engine made a sound so even that one forgot it was there.
 After a while the nurse asked the old man what he meant to plant.
-He told her that they were plum trees, grown from the stones of a tree which his grandfather had cut down in a
-bad winter.
+He told her that they were plum trees, grown from the stones of a tree which his grandfather had cut down in
+a bad winter.
 It had taken him eleven years to find out which of them would bear the same fruit.
 Most had turned out sour, he said, but sour plums make good jam, so nothing had been wasted.
 One of the carpenters laughed and wanted to know how much of it there was by now.
@@ -29,7 +29,8 @@ rows of slate that the storm had taken.
 They had expected to be done in a week, but from here it looked like three.
 The trouble was less the slate than the beams beneath it, for water had been getting in since spring, and wet
 oak gives way slowly and without a word.
-His colleague thought that half of the beams could be saved if they dried the rest of the summer under a sheet.
+His colleague thought that half of the beams could be saved if they dried for the rest of the summer under
+a sheet.
 They went on to talk about prices, about a sawmill that had closed, and about a boy in the village who might
 be taken on if he could get up in the morning.
 By then the sun stood over the hills, and the nurse had fallen asleep with her head against the window.
@@ -38,8 +39,8 @@ The old man had put one of the seedlings next to her bag, with a scrap of paper 
 On it he had written that plums want a wall behind them, not too much water, and somebody who does not lose
 patience in the fourth year.
 She never learned his name, although she asked for him more than once.
-The captain knew everybody who crossed the sound in those days, and he was sure that no such man had come back
-with the evening boat.
+The captain knew everybody who crossed the sound in those days, and he was sure that no such man had come
+back with the evening boat.
 The tree still stands behind the clinic, where it has been struck by lightning once and pruned badly twice.
 In good years the patients eat the fruit from the windows of the ground floor, and in bad years there is jam.
 As for the roof, it took the carpenters until October, and the boy got up in time on all but four mornings.
