@@ -77,9 +77,17 @@ class AloneProber:
         polled, reads = self.polled(name), self._reads()
         if reads is None or polled is None or polled.simulated or self._silent(polled):
             return polled
-        with anyio.move_on_after(_PATIENCE):
-            return await reads.read(name) or polled
-        return polled
+        found: EngineState | None = None
+        async with anyio.create_task_group() as group:
+
+            async def give_up() -> None:
+                await self._clock.sleep(_PATIENCE)
+                group.cancel_scope.cancel()
+
+            group.start_soon(give_up)
+            found = await reads.read(name)
+            group.cancel_scope.cancel()
+        return found or polled
 
     async def send(
         self,
@@ -155,13 +163,15 @@ class AloneProber:
         if self._reads() is None or before is None:
             found = self.polled(name)
             return found if found is not None and (found.read or 0.0) >= timeline.ended else None
-        after = await self.state(name)
-        for seconds in _SETTLES:
-            if is_settled(before, after, timeline.output_tokens):
-                break
+        after: EngineState | None = None
+        for seconds in (0.0, *_SETTLES):
             await self._clock.sleep(seconds)
             after = await self.state(name)
-        return after if after is not None and (after.read or 0.0) >= timeline.ended else None
+            if after is None or (after.read or 0.0) < timeline.ended:
+                return None
+            if is_settled(before, after, timeline.output_tokens):
+                break
+        return after
 
     def _silent(self, polled: EngineState) -> bool:
         """Return whether a request for its page has been open for long: another would only wait behind it."""
