@@ -10,11 +10,12 @@ from typing import Any
 import anyio
 import pytest
 
+from aiidpd.components.bench.circumstances.recording import Found, Recording
 from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.view import BenchView
 from aiidpd.components.bench.worker import BenchWorker
-from aiidpd.contracts.engines import EngineState, EnginesView, Residency
+from aiidpd.contracts.engines import EngineReads, EngineState, EnginesView, Residency
 from aiidpd.engines.faults import Fault, ProbeFailed
 from aiidpd.engines.simulated import SimulatedTarget
 from aiidpd.engines.target import Chunk, ProbeRequest, Target, Timeline
@@ -49,14 +50,17 @@ class StubTarget:
     asked: list[tuple[float, ProbeRequest]] = field(default_factory=list)
     busy: Callable[[int], None] = lambda _: None
     closed: int = 0
+    running: bool = False
 
     async def probe(self, request: ProbeRequest) -> Timeline:
         self.asked.append((self.clock.monotonic(), request))
         self.busy(1)
+        self.running = True
         started = self.clock.monotonic()
         try:
             await self.clock.sleep(self.takes)
         finally:
+            self.running = False
             self.busy(-1)
         if self.breaks:
             raise ZeroDivisionError
@@ -87,6 +91,8 @@ class Room:
         self.clock = clock
         self.targets = targets
         self.engines: Callable[[], EnginesView | None] | None = None
+        self.reads: EngineReads | None = None
+        self.recording: Callable[[Target], Recording] | None = None
         self.settings = settings
         self.events: list[Event] = []
         self.samples: list[Sample] = []
@@ -109,6 +115,8 @@ class Room:
             clock=self.clock,
             running=self.probing,
             engines=self.engines,
+            reads=lambda: self.reads,
+            recording=self.recording,
         )
 
     @asynccontextmanager
@@ -533,3 +541,171 @@ async def test_a_failure_has_its_label_until_one_succeeds(clock: FakeClock):
         target.fails = ""
         await clock.advance(100.0)
         assert (room.view.endpoints[0].fault, room.view.endpoints[0].error) == ("", "")
+
+
+class Served(Engines):
+    """An engine that is read at once, with figures, and with ``users`` whose requests it serves."""
+
+    def __init__(self, target: StubTarget, *, cold: bool) -> None:
+        super().__init__()
+        self.target = target
+        self.users = 0
+        self.cold = cold
+        self.reads = 0
+        self.put(residency=Residency.LOADED, requests_running=0, requests_waiting=0)
+
+    async def read(self, name: str) -> EngineState | None:
+        assert name == self.target.name
+        self.reads += 1
+        asked = len(self.target.asked)
+        return replace(
+            self.state,
+            read=self.target.clock.monotonic(),
+            requests_running=self.users,
+            requests_finished=asked - 1 if self.target.running else asked,
+            worked=None if self.cold else self.target.clock.monotonic(),
+        )
+
+
+def served(
+    clock: FakeClock, settings: BenchSettings = SETTINGS, *, cold: bool = False, **more: Any
+) -> tuple[Room, StubTarget, Served]:
+    target = StubTarget(clock, "a", **more)
+    engine = Served(target, cold=cold)
+    room = Room(clock, [target], settings)
+    room.engines, room.reads = engine, engine
+    return room, target, engine
+
+
+async def test_an_engine_that_serves_others_is_left_alone_and_measured_soon_after(clock: FakeClock):
+    room, target, engine = served(clock)
+    engine.users = 2
+    async with room.running():
+        await clock.advance(30.0)
+        assert target.asked == []
+        (endpoint,) = room.view.endpoints
+        assert endpoint.left_out == "it serves 2 requests of others: it is measured once it is idle"
+        assert (endpoint.probes, endpoint.failures, room.kinds()) == (0, 0, [])
+        engine.users = 0
+        await clock.advance(6.0)
+        assert len(target.asked) == 1
+    (endpoint,) = room.view.endpoints
+    assert endpoint.left_out == ""
+    assert endpoint.current is not None
+    assert (endpoint.current.alone, endpoint.current.warm) == (True, True)
+
+
+async def test_a_user_who_comes_ends_the_measurement_which_is_repeated_soon_and_is_no_failure(
+    clock: FakeClock,
+):
+    room, target, engine = served(clock, takes=10.0)
+    async with room.running():
+        await clock.advance(5.0)
+        engine.users = 2  # ours among them
+        await clock.advance(1.0)
+        (endpoint,) = room.view.endpoints
+        assert (endpoint.drop, endpoint.probes, endpoint.failures) == ("disturbed", 1, 0)
+        assert room.kinds() == [("bench.dropped", "a")]
+        assert "it serves 1 request of others since" in room.events[0].reason
+        assert room.samples == []
+        assert room.status.state is WorkerState.RUNNING
+        engine.users = 0
+        await clock.advance(61.0)
+        assert len(target.asked) == 2
+        await clock.advance(10.0)
+    (endpoint,) = room.view.endpoints
+    assert (endpoint.drop, endpoint.dropped, endpoint.drops) == ("", "", {"disturbed": 1})
+    assert endpoint.current is not None
+
+
+async def test_by_hand_it_waits_for_users_and_tries_again_and_says_where_they_stay(clock: FakeClock):
+    room, target, engine = served(clock, takes=10.0, settings=made(BenchSettings, interval=1e6, timeout=60.0))
+    async with room.running():
+        await clock.advance(20.0)
+        engine.users = 1
+        job = room.queue.submit()
+        await clock.advance(5.0)
+        assert job.status.state is JobState.RUNNING
+        assert job.status.message == "a: it serves 1 request of others; waiting until it is idle"
+        engine.users = 0
+        await clock.advance(5.0)
+        engine.users = 2
+        await clock.advance(1.0)
+        engine.users = 0
+        await clock.advance(15.0)
+        assert job.status.state is JobState.SUCCEEDED
+        assert job.status.result["a.alone"] is True
+        assert len(target.asked) == 3
+        engine.users = 1
+        job = room.queue.submit()
+        await clock.advance(100.0)
+        assert job.status.state is JobState.FAILED
+        assert "it serves 1 request of others, for 60 s: measure it once it is idle" in job.status.error
+        assert clock.monotonic() - room.heartbeat.last < worker_deadline(SETTINGS)
+
+
+async def test_measurements_by_schedule_keep_to_their_share_and_one_by_hand_is_exempt(clock: FakeClock):
+    room, target, _ = served(clock, takes=2.0, settings=made(BenchSettings, interval=100.0, timeout=60.0))
+    async with room.running():
+        await clock.advance(350.0)
+        assert [round(at) for at, _ in target.asked] == [0]  # 2 s are 0.5 % of 400
+        assert "may take 0.5 % of its GPU's time" in room.view.endpoints[0].left_out
+        assert room.latest.get() is not None
+        job = room.queue.submit()
+        await clock.advance(10.0)
+        assert job.status.state is JobState.SUCCEEDED
+        await clock.advance(100.0)
+        assert [round(at) for at, _ in target.asked] == [0, 350, 450]
+
+
+async def test_a_cold_engine_is_warmed_up_first_and_the_figures_are_not_mixed(clock: FakeClock):
+    room, target, _ = served(clock, cold=True, takes=1.0)
+    async with room.running():
+        await clock.advance(5.0)
+    assert [request.max_tokens for _, request in target.asked] == [8, SETTINGS.max_tokens]
+    assert len({request.prompt[:8] for _, request in target.asked}) == 2
+    (endpoint,) = room.view.endpoints
+    assert endpoint.current is not None
+    assert endpoint.current.warm
+    assert endpoint.current.cold_reason == "the engine had answered nothing since its start"
+    assert endpoint.current.cold_ttft_seconds == pytest.approx(0.1)
+    assert room.events[0].evidence["cold_ttft_seconds"] == pytest.approx(0.1)
+    assert [sample.series for sample in room.samples].count("ttft_seconds") == 1
+
+
+class Hot:
+    """Circumstances of a GPU that is throttled."""
+
+    def look(self) -> None:
+        """Take no note."""
+
+    def places(self) -> tuple[str, ...]:
+        return ("u0",)
+
+    async def end(self) -> Found:
+        return Found("H100", {"driver": "570.1", "hottest GPU in C": 93.0}, "GPU 0: heat")
+
+
+async def test_a_throttled_sample_is_labelled_or_dropped_as_the_configuration_says(clock: FakeClock):
+    for throttled, kind in (("label", "bench.measured"), ("reject", "bench.dropped")):
+        room, _, _ = served(clock, settings=made(BenchSettings, interval=100.0, throttled=throttled))
+        room.recording = lambda _: Hot()  # type: ignore[assignment,return-value]
+        async with room.running():
+            await clock.advance(5.0)
+        assert room.kinds() == [(kind, "a")]
+        assert "GPU 0: heat" in room.events[0].reason
+    (endpoint,) = room.view.endpoints
+    assert (endpoint.drop, endpoint.sample) == ("throttled", None)
+
+
+async def test_a_sample_carries_its_circumstances_and_the_event_those_that_matter(clock: FakeClock):
+    room, _, _ = served(clock)
+    room.recording = lambda _: Hot()  # type: ignore[assignment,return-value]
+    async with room.running():
+        await clock.advance(5.0)
+    sample = room.view.endpoints[0].sample
+    assert sample is not None
+    assert (sample.gpu, sample.throttled, sample.usual) == ("H100", "GPU 0: heat", False)
+    assert sample.circumstances == {"driver": "570.1", "hottest GPU in C": 93.0}
+    evidence = room.events[0].evidence
+    assert (evidence["driver"], evidence["hottest_gpu_celsius"]) == ("570.1", 93.0)
