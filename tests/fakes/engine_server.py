@@ -225,6 +225,8 @@ class EngineServer:
                 return {"/running": shown(self._swapped)}
             case "tensorrt-llm":
                 return {"/metrics": self._drained, "/prometheus/metrics": shown(self._figures)}
+            case "vllm":
+                return {"/version": shown(lambda: {"version": "0.11.0"})}
             case "tgi":
                 return {"/info": shown(lambda: {"model_id": self.models[0], "version": "3.3.6"})}
         return {}

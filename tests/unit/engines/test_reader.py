@@ -159,6 +159,25 @@ async def test_loading_saturated_and_dead() -> None:
         await house.reader.aclose()
 
 
+@pytest.mark.parametrize(
+    ("kind", "version", "page"),
+    [
+        ("vllm", "0.11.0", "/version"),
+        ("llama.cpp", "b11434-c3e6c38", ""),  # it has it on a page that is read anyway
+        ("tgi", "3.3.6", "/info"),
+        ("ollama", "0.30.0", ""),
+        ("sglang", "", ""),
+    ],
+)
+async def test_its_version_is_requested_once_in_its_life(kind: str, version: str, page: str) -> None:
+    async with EngineServer(kind) as engine:
+        house = House(engine)
+        assert (await house.read(5)).version == version
+        assert engine.requests.count(("GET", page)) == bool(page)
+        assert engine.uses == 0
+        await house.reader.aclose()
+
+
 async def test_a_profile_that_is_given_stays() -> None:
     async with EngineServer("vllm") as engine:
         reader = EngineReader("local", engine.url, profile=profile_named("vllm"))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from aiidpd.components.engines.discovery import FoundEngine
+from aiidpd.components.engines.fresh import FreshReads
 from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.state import due, with_answer
@@ -83,6 +84,7 @@ class Room:
         self.probed: dict[str, float] = {}
         self.running_probes: set[str] = set()
         self.states: list[EngineState] = []
+        self.fresh = FreshReads()
         self.reader = EnginePoller(
             lambda: self.found,
             lambda engine: self.sources[engine.name],
@@ -92,6 +94,7 @@ class Room:
             clock=clock,
             polls=self.polls,
             on_state=self.states.append,
+            fresh=self.fresh,
         )
 
     def probes(self) -> ProbesView:
@@ -407,3 +410,99 @@ def test_what_a_scrape_shows(clock: FakeClock) -> None:
     assert registry.get_sample_value("aiidpd_bench_engine_prompt_tokens_total", labels) == 10
     samples = [sample for family in registry.collect() for sample in family.samples]
     assert not [each for each in samples if "generated" in each.name or each.labels.get("endpoint") == "b"]
+
+
+class Fresh:
+    """Callers that have an engine read at once, and what they got."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.found: list[EngineState | None] = []
+
+    async def read(self, name: str = "a") -> None:
+        self.found.append(await self.room.fresh.read(name))
+
+
+async def test_an_engine_is_read_at_once_and_nothing_but_the_caller_and_the_load_learns_of_it(
+    clock: FakeClock,
+) -> None:
+    source = StubSource(clock, takes=0.1)
+    room = Room(clock, a=source)
+    fresh = Fresh(room)
+    async with room.running():
+        await clock.advance(1.0)
+        source.answer = figures(700, 2)
+        room.running_probes.add("a")
+        async with anyio.create_task_group() as group:
+            group.start_soon(fresh.read)
+            await clock.advance(0.2)
+        (state,) = fresh.found
+        assert state is not None
+        assert (state.generated_tokens, state.requests_running, state.includes_probe) == (700, 2, True)
+        assert state.worked == state.read == pytest.approx(1.1)
+        assert room.state("a").generated_tokens == 100
+        assert len(room.states) == 1
+        await clock.advance(10.0)
+        known = room.polls.known("a")
+        assert known is not None
+        assert known.requests == source.load.requests
+    assert await room.fresh.read("a") is None  # there is no poller any more
+    assert source.cut == 0
+
+
+async def test_readings_of_one_engine_take_turns_and_a_caller_who_leaves_cuts_none_off(
+    clock: FakeClock,
+) -> None:
+    source = StubSource(clock, takes=3.0)
+    room = Room(clock, a=source)
+    fresh = Fresh(room)
+    async with room.running():
+        await clock.advance(1.0)  # the poll itself is open
+        async with anyio.create_task_group() as group:
+            group.start_soon(fresh.read)
+            await clock.advance(1.0)
+            assert source.asked == [0.0]
+            await clock.advance(2.0)
+            assert source.asked == [0.0, 3.0]
+            group.cancel_scope.cancel()
+        async with anyio.create_task_group() as group:  # nobody waits for this one when its turn comes
+            group.start_soon(fresh.read)
+            await clock.advance(0.1)
+            group.cancel_scope.cancel()
+        await clock.advance(3.0)
+        assert source.asked == [0.0, 3.0]
+        assert source.cut == 0
+    assert fresh.found == []
+
+
+async def test_what_is_not_polled_is_not_read(clock: FakeClock) -> None:
+    room = Room(clock, a=StubSource(clock))
+    assert await room.fresh.read("a") is None
+    async with room.running():
+        assert await room.fresh.read("b") is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=12))
+def test_work_is_what_moves_a_counter_and_a_start_forgets_it(readings: list[tuple[int, int, int]]) -> None:
+    state = FRESH
+    for at, (generated, steps, running) in enumerate(readings, 1):
+        before = state
+        answer = EngineFigures("vllm", running, 0, generated, steps=steps)
+        reading = EngineReading(answer, "vllm", Residency.LOADED)
+        state = with_answer(before, reading, 0.0, float(at), includes_probe=False)
+        pairs = [(before.generated_tokens, generated), (before.steps, steps)]
+        known = [(was, now) for was, now in pairs if was is not None]
+        if running or any(now > was for was, now in known):
+            assert state.worked == at
+        elif any(now < was for was, now in known):
+            assert state.worked is None
+        else:
+            assert state.worked == before.worked
+
+
+def test_a_model_that_is_not_loaded_was_not_at_work() -> None:
+    reading = EngineReading(figures(200), "vllm", Residency.LOADED, version="0.11")
+    state = with_answer(FRESH, reading, 0.0, 1.0, includes_probe=False)
+    assert (state.worked, state.version) == (1.0, "0.11")
+    asleep = EngineReading(figures(200, 0), "vllm", Residency.SLEEPING)
+    assert with_answer(state, asleep, 0.0, 2.0, includes_probe=False).worked is None
