@@ -24,7 +24,9 @@ from aiidpd.components.backup.offsite.settings import RepositorySettings
 from aiidpd.components.backup.offsite.state import RepositoryRecord
 from aiidpd.components.backup.record import FILE, BackupMemory, BackupRecord
 from aiidpd.components.backup.view import BackupView, SnapshotInfo, StoreInfo
+from aiidpd.components.bench.claims import ClaimWatch
 from aiidpd.components.bench.regression.conditions import update_state as update_baselines_state
+from aiidpd.components.bench.view import EndpointView
 from aiidpd.components.containers.heal.events import HealPublisher
 from aiidpd.components.containers.heal.policy import policy_of
 from aiidpd.components.containers.heal.state import HealState, HealTally, Parked, Track
@@ -68,6 +70,7 @@ from aiidpd.components.thermal.governor.refusals import NO_PERMISSION
 from aiidpd.components.thermal.governor.restore import Outcome
 from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Tally
 from aiidpd.components.thermal.settings import GpuSettings
+from aiidpd.contracts.claims import ClaimBounds, ClaimedFigure, ClaimsView
 from aiidpd.contracts.containers import ContainerUse
 from aiidpd.history.conditions import update_conditions
 from aiidpd.kernel.bus import EventBus
@@ -84,7 +87,7 @@ from tests.fakes.clock import FakeClock, settle
 from tests.fakes.container_logs import ScriptedLogs
 from tests.fakes.engine import ScriptedEngine
 from tests.heartbeat import heartbeat
-from tests.unit.components.bench.regression.monitored import QUIET, SLOW
+from tests.unit.components.bench.regression.monitored import QUIET, SLOW, sample
 from tests.unit.components.bench.regression.monitored import Room as MonitoredEndpoint
 from tests.unit.components.containers.stopped import register
 from tests.unit.components.containers.usage.scripted import ScriptedReader
@@ -638,6 +641,19 @@ async def the_file_of_baselines(house: House) -> None:
         update_baselines_state(house.conditions, "bench-baselines.json", "")
 
 
+async def a_claim_of_speed(house: House) -> None:
+    bounds = ClaimBounds("own", "70 tok/s", ClaimedFigure.DECODE, "local", False, 70.0, 100.0, None)
+    watch = ClaimWatch(house.conditions, lambda: ClaimsView((bounds,)))
+    view = EndpointView("local", "http://127.0.0.1:8000", "m", simulated=False)
+    watch.begin((view,))
+    with house.begins_and_ends("claim_out_of_bounds") as active:
+        for _ in range(3):
+            watch.measured(view.measured(sample(50.0), 1.0, 1.0))
+        active()
+        for _ in range(3):
+            watch.measured(view.measured(sample(80.0), 1.0, 1.0))
+
+
 async def a_label(house: House) -> None:
     with house.begins_and_ends("engine_label_invalid") as active:
         engine = FoundEngine("vllm", notes=("the label aiidpd.engine.port is 'x'",))
@@ -731,6 +747,7 @@ PARTS = {
     "models_state": the_file_of_models,
     "claims_unreadable": the_file_of_claims,
     "bench_regressed": an_endpoint_that_became_slower,
+    "claim_out_of_bounds": a_claim_of_speed,
     "bench_baselines_state": the_file_of_baselines,
     "engine_label_invalid": a_label,
     "gpu_governor_denied": a_governor_without_rights,

@@ -134,6 +134,16 @@ def test_usage_and_timings_are_read():
     assert said.engine.time_per_output_token == pytest.approx(0.002)
 
 
+def test_what_a_cache_held_and_what_was_drafted_is_read_from_timings_too():
+    timings = {"cache_n": 4, "prompt_n": 5, "draft_n": 20, "draft_n_accepted": 12}
+    said = piece({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}, "timings": timings})
+    assert said.cached_tokens == 4
+    assert said.engine is not None
+    assert (said.engine.draft_tokens, said.engine.accepted_tokens) == (20, 12)
+    usage = {"prompt_tokens_details": {"cached_tokens": 2}}
+    assert piece({"choices": [], "usage": usage, "timings": timings}).cached_tokens == 2
+
+
 def test_a_later_chunk_adds_to_what_is_known_and_takes_nothing_away():
     said = piece({"usage": {"prompt_tokens": 9, "completion_tokens": 1}}).then(piece(delta(content="x")))
     said = said.then(piece({"usage": {"completion_tokens": 3}, "choices": [{"finish_reason": "stop"}]}))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.stats import DECODE, GAPS, TTFT, BenchSample, measure, percentile
+from aiidpd.components.bench.stats import DECODE, GAPS, TTFT, BenchSample, cached_reason, measure, percentile
 from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 
 
@@ -34,6 +34,15 @@ def steady(tokens: int, first: float, each: float) -> Timeline:
 
 def why(sample: BenchSample, figure: str) -> str:
     return next((each.reason for each in sample.withheld if each.figure == figure), "")
+
+
+def test_where_usage_does_not_say_what_the_cache_held_the_engine_s_prompt_does():
+    record = replace(steady(64, 0.2, 0.02), cached_tokens=None, prompt_tokens=100)
+    assert measure(record).cached_tokens is None
+    cached = replace(record, engine=EngineTimings(prompt_tokens=10))
+    assert measure(cached).cached_tokens == 90
+    assert "90 of 100" in (cached_reason(cached) or "")
+    assert cached_reason(replace(record, engine=EngineTimings(prompt_tokens=95))) is None
 
 
 def test_a_steady_stream_gives_every_figure():

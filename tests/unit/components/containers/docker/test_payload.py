@@ -285,6 +285,12 @@ def test_podman_s_words_are_read_as_docker_s() -> None:
     assert payload.summary(bare).name == "a"
 
 
+def test_the_digest_of_the_image_is_beside_its_name() -> None:
+    read = payload.reading({**description(), "Image": f"sha256:{'ab' * 32}"})
+    assert (read.image, read.image_id) == ("vllm:1", f"sha256:{'ab' * 32}")
+    assert payload.reading(description()).image_id == ""
+
+
 def test_mounts_have_their_place_in_the_container_and_are_bounded() -> None:
     mounts: list[dict[str, object]] = [
         {"Type": "bind", "Source": "/srv/models", "Destination": "/models", "RW": False},
