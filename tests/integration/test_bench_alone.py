@@ -285,3 +285,20 @@ def test_a_sample_has_its_circumstances_and_a_throttled_one_says_so(
             assert sample["circumstances"]["hottest GPU in C"] == 80
             assert "because of heat" in sample["throttled"]
             assert "aiidpd_bench_throttled" in daemon.exposition()
+
+
+async def test_the_acceptance_of_a_draft_model_is_the_engine_s_own(
+    tmp_path: Path, missing: Callable[[str, str], None]
+):
+    """The draft model has the same weights, so that most of what it proposes is accepted."""
+    if llama.find_server() is None:
+        missing("llama-server", llama.HOW_TO_GET)
+    draft = tmp_path / "draft.gguf"
+    llama.make_model(draft, layers=8, width=256)
+    options = ("--model-draft", str(draft), "--spec-type", "draft-simple")
+    with llama.running(tmp_path, *options, layers=8, width=256) as server:
+        house = House(server)
+        async with house.polled():
+            sample = await house.measurer().measure(house.target, lambda: None)
+    assert sample.speculative_acceptance_ratio is not None
+    assert 0.5 < sample.speculative_acceptance_ratio <= 1
