@@ -226,7 +226,6 @@ async def control_daemon(
                 publish=Publisher(bus, clock, "bench"),
                 conditions=conditions,
                 clock=clock,
-                circumstances=lambda _: ("", {}),
             )
         ),
         *jobs_api.routes(jobs),

@@ -80,17 +80,17 @@ class BenchSample:
     warm: bool | None = None
     """True where the engine had just been at work; null where that is not known."""
     cold_reason: str = ""
-    """Why a first request that does not count was sent to warm it up; empty where none was."""
+    """Reason for which a first request, which does not count, warmed it up; empty where none did."""
     cold_ttft_seconds: float | None = None
     """Time to the first token of that first request."""
     speculative_acceptance_ratio: float | None = None
     """Share of the draft tokens of speculative decoding that were accepted, where the engine counts them."""
     throttled: str = ""
-    """What made a GPU slower than it is meanwhile; empty where nothing is known to have."""
+    """Reason for which a GPU was slower than it is; empty where none is known."""
     gpu: str = ""
     """Kind of GPU that the engine runs on; empty where it is not known."""
     circumstances: Mapping[str, Scalar] = field(default_factory=dict)
-    """What was so meanwhile, by names for people; what is not known is left out."""
+    """State of everything else meanwhile, by names for people; unknown ones are left out."""
 
     @property
     def usual(self) -> bool:

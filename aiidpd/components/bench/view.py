@@ -38,7 +38,7 @@ class EndpointView:
     """Label of ``dropped``."""
     dropped_at: float | None = None
     drops: Mapping[str, int] = field(default_factory=dict)
-    """How many probes did not count, by their labels."""
+    """Probes that did not count, by their labels."""
 
     @property
     def current(self) -> BenchSample | None:

@@ -34,7 +34,7 @@ class Disturbed(Exception):
 
 
 class Stopped(Exception):
-    """The caller had the request stopped."""
+    """End of a request that its caller wished."""
 
 
 @dataclass(frozen=True, slots=True)

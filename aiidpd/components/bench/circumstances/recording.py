@@ -65,7 +65,7 @@ class Recording:
         while self._moments and self._moments[-1].at < ended and self._clock.monotonic() - ended < _WAITS:
             await self._clock.sleep(_LOOKS)
             self.look()
-        host = await in_daemon_thread(read_host)
+        host = {} if self._simulated else await in_daemon_thread(read_host)
         moments = self._moments
         used = self._used(moments[-1].view) if moments else ()
         return Found(
