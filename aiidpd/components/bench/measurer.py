@@ -43,6 +43,8 @@ class Measurer:
         self._record: Recording | None = None
         self.spent = 0.0
         """Seconds for which the endpoint was busy with the last measurement."""
+        self.ended = 0.0
+        """Monotonic second at which its answer ended; what was found out about it took longer."""
 
     def places(self, target: Target) -> tuple[str, ...]:
         """Return the GPUs that a measurement of ``target`` uses, none where that is not known."""
@@ -61,6 +63,7 @@ class Measurer:
         beat()
         answered, why = await self._long_enough(target, beat)
         sample = explained(measure(answered.timeline), why)
+        self.ended = answered.timeline.ended
         if answered.proof.alone is False:
             raise Dropped(Drop.SHARED, f"others were served meanwhile: {answered.proof.reason}")
         if reason := cached_reason(answered.timeline):

@@ -333,7 +333,8 @@ class BenchWorker:
             view = view.failed(str(error), self._clock.time(), self._clock.monotonic(), fault)
             self._events.failed(view)
         else:
-            view = view.measured(sample, self._clock.time(), self._clock.monotonic())
+            since = self._clock.monotonic() - self._measurer.ended
+            view = view.measured(sample, self._clock.time() - since, self._measurer.ended)
             self._waiting.pop(name, None)
             self._events.measured(view, sample)
             if self._regressions is not None:
