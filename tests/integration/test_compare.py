@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.result import Comparison
 from aiidpd.components.bench.compare.run import Comparer
@@ -53,9 +54,8 @@ async def compare(folder: Path, urls: Sequence[str], pairs: int) -> Comparison:
     clock, store = SystemClock(), ComparisonStore(folder)
     targets = {name: OpenAITarget(name, url, "tiny") for name, url in zip("ab", urls, strict=True)}
     publish = Publisher(EventBus(), clock, "bench")
-    comparer = Comparer(
-        store, ComparisonControl(), clock=clock, publish=publish, engines=lambda: None, running=set()
-    )
+    prober = AloneProber(clock=clock, engines=lambda: None, reads=lambda: None, running=set())
+    comparer = Comparer(store, ComparisonControl(), clock=clock, publish=publish, prober=prober)
     arguments = {"compare_a": "a", "compare_b": "b", "pairs": pairs, "seed": 1}
     job = JobBook(clock).open("bench", arguments)
     heartbeat = Heartbeat(clock, WorkerStatus("bench"), anyio.Event())
