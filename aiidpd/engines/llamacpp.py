@@ -52,6 +52,7 @@ UNKNOWN_START: Final = (
 NO_PAGES: Final = "it shows no figures: start llama-server with --metrics"
 ROUTER: Final = "it is a router, and a request for figures could load a model"
 _PAGE_AGE: Final = 60.0  # seconds for which /props of one that can't sleep is believed
+_SLOTS_AGE: Final = 0.9  # seconds; polls are at least one apart
 _MOST_SLOTS: Final = 1024
 _IDLE: Final = Option(("--sleep-idle-seconds",))
 _MODEL: Final = Option(("-m", "--model"), ("LLAMA_ARG_MODEL",))
@@ -110,7 +111,7 @@ def poll(facts: Facts, memory: Memory, now: float) -> Poll:
         return EngineReading(reason, NAME, Residency.LOADED, may_sleep=True), memory
     if memory.page is None:
         memory = replace(memory, page=props, page_at=now)
-    return (yield from _figures(props, memory))
+    return (yield from _figures(props, memory, now))
 
 
 def _may_sleep(facts: Facts, props: Mapping[str, Any]) -> bool:
@@ -149,8 +150,12 @@ def _is(entry: Mapping[str, Any], model: str) -> bool:
     return entry.get("id") == model or (isinstance(aliases, list) and model in aliases)
 
 
-def _figures(props: Mapping[str, Any], memory: Memory) -> Poll:
-    """Request /metrics, and while requests run /slots, one after the other."""
+def _figures(props: Mapping[str, Any], memory: Memory, now: float) -> Poll:
+    """Request /metrics, and while requests run /slots, one after the other.
+
+    Where it is read again and again within a second, /metrics alone, since each waits for a batch.
+    """
+    fresh = now - memory.slots_at < _SLOTS_AGE
     figures: EngineFigures | None = None
     if props.get("endpoint_metrics", True):
         reply = yield PageRequest("/metrics", Kind.SAMPLES)
@@ -158,7 +163,8 @@ def _figures(props: Mapping[str, Any], memory: Memory) -> Poll:
             figures = figures_of(NAME, NAMES, reply.samples)
         elif not reply.absent:
             return _failed(reply, memory)
-    if props.get("endpoint_slots", True) and (figures is None or figures.requests_running):
+    if props.get("endpoint_slots", True) and (figures is None or (figures.requests_running and not fresh)):
+        memory = replace(memory, slots_at=now)
         reply = yield PageRequest("/slots")
         if reply.good and isinstance(reply.document, list):
             memory, found = _of_slots(reply.document, memory)

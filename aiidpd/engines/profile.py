@@ -6,6 +6,7 @@ A poll is a conversation: a generator that yields one :class:`PageRequest` at a 
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Generator, Mapping
@@ -149,7 +150,7 @@ class Memory:
     ``slept``: it was seen asleep. ``may_sleep`` is what was last known of that.
     ``page`` is a page that changes rarely, as it was at ``page_at``.
     ``no_figures`` is why it has no page of figures, found at ``no_figures_at``. ``steps`` counts the progress
-    of ``tasks``, where the engine has no counter of its own.
+    of ``tasks``, where the engine has no counter of its own. ``slots_at`` is when they were read last.
     """
 
     slept: bool = False
@@ -159,6 +160,7 @@ class Memory:
     no_figures: NotKnown | None = None
     no_figures_at: float = 0.0
     steps: int = 0
+    slots_at: float = -math.inf
     tasks: Mapping[tuple[int, int], int] = field(default_factory=lambda: MappingProxyType({}))
 
 

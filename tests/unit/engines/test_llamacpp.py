@@ -196,3 +196,15 @@ def test_whatever_it_answers_there_is_a_reading_and_no_step_back(
         steps = memory.steps
         if isinstance(reading.figures, EngineFigures):
             assert (reading.figures.longest_prompt_tokens or 0) >= 0
+
+
+def test_read_again_within_a_second_it_is_asked_for_one_page_alone() -> None:
+    facts = Facts(may_sleep=False)
+    _, memory, asked = ask(facts, BUSY, now=1000.0)
+    assert asked == ["/props", "/metrics", "/slots"]
+    reading, memory, asked = ask(facts, BUSY, memory, now=1000.2)
+    assert asked == ["/metrics"]
+    assert isinstance(reading.figures, EngineFigures)
+    assert reading.figures.requests_running == 1
+    _, _, asked = ask(facts, BUSY, memory, now=1001.0)
+    assert asked == ["/metrics", "/slots"]
