@@ -129,6 +129,11 @@ class JobQueue:
         self._waiting: deque[Job] = deque()
         self._arrived = anyio.Event()
 
+    @property
+    def waiting(self) -> bool:
+        """True where a job waits."""
+        return bool(self._waiting)
+
     def submit(self, **arguments: Scalar) -> Job:
         """Queue a job and return it; raises :class:`Conflict` when too many wait."""
         if len(self._waiting) >= self._limit:

@@ -146,7 +146,8 @@ class BenchWorker:
             if self._inbox is not None:
                 self._back_offs = self._back_offs.after(self._inbox.take())
             effect: Probe | Wait = Wait(_BEAT)
-            if not self._back_offs.active(self._clock.monotonic()):
+            # A job comes first: where probes take longer than their interval, one is always due.
+            if not (self._queue.waiting or self._back_offs.active(self._clock.monotonic())):
                 self._schedule, effect = self._step(self._clock.monotonic())
             if isinstance(effect, Probe):
                 with heartbeat.working():

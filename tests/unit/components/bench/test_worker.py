@@ -308,6 +308,17 @@ async def test_a_job_without_a_name_probes_all_and_fails_where_one_does(clock: F
     assert "refused" in str(job.status.result["b.error"])
 
 
+async def test_a_job_has_its_turn_also_where_probes_take_longer_than_their_interval(clock: FakeClock):
+    room = Room(
+        clock, [StubTarget(clock, "a", takes=2.0)], made(BenchSettings, interval=1.0, gpu_time_ratio=1.0)
+    )
+    async with room.running():
+        await clock.advance(5.0)
+        job = room.queue.submit()
+        await clock.advance(5.0)
+        assert job.status.state is JobState.SUCCEEDED
+
+
 async def test_a_job_for_an_unknown_endpoint_names_the_known_ones(clock: FakeClock):
     room = Room(clock, [StubTarget(clock, "a"), StubTarget(clock, "b")])
     async with room.running():
