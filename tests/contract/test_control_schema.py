@@ -38,6 +38,7 @@ OF_ONE_ALONE = frozenset(  # or of nobody: arguments and environment may hold se
         "network_mode",
         "execs",
         "failing_streak",
+        "image_id",
         "checked",
         "mounts",
         "labels",
@@ -75,6 +76,7 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
             {"name", "model", "simulated", "uncounted_tokens", "read", "lasting", "container", "url", "steps"}
             | {"longest_prompt_tokens", "pending_since", "model_bytes", "model_gpu_bytes"}
             | {"verdict", "verdict_since", "verdict_reason", "requests_finished", "requests_cut"}
+            | {"version", "worked", "draft_tokens", "accepted_tokens"}
         ),
     ),
     (
@@ -83,6 +85,7 @@ PAIRS: list[tuple[type, type, frozenset[str], frozenset[str]]] = [
         frozenset({"polls"}),
         frozenset(
             {"uncounted_tokens", "read", "lasting", "pending_since", "requests_finished", "requests_cut"}
+            | {"worked", "draft_tokens", "accepted_tokens"}
         ),
     ),
     (EnginesDocument, EnginesView, COMMON, NONE),

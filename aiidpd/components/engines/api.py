@@ -39,6 +39,8 @@ class EngineStateDocument:
     model: str
     engine: str
     """Such as vllm or llama.cpp; empty where it is not known."""
+    version: str
+    """Version by its own account; empty where it is not known."""
     url: str
     container: str
     """Full id of the container that it runs in; empty where none was found."""
