@@ -119,6 +119,8 @@ OTHER: dict[str, Any] = {
     "bench.first_token_timeout": "1s",
     "bench.max_tokens": 8,
     "bench.wake": True,
+    "bench.throttled": "reject",
+    "bench.gpu_time_ratio": 0.01,
     "engines.interval": "1s",
     "engines.containers": False,
     "engines.servers": [{"name": "a", "url": "http://127.0.0.1:8000"}],

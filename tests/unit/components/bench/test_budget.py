@@ -32,7 +32,7 @@ def test_whatever_is_due_the_share_of_each_gpu_is_kept(attempts: list[tuple[floa
     for taken in made.values():
         for (first, (begun, _)), (last, (ended, _)) in itertools.combinations(enumerate(taken), 2):
             spent = sum(seconds for _, seconds in taken[first:last])
-            assert spent <= RATIO * (ended - begun) * (1 + 1e-9)
+            assert spent <= RATIO * (ended - begun) + 1e-6  # what sums of such seconds lose to rounding
 
 
 @given(st.floats(0.1, 60), st.floats(1, 10_000))
