@@ -47,6 +47,8 @@ from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.components.containers.stop import EmergencyStopper, StopPolicy
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainers, StoppedRecords
+from aiidpd.components.containers.trial.wiring import TASK as TRIALS
+from aiidpd.components.containers.trial.wiring import Trials
 from aiidpd.components.containers.usage.memory import UseMemory
 from aiidpd.components.containers.usage.worker import DEADLINE as USE_DEADLINE
 from aiidpd.components.containers.usage.worker import NAME as USE
@@ -77,7 +79,9 @@ class ContainersComponent:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._settings = context.settings("containers", ContainersSettings)
-        self._healer = Healer(context, self._settings, self._stopped_on_request)
+        self._recreations = RecreationJournal(context.state_directory / RECREATIONS)
+        self._trials = Trials(context, self._settings, self._recreations)
+        self._healer = Healer(context, self._settings, self._stopped_on_request, lambda: self._trials.names)
         self._latest: Latest[RuntimeSnapshot] = Latest(context.clock, max_age=0, changed=self._healer.wake)
         self._memory = ContainersMemory()
         self._installed = Installed(
@@ -102,7 +106,6 @@ class ContainersComponent:
         context.views.offer(CONTAINERS, self._containers)
         context.views.offer(CONTAINER_USE, self._use.latest.get)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
-        self._recreations = RecreationJournal(context.state_directory / RECREATIONS)
         self._heals = HealEvidence()
         context.incidents.contribute(HEALS, self._heals, triggers=HEAL_TRIGGERS)
         self._failures = NamedFailures()
@@ -120,6 +123,11 @@ class ContainersComponent:
                 Task(f"{NAME}.pause", self._pauser, self._call_deadline),
                 Task(f"{NAME}.logs", self._log_watcher, self._call_deadline),
                 Task(USE, self._user, lambda: USE_DEADLINE),
+                Task(
+                    TRIALS,
+                    lambda: self._trials.task(self._actions, self._healer, self._stopped),
+                    self._call_deadline,
+                ),
                 Task(HEAL, lambda: self._healer.task(self._latest, self._heal_adapters), self._call_deadline),
             ),
             collectors={

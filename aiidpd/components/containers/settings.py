@@ -197,6 +197,20 @@ class HealSettings(Table):
     )
 
 
+class UpgradeSettings(Table):
+    """Trials of another image in the place of a container, by `aiidpctl bench guard`."""
+
+    allow: tuple[Text, ...] = Field(
+        default=(),
+        examples=[("vllm-*",)],
+        description="The names of the containers in whose place another image may be tried; * stands for any "
+        "text. A container's label aiidpd.upgrade (allow or off) wins.",
+    )
+    pull_timeout: Duration = Field(
+        default=3600.0, ge=1, le=86400, description="How long the pull of an image may take."
+    )
+
+
 class ContainersSettings(Table):
     """Component containers: what the container runtime runs and in what state."""
 
@@ -231,3 +245,4 @@ class ContainersSettings(Table):
     logs: LogSettings = LogSettings()
     usage: UsageSettings = UsageSettings()
     heal: HealSettings = HealSettings()
+    upgrades: UpgradeSettings = UpgradeSettings()

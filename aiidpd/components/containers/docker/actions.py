@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,6 +22,7 @@ _MOST_READ_BYTES: Final = 64 * 2**20  # that are read
 _UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
 _NOT_FOUND: Final = 404
 _ELSEWHERE: Final = range(300, 400)
+_LONGEST_MESSAGE: Final = 300  # characters
 _SLOW: Final = 20.0  # seconds more for what makes the engine walk through a container's files
 
 
@@ -150,6 +151,29 @@ class DockerActions:
     async def image(self, reference: str) -> Mapping[str, Any] | None:
         return await self._described("an image", f"images/{_quoted(reference)}/json")
 
+    async def pull(
+        self, reference: str, progress: Callable[[str], None], *, within: float = 3600.0
+    ) -> Mapping[str, Any] | None:
+        name, tag = _parted(reference)
+        last: dict[str, Any] = {}
+        async with (
+            self._connection.calling(f"pull {reference:.100} by", also=within) as client,
+            client.session.post(
+                f"{client.docker_host}/images/create",
+                params={"fromImage": name, "tag": tag},
+                timeout=aiohttp.ClientTimeout(),
+            ) as response,
+        ):
+            if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
+                raise aiodocker.DockerError(response.status, await _message(response))
+            async for line in response.content:
+                last = json.loads(line)
+                if "error" in last:
+                    raise aiodocker.DockerError(500, str(last["error"])[:_LONGEST_MESSAGE])
+                words = f"{last.get('status', '')} {last.get('progress', '')}"
+                progress(" ".join(words.split())[:_LONGEST_MESSAGE])
+        return await self.image(reference)
+
     async def network(self, reference: str) -> Mapping[str, Any] | None:
         return await self._described("a network", f"networks/{_quoted(reference)}")
 
@@ -197,6 +221,15 @@ class DockerActions:
 def _quoted(name: str) -> str:
     """Return ``name`` for a path: it is whatever a container says, and an image's may have slashes."""
     return quote(name, safe="/:@") if ".." not in name else quote(name, safe="")
+
+
+def _parted(reference: str) -> tuple[str, str]:
+    """Return name and tag (or digest) of an image, as the engine wants them apart; all tags are none."""
+    if "@" in reference:
+        name, _, digest = reference.partition("@")
+        return name, digest
+    head, colon, tag = reference.rpartition(":")
+    return (head, tag) if colon and "/" not in tag else (reference, "latest")
 
 
 async def _message(response: aiohttp.ClientResponse) -> str:

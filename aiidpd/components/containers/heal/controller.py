@@ -62,6 +62,8 @@ class HealSources:
     engines: Callable[[], EnginesView | None]
     backup: Callable[[], str]
     minute: Callable[[], int]
+    tried: Callable[[], frozenset[str]] = frozenset
+    """Names of the containers in whose place another image is tried now."""
 
 
 def overlap(one: str, other: str) -> bool:
@@ -185,6 +187,8 @@ class HealController:
                 request.refuse("the container does not exist any more")
             elif track.heal is not None:
                 request.refuse("it is being healed already")
+            elif track.name in self._sources.tried():
+                request.refuse("another image is tried in its place: see `aiidpctl bench upgrades`")
             else:
                 book.state, heal = progress.requested(book.state, track, request.cure, request.by, book.now)
                 book.persons[request.name] = request
@@ -225,6 +229,7 @@ class HealController:
             verdicts={each.container: each.verdict for each in found if each.container},
             relations=relations,
             backed_up=self._backed_up(readings),
+            tried=self._sources.tried(),
         )
 
     def _backed_up(self, readings: Iterable[ContainerReading]) -> frozenset[str]:

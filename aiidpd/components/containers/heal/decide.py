@@ -283,8 +283,10 @@ class _Step:
         if touched is not None:
             reason = "somebody else has just changed it or its compose project"
             return self._waits(track, reason, fault, touched + self._settings.cooldown)
-        if track.id in self._observed.backed_up:
-            return self._waits(track, "a backup reads what it has mounted", fault)
+        if track.name in self._observed.tried or track.id in self._observed.backed_up:
+            tried = track.name in self._observed.tried
+            reason = "another image is tried in its place" if tried else "a backup reads what it has mounted"
+            return self._waits(track, reason, fault)
         if fault.settled > now:
             return self._waits(track, "it may still be starting", fault, fault.settled)
         needed = self._needed(track)

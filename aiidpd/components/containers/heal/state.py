@@ -191,6 +191,8 @@ class Observed:
     verdicts: Mapping[str, Verdict] = field(default_factory=lambda: MappingProxyType({}))
     relations: Dependencies = field(default_factory=Dependencies)
     backed_up: frozenset[str] = frozenset()
+    tried: frozenset[str] = frozenset()
+    """Names of the containers in whose place another image is tried: none of both is healed."""
 
 
 class Action(StrEnum):

@@ -43,14 +43,19 @@ class HealAdapters:
 
 
 class Healer:
-    """Owns the book of the heals. ``stopped`` gives the ids of containers that were ended on request."""
+    """Owns the book of the heals. ``stopped`` gives the ids of containers that were ended on request.
+
+    ``tried`` gives the names of those in whose place another image is tried.
+    """
 
     def __init__(
         self,
         context: Context,
         settings: Callable[[], ContainersSettings],
         stopped: Callable[[], frozenset[str]],
+        tried: Callable[[], frozenset[str]],
     ) -> None:
+        self._tried = tried
         self._context = context
         self._settings = settings
         self._stopped = stopped
@@ -85,7 +90,9 @@ class Healer:
             engine=self._engine,
             uniform=random,
         )
-        sources = HealSources(latest, self._stopped, self._engines, self._backup_source, local_minute)
+        sources = HealSources(
+            latest, self._stopped, self._engines, self._backup_source, local_minute, self._tried
+        )
         return HealController(tools, sources)
 
     def routes(self) -> tuple[Route, ...]:
@@ -97,6 +104,17 @@ class Healer:
             dry_run=lambda: self._settings().heal.dry_run,
             inactive=lambda: self._context.status(TASK).reason,
         ).routes()
+
+    def stop_grace(self, name: str) -> float:
+        """Return how many seconds a container has to end, by its policy where that is known."""
+        observed = self._book.observed
+        found = next((each for each in self._book.state.tracks.values() if each.name == name), None)
+        policy = None if observed is None or found is None else observed.policies.get(found.id)
+        return self._settings().heal.stop_grace if policy is None else policy.stop_grace
+
+    def healing(self, name: str) -> bool:
+        """Return whether the container is being healed."""
+        return any(each.name == name and each.heal is not None for each in self._book.state.tracks.values())
 
     def wait(self, seconds: float) -> None:
         """Wait until the file is written, at most ``seconds``. Blocks."""

@@ -81,6 +81,11 @@ class RecreationJournal:
             self._successors = _followed(self._successors, entry.old, new)
         return self._save()
 
+    def succeeding(self, old: str, new: str) -> Callable[[], None]:
+        """Return what a thread is to carry out, so that ``new`` is known to be in the place of ``old``."""
+        self._successors = _followed(self._successors, old, new)
+        return self._save()
+
     def _save(self) -> Callable[[], None]:
         if not self._active and not self._successors:
             return self._file.saving(None)

@@ -8,8 +8,10 @@ from typing import Final
 
 from aiidpd.components.containers.recreate.described import SHORT
 
-_OLD: Final = "-aiidpd-old-"
-_NEW: Final = "-aiidpd-new-"
+OLD_MARK: Final = "-aiidpd-old-"
+"""Part of the name of a container whose place another has for a while."""
+NEW_MARK: Final = "-aiidpd-new-"
+"""Part of the name of a container that has no place yet."""
 
 
 class Phase(StrEnum):
@@ -52,12 +54,12 @@ class Recreation:
     @property
     def old_name(self) -> str:
         """Name of the old container while it waits for its end."""
-        return f"{self.name}{_OLD}{self.token}"
+        return f"{self.name}{OLD_MARK}{self.token}"
 
     @property
     def new_name(self) -> str:
         """Name of the copy until it is proven."""
-        return f"{self.name}{_NEW}{self.token}"
+        return f"{self.name}{NEW_MARK}{self.token}"
 
     @property
     def composes_name(self) -> str:
@@ -96,4 +98,4 @@ class Situation:
 
 def is_temporary(name: str) -> bool:
     """Return whether ``name`` is one that a container has in the middle of a re-creation."""
-    return _OLD in name or _NEW in name
+    return OLD_MARK in name or NEW_MARK in name
