@@ -248,7 +248,7 @@ async def test_a_call_that_fails_at_any_step_loses_nothing(
     plain = site_of(docker, tmp_path, name)
     old = inspected(plain.name)["Id"]
     ends = set()
-    for at in range(9):
+    for at in range(10):
         faulty = Faulty(DockerActions(docker.socket), at=at, how=how, kinds=ACTS)
         folder = tmp_path / str(at)
         folder.mkdir()

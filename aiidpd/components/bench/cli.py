@@ -13,6 +13,7 @@ from aiidpd.cli.text import plain
 from aiidpd.components.bench.accept import cli as accept
 from aiidpd.components.bench.cli_text import bench_table, wakes
 from aiidpd.components.bench.compare import cli as compare
+from aiidpd.components.bench.guard import cli as guard
 from aiidpd.components.bench.load import cli as load
 from aiidpd.components.bench.regression import cli as regression
 
@@ -31,6 +32,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     accept.add(commands, common)
     load.add(commands, common)
     compare.add(commands, common)
+    guard.add(commands, common)
 
 
 def _run(options: argparse.Namespace, session: Session) -> int:
@@ -47,6 +49,8 @@ def _run(options: argparse.Namespace, session: Session) -> int:
 
 def result(session: Session, job: Mapping[str, Any]) -> list[str]:
     """Return the endpoints that ``job`` measured, as the list of endpoints shows them."""
+    if "upgrade" in job["result"]:
+        return guard.result(session, job)
     if "comparison" in job["result"]:
         return compare.result(session, job)
     measured = {figure.rpartition(".")[0] for figure in job["result"]}

@@ -13,6 +13,8 @@ from aiidpd.components.bench.compare.api import routes as compare_routes
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.run import Comparer
 from aiidpd.components.bench.compare.store import FOLDER, ComparisonStore
+from aiidpd.components.bench.guard.api import routes as guard_routes
+from aiidpd.components.bench.guard.wiring import make_guard
 from aiidpd.components.bench.metrics import BenchCollector
 from aiidpd.components.bench.regression import api as regressions
 from aiidpd.components.bench.regression.metrics import RegressionCollector
@@ -67,6 +69,8 @@ def build(context: Context) -> Component:
     def recording(target: Target) -> Recording:
         return Recording(context.views, context.clock, target.name, simulated=target.simulated)
 
+    guard = make_guard(context, running)
+
     def worker() -> BenchWorker:
         bench = settings()
         latest.max_age = max_age(bench)
@@ -85,6 +89,7 @@ def build(context: Context) -> Component:
             regressions=monitor,
             claims=claims,
             comparer=comparer,
+            guard=guard,
         )
 
     def endpoints() -> Reading[tuple[Endpoint, ...]]:
@@ -107,6 +112,7 @@ def build(context: Context) -> Component:
             *routes(latest, lambda: context.views.get(ENGINES), queue, lambda: context.status(NAME)),
             *compare_routes(store, control, queue, context.history, context.clock),
             *regressions.routes(monitor),
+            *guard_routes(guard, queue),
         ),
         close=lambda: monitor.close(_DISK),
     )

@@ -15,6 +15,7 @@ from aiidpd.components.bench.claims import ClaimWatch
 from aiidpd.components.bench.compare.run import A, Comparer
 from aiidpd.components.bench.drops import Dropped
 from aiidpd.components.bench.events import BenchPublisher, figures
+from aiidpd.components.bench.guard.guard import IMAGE, Guard
 from aiidpd.components.bench.measurer import Measurer
 from aiidpd.components.bench.permission import (
     AGAIN,
@@ -68,7 +69,8 @@ class BenchWorker:
     that is probed right now. By schedule an endpoint is probed only where that disturbs nobody and wakes no
     model, by ``engines``, which gives the state of each, and takes no more than its share of the GPUs' time;
     without ``engines``, every one is. ``reads`` reads an engine at once. A job is a person's will, and goes
-    ahead as soon as nobody else is served; one that compares two endpoints is carried out by ``comparer``.
+    ahead as soon as nobody else is served; one that compares two endpoints is carried out by ``comparer``,
+    an upgrade by ``guard``.
     ``recording`` begins the recording of circumstances. Good samples go to ``regressions`` and ``claims``.
     The targets belong to the worker: it closes them when it ends.
     Raises :class:`Misconfigured` where two targets share a name.
@@ -91,6 +93,7 @@ class BenchWorker:
         regressions: RegressionMonitor | None = None,
         claims: ClaimWatch | None = None,
         comparer: Comparer | None = None,
+        guard: Guard | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._targets = {target.name: target for target in targets}
@@ -115,6 +118,7 @@ class BenchWorker:
         self._claims = claims
         self._regressions = regressions
         self._comparer = comparer
+        self._guard = guard
         self._waiting: dict[str, float] = {}  # since when it is not known whether one may be probed
         self._events = BenchPublisher(publish)
         self._view = BenchView()
@@ -236,6 +240,9 @@ class BenchWorker:
     async def _serve(self, job: Job, heartbeat: Heartbeat) -> None:
         if self._comparer is not None and A in job.arguments:
             await self._comparer.run(job, self._targets, self._settings, heartbeat)
+            return
+        if self._guard is not None and IMAGE in job.arguments:
+            await self._guard.run(job, self._settings, heartbeat)
             return
         names = self._endpoints_of(job)
         result: dict[str, Scalar] = {}

@@ -16,7 +16,7 @@ from aiidpd.components.bench.accept.profile_text import ProfileError, parse_prof
 from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.verdict import Measured, assess, plausible
 from aiidpd.components.bench.accept.watching import LoadWatch, others
-from aiidpd.components.bench.apart import child
+from aiidpd.components.bench.apart import Child, child
 from aiidpd.components.bench.given import NotUsable, is_local
 
 MODULE: Final = "aiidpd.components.bench.accept.process"
@@ -63,8 +63,15 @@ def read_profile(name: str) -> str:
     return text
 
 
-def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
-    """Measure, and return the report. Blocks for as long as the profile says; raises :class:`NotUsable`."""
+def accept(
+    asked: Asked,
+    progress: Callable[[str], None],
+    started: Callable[[Child], None] = lambda _: None,
+) -> Report:
+    """Measure, and return the report. Blocks for as long as the profile says; raises :class:`NotUsable`.
+
+    ``started`` is given the process that measures, so that another thread can end it.
+    """
     profile = parse_profile(asked.profile)
     local = is_local(asked.url)
     begun = time.monotonic()
@@ -74,7 +81,7 @@ def accept(asked: Asked, progress: Callable[[str], None]) -> Report:
             disturbed = others(client, asked.url)
     watch = LoadWatch(asked.connect) if asked.connect is not None and local else None
     try:
-        found, problem = _measured(asked, watch, progress)
+        found, problem = _measured(asked, watch, progress, started)
     finally:
         if watch is not None:
             watch.stop()
@@ -108,11 +115,15 @@ def _machine(asked: Asked, described: Mapping[str, Any], *, local: bool) -> Mach
 
 
 def _measured(
-    asked: Asked, watch: LoadWatch | None, progress: Callable[[str], None]
+    asked: Asked,
+    watch: LoadWatch | None,
+    progress: Callable[[str], None],
+    started: Callable[[Child], None],
 ) -> tuple[dict[str, Any], str]:
     """Return the document of the process that measures, or why there is none."""
     plan = {"url": asked.url, "model": asked.model, "api_key": asked.api_key, "profile": asked.profile}
     with child(MODULE, plan) as process:
+        started(process)
         for line in process.lines():
             if "measurement" in line:
                 return line["measurement"], ""

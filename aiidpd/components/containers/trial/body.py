@@ -46,7 +46,11 @@ def beside(plan: Plan) -> Plan:
     which users would come to it, and is not started again by itself.
     """
     body = dict(plan.body)
-    host = {**body["HostConfig"], "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "PublishAllPorts": False}
+    host = {
+        **body["HostConfig"],
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "PublishAllPorts": False,
+    }
     ports = {*(host.get("PortBindings") or {}), *(body.get("ExposedPorts") or {})}
     host["PortBindings"] = {port: [{"HostIp": _LOOPBACK, "HostPort": ""}] for port in sorted(ports)}
     body |= {"HostConfig": host, "ExposedPorts": {port: {} for port in sorted(ports)}}

@@ -1,0 +1,1 @@
+"""Upgrade guard: another image is tried, measured beside the old one, and kept or taken back."""
