@@ -38,6 +38,7 @@ TASKS = SIMULATED_TASKS | {
     "backup",
     "backup.offsite",
     "containers.logs",
+    "containers.trials",
     "models",
     "models.jobs",
 }

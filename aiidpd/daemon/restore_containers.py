@@ -1,4 +1,4 @@
-"""Containers that a daemon has left paused, down, or half created anew: brought back without it.
+"""Containers that a daemon has left paused, down, half created anew or on trial: brought back without it.
 
 Files in the state folder say what is left. To read them costs no call to the Docker Engine, which is not
 touched where nothing is left.
@@ -18,6 +18,8 @@ from aiidpd.components.containers.pause.journal import EngineAddress, PauseJourn
 from aiidpd.components.containers.pause.restore import unpause_all
 from aiidpd.components.containers.recreate.journal import NAME as RECREATIONS
 from aiidpd.components.containers.recreate.journal import RecreationJournal
+from aiidpd.components.containers.trial.journal import NAME as TRIALS
+from aiidpd.components.containers.trial.journal import TrialJournal
 from aiidpd.kernel.clock import SystemClock
 from aiidpd.platform.statefile import StateFile, StateUnreadable
 
@@ -43,6 +45,8 @@ def container_works(
         works.append(lambda: _unpause(state / PAUSES, engine, report))
     if _recreations_left(state / RECREATIONS):
         works.append(lambda: _recover(state / RECREATIONS, engine, environ, report))
+    if (state / TRIALS).exists():
+        works.append(lambda: _end_trials(state, engine, report))
     if _heals_left(state / HEALS):
         works.append(lambda: _start(state / HEALS, engine, report))
     return tuple(works)
@@ -101,6 +105,20 @@ async def _recover(path: Path, engine: EngineAddress, environ: Mapping[str, str]
     except StateUnreadable as error:
         report(str(error))
         return False
+
+
+async def _end_trials(state: Path, engine: EngineAddress, report: Report) -> bool:
+    from aiidpd.components.containers.docker.actions import DockerActions  # noqa: PLC0415 -- costs 0.2 s
+    from aiidpd.components.containers.trial.restore import end_all  # noqa: PLC0415
+
+    return await end_all(
+        DockerActions(engine.socket, call_timeout=_call_timeout(engine)),
+        TrialJournal(state / TRIALS),
+        RecreationJournal(state / RECREATIONS),
+        SystemClock(),
+        within=_RECREATE_WITHIN,
+        report=report,
+    )
 
 
 async def _start(path: Path, engine: EngineAddress, report: Report) -> bool:

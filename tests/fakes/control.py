@@ -23,6 +23,10 @@ from aiidpd.components.bench import api as bench_api
 from aiidpd.components.bench.compare import api as compare_api
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.store import ComparisonStore
+from aiidpd.components.bench.guard import api as guard_api
+from aiidpd.components.bench.guard.guard import Guard
+from aiidpd.components.bench.guard.run import GuardViews
+from aiidpd.components.bench.guard.store import UpgradeStore
 from aiidpd.components.bench.regression import api as regression_api
 from aiidpd.components.bench.regression.monitor import RegressionMonitor
 from aiidpd.components.bench.regression.record import BenchRecords
@@ -66,6 +70,21 @@ from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
 WORKERS = ("thermal", "containers", "backup", "bench", "engines", "models")
+
+
+def idle_guard(folder: Path, clock: Clock, bus: EventBus) -> Guard:
+    """Return a guard of upgrades to which nobody offers anything."""
+    return Guard(
+        UpgradeStore(folder),
+        messages=Messages(clock),
+        trials=lambda: None,
+        gpus=lambda: None,
+        endpoints=tuple,
+        views=GuardViews(lambda: None, lambda: None, lambda: None),
+        clock=clock,
+        publish=Publisher(bus, clock, "bench"),
+        running=set(),
+    )
 
 
 @dataclass
@@ -220,6 +239,7 @@ async def control_daemon(
         *compare_api.routes(
             ComparisonStore(folder / "comparisons"), ComparisonControl(), queues["bench"], history, clock
         ),
+        *guard_api.routes(idle_guard(folder / "upgrades", clock, bus), queues["bench"]),
         *regression_api.routes(
             RegressionMonitor(
                 StateFile(folder / "bench-baselines.json", BenchRecords),

@@ -2,12 +2,14 @@
 
 It behaves as the file ``engine.json`` beside it says, so that images of it differ: ``gap`` seconds a token,
 ``answer`` (words that it repeats), ``listens_after`` seconds (none: never), ``dies_after`` seconds and with
-which ``code``, ``hangs`` (it takes requests and answers none), ``eats`` memory until it is killed.
+which ``code``, ``hangs`` (it takes requests and answers none), ``fails_after`` so many
+requests, ``eats`` memory until it is killed.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
@@ -18,6 +20,7 @@ from pathlib import Path
 HOW = json.loads(Path(__file__).with_name("engine.json").read_text())
 LOCK = threading.Lock()
 BUSY = [0]
+ASKED = [0]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,7 +31,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a page."""
         if self.path == "/v1/models":
-            self._document({"object": "list", "data": [{"id": "tiny", "object": "model", "owned_by": "vllm"}]})
+            self._document(
+                {"object": "list", "data": [{"id": "tiny", "object": "model", "owned_by": "vllm"}]}
+            )
         elif self.path == "/health":
             self._document({})
         elif self.path == "/metrics":
@@ -45,12 +50,20 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if HOW.get("hangs"):
             time.sleep(3600)
+        ASKED[0] += 1
+        if ASKED[0] > HOW.get("fails_after", math.inf):
+            self.send_error(500)
+            return
         words = str(HOW.get("answer", "the sea is salt")).split()
         count = int(body.get("max_tokens") or 16)
         usage = {"prompt_tokens": 12, "completion_tokens": count, "total_tokens": 12 + count}
         if not body.get("stream"):
             text = " ".join(words[at % len(words)] for at in range(count))
-            choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"}
+            choice = {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": "length",
+            }
             self._document({"choices": [choice], "usage": usage})
             return
         self.send_response(200)
@@ -90,6 +103,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+def write(line: str) -> None:
+    """Write a line of the log."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def end() -> None:
     """End as the file says."""
     time.sleep(float(HOW["dies_after"]))
@@ -97,13 +116,13 @@ def end() -> None:
         held = []
         while True:
             held.append(bytearray(os.urandom(1 << 20)))
-    print("RuntimeError: api_key=sk-abcdefabcdefabcdef0123 no kernel image is available", flush=True)
+    write("RuntimeError: api_key=sk-abcdefabcdefabcdef0123 no kernel image is available")
     os._exit(int(HOW.get("code", 3)))
 
 
 def main() -> None:
     """Serve until ended."""
-    print(f"engine {HOW.get('version', '?')} starts", flush=True)
+    write(f"engine {HOW.get('version', '?')} starts")
     if "dies_after" in HOW:
         threading.Thread(target=end, daemon=True).start()
     if HOW.get("listens_after", 0) is None:

@@ -25,11 +25,13 @@ class EngineImages:
 
     def __init__(self, docker: RealDocker) -> None:
         self.docker = docker
-        self._made: list[str] = []
+        self._made: dict[str, dict[str, Any]] = {}
 
     def image(self, tag: str, **how: Any) -> str:
         """Import an image whose engine behaves as ``how`` says; return its name."""
         name = f"{self.docker.image.partition(':')[0]}-engine:{self.docker.image.partition(':')[2]}-{tag}"
+        if self._made.get(name) == how:
+            return name
         archive = io.BytesIO(root_archive(Path(str(shutil.which("busybox")))))
         with tarfile.open(fileobj=archive, mode="a") as tar:
             tar.add(_PROGRAM, "engine/engine.py")
@@ -40,7 +42,7 @@ class EngineImages:
         command = ["docker", "import", "-c", f"ENV ENGINE_VERSION={tag}", "-c", "EXPOSE 8000"]
         command += ["-c", f'CMD ["{_PYTHON}", "/engine/engine.py"]', "-", name]
         subprocess.run(command, input=archive.getvalue(), check=True, capture_output=True)
-        self._made.append(name)
+        self._made[name] = how
         return name
 
     def run(

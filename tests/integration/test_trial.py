@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import pytest
 
+from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.docker.actions import DockerActions
 from aiidpd.contracts.messages import EmergencyStop
 from aiidpd.contracts.trials import Wish
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.docker_proxy import docker_proxy
 from tests.fakes.tried_images import EngineImages
+from tests.forms import short_and_long
 from tests.integration.recreate_site import Faulty
 from tests.integration.trial_site import ACTS, TrialSite, inspected, names, wrong
 from tests.waiting import until
@@ -29,16 +35,6 @@ def images(docker: RealDocker) -> Iterator[EngineImages]:
     made.clean()
 
 
-@pytest.fixture(scope="module")
-def one(images: EngineImages) -> str:
-    return images.image("one")
-
-
-@pytest.fixture(scope="module")
-def two(images: EngineImages) -> str:
-    return images.image("two")
-
-
 @pytest.fixture
 def name(docker: RealDocker, request: pytest.FixtureRequest) -> Iterator[str]:
     text = f"t{abs(hash(request.node.name)) % 10**8}"
@@ -48,13 +44,28 @@ def name(docker: RealDocker, request: pytest.FixtureRequest) -> Iterator[str]:
         subprocess.run(["docker", "rm", "-f", "-v", *left], check=True, capture_output=True)
 
 
+class Case(NamedTuple):
+    """Engine, images, two of them, and a name and a folder that no other test uses."""
+
+    docker: RealDocker
+    images: EngineImages
+    one: str
+    two: str
+    name: str
+    folder: Path
+
+
+@pytest.fixture
+def case(docker: RealDocker, images: EngineImages, name: str, tmp_path: Path) -> Case:
+    return Case(docker, images, images.image("one"), images.image("two"), name, tmp_path)
+
+
 def site_of(docker: RealDocker, folder: Path, text: str, **options: object) -> TrialSite:
     return TrialSite(folder, docker.socket, docker.name(text), **options)  # type: ignore[arg-type]
 
 
-async def test_it_is_tried_and_kept(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_it_is_tried_and_kept(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one, "-e", "MODE=fast", "-v", "/cache", "--memory", "256m")
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)
@@ -85,9 +96,8 @@ async def test_it_is_tried_and_kept(
 
 
 @pytest.mark.parametrize("how", ["wished", "not repeated"])
-async def test_it_goes_back(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path, how: str
-) -> None:
+async def test_it_goes_back(case: Case, how: str) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)
@@ -101,9 +111,8 @@ async def test_it_goes_back(
     assert site.conditions.active() == ()
 
 
-async def test_both_take_turns(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_both_take_turns(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one, "--restart", "always")
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)["Id"]
@@ -115,9 +124,8 @@ async def test_both_take_turns(
     assert wrong(site.name, old) == []
 
 
-async def test_one_runs_beside_the_other(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_one_runs_beside_the_other(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     _, port = images.run(name, one, "--label", "traefik.enable=true")
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)["Id"]
@@ -140,9 +148,8 @@ async def test_one_runs_beside_the_other(
     ("how", "words"),
     [({"dies_after": 0.3}, "the new one ended"), ({"dies_after": 0.1, "eats": True}, "the new one ended")],
 )
-async def test_one_that_ends_is_undone_with_its_log(
-    docker: RealDocker, images: EngineImages, one: str, name: str, tmp_path: Path, how: dict[str, object], words: str
-) -> None:
+async def test_one_that_ends_is_undone_with_its_log(case: Case, how: dict[str, object], words: str) -> None:
+    docker, images, one, _, name, tmp_path = case
     bad = images.image(f"bad{len(how)}", **how)
     images.run(name, one, "--memory", "64m", "--memory-swap", "64m")
     site = site_of(docker, tmp_path, name)
@@ -159,9 +166,8 @@ async def test_one_that_ends_is_undone_with_its_log(
     assert wrong(site.name, old) == []
 
 
-async def test_what_is_not_allowed_is_refused_with_what_to_do(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_what_is_not_allowed_is_refused_with_what_to_do(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one, label="team=llm")
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)
@@ -173,11 +179,10 @@ async def test_what_is_not_allowed_is_refused_with_what_to_do(
     assert inspected(site.name) == old
 
 
-async def test_a_name_of_the_same_image_is_nothing_to_try(
-    docker: RealDocker, images: EngineImages, one: str, name: str, tmp_path: Path
-) -> None:
+async def test_a_name_of_the_same_image_is_nothing_to_try(case: Case) -> None:
+    docker, images, one, _, name, tmp_path = case
     images.run(name, one)
-    subprocess.run(["docker", "tag", one, f"{one}-again"], check=True)
+    await docker.docker("tag", one, f"{one}-again")
     site = site_of(docker, tmp_path, name)
     try:
         async with site.running():
@@ -188,12 +193,11 @@ async def test_a_name_of_the_same_image_is_nothing_to_try(
             state = await site.until(lambda each: each.plan and each.plan.refusal, "t2")
             assert "nothing to try" in str(state.plan and state.plan.refusal)
     finally:
-        subprocess.run(["docker", "rmi", f"{one}-again"], check=True, capture_output=True)
+        await docker.docker("rmi", f"{one}-again")
 
 
-async def test_a_second_trial_is_refused_meanwhile(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_a_second_trial_is_refused_meanwhile(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     site = site_of(docker, tmp_path, name)
     async with site.running():
@@ -206,16 +210,15 @@ async def test_a_second_trial_is_refused_meanwhile(
 
 
 @pytest.mark.parametrize("which", ["old", "new"])
-async def test_one_that_somebody_removes_meanwhile(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path, which: str
-) -> None:
+async def test_one_that_somebody_removes_meanwhile(case: Case, which: str) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)["Id"]
     async with site.running():
         state = await site.tried(two)
         new = state.new.id
-        subprocess.run(["docker", "rm", "-f", old if which == "old" else new], check=True, capture_output=True)
+        await docker.docker("rm", "-f", old if which == "old" else new)
         state = await site.until(lambda each: each.ended)
     found = inspected(site.name)
     assert found["State"]["Running"]
@@ -223,16 +226,15 @@ async def test_one_that_somebody_removes_meanwhile(
     assert names(site.name) == [site.name]
 
 
-async def test_an_emergency_keeps_it_down(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_an_emergency_keeps_it_down(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)["Id"]
     async with site.running():
         await site.tried(two)
         site.messages.send(EmergencyStop(reason="GPU 0 is at 110 °C", gpu="GPU-1", containers=(site.name,)))
-        subprocess.run(["docker", "stop", "-t", "0", site.name], check=True, capture_output=True)
+        await docker.docker("stop", "-t", "0", site.name)
         state = await site.until(lambda each: each.ended)
         assert state.ended == "returned"
         assert [each.old for each in site.barred] == [old]
@@ -241,9 +243,8 @@ async def test_an_emergency_keeps_it_down(
 
 
 @pytest.mark.parametrize("how", ["before", "after", "refused"])
-async def test_a_call_that_fails_at_any_step_loses_nothing(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path, how: str
-) -> None:
+async def test_a_call_that_fails_at_any_step_loses_nothing(case: Case, how: str) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     plain = site_of(docker, tmp_path, name)
     old = inspected(plain.name)["Id"]
@@ -266,13 +267,11 @@ async def test_a_call_that_fails_at_any_step_loses_nothing(
     assert ends == set(ACTS)
 
 
-async def test_while_an_old_one_does_not_start_there_is_a_condition(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
-    _, port = images.run(name, one)
+async def test_while_an_old_one_does_not_start_there_is_a_condition(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
+    images.run(name, one)
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)["Id"]
-    thief = docker.name("thief")
     async with site.running():
         await site.tried(two)
         blocked = Blocked(site)
@@ -288,7 +287,6 @@ async def test_while_an_old_one_does_not_start_there_is_a_condition(
         state = await site.until(lambda each: each.ended)
         assert (state.ended, site.conditions.active()) == ("returned", ())
     assert wrong(site.name, old) == []
-    del port, thief
 
 
 class Blocked:
@@ -299,16 +297,13 @@ class Blocked:
         self._start: Callable[[str], object] = site.tools.actions.start
 
     async def start(self, identity: str) -> bool:
-        from aiidpd.components.containers.actions import Refused
-
         if not self.open:
             raise Refused("start", identity, reason="the port is taken")
         return bool(await self._start(identity))  # type: ignore[misc]
 
 
-async def test_an_engine_that_is_away_for_a_while_is_waited_for(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_an_engine_that_is_away_for_a_while_is_waited_for(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     old = inspected(docker.name(name))["Id"]
     async with docker_proxy(docker.socket, tmp_path / "d.sock") as proxy:
@@ -325,9 +320,8 @@ async def test_an_engine_that_is_away_for_a_while_is_waited_for(
     assert wrong(docker.name(name), old) == []
 
 
-async def test_a_journal_that_cannot_be_read_or_written_leaves_all_alone(
-    docker: RealDocker, images: EngineImages, one: str, two: str, name: str, tmp_path: Path
-) -> None:
+async def test_a_journal_that_cannot_be_read_or_written_leaves_all_alone(case: Case) -> None:
+    docker, images, one, two, name, tmp_path = case
     images.run(name, one)
     old = inspected(docker.name(name))
     journal = tmp_path / "image-trials.json"
@@ -346,3 +340,34 @@ async def test_a_journal_that_cannot_be_read_or_written_leaves_all_alone(
         assert "can't be written" in str(state.plan and state.plan.refusal)
     assert inspected(docker.name(name)) == old
     until(lambda: names(docker.name(name)) == [docker.name(name)])
+
+
+LANES = 2
+
+
+def lane(command: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@short_and_long("rounds", 6, 60)
+async def test_whatever_kills_a_daemon_the_old_one_serves_again(case: Case, rounds: int) -> None:
+    docker, images, one, two, _, tmp_path = case
+    lanes = []
+    for seed in range(LANES):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        name, _ = images.run(f"lane{seed}of{rounds}", one, "--restart", "always", "-v", "/anonymous")
+        arguments = [str(folder), str(docker.socket), name, f"{one},{two}", str(seed), str(rounds // LANES)]
+        command = [sys.executable, "-m", "tests.integration.trial_scenario", *arguments]
+        lanes.append(lane(command))
+    seen: Counter[str] = Counter()
+    for each in lanes:
+        out, err = await anyio.to_thread.run_sync(each.communicate)
+        assert each.returncode == 0, err
+        told = json.loads(out.splitlines()[-1])
+        assert told["wrong"] == []
+        seen += Counter(told["seen"])
+    for seed in range(LANES):
+        await docker.docker("rm", "-f", "-v", docker.name(f"lane{seed}of{rounds}"))
+    assert seen["kept"] + seen["returned"] == rounds
+    assert seen["left a journal"] > rounds / 4, f"kills must hit the middle: {seen}"

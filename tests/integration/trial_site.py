@@ -109,7 +109,12 @@ class TrialSite:
     async def tried(self, image: str, wish: Wish = Wish.NEW) -> ImageTrialState:
         """Wish, and return the state once it is so."""
         self.wish(wish, image)
-        return await self.until(lambda each: each.wish is wish or each.ended or (each.plan and each.plan.refusal))
+
+        def holds(state: ImageTrialState) -> bool:
+            refused = state.plan is not None and bool(state.plan.refusal)
+            return state.wish is wish or bool(state.ended) or refused
+
+        return await self.until(holds)
 
     def kinds(self) -> list[str]:
         """Return what was published of trials."""

@@ -40,6 +40,9 @@ from aiidpd.components.containers.settings import ContainersSettings, LogSetting
 from aiidpd.components.containers.state import LOOP_WINDOW
 from aiidpd.components.containers.stopped import NAME as STOPS
 from aiidpd.components.containers.stopped import StoppedContainer
+from aiidpd.components.containers.trial.decide import Act
+from aiidpd.components.containers.trial.events import TrialPublisher
+from aiidpd.components.containers.trial.state import ImageTrial, Phase
 from aiidpd.components.containers.usage.growth import Trend
 from aiidpd.components.containers.usage.memory import UseMemory
 from aiidpd.components.containers.usage.reader import UseReading
@@ -652,6 +655,28 @@ async def a_claim_of_speed(house: House) -> None:
         active()
         for _ in range(3):
             watch.measured(view.measured(sample(80.0), 1.0, 1.0))
+TRIAL = ImageTrial("t1", "llm", "a", "1", "llm:2", "2", "1f", Phase.RETURNING, 5.0, 1.0, "first")
+
+
+async def a_trial_that_has_not_gone_back(house: House) -> None:
+    trials = TrialPublisher(house.publisher("containers"), house.conditions)
+    for end in (
+        lambda: trials.serves(TRIAL),
+        lambda: trials.ended(TRIAL, Act.RETURNED, ""),
+        trials.switched_off,
+    ):
+        with house.begins_and_ends("container_upgrade_not_returned") as active:
+            trials.not_returned(TRIAL, "the port is taken")
+            active()
+            end()
+
+
+async def the_journal_of_trials(house: House) -> None:
+    trials = TrialPublisher(house.publisher("containers"), house.conditions)
+    with house.begins_and_ends("container_upgrade_state") as active:
+        trials.file_failed("image-trials.json", "it is no JSON")
+        active()
+        trials.file_works("image-trials.json")
 
 
 async def a_label(house: House) -> None:
@@ -746,6 +771,8 @@ PARTS = {
     "models_disk_full_soon": models,
     "models_state": the_file_of_models,
     "claims_unreadable": the_file_of_claims,
+    "container_upgrade_not_returned": a_trial_that_has_not_gone_back,
+    "container_upgrade_state": the_journal_of_trials,
     "bench_regressed": an_endpoint_that_became_slower,
     "claim_out_of_bounds": a_claim_of_speed,
     "bench_baselines_state": the_file_of_baselines,

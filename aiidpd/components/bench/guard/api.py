@@ -22,7 +22,7 @@ from aiidpd.components.bench.guard.options import AGREE, PAIRS, SLOWER, Options
 from aiidpd.kernel.errors import Invalid, NotFound
 from aiidpd.kernel.jobs import JobQueue
 
-_Name = Annotated[str, bounded(min_length=1, max_length=300)]
+_Name = Annotated[str, bounded(max_length=300)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class UpgradeRequest(Request):
     agree: Annotated[float, bounded(ge=0, le=1)] = AGREE
     """Share of the answers that must be the same; 0: they are not compared."""
     swap_back: Annotated[int, bounded(ge=0, le=10)] = 0
-    """How often the old one is measured again in between, where both can't run at once."""
+    """Times that the old one is measured again in between, where both can't run at once."""
     beside: bool | None = None
-    """Whether both run at once; null: where the GPUs have room."""
+    """True: both run at once; null: where the GPUs have room."""
     endpoint: Annotated[str, bounded(max_length=200)] = ""
     """Endpoint that is the engine, where that is not known by its container."""
     profile: Annotated[str, bounded(max_length=256 * 1024)] = "default"
@@ -78,9 +78,9 @@ class UpgradePlanDocument:
     old_image: ImageRecord
     new_image: ImageRecord
     present: bool
-    """Whether the new image is on this machine; else it is pulled."""
+    """True where the new image is on this machine; else it is pulled."""
     beside: bool
-    """Whether both would run at once."""
+    """True where both would run at once."""
     mode_reason: str
     engine: str
     url: str
@@ -159,7 +159,7 @@ def routes(guard: Guard, queue: JobQueue) -> tuple[Route, ...]:
             except ProfileError as error:
                 raise Invalid("use", "the acceptance profile", reason=str(error)) from None
         options = Options(**{name: getattr(given, name) for name in Options.names()})
-        return job_document(queue.submit(**options.arguments(), requested_by=call.by).status)
+        return job_document(guard.submit(queue, options, call.by or "").status)
 
     async def upgrades(_call: Call) -> Answer:
         found, problems = await anyio.to_thread.run_sync(guard.store.all)

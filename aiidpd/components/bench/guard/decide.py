@@ -125,7 +125,7 @@ class Course:
 
     @property
     def wish(self) -> Wish:
-        """What is wished of the containers meanwhile."""
+        """Wish for the containers meanwhile."""
         if self.stage is Stage.DRAIN:
             return Wish.BESIDE if self.beside else Wish.OLD
         return _WISHES[self.stage]

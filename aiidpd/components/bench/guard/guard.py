@@ -14,6 +14,7 @@ from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.guard.conduct import Conductor
 from aiidpd.components.bench.guard.decide import Course, Stage
 from aiidpd.components.bench.guard.document import ImageRecord, Outcome, Upgrade
+from aiidpd.components.bench.guard.measures import Measures
 from aiidpd.components.bench.guard.options import Options
 from aiidpd.components.bench.guard.room import Room, room_beside
 from aiidpd.components.bench.guard.run import GuardRun, GuardViews
@@ -27,7 +28,7 @@ from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Conflict, Misconfigured, Unavailable
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.inbox import Messages
-from aiidpd.kernel.jobs import Job
+from aiidpd.kernel.jobs import Job, JobQueue
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.physics.hardware import UnknownDevice
@@ -82,6 +83,7 @@ class Guard:
         self._publisher = publish
         self._running = running
         self._plans = 0
+        self._pending: set[str] = set()
 
     async def planned(self, options: Options) -> Planned:
         """Return the plan of an upgrade; nothing is touched. Raises ``Unavailable``."""
@@ -103,8 +105,27 @@ class Guard:
             refusal, remedy = refusal or error.reason, remedy or error.remedy
         return Planned(plan, side, room, beside, refusal, remedy)
 
+    def submit(self, queue: JobQueue, options: Options, by: str) -> Job:
+        """Queue an upgrade; raises ``Conflict`` where one of the same container waits or goes on."""
+        if options.container in self._pending:
+            raise Conflict(
+                "upgrade",
+                options.container,
+                reason="another upgrade of it goes on",
+                remedy="wait for that, or end it: `aiidpctl bench upgrades --cancel`",
+            )
+        job = queue.submit(**options.arguments(), requested_by=by)
+        self._pending.add(options.container)
+        return job
+
     async def run(self, job: Job, settings: BenchSettings, heartbeat: Heartbeat) -> None:
         """Carry out ``job``: it succeeds where the new image was kept."""
+        try:
+            await self._run(job, settings, heartbeat)
+        finally:
+            self._pending.discard(str(job.arguments.get("container")))
+
+    async def _run(self, job: Job, settings: BenchSettings, heartbeat: Heartbeat) -> None:
         options = Options.of(job.arguments)
         began = self._clock.time()
         identity = await anyio.to_thread.run_sync(self.store.new_id, began)
@@ -130,19 +151,31 @@ class Guard:
         self.store.running = identity
         try:
             await self._store(upgrade, first=True)
-            run = GuardRun(
-                upgrade,
+            side = await _with_model(planned.side)
+            measures = Measures(
+                side,
                 options,
-                await _with_model(planned.side),
-                self._conductor(identity, options),
-                self._views,
                 settings,
                 job,
                 self.control,
                 self._clock,
                 self._running,
+                self._views.engines,
+                heartbeat,
+                seed=int(began) if options.seed is None else options.seed,
+            )
+            run = GuardRun(
+                upgrade,
+                options,
+                side,
+                self._conductor(identity, options),
+                self._views,
+                job,
+                self.control,
+                self._clock,
                 heartbeat,
                 self._store,
+                measures,
                 course=Course(beside=planned.beside, rounds=0 if planned.beside else options.swap_back),
             )
             done = await run.run()

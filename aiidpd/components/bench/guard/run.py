@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import anyio
 import anyio.to_thread
 
-from aiidpd.components.bench.compare.agreement import judge as judge_answers
-from aiidpd.components.bench.compare.course import Course as PairedCourse
 from aiidpd.components.bench.compare.idle import others, unknown
-from aiidpd.components.bench.compare.requests import ComparisonControl, Requests
-from aiidpd.components.bench.compare.result import judged
+from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.guard.acceptance import accepted
 from aiidpd.components.bench.guard.conduct import Conductor, Failed
 from aiidpd.components.bench.guard.decide import Course, Stage
 from aiidpd.components.bench.guard.document import Finding, Measurement, Upgrade
+from aiidpd.components.bench.guard.measures import Measures
 from aiidpd.components.bench.guard.options import Options
-from aiidpd.components.bench.guard.series import Series
 from aiidpd.components.bench.guard.sides import EngineSide, summary_of, url_of
 from aiidpd.components.bench.guard.verdict import figures_of, judge
 from aiidpd.components.bench.guard.well import unwell
-from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.contracts.containers import ContainersView, ContainerUses
 from aiidpd.contracts.engines import EngineState, EnginesView
 from aiidpd.contracts.trials import TriedContainer, Wish
-from aiidpd.engines.openai import OpenAITarget
 from aiidpd.engines.target import ProbeRequest
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Unavailable
@@ -41,12 +35,13 @@ _PULL_WITHIN: Final = 2 * 86_400.0  # seconds: the containers' own bound is shor
 _SWAP_WITHIN: Final = 1200.0
 _IDLE_READINGS: Final = 2
 _READY_PROBE: Final = 15.0  # seconds that one token may take, before it is asked for again
+_CAUSE_WITHIN: Final = 2.0  # seconds in which the end of a container is seen
 _BACK_WITHIN: Final = 5.0  # seconds that a cancelled upgrade waits for the old one
 
 
 @dataclass(frozen=True, slots=True)
 class GuardViews:
-    """What is read of others: engines, containers, what these use."""
+    """Readings of others: engines, containers, their use of the machine."""
 
     engines: Callable[[], EnginesView | None]
     containers: Callable[[], ContainersView | None]
@@ -62,18 +57,14 @@ class GuardRun:
     side: EngineSide
     conductor: Conductor
     views: GuardViews
-    settings: BenchSettings
     job: Job
     control: ComparisonControl
     clock: Clock
-    running: set[str]
     heartbeat: Heartbeat
     store: Callable[[Upgrade], Awaitable[None]]
-    nonce: Callable[[], str] = lambda: secrets.token_hex(8)
+    measures: Measures
     course: Course = field(default_factory=Course)
     url: str = ""
-    _targets: list[OpenAITarget] = field(default_factory=list)
-    _series: Series | None = None
     _round: int = 0
 
     async def run(self) -> Upgrade:
@@ -95,8 +86,7 @@ class GuardRun:
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                for target in self._targets:
-                    await target.aclose()
+                await self.measures.aclose()
         return self.upgrade
 
     async def _stage(self) -> None:
@@ -111,6 +101,8 @@ class GuardRun:
             found = error
         except AiidpdError as error:
             found = Failed(error.reason, remedy=error.remedy)
+        if found is not None and self.course.wish in (Wish.NEW, Wish.BESIDE):
+            found = await self._cause(found)
         if found is not None and stage not in (Stage.JUDGE, Stage.RETURN, Stage.KEEP):
             finding = Finding(stage.value, found.reason[:600], found.clear, found.remedy)
             self._put(findings=(*self.upgrade.findings, finding))
@@ -145,6 +137,17 @@ class GuardRun:
             group.cancel_scope.cancel()
         if ended is not None:
             raise ended
+
+    async def _cause(self, found: Failed) -> Failed:
+        """Return the failure that the containers show within a moment, where they do: it explains others."""
+        until = self.clock.monotonic() + _CAUSE_WITHIN
+        while self.clock.monotonic() < until:
+            try:
+                self._check()
+            except Failed as cause:
+                return cause
+            await self.clock.sleep(POLL)
+        return found
 
     def _check(self) -> None:
         if self.control.cancelled:
@@ -241,7 +244,9 @@ class GuardRun:
             self.url = url or self._new_url(tried)
             if url or (tried.running and tried.health in (None, "healthy")):
                 try:
-                    await self._target().probe(ProbeRequest("Hello", 8, _READY_PROBE, 2 * _READY_PROBE))
+                    await self.measures.target(self.url).probe(
+                        ProbeRequest("Hello", 8, _READY_PROBE, 2 * _READY_PROBE)
+                    )
                 except Unavailable as error:
                     last = error.reason
                 else:
@@ -266,7 +271,7 @@ class GuardRun:
             if reason := unwell(self.conductor.state.new, self._engine(), self._kills()):
                 raise Failed(reason)
             await self.clock.sleep(min(POLL, left))
-        await self._target().probe(ProbeRequest("Hello", 8, _READY_PROBE, 2 * _READY_PROBE))
+        await self.measures.target(self.url).probe(ProbeRequest("Hello", 8, _READY_PROBE, 2 * _READY_PROBE))
 
     def _kills(self) -> int:
         uses = self.views.uses()
@@ -281,52 +286,17 @@ class GuardRun:
 
     async def _accept(self) -> None:
         self.job.progress("checking the criteria of acceptance")
-        found, problem = await accepted(self._side_now(), self.url, self.options.profile)
+        found, problem = await accepted(replace(self.side, url=self.url), self.url, self.options.profile)
         self._put(acceptance=found, acceptance_problem=problem)
 
-    def _side_now(self) -> EngineSide:
-        return replace(self.side, url=self.url)
-
-    async def _measure(self, which: str) -> None:
-        series = self._make_series()
-
-        def progress(done: int) -> None:
-            self.job.progress(f"measuring the {which} one", done, self.options.pairs, "measurements")
-
-        target = self._target()
-        if which not in series.answers:
-            self.job.progress(f"asking the {which} one")
-            await series.ask(which, target)
-        times = await series.measure(target, self.options.pairs, progress)
-        side = "new" if which == "new" else "old"
-        found = tuple(Measurement(side, self._round, each) for each in times)  # type: ignore[arg-type]
+    async def _measure(self, which: Literal["old", "new"]) -> None:
+        times = await self.measures.measure(which, self.measures.target(self.url))
+        found = tuple(Measurement(which, self._round, each) for each in times)
         self._put(measurements=(*self.upgrade.measurements, *found))
 
     async def _repeat(self) -> None:
         self._round += 1
         await self._measure("old")
-
-    def _make_series(self) -> Series:
-        if self._series is None:
-            self._series = Series(self._requests(), self.settings, self.nonce, self._seed)
-        return self._series
-
-    @property
-    def _seed(self) -> int:
-        return self.options.seed if self.options.seed is not None else int(self.upgrade.began_at)
-
-    def _requests(self, second: OpenAITarget | None = None) -> Requests:
-        target = self._target()
-        return Requests(
-            (target, second or target),
-            budget=60 * self.options.minutes,
-            clock=self.clock,
-            engines=self.views.engines,
-            running=self.running,
-            control=self.control,
-            heartbeat=self.heartbeat,
-            wake=self.settings.wake,
-        )
 
     async def _start_beside(self) -> None:
         await self._reach(_SWAP_WITHIN)
@@ -334,51 +304,25 @@ class GuardRun:
 
     async def _compare(self) -> None:
         """Measure both by pairs, while both run."""
-        new = self._target(name=f"{self.upgrade.container}-new")
+        new = self.measures.target(self.url, f"{self.upgrade.container}-new")
         self.url = self.side.url
-        old = self._target()
-        requests = self._requests(new)
-        paired = PairedCourse(
-            self.job,
-            requests,
-            (old, new),
-            self.settings,
-            self.nonce,
-            most=self.options.pairs,
-            seed=self._seed,
-            tokens=self.settings.max_tokens,
-            own_nonces=False,
-        )
-        ended, reason = await paired.run()
-        for note in requests.notes:
+        found = await self.measures.compare(self.measures.target(self.url), new)
+        self._put(compared=found.pairs, figures=found.figures, answers=found.answers)
+        for note in found.notes:
             self._note(note)
-        self._put(
-            compared=tuple(paired.pairs),
-            figures=judged(paired.pairs, paired.most),
-            answers=judge_answers(paired.asked),
-        )
-        if ended not in ("clear", "pairs"):
-            raise Failed(f"the comparison has ended early: {reason}", clear=False)
+        if found.problem:
+            raise Failed(f"the comparison has ended early: {found.problem}", clear=False)
 
     async def _judge(self) -> None:
         if not self.course.beside:
-            series = self._make_series()
-            self._put(figures=figures_of(self.upgrade.measurements), answers=judge_answers(series.asked()))
-            for note in series.requests.notes:
+            figures, answers = figures_of(self.upgrade.measurements), self.measures.answers()
+            self._put(figures=figures, answers=answers)
+            for note in self.measures.notes():
                 self._note(note)
         findings = judge(self.upgrade, self.options)
         self._put(findings=(*self.upgrade.findings, *findings))
         if findings:
             raise Failed(findings[0].text)
-
-    def _target(self, name: str = "") -> OpenAITarget:
-        wanted = name or self.side.name
-        for each in self._targets:
-            if each.name == wanted and each.url == self.url:
-                return each
-        made = OpenAITarget(wanted, self.url, self.side.model, api_key=self.side.api_key)
-        self._targets.append(made)
-        return made
 
     # The document
 

@@ -89,7 +89,10 @@ def _of_figure(figure: FigureResult, options: Options) -> Finding | None:
     if figure.ratio_high <= most:
         return None
     return Finding(
-        "speed", f"{label}: not clear ({span}), and {wanted} is allowed", False, _more(figure, most, options)
+        "speed",
+        f"{label}: it may be too slow ({span}), and {wanted} is allowed",
+        False,
+        _more(figure, most, options),
     )
 
 
@@ -99,7 +102,7 @@ def _more(figure: FigureResult, most: float, options: Options) -> str:
     distance = abs(math.log(most) - math.log(ratio))
     half = (math.log(high) - math.log(low)) / 2
     if distance <= 0 or half / distance > math.sqrt(_MOST_PAIRS / max(1, figure.count)):
-        return "it is as slow as is just allowed: give another --slower"
+        return "more measurements would hardly tell: give a larger --slower, or choose a quieter hour"
     pairs = math.ceil(options.pairs * (half / distance) ** 2 * 1.2)
     side = "it would probably be found slower" if ratio > most else "it would probably do"
     return f"about --pairs {min(_MOST_PAIRS, max(pairs, options.pairs + 4))}: {side}"

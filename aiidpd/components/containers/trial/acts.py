@@ -35,7 +35,7 @@ class Seen:
 
     @property
     def tried(self) -> Description | None:
-        """The one of the new image that runs, or may: the one beside, while there is one."""
+        """Container of the new image that runs, or may: the one beside, while there is one."""
         return self.beside or self.new
 
 

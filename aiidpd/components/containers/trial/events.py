@@ -78,6 +78,10 @@ class TrialPublisher:
         """Clear the condition of a container that serves again, or that is no more to be brought back."""
         self._conditions.clear(NOT_RETURNED, entry.name)
 
+    def switched_off(self) -> None:
+        """Clear the conditions: no container is watched any more."""
+        self._conditions.update((NOT_RETURNED, UNREADABLE), (), announce=False)
+
     def file_failed(self, name: str, problem: str) -> None:
         """Set the condition of a journal that can't be used."""
         self._conditions.set(

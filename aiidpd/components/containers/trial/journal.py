@@ -39,6 +39,11 @@ class TrialJournal:
         self._loaded = False
 
     @property
+    def loaded(self) -> bool:
+        """True once the file was read."""
+        return self._loaded
+
+    @property
     def active(self) -> tuple[ImageTrial, ...]:
         """Trials that were begun and not ended."""
         return tuple(self._active.values())

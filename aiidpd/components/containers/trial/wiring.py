@@ -26,7 +26,7 @@ _MADE_UP: Final = "made-up containers have no images to try"
 
 
 class HealingNow(Protocol):
-    """What trials need to know of heals."""
+    """Healer, as far as trials need to know of it."""
 
     def healing(self, name: str) -> bool:
         """Return whether the container is being healed."""
@@ -64,6 +64,7 @@ class Trials:
         settings, context = self._settings(), self._context
         publisher = TrialPublisher(context.publish, context.conditions)
         if settings.engine in ("off", "simulated"):
+            publisher.switched_off()
             self._book.problem = OFF if settings.engine == "off" else _MADE_UP
             return InactiveWorker(self._book.problem)
 
