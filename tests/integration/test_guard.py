@@ -124,9 +124,7 @@ def test_one_that_is_as_good_is_kept(images: EngineImages, daemon: Daemon, engin
 
 
 def test_both_run_at_once_where_that_is_wished(images: EngineImages, daemon: Daemon, engine: str) -> None:
-    done = guarded(
-        daemon, tmp_path, images.image("two", **PACE), engine, *LOOSE, "--beside", "--slower", "400%"
-    )
+    done = guarded(daemon, images.image("two", **PACE), engine, *LOOSE, "--beside", "--slower", "400%")
     assert done.returncode == 0, done.stdout + done.stderr
     found = newest(daemon)
     assert (found["mode"], found["outcome"]) == ("beside", "kept")
@@ -210,9 +208,7 @@ def test_users_are_waited_for_and_nothing_is_stopped_while_there_are_some(
     )
     user = threading.Thread(target=lambda: urllib.request.urlopen(request, timeout=60).read())
     user.start()
-    done = guarded(
-        daemon, tmp_path, images.image("two", **PACE), engine, *LOOSE, "--drain", "1s", "--minutes", "0.1"
-    )
+    done = guarded(daemon, images.image("two", **PACE), engine, *LOOSE, "--drain", "1s", "--minutes", "0.1")
     user.join()
     assert done.returncode == 2, done.stdout + done.stderr
     assert same(engine, old)
