@@ -43,9 +43,7 @@ def daemon(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def engine(
-    docker: RealDocker, images: EngineImages, daemon: Daemon, request: pytest.FixtureRequest
-) -> Iterator[str]:
+def engine(images: EngineImages, daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a container whose engine is known to the daemon."""
     name = serving(images, f"g{abs(hash(request.node.name)) % 10**8}")
     known(daemon, name)

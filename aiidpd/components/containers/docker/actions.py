@@ -14,12 +14,13 @@ import aiohttp
 import anyio
 
 from aiidpd.components.containers.actions import LogTail
-from aiidpd.components.containers.docker.connection import Connection, GoneError, OtherStateError
+from aiidpd.components.containers.docker.connection import Connection, GoneError, OtherStateError, decoded
 from aiidpd.components.containers.docker.logstream import LogStream
 
 _MOST_LOG_BYTES: Final = 4 * 2**20  # that are held
 _MOST_READ_BYTES: Final = 64 * 2**20  # that are read
 _UNREADABLE: Final = "configured logging driver does not support reading"  # Docker's words
+_REFUSED: Final = 400
 _NOT_FOUND: Final = 404
 _ELSEWHERE: Final = range(300, 400)
 _LONGEST_MESSAGE: Final = 300  # characters
@@ -165,11 +166,13 @@ class DockerActions:
             ) as response,
         ):
             if response.status != 200:  # noqa: PLR2004 -- HTTP's OK
-                raise aiodocker.DockerError(response.status, await _message(response))
+                # Of an image, 404 is the registry's answer.
+                status = max(_REFUSED, response.status if response.status != _NOT_FOUND else 0)
+                raise aiodocker.DockerError(status, await _message(response))
             async for line in response.content:
-                last = json.loads(line)
+                last = decoded(line, dict)
                 if "error" in last:
-                    raise aiodocker.DockerError(500, str(last["error"])[:_LONGEST_MESSAGE])
+                    raise aiodocker.DockerError(_REFUSED, str(last["error"])[:_LONGEST_MESSAGE])
                 words = f"{last.get('status', '')} {last.get('progress', '')}"
                 progress(" ".join(words.split())[:_LONGEST_MESSAGE])
         return await self.image(reference)
