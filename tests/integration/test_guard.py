@@ -25,8 +25,8 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
-PACE: Final = {"first": 0.05, "gap": 0.005}
-LOOSE: Final = ("--slower", "80%", "--pairs", "8")
+PACE: Final = {"first": 0.1, "gap": 0.005}
+LOOSE: Final = ("--slower", "500%", "--pairs", "6")  # others use this machine meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_one_that_is_as_good_is_kept(images: EngineImages, daemon: Daemon, engin
 
 
 def test_both_run_at_once_where_that_is_wished(images: EngineImages, daemon: Daemon, engine: str) -> None:
-    done = guarded(daemon, images.image("two", **PACE), engine, *LOOSE, "--beside", "--slower", "400%")
+    done = guarded(daemon, images.image("two", **PACE), engine, *LOOSE, "--beside")
     assert done.returncode == 0, done.stdout + done.stderr
     found = newest(daemon)
     assert (found["mode"], found["outcome"]) == ("beside", "kept")
@@ -162,7 +162,8 @@ def test_one_that_is_worse_goes_back(
     how, criterion, words = worse
     old = inspected(engine)
     bad = images.image("bad", **{**PACE, **how})
-    done = guarded(daemon, bad, engine, *LOOSE, "--ready", "3s" if criterion == "ready" else "20s")
+    limits = ("--slower", "80%") if criterion == "speed" else ()
+    done = guarded(daemon, bad, engine, *LOOSE, *limits, "--ready", "3s" if criterion == "ready" else "20s")
     assert done.returncode == 1, done.stdout + done.stderr
     back(engine, old)
     found = newest(daemon)
