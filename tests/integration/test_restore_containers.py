@@ -22,6 +22,7 @@ from aiidpd.contracts.messages import Cure
 from aiidpd.platform.statefile import StateFile
 from tests.fakes.docker_engine import RealDocker
 from tests.integration.recreate_site import Site
+from tests.integration.trial_site import TrialSite
 from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.real("docker")
@@ -166,3 +167,23 @@ async def test_an_engine_that_is_away_is_waited_for_and_told(left: Left, tmp_pat
     assert done.returncode == 1
     assert f"cannot finish the heal of container {left.name}: " in done.stderr
     assert json.loads((left.folder / HEALS).read_text())["containers"]
+
+
+async def test_a_trial_of_an_image_that_was_killed_goes_back(docker: RealDocker, left: Left) -> None:
+    await docker.docker("commit", left.name, f"{docker.image}-tried")
+    await docker.docker("rm", "-f", left.name)
+    await docker.run("left", "--restart", "always", "--label", "aiidpd.upgrade=allow")
+    old = await left.id()
+    site = TrialSite(left.folder, left.socket, left.name)
+    try:
+        async with site.running():
+            assert (await site.tried(f"{docker.image}-tried")).serving == "new"
+        assert await left.id() != old
+        done = await left.command()
+        line = f"aiidpd: container {left.name}: its trial of {docker.image}-tried has ended: returned\n"
+        assert (done.returncode, done.stderr) == (0, line)
+        assert (await left.id(), await left.state(), await left.names()) == (old, "running", [left.name])
+        done = await left.command()
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        await docker.docker("rmi", "-f", f"{docker.image}-tried")
