@@ -343,6 +343,18 @@ def test_quiet_hours_and_suspension_hold_it_off() -> None:
     assert world.begun() == ["vllm"]
 
 
+def test_while_another_image_is_tried_in_its_place_it_is_left_alone() -> None:
+    world = sick()
+    world.tried.add("vllm")
+    world.look()
+    assert world.decisions["vllm"].reason == "another image is tried in its place"
+    world.look(1000)
+    assert world.begun() == []
+    world.tried.clear()
+    world.look()
+    assert world.begun() == ["vllm"]
+
+
 def test_only_so_many_are_healed_at_once() -> None:
     world = World(concurrent=2)
     for number in range(5):

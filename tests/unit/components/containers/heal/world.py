@@ -40,6 +40,7 @@ class World:
         self.state = HealState()
         self.containers: dict[str, ContainerReading] = {}
         self.stopped: set[str] = set()
+        self.tried: set[str] = set()
         self.requests: dict[str, HealRequested] = {}
         self.verdicts: dict[str, Verdict] = {}
         self.decisions: dict[str, Decision] = {}
@@ -86,6 +87,7 @@ class World:
             minute=self.minute,
             stopped=frozenset(self.stopped),
             requests=dict(self.requests),
+            tried=frozenset(self.tried),
             verdicts=dict(self.verdicts),
             relations=dependencies(readings, {key: each.depends_on for key, each in policies.items()}),
         )
