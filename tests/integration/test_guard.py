@@ -26,7 +26,7 @@ from tests.waiting import until
 pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
 PACE: Final = {"first": 0.1, "gap": 0.005}
-LOOSE: Final = ("--slower", "500%", "--pairs", "6")  # others use this machine meanwhile
+LOOSE: Final = ("--slower", "500%", "--pairs", "7")  # others use this machine meanwhile
 
 
 @pytest.fixture(scope="module")
