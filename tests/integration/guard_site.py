@@ -80,7 +80,7 @@ def guarded(daemon: Daemon, image: str, name: str, *options: str) -> subprocess.
         "--ready",
         "20s",
         "--drain",
-        "20s",
+        "60s",
         "--pairs",
         "12",
     )

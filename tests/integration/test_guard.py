@@ -21,7 +21,7 @@ from tests.fakes.tried_images import EngineImages
 from tests.forms import short_and_long
 from tests.integration.guard_site import LABELS, ctl, document, guarded, known, newest, settings
 from tests.integration.trial_site import inspected, names, wrong
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
@@ -140,7 +140,7 @@ def test_both_run_at_once_where_that_is_wished(images: EngineImages, daemon: Dae
         ({"dies_after": 0.2}, "ready", "exit code 3"),
         ({"dies_after": 0.2, "eats": True}, "", "out of memory"),
         ({"dies_after": 4.0}, "", "exit code 3"),
-        ({"fails_after": 40}, "", ""),
+        ({"fails_after": 12}, "", ""),
     ],
     ids=[
         "slower",
@@ -266,9 +266,9 @@ def test_a_daemon_that_is_killed_goes_back_at_its_next_start(
         killed = start(tmp_path, settings(docker))
         try:
             known(killed, name)
-            options = ("--apply", "--no-wait", "--settle", "1s", "--pairs", "40")
+            options = ("--apply", "--no-wait", "--settle", "1s", "--pairs", "8", "--minutes", "60")
             assert ctl(killed, "bench", "guard", two, "--for", name, *options).returncode == 0
-            until(lambda stage=stage, killed=killed: reached(killed, stage))  # type: ignore[misc]
+            until(lambda stage=stage, killed=killed: reached(killed, stage), 4 * PATIENCE)  # type: ignore[misc]
         finally:
             os.kill(killed.process.pid, signal.SIGKILL)
             killed.process.wait()

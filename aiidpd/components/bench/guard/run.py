@@ -210,8 +210,9 @@ class GuardRun:
             if engine is not None and engine.read is not None and engine.read > read:
                 read, idle = engine.read, 0 if others(engine) else idle + 1
             if self.clock.monotonic() >= until:
+                within = f"within {self.options.drain:g} s"
                 reason = (
-                    f"somebody was served all the time, for {self.options.drain:g} s: nothing was stopped"
+                    f"it was not seen twice in a row that nobody is served, {within}: nothing was stopped"
                 )
                 raise Failed(reason, remedy="wait for a quiet hour, or give a longer --drain", clear=False)
             self.job.progress("waiting until nobody is served")

@@ -164,6 +164,8 @@ class TrialController:
                 return False
             if act in ENDS:
                 return await self._end(entry, act, seen, course)
+            if act is Act.START_OLD and self._tools.clock.monotonic() < course.next_try:
+                return False
             await self._do(act, why, entry, seen, course)
         except Unavailable as error:
             await self._failed(act, entry, course, error)
@@ -171,7 +173,7 @@ class TrialController:
         return True
 
     async def _do(self, act: Act, why: str, entry: ImageTrial, seen: Seen, course: _Course) -> None:
-        actions, clock = self._tools.actions, self._tools.clock
+        actions = self._tools.actions
         successors = self._tools.recreations.successors
         if act in (Act.RETURN, Act.KEEP):
             await self._turn(act, why, entry, seen)
@@ -190,9 +192,6 @@ class TrialController:
                 await self._turn(Act.RETURN, f"{self._journal.path} can't be written", entry, seen)
                 return
             entry = replace(entry, stopped=True)
-        if act is Act.START_OLD and clock.monotonic() < course.next_try:
-            await clock.sleep(min(POLL, course.next_try - clock.monotonic()))
-            return
         await self._call(act, entry, seen, course)
 
     async def _call(self, act: Act, entry: ImageTrial, seen: Seen, course: _Course) -> None:

@@ -145,7 +145,8 @@ class House:
         running = self.users if self.figures else None
         state = EngineState(
             "llm", "m", simulated=False, container="c1", url=URL, residency=Residency.LOADED,
-            requests_running=running, requests_waiting=0 if self.figures else None, read=self.clock.monotonic(),
+            requests_running=running, requests_waiting=0 if self.figures else None,
+            read=self.clock.monotonic(),
         )  # fmt: skip
         return EnginesView((state,))
 
