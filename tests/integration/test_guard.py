@@ -274,6 +274,7 @@ def test_a_daemon_that_is_killed_goes_back_at_its_next_start(
             killed.process.wait()
         with running(tmp_path, settings(docker)) as next_one:
             until(lambda: wrong(name, old["Id"]) == [], why=lambda: str(wrong(name, old["Id"])))
+            known(next_one, name)
             back(name, old)
             assert newest(next_one)["outcome"] == "interrupted"
     remove(name)

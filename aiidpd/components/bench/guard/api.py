@@ -177,7 +177,7 @@ def routes(guard: Guard, queue: JobQueue) -> tuple[Route, ...]:
     return (
         Route(
             "GET",
-            "/v1/bench/upgrade-plan",
+            "/v1/bench/plan",
             read,
             plan,
             "What an upgrade under guard would do; nothing is touched.",

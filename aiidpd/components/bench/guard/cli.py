@@ -110,7 +110,7 @@ def _plan(options: argparse.Namespace, session: Session) -> int:
     query: dict[str, Any] = {"container": options.container, "image": options.image}
     query |= {"endpoint": options.endpoint} if options.endpoint else {}
     query |= {} if options.beside is None else {"beside": str(options.beside).lower()}
-    document = session.client.get("/v1/bench/upgrade-plan", **query)
+    document = session.client.get("/v1/bench/plan", **query)
     if session.json:
         session.document(document)
     else:
