@@ -33,6 +33,10 @@ class Child:
         """Ask it to end with what it has."""
         self._send(STOP)
 
+    def kill(self) -> None:
+        """End it at once, with nothing."""
+        self._process.kill()
+
     def _send(self, line: str) -> None:
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # its end says why

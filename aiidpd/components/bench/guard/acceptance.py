@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from functools import partial
 
 import anyio
 import anyio.to_thread
 
 from aiidpd.components.bench.accept.machine import UnknownGpu
-from aiidpd.components.bench.accept.runner import SHIPPED, Asked, NotUsable, accept, read_profile
+from aiidpd.components.bench.accept.runner import SHIPPED, Asked, accept, read_profile
+from aiidpd.components.bench.apart import Child
+from aiidpd.components.bench.given import NotUsable
 from aiidpd.components.bench.guard.document import CriterionRecord
 from aiidpd.components.bench.guard.sides import EngineSide
 
@@ -19,7 +20,7 @@ async def accepted(side: EngineSide, url: str, profile: str) -> tuple[tuple[Crit
 
     ``profile`` is the name of one that is shipped, or the text of another.
     """
-    started: list[subprocess.Popen[str]] = []
+    started: list[Child] = []
     try:
         text = await anyio.to_thread.run_sync(read_profile, profile) if profile in SHIPPED else profile
         asked = Asked(url, text, model=side.model, api_key=side.api_key or "")
