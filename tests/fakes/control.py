@@ -20,6 +20,7 @@ from aiidpd.api.server import ControlApi
 from aiidpd.components.backup import api as backup_api
 from aiidpd.components.backup.offsite import api as offsite_api
 from aiidpd.components.bench import api as bench_api
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare import api as compare_api
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.compare.store import ComparisonStore
@@ -83,7 +84,7 @@ def idle_guard(folder: Path, clock: Clock, bus: EventBus) -> Guard:
         views=GuardViews(lambda: None, lambda: None, lambda: None),
         clock=clock,
         publish=Publisher(bus, clock, "bench"),
-        running=set(),
+        prober=AloneProber(clock=clock, engines=lambda: None, reads=lambda: None, running=set()),
     )
 
 

@@ -655,6 +655,8 @@ async def a_claim_of_speed(house: House) -> None:
         active()
         for _ in range(3):
             watch.measured(view.measured(sample(80.0), 1.0, 1.0))
+
+
 TRIAL = ImageTrial("t1", "llm", "a", "1", "llm:2", "2", "1f", Phase.RETURNING, 5.0, 1.0, "first")
 
 

@@ -69,7 +69,7 @@ def build(context: Context) -> Component:
     def recording(target: Target) -> Recording:
         return Recording(context.views, context.clock, target.name, simulated=target.simulated)
 
-    guard = make_guard(context, running)
+    guard = make_guard(context, prober)
 
     def worker() -> BenchWorker:
         bench = settings()

@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from aiidpd.components.bench.accept.machine import read_hardware
 from aiidpd.components.bench.accept.server import RequestFailedError, describe
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.guard.conduct import Conductor
 from aiidpd.components.bench.guard.decide import Course, Stage
@@ -70,7 +71,7 @@ class Guard:
         views: GuardViews,
         clock: Clock,
         publish: Publisher,
-        running: set[str],
+        prober: AloneProber,
     ) -> None:
         self.store = store
         self.control = ComparisonControl()
@@ -81,7 +82,7 @@ class Guard:
         self._views = views
         self._clock = clock
         self._publisher = publish
-        self._running = running
+        self._prober = prober
         self._plans = 0
         self._pending: set[str] = set()
 
@@ -159,8 +160,7 @@ class Guard:
                 job,
                 self.control,
                 self._clock,
-                self._running,
-                self._views.engines,
+                self._prober,
                 heartbeat,
                 seed=int(began) if options.seed is None else options.seed,
             )

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.compare.agreement import Agreement
 from aiidpd.components.bench.compare.agreement import judge as judge_answers
 from aiidpd.components.bench.compare.course import Course as PairedCourse
@@ -15,7 +16,6 @@ from aiidpd.components.bench.guard.options import Options
 from aiidpd.components.bench.guard.series import Series
 from aiidpd.components.bench.guard.sides import EngineSide
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.contracts.engines import EnginesView
 from aiidpd.engines.openai import OpenAITarget
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.jobs import Job
@@ -37,7 +37,7 @@ class Paired:
 class Measures:
     """Measures the engine ``side``, and whatever has its place, by ``options``.
 
-    ``running`` has the endpoints that are asked right now; ``seed`` is that of the requests.
+    ``prober`` sends each request where nobody else is served; ``seed`` is that of the requests.
     """
 
     side: EngineSide
@@ -46,8 +46,7 @@ class Measures:
     job: Job
     control: ComparisonControl
     clock: Clock
-    running: set[str]
-    engines: Callable[[], EnginesView | None]
+    prober: AloneProber
     heartbeat: Heartbeat
     seed: int
     nonce: Callable[[], str] = lambda: secrets.token_hex(8)
@@ -121,8 +120,7 @@ class Measures:
             (first, second),
             budget=60 * self.options.minutes,
             clock=self.clock,
-            engines=self.engines,
-            running=self.running,
+            prober=self.prober,
             control=self.control,
             heartbeat=self.heartbeat,
             wake=self.settings.wake,

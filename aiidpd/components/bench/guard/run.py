@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import anyio
 import anyio.to_thread
 
-from aiidpd.components.bench.compare.idle import others, unknown
+from aiidpd.components.bench.alone.decide import others, unknown
 from aiidpd.components.bench.compare.requests import ComparisonControl
 from aiidpd.components.bench.guard.acceptance import accepted
 from aiidpd.components.bench.guard.conduct import Conductor, Failed

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from aiidpd.components.bench.alone.prober import Disturbed
 from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, answer_seed
-from aiidpd.components.bench.compare.requests import Disturbed, Requests, Stopped
+from aiidpd.components.bench.compare.requests import Requests, Stopped
 from aiidpd.components.bench.compare.result import Times
 from aiidpd.components.bench.guard.conduct import Failed
 from aiidpd.components.bench.longer import longer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from aiidpd.component import Context
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.guard.guard import Guard
 from aiidpd.components.bench.guard.run import GuardViews
 from aiidpd.components.bench.guard.store import FOLDER, UpgradeStore
@@ -18,8 +19,8 @@ from aiidpd.kernel.views import View
 T = TypeVar("T")
 
 
-def make_guard(context: Context, running: set[str]) -> Guard:
-    """Return the guard of the daemon; ``running`` has the endpoints that are asked right now."""
+def make_guard(context: Context, prober: AloneProber) -> Guard:
+    """Return the guard of the daemon; ``prober`` sends requests where nobody else is served."""
 
     def get(view: View[T]) -> T | None:
         reading = context.views.get(view)
@@ -34,5 +35,5 @@ def make_guard(context: Context, running: set[str]) -> Guard:
         views=GuardViews(lambda: get(ENGINES), lambda: get(CONTAINERS), lambda: get(CONTAINER_USE)),
         clock=context.clock,
         publish=context.publish,
-        running=running,
+        prober=prober,
     )

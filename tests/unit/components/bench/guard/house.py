@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from aiidpd.components.bench.alone.prober import AloneProber
 from aiidpd.components.bench.guard import measures, run
 from aiidpd.components.bench.guard.document import CriterionRecord, Upgrade
 from aiidpd.components.bench.guard.guard import Guard
@@ -75,7 +76,7 @@ class House:
             views=GuardViews(self._engines, self._containers, lambda: None),
             clock=clock,
             publish=Publisher(bus, clock, "bench"),
-            running=set(),
+            prober=AloneProber(clock=clock, engines=self._engines, reads=lambda: None, running=set()),
         )
         patch.setattr(measures, "OpenAITarget", lambda name, url, *_, **__: _Target(self, name, url))
         patch.setattr(run, "accepted", self._accepted)

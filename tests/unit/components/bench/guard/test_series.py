@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from aiidpd.components.bench.compare.requests import Disturbed, Stopped
+from aiidpd.components.bench.alone.prober import Disturbed
+from aiidpd.components.bench.compare.requests import Stopped
 from aiidpd.components.bench.guard.conduct import Failed
 from aiidpd.components.bench.guard.series import Series
 from aiidpd.components.bench.settings import BenchSettings
