@@ -34,6 +34,7 @@ COMMANDS = {
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "models": ("aiidpd.components.models.cli:add", "the models on this machine"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),
+    "secrets": ("aiidpd.components.secrets.cli:add", "keys of inference servers: make, verify, rotate"),
     "physics": (
         "aiidpd.components.physics.cli:add",
         "limits, expected speeds, what fits, and claims",

@@ -40,6 +40,8 @@ class Observed:
     """Why no answer is known."""
     restarted: bool = False
     """True where this call has restarted the server since its file was last written."""
+    by_hand: bool = False
+    """True where a person restarts the server."""
     verifiable: bool = True
     """False where the server's address is not known, or a person said that it need not be asked."""
     confirmed: bool = False
@@ -158,8 +160,8 @@ def _served(observed: Observed, wanted: dict[Which, Answer]) -> Action:
     answers = {which: observed.answer(which) for which in wanted}
     if answers == wanted:
         return Advance()
-    if Answer.UNKNOWN in (observed.wrong, *answers.values()):
-        return Wait(observed.reason or "it does not answer")
+    if Answer.UNKNOWN in (observed.wrong, *answers.values()) or (observed.restarted and observed.by_hand):
+        return Wait(observed.reason or "it has not read its keys again")
     if not observed.restarted:
         return Restart()
     words = ", ".join(f"the {which} key is {answer}" for which, answer in sorted(answers.items()))

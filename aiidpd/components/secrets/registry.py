@@ -21,6 +21,8 @@ _KEY_FILE: Final = ".key"
 
 HAND: Final = "hand"
 """User of a key whom a person provides with a new one."""
+NOBODY: Final = "nobody"
+"""In the place of a user where nothing sends the key yet."""
 DAEMON: Final = "daemon"
 """Our own daemon, which reads its credentials again on a reload."""
 CONTAINER: Final = "container"
@@ -61,7 +63,7 @@ class KeyEntry:
     engine: str = ""
     """``container:NAME`` or ``unit:NAME`` of that server; empty where a person restarts it."""
     users: tuple[str, ...] = ()
-    """Those who send it: ``daemon``, ``container:NAME``, ``unit:NAME`` or ``hand``."""
+    """Those who send it: ``daemon``, ``container:NAME``, ``unit:NAME``, ``hand`` or ``nobody``."""
     copies: tuple[str, ...] = ()
     """Paths at which a copy of the key lies."""
 
@@ -83,7 +85,7 @@ class KeyEntry:
     @property
     def callers(self) -> tuple[str, ...]:
         """Users, or a person where none are named."""
-        return self.users or (HAND,)
+        return tuple(each for each in self.users or (HAND,) if each != NOBODY)
 
     def problem(self) -> str:
         """Return why this can't be an entry, empty where it can."""
@@ -139,12 +141,12 @@ def name_problem(name: str) -> str:
 
 def target_problem(text: str, *, user: bool = False) -> str:
     """Return why ``text`` names nothing that could be restarted, or no ``user``; empty where it does."""
-    if user and text in (HAND, DAEMON):
+    if user and text in (HAND, DAEMON, NOBODY):
         return ""
     kind, colon, name = text.partition(":")
     if colon and kind in (CONTAINER, UNIT) and _TARGET.fullmatch(name):
         return ""
-    more = ", daemon, hand" if user else ""
+    more = ", daemon, hand, nobody" if user else ""
     return f"{text[:40]!r} is none of container:NAME, unit:NAME{more}"
 
 

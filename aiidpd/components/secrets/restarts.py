@@ -1,0 +1,165 @@
+"""Restarts of servers and of those who send keys: by heals of the daemon, by systemd, by a person."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from aiidpd.api.client import ControlClient, ControlError, DaemonUnreachable, RequestFailed
+from aiidpd.components.secrets.problem import SecretsError
+from aiidpd.components.secrets.registry import CONTAINER, DAEMON, HAND, KeyEntry
+
+_ACTS: Final = ("restart", "recreate")
+_AGAIN: Final = 30.0  # seconds for which a daemon that is not there is tried again: it may just be restarted
+_PAUSE: Final = 1.0
+_SYSTEMCTL: Final = "systemctl"
+_LONGEST: Final = 600.0  # seconds for systemctl
+_BY_HAND: Final = "or add --restart-yourself, and restart it when you are told to"
+
+
+class Restarts(Protocol):
+    """Ways to have a key file read again."""
+
+    @property
+    def by_hand(self) -> bool:
+        """True where a person restarts the server, some time after :meth:`engine`."""
+
+    def engine(self, entry: KeyEntry) -> None:
+        """Have the server of ``entry`` read its file again; raises :class:`ControlError`."""
+
+    def user(self, entry: KeyEntry, user: str) -> None:
+        """Have ``user`` read the key again; raises :class:`ControlError`."""
+
+
+class RealRestarts:
+    """Restarts by ``client``, the daemon's, and systemctl; ``report`` takes a line for the person."""
+
+    def __init__(
+        self,
+        client: ControlClient,
+        report: Callable[[str], None],
+        *,
+        by_hand: bool = False,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._report = report
+        self.by_hand = by_hand
+        self._sleep = sleep
+        self._clock = clock
+
+    def engine(self, entry: KeyEntry) -> None:
+        """See the protocol."""
+        if self.by_hand:
+            kind, _, name = entry.engine.partition(":")
+            tool = {"container": "docker restart", "unit": "systemctl restart"}.get(kind)
+            how = f": `{tool} {name}`" if tool else f", so that it reads {entry.engine_file} again"
+            self._report(
+                f"restart the server of {entry.name} now{how}; this waits until it has read its keys"
+            )
+        elif not entry.engine:
+            raise SecretsError(
+                "restart the server of",
+                entry.name,
+                reason="it is not known what runs it",
+                remedy=f"name it: `aiidpctl secrets set {entry.name} --container NAME`, {_BY_HAND}",
+            )
+        else:
+            self._restart(entry.engine, "the server")
+
+    def user(self, entry: KeyEntry, user: str) -> None:
+        """See the protocol."""
+        if user == DAEMON:
+            self._report("aiidpd reads its configuration and credentials again")
+            self._patiently(lambda: self._client.post("/v1/config/reload"))
+        elif user != HAND:
+            self._restart(user, f"which sends {entry.name}")
+
+    def _restart(self, target: str, whose: str) -> None:
+        kind, _, name = target.partition(":")
+        if kind == CONTAINER:
+            self._heal(name, whose)
+        else:
+            self._report(f"systemctl restarts {name}, {whose}")
+            self._systemctl(name)
+
+    def _heal(self, name: str, whose: str) -> None:
+        """Restart the container ``name`` by a heal, if its policy allows one."""
+        healing: Mapping[str, Any] = self._patiently(lambda: self._client.get("/v1/healing"))
+        found = next((each for each in healing["containers"] if each["name"] == name), None)
+        if healing["reason"] or found is None:
+            reason = healing["reason"] or "aiidpd knows no container of this name"
+            raise SecretsError(
+                "restart container", name, reason=reason, remedy=f"see `aiidpctl status`, {_BY_HAND}"
+            )
+        mode = found["policy"]["mode"]
+        if mode not in _ACTS:
+            raise SecretsError(
+                "restart container",
+                name,
+                reason=f"its healing policy is {mode} ({found['policy']['origin']})",
+                remedy=f"label it aiidpd.heal=restart (docs/healing.md), {_BY_HAND}",
+            )
+        self._report(f"aiidpd restarts container {name}, {whose}")
+        job = self._client.post("/v1/healing/heals", {"container": name, "cure": "restart"})
+        said = ""
+        for now in self._client.stream(f"/v1/jobs/{job['id']}"):
+            job = now
+            if job["message"] and job["message"] != said:
+                said = job["message"]
+                self._report(f"{name}: {said}")
+        if job["state"] != "succeeded":
+            raise SecretsError(
+                "restart container",
+                name,
+                reason=job["error"] or "the daemon stopped meanwhile",
+                remedy="see `aiidpctl containers healing`, then call this again",
+            )
+
+    def _systemctl(self, unit: str) -> None:
+        try:
+            done = subprocess.run(  # noqa: S603 -- the unit is a name that the registry has checked
+                (_SYSTEMCTL, "restart", "--", unit),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_LONGEST,
+                check=False,
+            )
+            why = done.stderr.strip().splitlines()[:1] if done.returncode else []
+            if not done.returncode:
+                return
+            reason = why[0] if why else f"systemctl ended with {done.returncode}"
+        except FileNotFoundError:
+            reason = "there is no systemctl"
+        except subprocess.TimeoutExpired:
+            reason = f"it took longer than {_LONGEST:g} s"
+        raise SecretsError(
+            "restart unit", unit, reason=reason, remedy=f"see `systemctl status {unit}`, {_BY_HAND}"
+        )
+
+    def _patiently(self, request: Callable[[], Any]) -> Any:
+        """Return what ``request`` does; a daemon that is not there may just be restarted."""
+        deadline = self._clock() + _AGAIN
+        while True:
+            try:
+                return request()
+            except DaemonUnreachable as error:
+                if self._clock() >= deadline:
+                    raise _Unreachable(str(error)) from None
+            except RequestFailed as error:
+                raise SecretsError("restart by", "aiidpd", reason=str(error), remedy=_BY_HAND) from None
+            self._report("aiidpd does not answer; tried again")
+            self._sleep(_PAUSE)
+
+
+class _Unreachable(ControlError):
+    """A daemon that is not there."""
+
+    exit_code = DaemonUnreachable.exit_code
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason} Start it and call this again, {_BY_HAND}")
