@@ -25,6 +25,7 @@ _LIMIT: Final = 1 << 20  # bytes of a file in it
 _SHOWN: Final = 0o7777
 _TEMPORARY: Final = ".tmp"
 _NO_LINK: Final = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PASS: Final = os.O_PATH | _NO_LINK  # a parent need not be readable
 
 
 class KeyFolder:
@@ -46,7 +47,7 @@ class KeyFolder:
         names = [name for name in whole.split("/") if name]
         if not names:
             raise Refused("use", "/", reason="it is no folder for keys", remedy="give another one")
-        descriptor = os.open("/", os.O_RDONLY | _NO_LINK)
+        descriptor = os.open("/", _PASS)
         try:
             for place, name in enumerate(names):
                 here, last = f"/{'/'.join(names[: place + 1])}", place == len(names) - 1
@@ -55,10 +56,12 @@ class KeyFolder:
                 os.close(descriptor)
                 descriptor = inner
                 _check(os.fstat(descriptor), here, private=private and last)
-        except BaseException:
+            try:
+                return cls(whole, os.open(".", os.O_RDONLY | _NO_LINK, dir_fd=descriptor))
+            except OSError as error:
+                raise SecretsError("open", whole, reason=words(error), remedy="call this as root") from None
+        finally:
             os.close(descriptor)
-            raise
-        return cls(whole, descriptor)
 
     def close(self) -> None:
         """Close the folder; a second call does nothing."""
@@ -115,10 +118,13 @@ class KeyFolder:
         except OSError as error:
             reason = "it is a link" if error.errno == errno.ELOOP else words(error)
             raise SecretsError("read", self.at(name), reason=reason, remedy="call this as root") from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise SecretsError("read", self.at(name), reason="it is no file", remedy="remove it")
-            data = file.read(_LIMIT + 1)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                data = file.read(_LIMIT + 1)
+        finally:
+            os.close(descriptor)
         if len(data) > _LIMIT:
             raise SecretsError("read", self.at(name), reason=f"it is larger than {_LIMIT} bytes")
         return data
@@ -170,7 +176,7 @@ class KeyFolder:
 def _enter(parent: int, name: str, here: str, mode: int | None) -> int:
     """Open the folder ``name`` in ``parent``; make a missing one with ``mode``, unless that is None."""
     try:
-        return os.open(name, os.O_RDONLY | _NO_LINK, dir_fd=parent)
+        return os.open(name, _PASS, dir_fd=parent)
     except FileNotFoundError:
         if mode is None:
             raise SecretsError(
@@ -180,12 +186,20 @@ def _enter(parent: int, name: str, here: str, mode: int | None) -> int:
         raise _unusable(parent, name, here, error) from None
     try:
         os.mkdir(name, mode, dir_fd=parent)
-        os.fsync(parent)
-        descriptor = os.open(name, os.O_RDONLY | _NO_LINK, dir_fd=parent)
+        os.chmod(name, mode, dir_fd=parent)  # whatever the umask
+        _sync(parent)
+        return os.open(name, _PASS, dir_fd=parent)
     except OSError as error:
         raise SecretsError("make folder", here, reason=words(error), remedy="call this as root") from None
-    os.fchmod(descriptor, mode)
-    return descriptor
+
+
+def _sync(folder: int) -> None:
+    """Wait until the names in the open ``folder`` are on the disk."""
+    descriptor = os.open(".", os.O_RDONLY | _NO_LINK, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _unusable(parent: int, name: str, here: str, error: OSError) -> SecretsError:
