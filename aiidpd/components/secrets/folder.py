@@ -81,7 +81,10 @@ class KeyFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one process; raises :class:`SecretsError` where another one has it."""
+        """Hold the folder for one process; raises :class:`SecretsError` where another one has it.
+
+        What a call that was killed has left half written is removed.
+        """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             descriptor = os.open(LOCK, flags, FILE_MODE, dir_fd=self._descriptor)
@@ -97,6 +100,7 @@ class KeyFolder:
                     reason="another `aiidpctl secrets` is at it",
                     remedy="wait for it",
                 ) from None
+            self._sweep()
             yield
         finally:
             os.close(descriptor)
@@ -137,7 +141,7 @@ class KeyFolder:
         """
         temporary = f".{name}{_TEMPORARY}"
         try:
-            self._remove(temporary)  # of a call that was killed
+            self._remove(temporary)  # of a call that was killed, elsewhere than in a folder of keys
             self._write_new(temporary, data, uid, gid, mode)
             os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
             os.fsync(self._descriptor)
@@ -148,12 +152,18 @@ class KeyFolder:
             raise SecretsError("write", self.at(name), reason=words(error), remedy=remedy) from None
 
     def remove(self, name: str) -> None:
-        """Remove the file ``name`` where it is there; raises :class:`SecretsError`."""
+        """Remove the file ``name``, and what was half written of it; raises :class:`SecretsError`."""
+        self.discard(name)
         try:
             self._remove(name)
             os.fsync(self._descriptor)
         except OSError as error:
             raise SecretsError("remove", self.at(name), reason=words(error)) from None
+
+    def discard(self, name: str) -> None:
+        """Remove what a call that was killed has left half written of the file ``name``."""
+        with suppress(OSError):
+            self._remove(f".{name}{_TEMPORARY}")
 
     def _write_new(self, name: str, data: bytes, uid: int, gid: int, mode: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -165,6 +175,12 @@ class KeyFolder:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
+
+    def _sweep(self) -> None:
+        for name in os.listdir(self._descriptor):  # noqa: PTH208 -- by its descriptor
+            if name.startswith(".") and name.endswith(_TEMPORARY):
+                with suppress(OSError):
+                    self._remove(name)
 
     def _remove(self, name: str) -> None:
         try:

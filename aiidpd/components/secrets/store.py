@@ -168,7 +168,11 @@ class KeyStore:
         return {which: keys[0] for which, keys in found.items() if keys is not None}
 
     def end_rotation(self, entry: KeyEntry) -> None:
-        """Remove both keys' own files, and the journal last."""
+        """Remove both keys' own files, what is half written of copies, and the journal last."""
+        for path in entry.copies:
+            directory, _, name = path.rpartition("/")
+            with suppress(SecretsError), KeyFolder.open(directory or "/", private=False) as folder:
+                folder.discard(name)
         for which in Which:
             self.folder.remove(f"{entry.name}.{which}")
         self.folder.remove(entry.name + _JOURNAL)

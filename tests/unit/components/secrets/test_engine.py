@@ -84,7 +84,11 @@ def speaking(answer: Callable[[socket.socket], object]) -> Iterator[str]:
     "said", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 xyz\r\n\r\n", b"\xff" * 70_000, b"HTTP/1.1 99999 x\r\n\r\n"]
 )
 def test_what_is_no_http_server_is_unknown(said: bytes) -> None:
-    with speaking(lambda connection: (connection.recv(9000), connection.sendall(said))) as url:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(9000)
+        connection.sendall(said)
+
+    with speaking(answer) as url:
         found = ask(url, (REAL,))
     assert found.wrong is Answer.UNKNOWN
     assert found.reason

@@ -139,8 +139,11 @@ def test_a_file_that_is_too_large_is_refused(folder: KeyFolder, tmp_path: Path) 
 def test_what_a_call_that_was_killed_left_is_written_over(folder: KeyFolder, tmp_path: Path) -> None:
     (tmp_path / "etc/keys/.a.tmp").write_bytes(b"half")
     (tmp_path / "etc/keys/.a.tmp").chmod(0o644)
+    (tmp_path / "etc/keys/.b.tmp").write_bytes(b"half")
     folder.write("a", b"whole")
     assert folder.read("a") == b"whole"
+    with folder.locked():
+        assert names(tmp_path / "etc/keys") == [".lock", "a"]
     assert mode(tmp_path / "etc/keys/a") == 0o600
     assert not (tmp_path / "etc/keys/.a.tmp").exists()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,7 +88,8 @@ def test_a_yaml_file_of_somebody_else_is_not_ours(data: bytes) -> None:
 
 @given(st.sampled_from(Format), st.binary(max_size=300))
 def test_any_bytes_are_keys_or_not_ours_and_an_error_holds_none_of_them(form: Format, data: bytes) -> None:
-    said, found = "", ("a",)
+    said = ""
+    found: tuple[str, ...] = ("a",)
     try:
         found = parse(form, data)
     except NotOurs as error:
