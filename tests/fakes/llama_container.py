@@ -74,10 +74,17 @@ class LlamaContainers:
         self._folder = folder
         llama.make_model(folder / "tiny.gguf")
 
-    def run(self, text: str, *options: str, labels: tuple[str, ...] = ()) -> LlamaContainer:
+    def run(
+        self, text: str, *options: str, labels: tuple[str, ...] = (), more_mounts: tuple[str, ...] = ()
+    ) -> LlamaContainer:
         """Start one on a port of its own."""
         one = LlamaContainer(self.docker.name(text), free_port())
-        mounts = (*HOST_LIBRARIES, f"{self._server.parent}:/llama:ro", f"{self._folder}:/models:ro")
+        mounts = (
+            *HOST_LIBRARIES,
+            *more_mounts,
+            f"{self._server.parent}:/llama:ro",
+            f"{self._folder}:/models:ro",
+        )
         command = ["docker", "run", "-d", "--network", "host", "--name", one.name]
         command += [part for mount in mounts for part in ("-v", mount)]
         command += [part for label in labels for part in ("--label", label)]
