@@ -196,7 +196,13 @@ def rotate(options: argparse.Namespace, session: Session) -> int:
     with _store(options, change=True) as store:
         restarts = RealRestarts(session.client, session.report, by_hand=options.restart_yourself)
         entry = store.entry(options.name)
-        end = rotation_of.rotate(Means(store, restarts, session.report), entry, wishes)
+        try:
+            end = rotation_of.rotate(Means(store, restarts, session.report), entry, wishes)
+        except KeyboardInterrupt:
+            session.report(
+                f"the rotation of {entry.name} is cut short: the same command goes on, --back goes back"
+            )
+            raise
         document = _document(store, store.entry(entry.name))
     if session.json:
         session.document({"outcome": end.value, "key": document})

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
 from aiidpd.components.secrets.decide import (
@@ -24,8 +25,9 @@ from aiidpd.components.secrets.decide import (
     step,
 )
 from aiidpd.components.secrets.engine import Answers, ask
+from aiidpd.components.secrets.formats import MOST_BYTES
 from aiidpd.components.secrets.problem import Refused, SecretsError
-from aiidpd.components.secrets.registry import HAND, KeyEntry
+from aiidpd.components.secrets.registry import DAEMON, HAND, KeyEntry
 from aiidpd.components.secrets.restarts import Restarts
 from aiidpd.components.secrets.state import (
     NoWayBack,
@@ -84,6 +86,8 @@ class Means:
     ask: Callable[[str, Sequence[str]], Answers] = ask
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    handed: Path = Path("/run/credentials/aiidpd.service")
+    """Folder of the credentials that systemd has handed to the daemon."""
 
 
 def rotate(means: Means, entry: KeyEntry, wishes: Wishes) -> End:
@@ -231,12 +235,31 @@ class _Call:
             case Tell(user):
                 if user != HAND:
                     self._means.restarts.user(entry, user)
+                if user == DAEMON:
+                    self._check_handed(store.rotating(entry)[self._rotation.goes])
                 self._note(told(self._rotation, user))
             case Wait(reason):
                 self._wait(reason)
             case Advance():
                 self._note(advanced(self._rotation))
                 self._means.report(f"{entry.name}: {_REPORTED[self._rotation.phase]}")
+
+    def _check_handed(self, old: str) -> None:
+        """Raise where systemd has handed the daemon the ``old`` key, which no reload changes."""
+        for path in sorted(self._means.handed.glob("aiidpd.*")):
+            try:
+                with path.open("rb") as file:
+                    held = file.read(MOST_BYTES).strip()
+            except OSError:
+                continue
+            if held == old.encode():
+                raise SecretsError(
+                    "give the new key to",
+                    "aiidpd",
+                    reason=f"systemd handed it the old one when it started ({path.name})",
+                    remedy="`systemctl restart aiidpd`, then call this again; "
+                    f"`aiidpctl secrets set {self._entry.name} --user unit:aiidpd.service` next time",
+                )
 
     def _note(self, rotation: Rotation) -> None:
         self._means.store.note(rotation)

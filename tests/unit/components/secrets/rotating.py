@@ -42,6 +42,7 @@ class Rotating:
     engine: KeyedEngine
     restarts: Restarted
     said: list[str] = field(default_factory=list)
+    handed: Path = Path("/nowhere")
     now: float = 0.0
     """Time that has passed, in seconds."""
 
@@ -53,7 +54,14 @@ class Rotating:
         self.store.put(replace(self.entry, **facts))  # type: ignore[arg-type]
 
     def means(self) -> Means:
-        return Means(self.store, self.restarts, self.said.append, sleep=self.sleep, clock=lambda: self.now)
+        return Means(
+            self.store,
+            self.restarts,
+            self.said.append,
+            sleep=self.sleep,
+            clock=lambda: self.now,
+            handed=self.handed,
+        )
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

@@ -223,3 +223,19 @@ def test_nothing_that_is_said_holds_a_key(here: Rotating) -> None:
     said = "\n".join(here.said)
     assert len(set(keys)) == 2
     assert [key for key in keys if key in said] == []
+
+
+def test_a_daemon_whose_key_systemd_has_handed_over_must_be_restarted(here: Rotating, tmp_path: Path) -> None:
+    here.handed = tmp_path / "handed"
+    here.handed.mkdir()
+    credential = here.handed / "aiidpd.bench.endpoints.local.api_key"
+    before = here.store.key(here.entry)
+    credential.write_text(f"{before}\n")
+    (here.handed / "aiidpd.models.token").mkdir()
+    here.change(users=("daemon",))
+    for _ in range(2):
+        with pytest.raises(SecretsError, match=r"systemd handed it the old one .*`systemctl restart aiidpd`"):
+            here.rotate()
+    assert before in here.engine.accepted, "nobody is refused meanwhile"
+    credential.write_text(f"{here.store.key(here.entry)}\n")
+    assert here.rotate() is End.DONE
