@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from aiidpd.api.client import ControlClient, ControlError, DaemonUnreachable, RequestFailed
+from aiidpd.api.client import AccessDenied, ControlClient, ControlError, DaemonUnreachable, RequestFailed
 from aiidpd.components.secrets.problem import SecretsError
 from aiidpd.components.secrets.registry import CONTAINER, DAEMON, HAND, KeyEntry
 
@@ -88,13 +88,7 @@ class RealRestarts:
 
     def _heal(self, name: str, whose: str) -> None:
         """Restart the container ``name`` by a heal, if its policy allows one."""
-        healing: Mapping[str, Any] = self._patiently(lambda: self._client.get("/v1/healing"))
-        found = next((each for each in healing["containers"] if each["name"] == name), None)
-        if healing["reason"] or found is None:
-            reason = healing["reason"] or "aiidpd knows no container of this name"
-            raise SecretsError(
-                "restart container", name, reason=reason, remedy=f"see `aiidpctl status`, {_BY_HAND}"
-            )
+        found = self._healing_of(name)
         mode = found["policy"]["mode"]
         if mode not in _ACTS:
             raise SecretsError(
@@ -118,6 +112,26 @@ class RealRestarts:
                 reason=job["error"] or "the daemon stopped meanwhile",
                 remedy="see `aiidpctl containers healing`, then call this again",
             )
+
+    def _healing_of(self, name: str) -> Mapping[str, Any]:
+        """Return how the container ``name`` is healed; a daemon that has just begun has to read it first."""
+        deadline = self._clock() + _AGAIN
+        while True:
+            healing = self._patiently(lambda: self._client.get("/v1/healing"))
+            found: Mapping[str, Any] | None = next(
+                (each for each in healing["containers"] if each["name"] == name), None
+            )
+            if found is not None and not healing["reason"]:
+                return found
+            if not healing["reason"] or self._clock() >= deadline:
+                raise SecretsError(
+                    "restart container",
+                    name,
+                    reason=healing["reason"] or "aiidpd knows no container of this name",
+                    remedy=f"see `aiidpctl status`, {_BY_HAND}",
+                )
+            self._report(f"aiidpd heals nothing now: {healing['reason']}; tried again")
+            self._sleep(_PAUSE)
 
     def _systemctl(self, unit: str) -> None:
         try:
@@ -150,6 +164,8 @@ class RealRestarts:
             except DaemonUnreachable as error:
                 if self._clock() >= deadline:
                     raise _Unreachable(str(error)) from None
+            except AccessDenied:
+                raise
             except RequestFailed as error:
                 raise SecretsError("restart by", "aiidpd", reason=str(error), remedy=_BY_HAND) from None
             self._report("aiidpd does not answer; tried again")

@@ -80,6 +80,15 @@ def test_one_whose_policy_allows_none_is_not(restarts: Make, daemon: Daemon) -> 
             own.engine(replace(ENTRY, engine=f"container:{name}"))
 
 
+def test_one_that_heals_nothing_now_is_tried_again_for_a_while(tmp_path: Path, restarts: Make) -> None:
+    said: list[str] = []
+    with running(tmp_path, {"AIIDPD_CONTAINERS__ENGINE": "off"}) as daemon:
+        daemon.wait_for("aiidpd_worker_up")
+        with pytest.raises(SecretsError, match=r"cannot restart container a: .*; see `aiidpctl status`"):
+            restarts(tmp_path / "run/control.sock", said).engine(replace(ENTRY, engine="container:a"))
+    assert sum("tried again" in line for line in said) >= 30
+
+
 def test_a_daemon_that_is_not_there_is_tried_again_for_a_while(restarts: Make, tmp_path: Path) -> None:
     said: list[str] = []
     with pytest.raises(ControlError, match=r"is aiidpd running.*--restart-yourself") as raised:
