@@ -16,7 +16,7 @@ from typing import Any
 
 from aiidpd.components.secrets.folder import KeyFolder
 from aiidpd.components.secrets.registry import KeyEntry
-from aiidpd.components.secrets.rotate import Means, Wishes, rotate
+from aiidpd.components.secrets.rotate import Means, RotationOptions, rotate
 from aiidpd.components.secrets.store import KeyStore
 
 STEPS = ("_write_new", "write", "remove")
@@ -62,7 +62,7 @@ def main(path: str, name: str, kill_after: int, way: str) -> None:
         store = KeyStore(folder)
         back = way == "back" and store.rotation(name) is not None
         means = Means(store, Requested(), lambda _words: None, sleep=lambda _seconds: None)
-        rotate(means, store.entry(name), Wishes(back=back, patience=20.0))
+        rotate(means, store.entry(name), RotationOptions(back=back, patience=20.0))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.components.secrets.decide import Answer
-from aiidpd.components.secrets.engine import ask
+from aiidpd.components.secrets.engine import query
 from tests.daemon import Daemon, running
 from tests.fakes import llama
 from tests.fakes.llama import HOW_TO_GET, LlamaServer
@@ -108,7 +108,7 @@ def test_a_server_that_a_person_restarts(tmp_path: Path, missing: Callable[[str,
         rotate_by_hand(keys, server)
         after = key_of(keys)
         assert after != before
-        found = ask(server.url, (before, after))
+        found = query(server.url, (before, after))
         assert found.keys == (Answer.REFUSED, Answer.ACCEPTED)
         secrets(keys, "verify", NAME)
         log = server.log.read_bytes()
@@ -164,7 +164,7 @@ def test_a_container_through_the_daemon_s_heals_and_no_key_is_anywhere_else(
         assert err.count(f"aiidpd restarts container {container.name}, the server") == 2
         assert "aiidpd reads its configuration and credentials again" in err
         after = key_of(keys)
-        assert ask(container.url, (before, after)).keys == (Answer.REFUSED, Answer.ACCEPTED)
+        assert query(container.url, (before, after)).keys == (Answer.REFUSED, Answer.ACCEPTED)
         secrets(keys, "verify", socket=socket)
         until_probed(daemon)  # with the key that it was given meanwhile
         assert copy.read_text().strip() == after

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiidpd.components.secrets.decide import Answer
-from aiidpd.components.secrets.engine import ask
+from aiidpd.components.secrets.engine import query
 from aiidpd.components.secrets.state import Phase
 from tests.unit.components.secrets.rotating import NAME, Rotating, rotating
 from tests.waiting import PATIENCE
@@ -33,7 +33,7 @@ def calling(here: Rotating) -> Iterator[list[Answer]]:
 
     def call() -> None:
         while not ended.wait(0.005):
-            answers.extend(ask(here.engine.url, (here.store.key(here.entry),)).keys)
+            answers.extend(query(here.engine.url, (here.store.key(here.entry),)).keys)
 
     thread = threading.Thread(target=call)
     thread.start()

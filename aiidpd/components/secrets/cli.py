@@ -46,7 +46,7 @@ def add(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> Non
     one.set_defaults(run=_command("show"))
     one = commands.add_parser("verify", parents=[own], help="check files, strength and servers")
     one.add_argument("names", metavar="NAME", nargs="*", help="the keys; without one, all")
-    one.add_argument("--offline", action="store_true", help="ask no server")
+    one.add_argument("--offline", action="store_true", help="send no server a request")
     one.set_defaults(run=_command("check"))
     _add_rotate(
         commands.add_parser("rotate", parents=[own], help="replace a key; nobody is refused meanwhile")
@@ -86,12 +86,12 @@ def _add_facts(parser: argparse.ArgumentParser) -> None:
 def _add_rotate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the key")
     parser.add_argument("--bits", metavar="N", type=_bits, help="of the new key")
-    parser.add_argument("--switched", action="store_true", help="all whom nothing can tell have the new key")
+    parser.add_argument("--switched", action="store_true", help="all who get it by hand have the new key")
     parser.add_argument("--back", action="store_true", help="go back to the key that was")
-    parser.add_argument("--unverified", action="store_true", help="with --back: the server can't be asked")
+    parser.add_argument("--unverified", action="store_true", help="with --back: the server is gone")
     parser.add_argument("--with-gap", action="store_true", help="for who can read one key alone")
     parser.add_argument(
-        "--restart-yourself", action="store_true", help="you restart the server when you are told to"
+        "--restart-yourself", action="store_true", help="you restart the server when this says so"
     )
     parser.add_argument(
         "--patience", metavar="TIME", type=duration, default=600.0, help="for a server that is silent: 10min"

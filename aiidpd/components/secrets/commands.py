@@ -15,7 +15,7 @@ from aiidpd.cli.session import DONE, FAILED, Session
 from aiidpd.components.secrets import rotate as rotation_of
 from aiidpd.components.secrets.cli_text import check_lines, key_table
 from aiidpd.components.secrets.credential import credential, drop_in
-from aiidpd.components.secrets.engine import ask
+from aiidpd.components.secrets.engine import query
 from aiidpd.components.secrets.folder import KeyFolder
 from aiidpd.components.secrets.given import facts_given, read_key, with_facts
 from aiidpd.components.secrets.problem import Refused, SecretsError
@@ -28,7 +28,7 @@ from aiidpd.components.secrets.registry import (
     usual_format,
 )
 from aiidpd.components.secrets.restarts import RealRestarts
-from aiidpd.components.secrets.rotate import End, Means, Wishes
+from aiidpd.components.secrets.rotate import End, Means, RotationOptions
 from aiidpd.components.secrets.store import KeyStore, new_entry, new_key
 from aiidpd.components.secrets.verify import verify
 from aiidpd.platform.keys import weaknesses
@@ -172,7 +172,7 @@ def check(options: argparse.Namespace, session: Session) -> int:
     """Check files, strength and servers."""
     with _store(options) as store:
         names = [store.entry(name).name for name in options.names] or sorted(store.entries())
-        checks = verify(store, names, None if options.offline else ask)
+        checks = verify(store, names, None if options.offline else query)
     documents = {name: [asdict(each) for each in found] for name, found in checks.items()}
     if session.json:
         session.document({"keys": [{"name": name, "checks": found} for name, found in documents.items()]})
@@ -185,7 +185,7 @@ def check(options: argparse.Namespace, session: Session) -> int:
 
 def rotate(options: argparse.Namespace, session: Session) -> int:
     """Replace a key, or go on with a rotation that has begun."""
-    wishes = Wishes(
+    wanted = RotationOptions(
         bits=options.bits or 0,
         back=options.back,
         confirmed=options.switched,
@@ -197,7 +197,7 @@ def rotate(options: argparse.Namespace, session: Session) -> int:
         restarts = RealRestarts(session.client, session.report, by_hand=options.restart_yourself)
         entry = store.entry(options.name)
         try:
-            end = rotation_of.rotate(Means(store, restarts, session.report), entry, wishes)
+            end = rotation_of.rotate(Means(store, restarts, session.report), entry, wanted)
         except KeyboardInterrupt:
             session.report(
                 f"the rotation of {entry.name} is cut short: the same command goes on, --back goes back"

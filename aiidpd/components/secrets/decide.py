@@ -1,7 +1,7 @@
 """Next step of a rotation, by what is so now (pure).
 
 Each step makes something so and can be taken again: whatever cuts a rotation short, the next call reads the
-files, asks the server, and goes on. At every moment the server accepts each key that somebody may send.
+files, queries the server, and goes on. At every moment the server accepts each key that somebody may send.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Observed:
     by_hand: bool = False
     """True where a person restarts the server."""
     verifiable: bool = True
-    """False where the server's address is not known, or a person said that it need not be asked."""
+    """False where the server's address is not known, or a person said that it is gone."""
     confirmed: bool = False
     """True where a person said that those provided by hand have the key."""
 
@@ -72,7 +72,7 @@ class Restart:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Notify:
     """Have one of those who send the key read it again."""
 
     user: str
@@ -108,7 +108,7 @@ class Stuck:
     remedy: str
 
 
-Action: TypeAlias = WriteEngine | WriteUsers | Restart | Tell | Confirm | Wait | Advance | Finish | Stuck
+Action: TypeAlias = WriteEngine | WriteUsers | Restart | Notify | Confirm | Wait | Advance | Finish | Stuck
 
 _BOTH = (Which.PREVIOUS, Which.NEXT)
 
@@ -136,10 +136,10 @@ def _switch(rotation: Rotation, observed: Observed) -> Action:
     if observed.user_keys != frozenset((rotation.remains,)):
         return WriteUsers(rotation.remains)
     for user in observed.callers:
-        if user not in rotation.told and user != HAND:
-            return Tell(user)
-    if HAND in observed.callers and HAND not in rotation.told:
-        return Tell(HAND) if observed.confirmed else Confirm()
+        if user not in rotation.notified and user != HAND:
+            return Notify(user)
+    if HAND in observed.callers and HAND not in rotation.notified:
+        return Notify(HAND) if observed.confirmed else Confirm()
     return Advance()
 
 

@@ -32,20 +32,20 @@ class Answers:
     keys: tuple[Answer, ...]
     reason: str = ""
     page: str = ""
-    """Page that was asked for, empty where none needs a key."""
+    """Page that was requested, empty where none needs a key."""
 
 
-def ask(url: str, keys: Sequence[str], *, timeout: float = _TIMEOUT) -> Answers:
+def query(url: str, keys: Sequence[str], *, timeout: float = _TIMEOUT) -> Answers:
     """Return what the server at ``url`` answers to a wrong key, and to ``keys``. Blocks."""
     unknown = tuple(Answer.UNKNOWN for _ in keys)
     wrong, reason = secrets.token_hex(32), ""
     seen: list[Answer] = []
     for page in PAGES:
-        answer, said = _ask(url, page, wrong, timeout)
+        answer, said = _query(url, page, wrong, timeout)
         seen.append(answer)
         reason = reason or said
         if answer is Answer.REFUSED:
-            found = [_ask(url, page, key, timeout) for key in keys]
+            found = [_query(url, page, key, timeout) for key in keys]
             why = next((said for _, said in found if said), "")
             return Answers(answer, tuple(answer for answer, _ in found), why, page)
     if Answer.ACCEPTED in seen:
@@ -53,7 +53,7 @@ def ask(url: str, keys: Sequence[str], *, timeout: float = _TIMEOUT) -> Answers:
     return Answers(Answer.UNKNOWN, unknown, reason)
 
 
-def _ask(url: str, page: str, key: str, timeout: float) -> tuple[Answer, str]:
+def _query(url: str, page: str, key: str, timeout: float) -> tuple[Answer, str]:
     """Return the answer to one key, and why it is unknown. The reason holds nothing that the server said."""
     try:
         status = _status(url, page, key, timeout)

@@ -16,7 +16,7 @@ _AGAIN: Final = 30.0  # seconds for which a daemon that is not there is tried ag
 _PAUSE: Final = 1.0
 _SYSTEMCTL: Final = "systemctl"
 _LONGEST: Final = 600.0  # seconds for systemctl
-_BY_HAND: Final = "or add --restart-yourself, and restart it when you are told to"
+_BY_HAND: Final = "or add --restart-yourself, and restart it when that says so"
 
 
 class Restarts(Protocol):

@@ -15,16 +15,16 @@ from aiidpd.components.secrets.decide import (
     Answer,
     Confirm,
     Finish,
+    Notify,
     Observed,
     Restart,
     Stuck,
-    Tell,
     Wait,
     WriteEngine,
     WriteUsers,
     step,
 )
-from aiidpd.components.secrets.engine import Answers, ask
+from aiidpd.components.secrets.engine import Answers, query
 from aiidpd.components.secrets.formats import MOST_BYTES
 from aiidpd.components.secrets.problem import Refused, SecretsError
 from aiidpd.components.secrets.registry import DAEMON, HAND, KeyEntry
@@ -36,7 +36,7 @@ from aiidpd.components.secrets.state import (
     Which,
     advanced,
     begin,
-    told,
+    notified,
     turned_back,
 )
 from aiidpd.components.secrets.store import KeyStore, new_key, renewed
@@ -57,21 +57,21 @@ class End(Enum):
     DONE = "rotated"
     BACK = "back"
     CONFIRM = "waits"
-    """A person has to provide those whom nothing can tell, and say so."""
+    """A person has to give it to those who get it by hand, and say so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class RotationOptions:
     """Options of a call."""
 
     bits: int = 0
     """Bits of the new key; 0 for as many as it is usual for its name."""
     back: bool = False
     confirmed: bool = False
-    """Those whom nothing can tell have the key."""
+    """Those who get the key by hand have it."""
     with_gap: bool = False
     unverified: bool = False
-    """The server is not asked: it is gone."""
+    """True where the server is gone, and need not answer."""
     patience: float = 600.0
     """Seconds for which the server may be silent."""
 
@@ -83,23 +83,23 @@ class Means:
     store: KeyStore
     restarts: Restarts
     report: Callable[[str], None]
-    ask: Callable[[str, Sequence[str]], Answers] = ask
+    query: Callable[[str, Sequence[str]], Answers] = query
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     handed: Path = Path("/run/credentials/aiidpd.service")
     """Folder of the credentials that systemd has handed to the daemon."""
 
 
-def rotate(means: Means, entry: KeyEntry, wishes: Wishes) -> End:
+def rotate(means: Means, entry: KeyEntry, options: RotationOptions) -> End:
     """Rotate the key of ``entry``, or go on with what has begun; raises :class:`ControlError`."""
-    return _Call(means, entry, wishes, _begun(means, entry, wishes)).run()
+    return _Call(means, entry, options, _begun(means, entry, options)).run()
 
 
-def _begun(means: Means, entry: KeyEntry, wishes: Wishes) -> Rotation:
+def _begun(means: Means, entry: KeyEntry, options: RotationOptions) -> Rotation:
     rotation = means.store.rotation(entry.name)
     if rotation is None:
-        return _begin(means, entry, wishes)
-    if wishes.back and not rotation.back:
+        return _begin(means, entry, options)
+    if options.back and not rotation.back:
         try:
             rotation = turned_back(rotation)
         except NoWayBack as error:
@@ -110,24 +110,24 @@ def _begun(means: Means, entry: KeyEntry, wishes: Wishes) -> Rotation:
                 remedy="call this without --back, then rotate anew",
             ) from None
         means.store.note(rotation)
-    if wishes.unverified and not rotation.back:
+    if options.unverified and not rotation.back:
         raise Refused(
             "go on with", entry.name, reason="--unverified is for --back alone", remedy="leave it out"
         )
-    _check_confirmed(means, entry, wishes, rotation)
+    _check_confirmed(means, entry, options, rotation)
     where = "goes back" if rotation.back else "goes on"
     means.report(f"the rotation of {entry.name} that has begun {where}")
     return rotation
 
 
-def _begin(means: Means, entry: KeyEntry, wishes: Wishes) -> Rotation:
+def _begin(means: Means, entry: KeyEntry, options: RotationOptions) -> Rotation:
     name = entry.name
-    if wishes.back:
+    if options.back:
         raise Refused("go back with", name, reason="no rotation of it has begun")
-    _check_confirmed(means, entry, wishes, None)
-    if wishes.unverified:
+    _check_confirmed(means, entry, options, None)
+    if options.unverified:
         raise Refused("rotate", name, reason="--unverified is for --back alone", remedy="leave it out")
-    if not entry.overlaps and not wishes.with_gap:
+    if not entry.overlaps and not options.with_gap:
         raise Refused(
             "rotate",
             name,
@@ -142,13 +142,15 @@ def _begin(means: Means, entry: KeyEntry, wishes: Wishes) -> Rotation:
             remedy=f"`aiidpctl secrets set {name} --url http://127.0.0.1:PORT`",
         )
     rotation = begin(name, time.time(), with_gap=not entry.overlaps)
-    means.store.begin_rotation(entry, rotation, new_key(wishes.bits or entry.bits or 256))
+    means.store.begin_rotation(entry, rotation, new_key(options.bits or entry.bits or 256))
     return rotation
 
 
-def _check_confirmed(means: Means, entry: KeyEntry, wishes: Wishes, rotation: Rotation | None) -> None:
+def _check_confirmed(
+    means: Means, entry: KeyEntry, options: RotationOptions, rotation: Rotation | None
+) -> None:
     """Refuse a person's word that all have a key which was given to nobody yet."""
-    if not wishes.confirmed:
+    if not options.confirmed:
         return
     given = rotation is not None and rotation.phase is Phase.SWITCH
     if rotation is None or not given or not _holds(means, entry, rotation.remains):
@@ -168,10 +170,10 @@ def _holds(means: Means, entry: KeyEntry, which: Which) -> bool:
 class _Call:
     """One call: ``rotation`` is what its journal holds."""
 
-    def __init__(self, means: Means, entry: KeyEntry, wishes: Wishes, rotation: Rotation) -> None:
+    def __init__(self, means: Means, entry: KeyEntry, options: RotationOptions, rotation: Rotation) -> None:
         self._means = means
         self._entry = entry
-        self._wishes = wishes
+        self._wishes = options
         self._rotation = rotation
         self._restarted = False
         self._silent_since: float | None = None
@@ -200,10 +202,10 @@ class _Call:
         keys = store.rotating(entry)
         verifiable = bool(entry.url) and not self._wishes.unverified
         engine_keys = _which(_readable(lambda: store.engine_keys(entry)), keys)
-        asked = self._rotation.phase in (Phase.ADD, Phase.DROP) and verifiable
+        due = self._rotation.phase in (Phase.ADD, Phase.DROP) and verifiable
         answers = Answers(Answer.UNKNOWN, (Answer.UNKNOWN, Answer.UNKNOWN))
-        if asked:
-            answers = self._means.ask(entry.url, (keys[Which.PREVIOUS], keys[Which.NEXT]))
+        if due:
+            answers = self._means.query(entry.url, (keys[Which.PREVIOUS], keys[Which.NEXT]))
         return Observed(
             engine_keys,
             _which(store.user_keys(entry), keys),
@@ -232,12 +234,12 @@ class _Call:
             case Restart():
                 self._means.restarts.engine(entry)
                 self._restarted = True
-            case Tell(user):
+            case Notify(user):
                 if user != HAND:
                     self._means.restarts.user(entry, user)
                 if user == DAEMON:
                     self._check_handed(store.rotating(entry)[self._rotation.goes])
-                self._note(told(self._rotation, user))
+                self._note(notified(self._rotation, user))
             case Wait(reason):
                 self._wait(reason)
             case Advance():

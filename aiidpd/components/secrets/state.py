@@ -10,7 +10,7 @@ from aiidpd.components.secrets.registry import name_problem
 
 
 class Which(StrEnum):
-    """The two keys of a rotation."""
+    """Either key of a rotation."""
 
     PREVIOUS = "previous"
     NEXT = "next"
@@ -42,7 +42,7 @@ class Rotation:
     """True where it goes back: the previous key is the one that remains."""
     with_gap: bool = False
     """True where the server takes one key alone."""
-    told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
     """Users who have the key that remains, in the phase ``switch``."""
 
     def validate(self) -> None:
@@ -73,12 +73,12 @@ def begin(name: str, started_at: float, *, with_gap: bool) -> Rotation:
 def advanced(rotation: Rotation) -> Rotation:
     """Return ``rotation`` in its next phase."""
     order = list(Phase)
-    return replace(rotation, phase=order[order.index(rotation.phase) + 1], told=())
+    return replace(rotation, phase=order[order.index(rotation.phase) + 1], notified=())
 
 
-def told(rotation: Rotation, user: str) -> Rotation:
-    """Return ``rotation`` with ``user`` told."""
-    return replace(rotation, told=(*rotation.told, user))
+def notified(rotation: Rotation, user: str) -> Rotation:
+    """Return ``rotation`` with ``user`` notified."""
+    return replace(rotation, notified=(*rotation.notified, user))
 
 
 def turned_back(rotation: Rotation) -> Rotation:
@@ -93,4 +93,4 @@ def turned_back(rotation: Rotation) -> Rotation:
         raise NoWayBack("the new key is verified, and the old one is refused already")
     ways = {Phase.ADD: Phase.DROP, Phase.SWITCH: Phase.ADD, Phase.DROP: Phase.ADD}
     phase = Phase.SWITCH if rotation.with_gap else ways[rotation.phase]
-    return replace(rotation, phase=phase, back=True, told=())
+    return replace(rotation, phase=phase, back=True, notified=())

@@ -59,11 +59,11 @@ class Check:
         return self.outcome in (Outcome.OK, Outcome.SKIPPED)
 
 
-Ask = Callable[[str, Sequence[str]], Answers]
+Query = Callable[[str, Sequence[str]], Answers]
 
 
-def verify(store: KeyStore, names: Sequence[str], ask: Ask | None) -> dict[str, tuple[Check, ...]]:
-    """Return the checks of each of the keys ``names``; ``ask`` asks a server, None: no server is asked."""
+def verify(store: KeyStore, names: Sequence[str], query: Query | None) -> dict[str, tuple[Check, ...]]:
+    """Return the checks of each of the keys ``names``; without ``query``, none at its server."""
     entries = store.entries()
     twice = shared({name: _held(store, entry) for name, entry in entries.items()})
     return {
@@ -71,7 +71,7 @@ def verify(store: KeyStore, names: Sequence[str], ask: Ask | None) -> dict[str, 
             *_file_checks(store, entries[name]),
             *_key_checks(store, entries[name], twice.get(name, ())),
             _rotation_check(store, entries[name]),
-            *_server_checks(store, entries[name], ask),
+            *_server_checks(store, entries[name], query),
         )
         for name in names
     }
@@ -166,12 +166,12 @@ def _rotation_check(store: KeyStore, entry: KeyEntry) -> Check:
     return Check("rotation", Outcome.FAILED, f"it is at phase {rotation.phase}", remedy)
 
 
-def _server_checks(store: KeyStore, entry: KeyEntry, ask: Ask | None) -> list[Check]:
-    if ask is None or not entry.url:
-        reason = "its server's address is not known" if ask is not None else "no server is asked"
+def _server_checks(store: KeyStore, entry: KeyEntry, query: Query | None) -> list[Check]:
+    if query is None or not entry.url:
+        reason = "its server's address is not known" if query is not None else "left out"
         return [Check("server", Outcome.SKIPPED, reason)]
     try:
-        answers = ask(entry.url, (store.key(entry),))
+        answers = query(entry.url, (store.key(entry),))
     except SecretsError as error:
         return [Check(entry.url, Outcome.UNKNOWN, error.reason)]
     if answers.wrong is Answer.ACCEPTED:

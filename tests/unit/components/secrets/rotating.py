@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiidpd.components.secrets.folder import KeyFolder
 from aiidpd.components.secrets.registry import Format, KeyEntry
-from aiidpd.components.secrets.rotate import End, Means, Wishes, rotate
+from aiidpd.components.secrets.rotate import End, Means, RotationOptions, rotate
 from aiidpd.components.secrets.store import KeyStore, new_entry, new_key
 from tests.fakes.keyed_engine import KeyedEngine, serving
 
@@ -18,11 +18,11 @@ NAME = "LLAMACPP_API_KEY"
 
 @dataclass
 class Restarted:
-    """Restarts of ``server``; ``told`` are the users who were told."""
+    """Restarts of ``server``; ``notified`` are the users who were notified."""
 
     server: KeyedEngine
     by_hand: bool = False
-    told: list[str] = field(default_factory=list)
+    notified: list[str] = field(default_factory=list)
 
     def engine(self, entry: KeyEntry) -> None:
         del entry
@@ -31,12 +31,12 @@ class Restarted:
 
     def user(self, entry: KeyEntry, user: str) -> None:
         del entry
-        self.told.append(user)
+        self.notified.append(user)
 
 
 @dataclass
 class Rotating:
-    """One of them; ``said`` is what the person was told."""
+    """One of them; ``said`` is what the person reads."""
 
     store: KeyStore
     engine: KeyedEngine
@@ -66,8 +66,8 @@ class Rotating:
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def rotate(self, **wishes: object) -> End:
-        return rotate(self.means(), self.entry, Wishes(**wishes))  # type: ignore[arg-type]
+    def rotate(self, **options: object) -> End:
+        return rotate(self.means(), self.entry, RotationOptions(**options))  # type: ignore[arg-type]
 
     def files(self) -> set[str]:
         return {each.name for each in Path(self.store.folder.path).iterdir()}

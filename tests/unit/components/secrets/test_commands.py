@@ -1,4 +1,4 @@
-"""``aiidpctl secrets``: files, exit codes, and that no key is shown that nobody asked for."""
+"""``aiidpctl secrets``: files, exit codes, and that a key is shown on request alone."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def ctl(folder: Path, capsys: pytest.CaptureFixture[str]) -> Ctl:
         said = capsys.readouterr()
         for key in keys(folder):
             shown = "show" in arguments or "--show" in arguments
-            assert shown or (key not in said.out and key not in said.err), (
-                "a key is printed by who is asked alone"
-            )
+            assert shown or (key not in said.out and key not in said.err), "a key is printed on request alone"
         return code, said.out, said.err
 
     return run

@@ -14,10 +14,10 @@ from aiidpd.components.secrets.decide import (
     Answer,
     Confirm,
     Finish,
+    Notify,
     Observed,
     Restart,
     Stuck,
-    Tell,
     Wait,
     WriteEngine,
     WriteUsers,
@@ -31,7 +31,7 @@ from aiidpd.components.secrets.state import (
     Which,
     advanced,
     begin,
-    told,
+    notified,
     turned_back,
 )
 
@@ -92,7 +92,7 @@ class World:
             case Restart():
                 self.restart()
                 self.restarted = True
-            case Tell(user):
+            case Notify(user):
                 self.read(user)
             case Confirm():
                 self.read(HAND)  # the person does as requested
@@ -112,8 +112,8 @@ class World:
         match action:
             case Advance():
                 self.journal = advanced(self.journal)
-            case Tell(user):
-                self.journal = told(self.journal, user)
+            case Notify(user):
+                self.journal = notified(self.journal, user)
             case Finish():
                 self.journal = None
 
@@ -244,11 +244,11 @@ def test_a_file_that_holds_other_keys_is_written_anew() -> None:
 def test_a_person_has_to_say_that_those_provided_by_hand_have_it() -> None:
     switching = replace(begin("KEY", 0.0, with_gap=False), phase=Phase.SWITCH)
     seen = observed(user_keys=frozenset({NEXT}), callers=(HAND, "unit:web"))
-    assert step(switching, seen) == Tell("unit:web"), "those who can be told are told first"
-    waiting = told(switching, "unit:web")
+    assert step(switching, seen) == Notify("unit:web"), "those who can be notified are notified first"
+    waiting = notified(switching, "unit:web")
     assert step(waiting, seen) == Confirm()
-    assert step(waiting, replace(seen, confirmed=True)) == Tell(HAND)
-    assert step(told(waiting, HAND), seen) == Advance()
+    assert step(waiting, replace(seen, confirmed=True)) == Notify(HAND)
+    assert step(notified(waiting, HAND), seen) == Advance()
 
 
 def test_one_key_at_a_time_has_a_gap_and_ends_all_the_same() -> None:

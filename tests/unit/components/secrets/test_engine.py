@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aiidpd.components.secrets.decide import Answer
-from aiidpd.components.secrets.engine import ask
+from aiidpd.components.secrets.engine import query
 from tests.fakes.keyed_engine import KeyedEngine, serving
 from tests.ports import free_port
 
@@ -22,7 +22,7 @@ REAL = "5" * 64
 
 def test_a_server_that_has_the_key_and_one_that_has_another() -> None:
     with serving(KeyedEngine(accepted=(REAL,))) as engine:
-        found = ask(engine.url, (REAL, "other"))
+        found = query(engine.url, (REAL, "other"))
     assert (found.wrong, found.keys) == (Answer.REFUSED, (Answer.ACCEPTED, Answer.REFUSED))
     assert found.page == "/v1/models"
     assert engine.seen[0] not in (REAL, "other"), "a wrong key goes first"
@@ -31,13 +31,13 @@ def test_a_server_that_has_the_key_and_one_that_has_another() -> None:
 def test_a_page_that_everybody_sees_says_nothing() -> None:
     public = frozenset({"/health", "/v1/models"})  # as some versions of llama.cpp have it
     with serving(KeyedEngine(accepted=(REAL,), public=public)) as engine:
-        found = ask(engine.url + "/v1/", (REAL,))
+        found = query(engine.url + "/v1/", (REAL,))
     assert (found.page, found.keys) == ("/props", (Answer.ACCEPTED,))
 
 
 def test_a_server_that_answers_to_any_key_does_not_get_the_real_one() -> None:
     with serving(KeyedEngine(status=200)) as engine:
-        found = ask(engine.url, (REAL,))
+        found = query(engine.url, (REAL,))
     assert (found.wrong, found.keys) == (Answer.ACCEPTED, (Answer.UNKNOWN,))
     assert REAL not in engine.seen
 
@@ -45,14 +45,14 @@ def test_a_server_that_answers_to_any_key_does_not_get_the_real_one() -> None:
 @pytest.mark.parametrize("status", [404, 429, 500, 503, 302])
 def test_nor_does_one_that_is_loading_or_is_something_else(status: int) -> None:
     with serving(KeyedEngine(status=status)) as engine:
-        found = ask(engine.url, (REAL,))
+        found = query(engine.url, (REAL,))
     assert (found.wrong, found.keys) == (Answer.UNKNOWN, (Answer.UNKNOWN,))
     assert f"status {status}" in found.reason
     assert REAL not in engine.seen
 
 
 def test_nobody_there_is_no_refusal() -> None:
-    found = ask(f"http://127.0.0.1:{free_port()}", (REAL,))
+    found = query(f"http://127.0.0.1:{free_port()}", (REAL,))
     assert found.wrong is Answer.UNKNOWN
     assert "refused" in found.reason
 
@@ -89,14 +89,14 @@ def test_what_is_no_http_server_is_unknown(said: bytes) -> None:
         connection.sendall(said)
 
     with speaking(answer) as url:
-        found = ask(url, (REAL,))
+        found = query(url, (REAL,))
     assert found.wrong is Answer.UNKNOWN
     assert found.reason
 
 
 def test_a_server_that_is_silent_is_waited_for_shortly() -> None:
     with speaking(lambda connection: connection.recv(9000) and connection.recv(1)) as url:
-        found = ask(url, (REAL,), timeout=0.2)
+        found = query(url, (REAL,), timeout=0.2)
     assert "did not answer within 0.2 s" in found.reason
 
 
@@ -104,7 +104,7 @@ def test_no_proxy_of_the_environment_sees_a_key(monkeypatch: pytest.MonkeyPatch)
     with serving(KeyedEngine(accepted=(REAL,))) as engine, serving(KeyedEngine()) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        assert ask(engine.url, (REAL,)).keys == (Answer.ACCEPTED,)
+        assert query(engine.url, (REAL,)).keys == (Answer.ACCEPTED,)
     assert proxy.seen == []
 
 
@@ -128,6 +128,6 @@ def test_a_certificate_that_nobody_vouches_for_is_no_server(tmp_path: Path) -> N
             pass
 
     with speaking(answer) as url:
-        found = ask(url.replace("http://127.0.0.1", "https://localhost"), (REAL,))
+        found = query(url.replace("http://127.0.0.1", "https://localhost"), (REAL,))
     assert "no TLS" in found.reason
     assert heard == []

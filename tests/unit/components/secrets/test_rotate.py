@@ -49,7 +49,7 @@ def test_copies_are_replaced_and_users_told(here: Rotating, tmp_path: Path) -> N
     assert here.rotate() is End.DONE
     assert copy.read_text() == f"{here.store.key(here.entry)}\n"
     assert copy.stat().st_mode & 0o777 == 0o600
-    assert here.restarts.told == ["daemon", "unit:web.service"]
+    assert here.restarts.notified == ["daemon", "unit:web.service"]
 
 
 def test_those_whom_nothing_can_tell_are_waited_for(here: Rotating) -> None:
