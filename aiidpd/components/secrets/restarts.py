@@ -15,7 +15,8 @@ _ACTS: Final = ("restart", "recreate")
 _AGAIN: Final = 30.0  # seconds for which a daemon that is not there is tried again: it may just be restarted
 _PAUSE: Final = 1.0
 _SYSTEMCTL: Final = "systemctl"
-_LONGEST: Final = 600.0  # seconds for systemctl
+_EVERY: Final = 5.0  # seconds between two lines about the same restart
+_ENDED: Final = ("succeeded", "failed")
 _BY_HAND: Final = "or add --restart-yourself, and restart it when that says so"
 
 
@@ -98,20 +99,28 @@ class RealRestarts:
                 remedy=f"label it aiidpd.heal=restart (docs/healing.md), {_BY_HAND}",
             )
         self._report(f"aiidpd restarts container {name}, {whose}")
-        job = self._client.post("/v1/healing/heals", {"container": name, "cure": "restart"})
-        said = ""
-        for now in self._client.stream(f"/v1/jobs/{job['id']}"):
-            job = now
-            if job["message"] and job["message"] != said:
-                said = job["message"]
-                self._report(f"{name}: {said}")
+        request = {"container": name, "cure": "restart"}
+        job = self._followed(name, self._client.post("/v1/healing/heals", request))
         if job["state"] != "succeeded":
             raise SecretsError(
                 "restart container",
                 name,
-                reason=job["error"] or "the daemon stopped meanwhile",
+                reason=job["error"] or "the heal has failed",
                 remedy="see `aiidpctl containers healing`, then call this again",
             )
+
+    def _followed(self, name: str, job: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return how the heal of ``name`` has ended; it is reported while it goes on."""
+        begun, identity = self._clock(), job["id"]
+        said, at = "", begun
+        while job["state"] not in _ENDED:
+            words, now = job["message"] or job["state"], self._clock()
+            if words != said or now - at >= _EVERY:
+                self._report(f"{name}: {words} ({now - begun:.0f} s)")
+                said, at = words, now
+            self._sleep(_PAUSE)
+            job = self._patiently(lambda: self._client.get_named("/v1/jobs", identity))
+        return job
 
     def _healing_of(self, name: str) -> Mapping[str, Any]:
         """Return how the container ``name`` is healed; a daemon that has just begun has to read it first."""
@@ -134,23 +143,27 @@ class RealRestarts:
             self._sleep(_PAUSE)
 
     def _systemctl(self, unit: str) -> None:
+        begun = self._clock()
         try:
-            done = subprocess.run(  # noqa: S603 -- the unit is a name that the registry has checked
+            with subprocess.Popen(  # noqa: S603 -- the unit is a name that the registry has checked
                 (_SYSTEMCTL, "restart", "--", unit),
-                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
-                timeout=_LONGEST,
-                check=False,
-            )
-            why = done.stderr.strip().splitlines()[:1] if done.returncode else []
-            if not done.returncode:
+            ) as process:
+                while True:
+                    try:
+                        _, words = process.communicate(timeout=_EVERY)
+                        break
+                    except subprocess.TimeoutExpired:
+                        self._report(f"{unit}: systemctl restarts it ({self._clock() - begun:.0f} s)")
+            if not process.returncode:
                 return
-            reason = why[0] if why else f"systemctl ended with {done.returncode}"
+            reason = (words.strip().splitlines() or [f"systemctl ended with {process.returncode}"])[0]
         except FileNotFoundError:
             reason = "there is no systemctl"
-        except subprocess.TimeoutExpired:
-            reason = f"it took longer than {_LONGEST:g} s"
         raise SecretsError(
             "restart unit", unit, reason=reason, remedy=f"see `systemctl status {unit}`, {_BY_HAND}"
         )
