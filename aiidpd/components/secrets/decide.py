@@ -40,6 +40,8 @@ class Observed:
     """Why no answer is known."""
     restarted: bool = False
     """True where this call has restarted the server since its file was last written."""
+    silent: bool = False
+    """True where the server has given no answer for long."""
     by_hand: bool = False
     """True where a person restarts the server."""
     verifiable: bool = True
@@ -117,7 +119,7 @@ def step(rotation: Rotation, observed: Observed) -> Action:
     """Return the next step of ``rotation``."""
     match rotation.phase:
         case Phase.ADD:
-            return _add(observed)
+            return _add(rotation, observed)
         case Phase.SWITCH:
             return _switch(rotation, observed)
         case Phase.DROP:
@@ -126,10 +128,10 @@ def step(rotation: Rotation, observed: Observed) -> Action:
             return Finish()
 
 
-def _add(observed: Observed) -> Action:
+def _add(rotation: Rotation, observed: Observed) -> Action:
     if observed.engine_keys != frozenset(_BOTH):
         return WriteEngine(_BOTH)
-    return _served(observed, dict.fromkeys(_BOTH, Answer.ACCEPTED))
+    return _served(rotation, observed, dict.fromkeys(_BOTH, Answer.ACCEPTED))
 
 
 def _switch(rotation: Rotation, observed: Observed) -> Action:
@@ -146,20 +148,20 @@ def _switch(rotation: Rotation, observed: Observed) -> Action:
 def _drop(rotation: Rotation, observed: Observed) -> Action:
     if observed.engine_keys != frozenset((rotation.remains,)):
         return WriteEngine((rotation.remains,))
-    return _served(observed, {rotation.remains: Answer.ACCEPTED, rotation.goes: Answer.REFUSED})
+    return _served(rotation, observed, {rotation.remains: Answer.ACCEPTED, rotation.goes: Answer.REFUSED})
 
 
-def _served(observed: Observed, wanted: dict[Which, Answer]) -> Action:
+def _served(rotation: Rotation, observed: Observed, wanted: dict[Which, Answer]) -> Action:
     """Return how the server is brought to answer as ``wanted``."""
-    if not observed.verifiable:
+    answers = {which: observed.answer(which) for which in wanted}
+    if not observed.verifiable or (answers == wanted and observed.wrong is Answer.REFUSED):
         return Advance()
     if observed.wrong is Answer.ACCEPTED:
         return Stuck(
             "it answers without a key", "start it with its key file (docs/secrets.md), then call this again"
         )
-    answers = {which: observed.answer(which) for which in wanted}
-    if answers == wanted:
-        return Advance()
+    if rotation.back and observed.silent and not observed.restarted:
+        return Restart()  # it may have ended because of what it was to accept
     if Answer.UNKNOWN in (observed.wrong, *answers.values()) or (observed.restarted and observed.by_hand):
         return Wait(observed.reason or "it has not read its keys again")
     if not observed.restarted:

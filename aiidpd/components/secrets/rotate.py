@@ -42,6 +42,7 @@ from aiidpd.components.secrets.state import (
 from aiidpd.components.secrets.store import KeyStore, new_key, renewed
 
 _PAUSE: Final = 0.5  # seconds between two requests to a server that is waited for
+_SILENT: Final = 60.0  # seconds without an answer after which a server may have ended
 _EVERY: Final = 5.0  # seconds between two lines about the same wait
 _REPORTED: Final[Mapping[Phase, str]] = {
     Phase.ADD: "the server is to accept both keys",
@@ -215,6 +216,7 @@ class _Call:
             wrong=answers.wrong,
             reason=answers.reason,
             restarted=self._restarted,
+            silent=self._silent_since is not None and self._means.clock() - self._silent_since >= _SILENT,
             by_hand=self._means.restarts.by_hand,
             verifiable=verifiable,
             confirmed=self._wishes.confirmed,

@@ -112,6 +112,21 @@ def test_back_from_a_server_that_never_comes_needs_a_word_of_the_person(here: Ro
     assert here.store.engine_keys(here.entry) == (before,)
 
 
+def test_a_server_that_ended_because_of_two_keys_is_started_on_the_way_back(here: Rotating) -> None:
+    before, starts = here.store.key(here.entry), here.engine.restart
+
+    def restart() -> None:
+        starts()
+        here.engine.status = 503 if len(here.engine.accepted) > 1 else 0  # as versions that take one key
+
+    here.engine.restart = restart  # type: ignore[method-assign]
+    with pytest.raises(SecretsError, match="gave no answer"):
+        here.rotate()
+    assert here.rotate(back=True) is End.BACK
+    assert here.engine.accepted == (before,)
+    assert here.engine.restarts == 2
+
+
 def test_to_leave_the_server_out_is_for_the_way_back_alone(here: Rotating) -> None:
     with pytest.raises(Refused, match="for --back alone"):
         here.rotate(unverified=True)
