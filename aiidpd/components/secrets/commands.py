@@ -50,12 +50,7 @@ def _store(options: argparse.Namespace, *, create: bool = False, change: bool = 
 
 def generate(options: argparse.Namespace, session: Session) -> int:
     """Make keys that are not there yet."""
-    names = list(dict.fromkeys(options.names)) or list(USUAL_NAMES)
-    for name in names:
-        if problem := name_problem(name):
-            raise Refused("generate", "a key", reason=problem)
-    if len(names) != 1 and (facts_given(options) or options.source):
-        raise Refused("generate", "keys", reason="such options belong to one key", remedy="name one key")
+    names = _names(options)
     made, documents = 0, []
     with _store(options, create=True, change=True) as store:
         known = store.entries()
@@ -79,9 +74,22 @@ def generate(options: argparse.Namespace, session: Session) -> int:
     session.data(f"{each['name']} {each['key']}" for each in documents if options.show)
     for each in documents:
         session.report(f"{each['name']}: {each['file']} for the server, {each['key_file']} for who sends it")
+    if options.source not in (None, "-"):
+        session.report(f"{options.source} still holds the key: remove it")
     if not made:
         session.report("all of them were there already")
     return DONE
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """Return the names of the keys to make; raises :class:`Refused`."""
+    names = list(dict.fromkeys(options.names)) or list(USUAL_NAMES)
+    for name in names:
+        if problem := name_problem(name):
+            raise Refused("generate", "a key", reason=problem)
+    if len(names) != 1 and (facts_given(options) or options.source):
+        raise Refused("generate", "keys", reason="such options belong to one key", remedy="name one key")
+    return names
 
 
 def _create(store: KeyStore, name: str, options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiidpd.components.secrets.decide import Answer
 from aiidpd.components.secrets.engine import Answers
-from aiidpd.components.secrets.problem import SecretsError
+from aiidpd.components.secrets.problem import SecretsError, words
 from aiidpd.components.secrets.registry import KeyEntry
 from aiidpd.components.secrets.store import KeyStore
 from aiidpd.platform.keys import FileFault, Weakness, file_faults, shared, strength
@@ -99,14 +99,14 @@ def _file_check(store: KeyStore, name: str, owner: int) -> Check:
     faults = file_faults(facts.st_mode, facts.st_uid, owners=(owner,), links=facts.st_nlink)
     if not faults:
         return Check(path, Outcome.OK)
-    words = [FAULTS[each] + (f" {facts.st_uid}" if each is FileFault.OWNER else "") for each in faults]
+    found = [FAULTS[each] + (f" {facts.st_uid}" if each is FileFault.OWNER else "") for each in faults]
     if FileFault.NO_FILE in faults:
         remedy = "remove it, and rotate the key"
     elif FileFault.LINKED in faults:
         remedy = "remove the other name, and rotate the key"
     else:
         remedy = f"chmod 600 {path}; chown {owner} {path}; rotate the key if others read it"
-    return Check(path, Outcome.FAILED, ", ".join(words), remedy)
+    return Check(path, Outcome.FAILED, ", ".join(found), remedy)
 
 
 def _key_checks(store: KeyStore, entry: KeyEntry, others: Sequence[str]) -> list[Check]:
@@ -128,15 +128,25 @@ def _key_checks(store: KeyStore, entry: KeyEntry, others: Sequence[str]) -> list
                 "rotate it, or restore them from a backup",
             )
         )
-    for path in entry.copies:
-        try:
-            same = store.copy(path) == key
-            reason = "" if same else "it holds another key"
-        except SecretsError as error:
-            same, reason = False, error.reason
-        remedy = "" if same else rotate
-        checks.append(Check(path, Outcome.OK if same else Outcome.FAILED, reason, remedy))
+    checks += [_copy_check(store, path, key, rotate) for path in entry.copies]
     return checks
+
+
+def _copy_check(store: KeyStore, path: str, key: str, rotate: str) -> Check:
+    try:
+        if store.copy(path) != key:
+            return Check(path, Outcome.FAILED, "it holds another key", rotate)
+        facts = os.lstat(path)
+    except SecretsError as error:
+        return Check(path, Outcome.FAILED, error.reason, rotate)
+    except OSError as error:
+        return Check(path, Outcome.FAILED, words(error), rotate)
+    faults = file_faults(facts.st_mode, facts.st_uid, owners=(facts.st_uid,), links=facts.st_nlink)
+    if not faults:
+        return Check(path, Outcome.OK)
+    return Check(
+        path, Outcome.FAILED, ", ".join(FAULTS[each] for each in faults), f"chmod 600 {path}; {rotate}"
+    )
 
 
 def _strength_check(store: KeyStore, entry: KeyEntry, key: str, rotate: str) -> Check:

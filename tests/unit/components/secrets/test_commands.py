@@ -166,7 +166,8 @@ def test_a_key_is_taken_from_a_file_or_from_standard_input(
     ctl: Ctl, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "old").write_text(f"{GOOD}\r\n")
-    assert ctl("generate", "A", "--from", str(tmp_path / "old"))[0] == 0
+    code, _, err = ctl("generate", "A", "--from", str(tmp_path / "old"))
+    assert (code, f"{tmp_path / 'old'} still holds the key: remove it" in err) == (0, True)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GOOD[::-1].encode())))
     assert ctl("generate", "B", "--from", "-")[0] == 0
     assert keys(folder) == {GOOD, GOOD[::-1]}
@@ -252,6 +253,7 @@ def test_a_folder_that_others_may_write_is_refused(ctl: Ctl, folder: Path) -> No
         (lambda at: (at / "A.rotation.json").write_text("{}"), "it has no version"),
         (lambda at: (at.parent / "copy").write_text(f"{GOOD}\n"), "it holds another key"),
         (lambda at: (at.parent / "copy").unlink(), "it does not exist"),
+        (lambda at: (at.parent / "copy").chmod(0o644), "everybody may read it"),
     ],
 )
 def test_whatever_is_wrong_with_files_is_found(
