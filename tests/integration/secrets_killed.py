@@ -27,8 +27,9 @@ class Requested:
 
     by_hand = False
 
-    def engine(self, entry: KeyEntry) -> None:
+    def engine(self, entry: KeyEntry) -> bool:
         urllib.request.urlopen(f"{entry.url}/restart", timeout=10).close()
+        return True
 
     def user(self, entry: KeyEntry, user: str) -> None:
         raise AssertionError(entry.name, user)

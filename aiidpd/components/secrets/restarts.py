@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 from aiidpd.api.client import AccessDenied, ControlClient, ControlError, DaemonUnreachable, RequestFailed
@@ -14,6 +15,8 @@ from aiidpd.components.secrets.registry import CONTAINER, DAEMON, HAND, KeyEntry
 _ACTS: Final = ("restart", "recreate")
 _AGAIN: Final = 30.0  # seconds for which a daemon that is not there is tried again: it may just be restarted
 _PAUSE: Final = 1.0
+_MOST_OTHERS: Final = 5
+_TRIES: Final = 3
 _SYSTEMCTL: Final = "systemctl"
 _EVERY: Final = 5.0  # seconds between two lines about the same restart
 _ENDED: Final = ("succeeded", "failed")
@@ -27,8 +30,11 @@ class Restarts(Protocol):
     def by_hand(self) -> bool:
         """True where a person restarts the server, some time after :meth:`engine`."""
 
-    def engine(self, entry: KeyEntry) -> None:
-        """Have the server of ``entry`` read its file again; raises :class:`ControlError`."""
+    def engine(self, entry: KeyEntry) -> bool:
+        """Have the server of ``entry`` read its file again; raises :class:`ControlError`.
+
+        Returns False where somebody else has restarted it meanwhile: perhaps too early.
+        """
 
     def user(self, entry: KeyEntry, user: str) -> None:
         """Have ``user`` read the key again; raises :class:`ControlError`."""
@@ -50,9 +56,10 @@ class RealRestarts:
         self._report = report
         self.by_hand = by_hand
         self._sleep = sleep
+        self._others = 0  # heals that others have got in between with
         self._clock = clock
 
-    def engine(self, entry: KeyEntry) -> None:
+    def engine(self, entry: KeyEntry) -> bool:
         """See the protocol."""
         if self.by_hand:
             kind, _, name = entry.engine.partition(":")
@@ -69,7 +76,8 @@ class RealRestarts:
                 remedy=f"name it: `aiidpctl secrets set {entry.name} --container NAME`, {_BY_HAND}",
             )
         else:
-            self._restart(entry.engine, "the server")
+            return self._restart(entry.engine, "the server")
+        return True
 
     def user(self, entry: KeyEntry, user: str) -> None:
         """See the protocol."""
@@ -77,18 +85,19 @@ class RealRestarts:
             self._report("aiidpd reads its configuration and credentials again")
             self._patiently(lambda: self._client.post("/v1/config/reload"))
         elif user != HAND:
-            self._restart(user, f"which sends {entry.name}")
+            while not self._restart(user, f"which sends {entry.name}"):
+                pass
 
-    def _restart(self, target: str, whose: str) -> None:
+    def _restart(self, target: str, whose: str) -> bool:
         kind, _, name = target.partition(":")
         if kind == CONTAINER:
-            self._heal(name, whose)
-        else:
-            self._report(f"systemctl restarts {name}, {whose}")
-            self._systemctl(name)
+            return self._heal(name, whose)
+        self._report(f"systemctl restarts {name}, {whose}")
+        self._systemctl(name)
+        return True
 
-    def _heal(self, name: str, whose: str) -> None:
-        """Restart the container ``name`` by a heal, if its policy allows one."""
+    def _heal(self, name: str, whose: str) -> bool:
+        """Restart the container ``name`` by a heal, if its policy allows one; False where one went on."""
         found = self._healing_of(name)
         mode = found["policy"]["mode"]
         if mode not in _ACTS:
@@ -100,14 +109,47 @@ class RealRestarts:
             )
         self._report(f"aiidpd restarts container {name}, {whose}")
         request = {"container": name, "cure": "restart"}
-        job = self._followed(name, self._client.post("/v1/healing/heals", request))
+        try:
+            job = self._client.post("/v1/healing/heals", request)
+        except RequestFailed as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            self._await_heal(name)
+            return False
+        job = self._followed(name, job)
         if job["state"] != "succeeded":
+            self._others += 1
+            if self._others < _MOST_OTHERS and self._others_heal(name, found["last"]):
+                self._await_heal(name)
+                return False
             raise SecretsError(
                 "restart container",
                 name,
                 reason=job["error"] or "the heal has failed",
                 remedy="see `aiidpctl containers healing`, then call this again",
             )
+        return True
+
+    def _others_heal(self, name: str, before: Mapping[str, Any] | None) -> bool:
+        """Return whether somebody else heals or has started ``name``, whose last heal was ``before``."""
+        for _ in range(_TRIES):  # what is decided is shown a moment later
+            now = self._healing_of(name)
+            last = now["last"]
+            if now["decision"] == "healing" or (last != before and last and last["outcome"] != "failed"):
+                return True
+            self._sleep(_PAUSE)
+        return False
+
+    def _await_heal(self, name: str) -> None:
+        """Wait until nobody heals the container ``name``."""
+        self._report(f"{name} is being healed already: this waits for the end of that")
+        at = self._clock()
+        self._sleep(_PAUSE)
+        while self._healing_of(name)["decision"] == "healing":
+            if self._clock() - at >= _EVERY:
+                self._report(f"{name} is still being healed")
+                at = self._clock()
+            self._sleep(_PAUSE)
 
     def _followed(self, name: str, job: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return how the heal of ``name`` has ended; it is reported while it goes on."""

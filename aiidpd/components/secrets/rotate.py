@@ -234,8 +234,7 @@ class _Call:
             case WriteUsers(key):
                 store.write_users(entry, store.rotating(entry)[key])
             case Restart():
-                self._means.restarts.engine(entry)
-                self._restarted = True
+                self._restarted = self._means.restarts.engine(entry)
             case Notify(user):
                 if user != HAND:
                     self._means.restarts.user(entry, user)

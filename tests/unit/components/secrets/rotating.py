@@ -24,10 +24,11 @@ class Restarted:
     by_hand: bool = False
     notified: list[str] = field(default_factory=list)
 
-    def engine(self, entry: KeyEntry) -> None:
+    def engine(self, entry: KeyEntry) -> bool:
         del entry
         if not self.by_hand:
             self.server.restart()
+        return True
 
     def user(self, entry: KeyEntry, user: str) -> None:
         del entry

@@ -15,6 +15,7 @@ from aiidpd.components.secrets.problem import SecretsError
 from aiidpd.components.secrets.registry import Format, KeyEntry
 from aiidpd.components.secrets.restarts import RealRestarts
 from tests.daemon import Daemon, running
+from tests.waiting import until
 
 ENTRY = KeyEntry("A", Format.LLAMACPP, 256, 0.0, 0, 0)
 CONTAINER = "SIMULATED-vllm-openai-0"
@@ -34,8 +35,12 @@ class Make:
     def __init__(self) -> None:
         self.clients: list[ControlClient] = []
 
-    def __call__(self, socket: Path, said: list[str], *, by_hand: bool = False) -> RealRestarts:
+    def __call__(
+        self, socket: Path, said: list[str], *, by_hand: bool = False, patient: bool = False
+    ) -> RealRestarts:
         self.clients.append(ControlClient(str(socket)))
+        if patient:
+            return RealRestarts(self.clients[-1], said.append, by_hand=by_hand)
         now = [0.0]
 
         def sleep(seconds: float) -> None:
@@ -65,6 +70,16 @@ def test_a_container_is_restarted_by_a_heal(restarts: Make, daemon: Daemon) -> N
     (one,) = [each for each in healing if each["name"] == CONTAINER]
     assert one["last"]["outcome"] == "healed"
     assert "config.reloaded" in kinds
+
+
+def test_a_heal_that_goes_on_already_is_waited_for(daemon: Daemon, restarts: Make) -> None:
+    said: list[str] = []
+    own = restarts(daemon.folder / "run/control.sock", said, patient=True)
+    with ControlClient(str(daemon.folder / "run/control.sock")) as client:
+        client.post("/v1/healing/heals", {"container": CONTAINER})
+    until(lambda: own.engine(replace(ENTRY, engine=f"container:{CONTAINER}")))
+    assert f"{CONTAINER} is being healed already: this waits for the end of that" in said
+    own.user(ENTRY, f"container:{CONTAINER}")
 
 
 def test_one_whose_policy_allows_none_is_not(restarts: Make, daemon: Daemon) -> None:
