@@ -114,6 +114,8 @@ OTHER: dict[str, Any] = {
     "models.upstream": True,
     "models.endpoint": "https://mirror.example",
     "models.token": "hf_secret",
+    "containers.upgrades.allow": ["vllm"],
+    "containers.upgrades.pull_timeout": "2h",
     "bench.interval": "1m",
     "bench.timeout": "1s",
     "bench.first_token_timeout": "1s",
