@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from aiidpd.components.bench.accept.server import exchange
 from aiidpd.components.bench.accept.verdict import Outcome
 from aiidpd.engines.chat import Form
 from tests.fakes import llama, tokens
+from tests.fakes.shared_servers import shared_llama, shared_tokens
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,25 +70,10 @@ def undisturbed(asked: Asked) -> Report:
     return report
 
 
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[llama.LlamaServer]:
-    if llama.find_server() is None:
-        missing("llama-server", llama.HOW_TO_GET)
-    with llama.running(tmp_path_factory.mktemp("llama")) as served:
-        yield served
+server = shared_llama()
 
 
-@pytest.fixture(scope="module")
-def truth(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[tokens.TokenServer]:
-    program = tokens.build(tmp_path_factory.mktemp("tokens"))
-    if program is None:
-        missing("gcc", tokens.HOW_TO_GET)
-    with tokens.running(Path(str(program))) as found:
-        yield found
+truth = shared_tokens()
 
 
 @pytest.mark.real("llama")

@@ -37,6 +37,7 @@ from aiidpd.kernel.latest import Latest
 from tests.daemon import running
 from tests.fakes import llama
 from tests.fakes.nvml import FakeNvml, shape
+from tests.fakes.shared_servers import shared_llama
 from tests.heartbeat import heartbeat
 from tests.tables import made
 from tests.waiting import PATIENCE, eventually, until
@@ -47,15 +48,8 @@ LONG = ProbeRequest("tell", 6000, PATIENCE, 2 * PATIENCE)  # 6 s at the very lea
 SETTINGS = made(BenchSettings, max_tokens=64, first_token_timeout=PATIENCE, timeout=2 * PATIENCE)
 
 
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[llama.LlamaServer]:
-    """A server that takes about a millisecond a token."""
-    if llama.find_server() is None:
-        missing("llama-server", llama.HOW_TO_GET)
-    with llama.running(tmp_path_factory.mktemp("llama"), layers=8, width=256) as served:
-        yield served
+server = shared_llama(layers=8, width=256)
+"""A server that takes about a millisecond a token."""
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import anyio
@@ -28,6 +27,7 @@ from aiidpd.kernel.jobs import JobBook, JobQueue
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from tests.fakes import tokens
+from tests.fakes.shared_servers import shared_tokens
 from tests.heartbeat import heartbeat
 from tests.tables import made
 from tests.waiting import PATIENCE
@@ -40,16 +40,7 @@ CLOSE = 0.001  # seconds
 ASKED = ProbeRequest("a nonce and a text", TOKENS, PATIENCE, 2 * PATIENCE)
 
 
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[tokens.TokenServer]:
-    program = tokens.build(tmp_path_factory.mktemp("tokens"))
-    if program is None:
-        missing("gcc", tokens.HOW_TO_GET)
-        return
-    with tokens.running(program) as served:
-        yield served
+server = shared_tokens()
 
 
 async def probed(server: tokens.TokenServer, url: str) -> tuple[Timeline, tokens.Answer]:

@@ -23,6 +23,7 @@ from aiidpd.contracts.containers import ContainerSummary, ContainerUse
 from aiidpd.contracts.engines import EngineState, Residency, Verdict
 from tests.fakes import llama
 from tests.fakes.llama_container import LlamaContainers
+from tests.fakes.shared_servers import shared_llama
 from tests.forms import LONG
 from tests.tables import made
 from tests.waiting import PATIENCE, Stopwatch, until
@@ -33,14 +34,7 @@ LONGEST = 3 * PATIENCE
 QUICK = made(LivenessSettings, minimum_quiet=5.0, maximum_quiet=6.0)
 
 
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[llama.LlamaServer]:
-    if llama.find_server() is None:
-        missing("llama-server", llama.HOW_TO_GET)
-    with llama.running(tmp_path_factory.mktemp("llama"), **SHAPE) as found:
-        yield found
+server = shared_llama(**SHAPE)
 
 
 class Page:

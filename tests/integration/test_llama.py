@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -24,6 +24,7 @@ from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.kernel.task import Heartbeat, WorkerState, WorkerStatus
 from tests.fakes import llama
+from tests.fakes.shared_servers import shared_llama
 from tests.tables import made
 from tests.waiting import PATIENCE
 
@@ -33,15 +34,8 @@ pytestmark = pytest.mark.real("llama")
 SETTINGS = made(BenchSettings, max_tokens=64, first_token_timeout=PATIENCE, timeout=2 * PATIENCE)
 
 
-@pytest.fixture(scope="module")
-def server(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[llama.LlamaServer]:
-    """A server whose model (22 MB) takes about a millisecond a token: long enough to be timed."""
-    if llama.find_server() is None:
-        missing("llama-server", llama.HOW_TO_GET)
-    with llama.running(tmp_path_factory.mktemp("llama"), layers=8, width=256) as served:
-        yield served
+server = shared_llama(layers=8, width=256)
+"""A server whose model (22 MB) takes about a millisecond a token: long enough to be timed."""
 
 
 @pytest.fixture

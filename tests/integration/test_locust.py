@@ -7,12 +7,13 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import tokens
+from tests.fakes.shared_servers import shared_tokens
 from tests.ports import free_port
 from tests.waiting import PATIENCE
 
@@ -34,15 +35,7 @@ def locust(missing: Callable[[str, str], None]) -> Path:
     return found
 
 
-@pytest.fixture(scope="module")
-def truth(
-    tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
-) -> Iterator[tokens.TokenServer]:
-    program = tokens.build(tmp_path_factory.mktemp("tokens"))
-    if program is None:
-        missing("gcc", tokens.HOW_TO_GET)
-    with tokens.running(Path(str(program))) as found:
-        yield found
+truth = shared_tokens()
 
 
 def environment() -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 from aiidpd.api.client import ControlError
+from aiidpd.cli.arguments import argument
 from aiidpd.cli.session import DONE, USAGE, Session
 from aiidpd.components.physics import cli_capacity, cli_claims, cli_estimate
 from aiidpd.components.physics.catalog import read_hardware
@@ -14,10 +15,10 @@ from aiidpd.components.physics.cli_text import device_lines
 from aiidpd.components.physics.given import LIST, BadInput
 from aiidpd.physics.kv_cache import KV_TYPES
 from aiidpd.physics.network import LINKS
-from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
+from aiidpd.physics.units import parse_bytes, parse_rate
 
-T = TypeVar("T")
-
+_SIZE: Final = argument(parse_bytes)
+_RATE: Final = argument(parse_rate)
 _LARGEST: Final = 10**9
 _MOST_GPUS: Final = 1024
 
@@ -52,7 +53,10 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a model and a device."""
     parser.add_argument("--model", metavar="PATH", help="a model file or folder: its headers are read")
     parser.add_argument(
-        "--weights", metavar="SIZE", type=_size, help="bytes of its weights, as 4.58GiB or 8GB"
+        "--weights",
+        metavar="SIZE",
+        type=_SIZE,
+        help="bytes of its weights, as 4.58GiB or 8GB",
     )
     parser.add_argument("--layers", metavar="N", type=_whole, help="how many layers it has")
     parser.add_argument(
@@ -70,7 +74,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_estimate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bandwidth", metavar="RATE", type=_rate, help="of the GPU's memory, as 448GB/s")
+    parser.add_argument("--bandwidth", metavar="RATE", type=_RATE, help="of the GPU's memory, as 448GB/s")
     parser.add_argument("--parameters", metavar="N", type=_number, help="that work on a token, as 8.03e9")
     parser.add_argument(
         "--precision", default="fp16", choices=("fp32", "fp16", "fp8", "int8", "fp4"), help="fp16"
@@ -98,7 +102,7 @@ def _add_estimate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ram-bandwidth",
         metavar="RATE",
-        type=_rate,
+        type=_RATE,
         help="of the RAM, as 102.4GB/s; measured where left out",
     )
     parser.add_argument(
@@ -116,7 +120,7 @@ def _add_estimate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_capacity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", metavar="SIZE", type=_size, help="of the GPU, as 16GiB")
+    parser.add_argument("--memory", metavar="SIZE", type=_SIZE, help="of the GPU, as 16GiB")
     parser.add_argument("--kv-heads", metavar="N", type=_whole, help="KV heads of a layer")
     parser.add_argument("--head-length", metavar="N", type=_whole, help="width of a head")
     parser.add_argument(
@@ -130,9 +134,12 @@ def _add_capacity(parser: argparse.ArgumentParser) -> None:
         help="gpu_memory_utilization of vLLM: 0.9",
     )
     parser.add_argument(
-        "--non-torch", metavar="SIZE", type=_size, help="as vLLM logs it; without it, what is usual"
+        "--non-torch",
+        metavar="SIZE",
+        type=_SIZE,
+        help="as vLLM logs it; without it, what is usual",
     )
-    parser.add_argument("--activations", metavar="SIZE", type=_size, help="peak, as vLLM logs it; else usual")
+    parser.add_argument("--activations", metavar="SIZE", type=_SIZE, help="peak, as vLLM logs it; else usual")
     parser.add_argument(
         "--length", metavar="N", type=_whole, action="append", default=[], help="tokens of a sequence"
     )
@@ -181,21 +188,6 @@ class _Refused(ControlError):
 
 def _refuse(words: str) -> NoReturn:
     raise _Refused(words) from None
-
-
-def _size(text: str) -> float:
-    return _parsed(parse_bytes, text)
-
-
-def _rate(text: str) -> float:
-    return _parsed(parse_rate, text)
-
-
-def _parsed(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except NotAQuantity as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _whole(text: str) -> int:

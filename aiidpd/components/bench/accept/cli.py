@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from aiidpd.cli.arguments import argument
 from aiidpd.cli.session import Session
-from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
+from aiidpd.physics.units import parse_bytes, parse_rate
 
-T = TypeVar("T")
-
+_SIZE: Final = argument(parse_bytes)
+_RATE: Final = argument(parse_rate)
 _LARGEST: Final = 1e15
 
 
@@ -38,10 +38,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the options that say what a server's speed is held against."""
-    parser.add_argument("--weights", metavar="SIZE", type=_size, help="bytes that a token reads, as 4.58GiB")
+    parser.add_argument("--weights", metavar="SIZE", type=_SIZE, help="bytes that a token reads, as 4.58GiB")
     parser.add_argument("--parameters", metavar="N", type=number, help="that work on a token, as 8.03e9")
     parser.add_argument("--gpu", metavar="NAME", help="the server's GPU, as 'RTX 4090'")
-    parser.add_argument("--bandwidth", metavar="RATE", type=_rate, help="of its memory, as 448GB/s")
+    parser.add_argument("--bandwidth", metavar="RATE", type=_RATE, help="of its memory, as 448GB/s")
     parser.add_argument(
         "--precision", default="fp16", choices=("fp32", "fp16", "fp8", "int8", "fp4"), help="fp16"
     )
@@ -54,21 +54,6 @@ def _run(options: argparse.Namespace, session: Session) -> int:
     from aiidpd.components.bench.accept.command import run  # noqa: PLC0415 -- other commands need not wait for it
 
     return run(options, session)
-
-
-def _size(text: str) -> float:
-    return _parsed(parse_bytes, text)
-
-
-def _rate(text: str) -> float:
-    return _parsed(parse_rate, text)
-
-
-def _parsed(parse: Callable[[str], T], text: str) -> T:
-    try:
-        return parse(text)
-    except NotAQuantity as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def number(text: str) -> float:

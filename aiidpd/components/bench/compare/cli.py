@@ -10,6 +10,7 @@ from typing import Any
 
 from aiidpd.cli import job
 from aiidpd.cli.session import DONE, USAGE, Session
+from aiidpd.components.bench import record_cli
 from aiidpd.components.bench.compare.cli_text import comparison_lines, comparison_table
 
 _PATH = "/v1/bench/comparisons"
@@ -96,16 +97,4 @@ def _comparisons(options: argparse.Namespace, session: Session) -> int:
         session.client.post(f"{_PATH}/cancel", {})
         session.report("the comparison ends, with what it found so far")
         return DONE
-    if options.id is not None:
-        document = session.client.get_named(_PATH, options.id)
-        lines = comparison_lines(document, session.paint) if not session.json else []
-    else:
-        document = session.client.get(_PATH)
-        lines = comparison_table(document, time.time(), session.paint) if not session.json else []
-        for problem in document["problems"]:
-            session.report(problem)
-    if session.json:
-        session.document(document)
-    else:
-        session.data(lines)
-    return DONE
+    return record_cli.show(options, session, _PATH, one=comparison_lines, table=comparison_table)

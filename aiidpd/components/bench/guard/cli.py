@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aiidpd.cli import job
 from aiidpd.cli.session import DONE, FAILED, USAGE, Session
+from aiidpd.components.bench import record_cli
 from aiidpd.components.bench.guard.cli_text import plan_lines, upgrade_lines, upgrade_table
 from aiidpd.history.cli import duration
 
@@ -123,16 +123,4 @@ def _upgrades(options: argparse.Namespace, session: Session) -> int:
         session.client.post(f"{_PATH}/cancel", {})
         session.report("the old engine is put back")
         return DONE
-    if options.id is not None:
-        document = session.client.get_named(_PATH, options.id)
-        lines = upgrade_lines(document, session.paint) if not session.json else []
-    else:
-        document = session.client.get(_PATH)
-        lines = upgrade_table(document, time.time(), session.paint) if not session.json else []
-        for problem in document["problems"]:
-            session.report(problem)
-    if session.json:
-        session.document(document)
-    else:
-        session.data(lines)
-    return DONE
+    return record_cli.show(options, session, _PATH, one=upgrade_lines, table=upgrade_table)

@@ -184,7 +184,7 @@ def test_a_key_is_taken_from_a_file_or_from_standard_input(
         ("\u00e9".encode(), "outside of ASCII"),
         (b"x" * 5000, "longer than"),
         (b"changeme", "it is weak: short, placeholder"),
-        (b"%d" % time.time(), "it is weak: short, timestamp"),
+        pytest.param(b"%d" % time.time(), "it is weak: short, timestamp", id="now"),
         (b"a" * 64, "it is weak: low_entropy"),
     ],
 )

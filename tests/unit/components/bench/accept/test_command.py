@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,10 +14,10 @@ import anyio.to_thread
 import pytest
 
 from aiidpd.api.client import ControlError
-from aiidpd.cli.main import main
 from aiidpd.cli.session import Session
 from aiidpd.cli.text import Paint
 from aiidpd.components.bench import given
+from tests.fakes.command_line import Run, command_line
 from tests.fakes.inference import DONE, Cut, Forever, Hang, InferenceServer, Send, Step, finish, steady, usage
 from tests.fakes.inference import chunk as piece
 from tests.fakes.scripted_daemon import Scripted
@@ -46,7 +45,6 @@ CRITERIA = {
     "answers": ("exact_answers", 'at_least = "100 %"'),
 }
 ANSWERS = '[[answers]]\nprompt = "2 + 2?"\nequals = "4"\n'
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 def criteria(**which: tuple[str, str]) -> str:
@@ -62,25 +60,7 @@ def profile(folder: Path, text: str = PROFILE + criteria(**CRITERIA) + ANSWERS) 
     return path
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs the command beside the server, and returns its code, out and err."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    async def given(command: str) -> tuple[int, str, str]:
-        words = [*NOWHERE, *shlex.split(command)]
-
-        def call() -> int:
-            try:
-                return main(words)
-            except SystemExit as ended:
-                return int(ended.code or 0)
-
-        code = await anyio.to_thread.run_sync(call)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return given
+run = command_line(*NOWHERE)
 
 
 def served(**more: Any) -> InferenceServer:

@@ -31,7 +31,7 @@ from aiidpd.kernel.jobs import JobBook, JobQueue
 from tests.documents import as_dict
 from tests.fakes.clock import FakeClock
 from tests.unit.components.bench.compare.sides import Bench, Side
-from tests.unit.components.bench.compare.test_store import AT, comparison
+from tests.unit.components.bench.test_record_store import AT, comparison
 
 DAY = 86_400.0
 

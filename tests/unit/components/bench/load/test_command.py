@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from aiidpd.cli.main import main
+from tests.fakes.command_line import Run, command_line
 from tests.fakes.inference import DONE, Cut, Hang, InferenceServer, Send, Step, finish, steady
 from tests.fakes.inference import chunk as piece
 from tests.ports import free_port
@@ -26,28 +25,9 @@ from tests.waiting import PATIENCE, eventually
 
 NOWHERE = ("--socket", "/nonexistent/control.sock", "bench", "load")
 QUICK = "--workload batch --duration 1s --warm-up 0 --timeout 10s"
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs the command beside the server, and returns its code, out and err."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    async def given(command: str) -> tuple[int, str, str]:
-        words = [*NOWHERE, *shlex.split(command)]
-
-        def call() -> int:
-            try:
-                return main(words)
-            except SystemExit as ended:
-                return int(ended.code or 0)
-
-        code = await anyio.to_thread.run_sync(call)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return given
+run = command_line(*NOWHERE)
 
 
 def served(**more: Any) -> InferenceServer:

@@ -1,4 +1,4 @@
-"""Comparisons on the disk."""
+"""Records on the disk, with comparisons as an example."""
 
 from __future__ import annotations
 
