@@ -22,7 +22,16 @@ from aiidpd.platform.readfile import read_small
 FILE_LIMIT = 2**20  # bytes of one file
 
 # Variables that begin like settings and belong to the project's own tests.
-_FOREIGN = frozenset({"AIIDPD_CI_CACHE", "AIIDPD_LLAMA_SERVER", "AIIDPD_REQUIRE_REAL"})
+_FOREIGN = frozenset(
+    {
+        "AIIDPD_BENCH_CACHE",
+        "AIIDPD_CI_CACHE",
+        "AIIDPD_LLAMA_CPP_PYTHON",
+        "AIIDPD_LLAMA_SERVER",
+        "AIIDPD_LOCUST",
+        "AIIDPD_REQUIRE_REAL",
+    }
+)
 _TABLE = re.compile(r"\('([^)]*?)',?\)")  # as tomllib names one
 _TWICE = ("Cannot overwrite", "Cannot declare")
 _AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

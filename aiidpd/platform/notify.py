@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from sdnotify import SystemdNotifier
 
-_STATUS_LIMIT = 500  # characters; a datagram has a bound, and a status is one line
+_STATUS_LIMIT = 1000  # characters; a datagram has a bound, and a status is one line
 
 
 class _Channel(SystemdNotifier):  # type: ignore[misc]  # the library ships no types

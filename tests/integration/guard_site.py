@@ -36,6 +36,7 @@ def settings(docker: RealDocker, **more: str) -> dict[str, str]:
         "AIIDPD_CONTAINERS__SOCKET": str(docker.socket),
         "AIIDPD_CONTAINERS__RECONCILE_INTERVAL": "1s",
         "AIIDPD_CONTAINERS__HEAL__STOP_GRACE": "1s",
+        "AIIDPD_CONTAINERS__HEAL__DRY_RUN": "true",  # other tests heal on this engine
         "AIIDPD_ENGINES__INTERVAL": "500ms",
         "AIIDPD_BENCH__INTERVAL": "1h",
         "AIIDPD_BACKUP__SCHEDULE": "yearly",

@@ -30,7 +30,7 @@ from tests.fakes import tokens
 from tests.fakes.shared_servers import shared_tokens
 from tests.heartbeat import heartbeat
 from tests.tables import made
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.real("gcc")
 
@@ -47,7 +47,11 @@ async def probed(server: tokens.TokenServer, url: str) -> tuple[Timeline, tokens
     target = OpenAITarget("scripted", url, "any")
     timeline = await target.probe(ASKED)
     await target.aclose()
-    (truth,) = await anyio.to_thread.run_sync(server.answers)
+
+    async def noted() -> list[tokens.Answer]:  # after the last token, by a thread of the server
+        return list(await anyio.to_thread.run_sync(server.answers))
+
+    (truth,) = await eventually(noted, len)
     return timeline, truth
 
 

@@ -126,7 +126,10 @@ def inspected(name: str, socket: Path | None = None) -> dict[str, Any]:
     where = ["-H", f"unix://{socket}"] if socket else []
     done = subprocess.run(["docker", *where, "inspect", name], capture_output=True, check=False)
     found = json.loads(done.stdout or "[]")
-    return dict(found[0]) if found else {}
+    if not found:
+        return {}
+    found[0].get("Mounts", []).sort(key=lambda each: each["Destination"])  # Docker lists them by chance
+    return dict(found[0])
 
 
 def names(name: str, socket: Path | None = None) -> list[str]:
