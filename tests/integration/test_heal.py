@@ -21,7 +21,11 @@ from tests.fakes.docker_engine import RealDocker
 from tests.fakes.healing import Healing
 from tests.forms import short_and_long
 
-pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
+pytestmark = [
+    pytest.mark.real("docker"),
+    pytest.mark.usefixtures("only_healer"),
+    pytest.mark.timeout(900),  # others that heal come first
+]
 
 CHECK = ("--health-interval", "0.3s", "--health-retries", "2", "--health-timeout", "5s")
 SICK = ("--health-cmd", "test ! -e /sick", *CHECK)

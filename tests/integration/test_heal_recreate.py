@@ -15,7 +15,11 @@ from tests.daemon import Daemon, running, start
 from tests.fakes.docker_engine import RealDocker
 from tests.waiting import PATIENCE, until
 
-pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
+pytestmark = [
+    pytest.mark.real("docker"),
+    pytest.mark.usefixtures("only_healer"),
+    pytest.mark.timeout(900),  # others that heal come first
+]
 
 
 def ctl(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:

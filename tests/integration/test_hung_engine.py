@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.real("docker"),
     pytest.mark.real("llama"),
     pytest.mark.usefixtures("only_healer"),
+    pytest.mark.timeout(900),  # others that heal come first
 ]
 
 

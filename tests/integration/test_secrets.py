@@ -149,6 +149,7 @@ def rotate_by_hand(keys: Path, server: LlamaServer) -> None:
 @pytest.mark.real("docker")
 @pytest.mark.real("llama")
 @pytest.mark.usefixtures("only_healer")
+@pytest.mark.timeout(900)  # others that heal come first
 def test_a_container_through_the_daemon_s_heals_and_no_key_is_anywhere_else(
     tmp_path: Path, llama_containers: LlamaContainers
 ) -> None:
