@@ -245,10 +245,13 @@ def test_a_command_that_is_killed_changes_nothing(images: EngineImages, daemon: 
         "--for",
         engine,
     ]
-    with subprocess.Popen([*command, "--apply", "--settle", "1h"], stderr=subprocess.DEVNULL) as process:
-        until(lambda: len(names(engine)) == 2)
-        process.kill()
-    until(lambda: newest(daemon)["stage"] == "settle")
+    command += ["--apply", *LOOSE, "--settle", "1h"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: len(names(engine)) == 2, 4 * PATIENCE)
+        finally:
+            process.kill()
+    until(lambda: newest(daemon)["stage"] == "settle", 4 * PATIENCE)
     assert ctl(daemon, "bench", "upgrades", "--cancel").returncode == 0
     until(lambda: newest(daemon)["outcome"] == "returned")
     back(engine, old)

@@ -23,7 +23,7 @@ from tests.fakes.tried_images import EngineImages
 from tests.forms import short_and_long
 from tests.integration.recreate_site import Faulty
 from tests.integration.trial_site import ACTS, TrialSite, inspected, names, wrong
-from tests.waiting import until
+from tests.waiting import eventually, until
 
 pytestmark = pytest.mark.real("docker")
 
@@ -69,6 +69,12 @@ async def test_it_is_tried_and_kept(case: Case) -> None:
     images.run(name, one, "-e", "MODE=fast", "-v", "/cache", "--memory", "256m")
     site = site_of(docker, tmp_path, name)
     old = inspected(site.name)
+
+    async def log() -> str:
+        done = await anyio.run_process(["docker", "logs", site.name], stderr=subprocess.STDOUT)
+        return done.stdout.decode()
+
+    await eventually(log, lambda text: "engine one starts" in text)
     async with site.running():
         state = await site.tried(two)
         assert (state.serving, state.disturbed, state.ended) == ("new", "", "")
