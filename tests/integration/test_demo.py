@@ -119,7 +119,8 @@ def test_on_a_terminal_it_draws_in_place_and_gives_the_cursor_back(tmp_path: Pat
     def drawn() -> bool:
         nonlocal seen
         with suppress(BlockingIOError):
-            seen += os.read(ours, 65536)
+            while piece := os.read(ours, 65536):  # a terminal gives no more than 4 KiB at a time
+                seen += piece
         told = b"/metrics (port 9753 is taken" in seen and "daemon.ready" in log.read_text()
         return b"WORKER" in seen and EVENT.search(seen) is not None and told
 

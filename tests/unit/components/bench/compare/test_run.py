@@ -184,7 +184,7 @@ async def test_its_time_is_bounded(clock: FakeClock, tmp_path: Path):
     found = await bench.compare(bench.job(minutes=0.3))
     assert found is not None
     assert found.ended == "budget"
-    assert clock.monotonic() < 40
+    assert found.ended_at - found.began_at < 40
 
 
 async def test_three_failures_in_a_row_end_it(clock: FakeClock, tmp_path: Path):
