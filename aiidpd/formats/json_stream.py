@@ -15,7 +15,8 @@ _ESCAPE_BYTES: Final = 2
 _WINDOW_BYTES: Final = 64 * 1024
 _SPACES: Final = re.compile(rb"[ \t\n\r]*+")
 _PLAIN: Final = re.compile(rb'"[^"\\]*+"')
-_FLAT: Final = re.compile(rb'\{[^{}"\\]*+(?:"[^"\\]*+"[^{}"\\]*+)*+\}')
+# The outer repetition is not possessive: Python 3.11.2 takes half of a group for a match there.
+_FLAT: Final = re.compile(rb'\{[^{}"\\]*+(?:"[^"\\]*+"[^{}"\\]*+)*\}')
 _WORD_BYTES: Final = 64
 # Read token by token: what is nested, or lies on both sides of a chunk.
 _NESTED_LIMIT_BYTES: Final = 2 * 1024**2

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiidpd.formats.damage import Damage, Malformed
@@ -76,6 +76,7 @@ JSON = st.recursive(
 
 
 @examples(300)
+@example(value={"}\x1f": None}, indent=None, plain=True, step=50)
 @given(value=JSON, indent=st.sampled_from([None, 3]), plain=st.booleans(), step=st.integers(1, 50))
 def test_json_in_pieces_is_json(value: Any, indent: int | None, plain: bool, step: int) -> None:
     written = json.dumps(value, indent=indent, ensure_ascii=not plain).encode("utf-8", "surrogatepass")
