@@ -43,7 +43,7 @@ class Run:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _Reception:
     """Stream, and the bytes that came by it."""
 
     stream: Stream
@@ -75,11 +75,12 @@ class Streams:
         """Run the streams to their ends, or for ``timeout`` seconds."""
         room_for(len(self._requests))
         deadline = self._monotonic() + timeout
-        kept: list[_Kept] = []
+        receptions: list[_Reception] = []
         poller = select.epoll()
         try:
-            kept += (_Kept(Stream(self._address, each, self._monotonic)) for each in self._requests)
-            files = {each.stream.fileno(): each for each in kept}
+            streams = (Stream(self._address, each, self._monotonic) for each in self._requests)
+            receptions += map(_Reception, streams)
+            files = {each.stream.fileno(): each for each in receptions}
             for file in files:
                 poller.register(file, select.EPOLLOUT)
             self._connect(poller, files, deadline)
@@ -88,12 +89,12 @@ class Streams:
             cpu = time.process_time() - before
         finally:
             poller.close()
-            for each in kept:
+            for each in receptions:
                 each.stream.close()
         delays = sorted(self._delays)
-        return Run(tuple(_outcome(each, delays) for each in kept), self._most_on_wire, cpu)
+        return Run(tuple(_outcome(each, delays) for each in receptions), self._most_on_wire, cpu)
 
-    def _connect(self, poller: select.epoll, files: dict[int, _Kept], deadline: float) -> None:
+    def _connect(self, poller: select.epoll, files: dict[int, _Reception], deadline: float) -> None:
         waiting = {file for file, each in files.items() if each.stream.fault is None}
         while waiting and self._monotonic() < deadline:
             for file, _ in poller.poll(ROUND):
@@ -104,7 +105,7 @@ class Streams:
         for file in waiting:
             files[file].stream.fault = AnswerFaultError(Fault.UNREACHABLE, "no connection came about in time")
 
-    def _exchange(self, poller: select.epoll, files: dict[int, _Kept], deadline: float) -> None:
+    def _exchange(self, poller: select.epoll, files: dict[int, _Reception], deadline: float) -> None:
         going = {file for file, each in files.items() if each.stream.fault is None}
         for file in going:
             poller.modify(file, select.EPOLLIN | select.EPOLLOUT)
@@ -113,8 +114,8 @@ class Streams:
             events = poller.poll(ROUND)
             now = self._monotonic()
             for file, event in events:
-                kept = files[file]
-                stream = kept.stream
+                reception = files[file]
+                stream = reception.stream
                 if event & select.EPOLLOUT and stream.send():
                     self._on_wire += 1
                     self._most_on_wire = max(self._most_on_wire, self._on_wire)
@@ -122,7 +123,7 @@ class Streams:
                 if event & ~select.EPOLLOUT and not stream.over:
                     part = stream.receive(before)
                     if part is not None:
-                        kept.parts.append(part)
+                        reception.parts.append(part)
                 if stream.over:
                     going.discard(file)
                     poller.unregister(file)
@@ -142,11 +143,11 @@ def room_for(streams: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _outcome(kept: _Kept, delays: Sequence[float]) -> Streamed:
-    stream, reading = kept.stream, StreamReading(kept.stream.request)
+def _outcome(reception: _Reception, delays: Sequence[float]) -> Streamed:
+    stream, reading = reception.stream, StreamReading(reception.stream.request)
     try:
         if stream.sent is not None:
-            for received, waited in kept.parts:
+            for received, waited in reception.parts:
                 reading.feed(received, waited)
         return Streamed(stream.port, reading.timeline(stream, delays))
     except AnswerFaultError as fault:

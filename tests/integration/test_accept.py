@@ -17,7 +17,7 @@ import pytest
 
 from aiidpd.components.bench.accept.profile_text import parse_profile
 from aiidpd.components.bench.accept.report import Report
-from aiidpd.components.bench.accept.runner import Asked, accept
+from aiidpd.components.bench.accept.runner import AcceptanceRequest, accept
 from aiidpd.components.bench.accept.server import exchange
 from aiidpd.components.bench.accept.verdict import Outcome
 from aiidpd.engines.chat import Form
@@ -61,7 +61,7 @@ def quiet(_words: str) -> None:
     """Nobody follows."""
 
 
-def undisturbed(asked: Asked) -> Report:
+def undisturbed(asked: AcceptanceRequest) -> Report:
     """Return the report of a try in which this machine was not late to read what a fast engine sent."""
     for _ in range(ATTEMPTS):
         report = accept(asked, quiet)
@@ -85,17 +85,17 @@ def test_a_real_engine_is_accepted_and_known_by_its_name(server: llama.LlamaServ
     profile = QUICK.format(tokens=64, streams=4) + ALL
     profile += criterion("answers", "exact_answers", "at_least = '100 %'")
     profile += question.replace("'{answer}'", json.dumps(text))
-    report = undisturbed(Asked(server.url, profile))
+    report = undisturbed(AcceptanceRequest(server.url, profile))
     assert report.accepted, report.document()
     assert report.engine == "llama.cpp"
     assert {each.outcome for each in report.verdicts} == {Outcome.PASSED}
-    wrong = undisturbed(Asked(server.url, profile.replace(json.dumps(text), "'something else'")))
+    wrong = undisturbed(AcceptanceRequest(server.url, profile.replace(json.dumps(text), "'something else'")))
     assert [each.criterion.name for each in wrong.verdicts if not each.good] == ["answers"]
 
 
 @pytest.mark.real("llama")
 def test_a_fast_engine_is_asked_for_more_tokens(server: llama.LlamaServer):
-    report = undisturbed(Asked(server.url, QUICK.format(tokens=4, streams=1) + ALL))
+    report = undisturbed(AcceptanceRequest(server.url, QUICK.format(tokens=4, streams=1) + ALL))
     speed = report.figures["tokens_per_second"]
     assert speed.value is not None, speed.reason
 
@@ -103,7 +103,7 @@ def test_a_fast_engine_is_asked_for_more_tokens(server: llama.LlamaServer):
 @pytest.mark.real("llama")
 def test_what_the_context_can_t_hold_fails_with_the_server_s_words(server: llama.LlamaServer):
     profile = QUICK.format(tokens=8, streams=2).replace("32 tokens", "9000 tokens") + ALL
-    report = accept(Asked(server.url, profile), quiet)
+    report = accept(AcceptanceRequest(server.url, profile), quiet)
     assert not report.accepted
     first = next(each for each in report.verdicts if each.criterion.name == "first")
     assert first.outcome is Outcome.NOT_MEASURED
@@ -116,7 +116,7 @@ def test_its_figures_are_those_of_the_server(truth: tokens.TokenServer):
     for _ in range(ATTEMPTS):
         truth.answers()
         url = truth.url(first=0.03, gap=0.005, tokens=32)
-        report = accept(Asked(url, QUICK.format(tokens=32, streams=32) + ALL, model="m"), quiet)
+        report = accept(AcceptanceRequest(url, QUICK.format(tokens=32, streams=32) + ALL, model="m"), quiet)
         logged = [each for each in truth.answers() if len(each.sent) == 32]
         theirs = statistics.median(each.sent[0] - each.received for each in logged)
         pace = statistics.median((each.sent[-1] - each.sent[0]) / 31 for each in logged)
@@ -139,7 +139,7 @@ def test_its_figures_are_those_of_the_server(truth: tokens.TokenServer):
 @pytest.mark.real("gcc")
 def test_a_load_goes_on_for_as_long_as_it_says(truth: tokens.TokenServer):
     profile = QUICK.format(tokens=32, streams=4) + "[load]\nduration = '1 s'\n" + ALL
-    report = accept(Asked(truth.url(first=0.03, gap=0.005, tokens=32), profile, model="m"), quiet)
+    report = accept(AcceptanceRequest(truth.url(first=0.03, gap=0.005, tokens=32), profile, model="m"), quiet)
     together = report.figures["concurrent_success"]
     assert together.value == 1
     assert together.samples >= 8

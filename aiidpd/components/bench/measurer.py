@@ -105,15 +105,15 @@ class Measurer:
         asked = request(self._settings, self._nonce(), max_tokens=tokens, spent=self.spent)
         began = self._clock.monotonic()
         try:
-            return await self._prober.send(target, asked, during=self._look)
+            return await self._prober.send(target, asked, during=self._read)
         except Disturbed as error:
             raise Dropped(Drop.DISTURBED, str(error)) from None
         finally:
             self.spent += self._clock.monotonic() - began
 
-    def _look(self) -> None:
+    def _read(self) -> None:
         if self._record is not None:
-            self._record.look()
+            self._record.read()
 
 
 def _drafts(answered: Answered) -> tuple[int, int] | None:

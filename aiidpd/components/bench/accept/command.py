@@ -9,7 +9,7 @@ from aiidpd.cli.session import DONE, FAILED, Session
 from aiidpd.components.bench.accept.machine import Given, UnknownGpu
 from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.report_text import junit, markdown, text_lines
-from aiidpd.components.bench.accept.runner import Asked, accept, read_profile
+from aiidpd.components.bench.accept.runner import AcceptanceRequest, accept, read_profile
 from aiidpd.components.bench.given import NotUsable, endpoint, read_key, refuse, write_file
 
 
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
     if options.draft_accepted < 1:
         refuse("--draft-accepted is 1 or more: a step yields a token at least")
     try:
-        asked = Asked(
+        asked = AcceptanceRequest(
             url=url,
             profile=read_profile(options.profile),
             model=model,

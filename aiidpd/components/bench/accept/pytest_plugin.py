@@ -41,7 +41,7 @@ class Acceptance:
     def __init__(self, config: pytest.Config) -> None:
         from aiidpd.components.bench.accept.machine import Given
         from aiidpd.components.bench.accept.profile_text import parse_profile
-        from aiidpd.components.bench.accept.runner import Asked, read_profile
+        from aiidpd.components.bench.accept.runner import AcceptanceRequest, read_profile
         from aiidpd.components.bench.given import NotUsable
         from aiidpd.physics.units import NotAQuantity, parse_bytes, parse_rate
 
@@ -57,7 +57,7 @@ class Acceptance:
             raise pytest.UsageError(str(error)) from None
         self._profile = parse_profile(text)
         url, model = config.getoption("--aiidpd-target"), config.getoption("--aiidpd-model")
-        self._asked = Asked(url, text, model, given=given, connect=_daemon)
+        self._asked = AcceptanceRequest(url, text, model, given=given, connect=_daemon)
         self._alone = config.args_source is not pytest.Config.ArgsSource.ARGS
         self._report: Any = None
 

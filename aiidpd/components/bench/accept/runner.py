@@ -26,7 +26,7 @@ _LIMIT_BYTES: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AcceptanceRequest:
     """Request of one acceptance. ``profile`` is the TOML text; ``engine`` and ``model`` may be empty.
 
     ``connect`` opens a client of the daemon, None where none is to be asked for.
@@ -64,7 +64,7 @@ def read_profile(name: str) -> str:
 
 
 def accept(
-    asked: Asked,
+    asked: AcceptanceRequest,
     progress: Callable[[str], None],
     started: Callable[[Child], None] = lambda _: None,
 ) -> Report:
@@ -107,7 +107,7 @@ def accept(
     )
 
 
-def _machine(asked: Asked, described: Mapping[str, Any], *, local: bool) -> Machine:
+def _machine(asked: AcceptanceRequest, described: Mapping[str, Any], *, local: bool) -> Machine:
     if asked.connect is None:
         return machine_of(asked.given, described, None, local=local)
     with asked.connect() as client:
@@ -115,7 +115,7 @@ def _machine(asked: Asked, described: Mapping[str, Any], *, local: bool) -> Mach
 
 
 def _measured(
-    asked: Asked,
+    asked: AcceptanceRequest,
     watch: LoadWatch | None,
     progress: Callable[[str], None],
     started: Callable[[Child], None],
@@ -157,7 +157,7 @@ def _seen(watch: LoadWatch | None, figures: Mapping[str, Measured], *, local: bo
     return found
 
 
-def _nothing(asked: Asked, profile: Profile, problem: str, seconds: float) -> Report:
+def _nothing(asked: AcceptanceRequest, profile: Profile, problem: str, seconds: float) -> Report:
     """Return the report of an acceptance in which nothing could be measured."""
     figures = {each.figure: Measured(reason=problem) for each in profile.criteria}
     verdicts = assess(profile, asked.engine, figures, limits(Machine(), prompt_tokens=None, streams=1))

@@ -42,9 +42,9 @@ class Recording:
         self._container = container_of(views, endpoint)
         self._began = clock.monotonic()
         self._moments: list[GpuMoment] = []
-        self.look()
+        self.read()
 
-    def look(self) -> None:
+    def read(self) -> None:
         """Take the newest reading of the GPUs where it is a new one."""
         reading = self._views.get(GPUS)
         if reading is None or reading.value.simulated is not self._simulated:
@@ -61,10 +61,10 @@ class Recording:
     async def end(self) -> Found:
         """Return what was so since the beginning; waits for the next reading of the GPUs."""
         ended = self._clock.monotonic()
-        self.look()
+        self.read()
         while self._moments and self._moments[-1].at < ended and self._clock.monotonic() - ended < _WAITS:
             await self._clock.sleep(_LOOKS)
-            self.look()
+            self.read()
         host = {} if self._simulated else await in_daemon_thread(read_host)
         moments = self._moments
         used = self._used(moments[-1].view) if moments else ()

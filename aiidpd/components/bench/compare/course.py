@@ -50,7 +50,7 @@ class Course:
         try:
             for done, question in enumerate(QUESTIONS):
                 self.job.progress(f"comparing answers of {names}", done, len(QUESTIONS), "questions")
-                self.asked.append(await self._ask(question))
+                self.asked.append(await self._answer(question))
             for target in self.sides:
                 self.tokens = await self._enough_tokens(target)
             for pair in pairs(self.seed):
@@ -64,7 +64,7 @@ class Course:
             return end.ended, str(end)
         return "pairs", f"{self.most} pairs were measured"
 
-    async def _ask(self, question: str) -> Asked:
+    async def _answer(self, question: str) -> Asked:
         """Have both sides answer ``question``, in turn.
 
         A token of it first, so that each answer begins with the prompt in the prefix cache: an engine reads a

@@ -61,7 +61,7 @@ class Estimate:
         return Outcome.ALIKE if alike else Outcome.OPEN
 
 
-def looks(most: int) -> tuple[int, ...]:
+def interim_analyses(most: int) -> tuple[int, ...]:
     """Return after how many of ``most`` pairs the test is made; none where there are too few."""
     found = {max(FEWEST, math.ceil(most * look / _LOOKS)) for look in range(1, _LOOKS + 1)}
     return tuple(sorted(each for each in found if each <= most))
@@ -74,7 +74,7 @@ def estimate(differences: Sequence[float], most: int, error: float) -> Estimate:
     this test is wrong. Those after the last look count from the next look on.
     """
     found, spent = Estimate(), 0.0
-    for count in looks(most):
+    for count in interim_analyses(most):
         due = error * (count / most) ** _SPENDING
         if count <= len(differences):
             found = _narrowed(found, differences[:count], due - spent)

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from aiidpd.components.bench.accept.machine import UnknownGpu
-from aiidpd.components.bench.accept.runner import SHIPPED, Asked, accept, read_profile
+from aiidpd.components.bench.accept.runner import SHIPPED, AcceptanceRequest, accept, read_profile
 from aiidpd.components.bench.apart import Child
 from aiidpd.components.bench.given import NotUsable
 from aiidpd.components.bench.guard.document import CriterionRecord
@@ -23,7 +23,7 @@ async def accepted(side: EngineSide, url: str, profile: str) -> tuple[tuple[Crit
     started: list[Child] = []
     try:
         text = await anyio.to_thread.run_sync(read_profile, profile) if profile in SHIPPED else profile
-        asked = Asked(url, text, model=side.model, api_key=side.api_key or "")
+        asked = AcceptanceRequest(url, text, model=side.model, api_key=side.api_key or "")
         report = await anyio.to_thread.run_sync(
             partial(accept, asked, lambda _: None, started=started.append), abandon_on_cancel=True
         )

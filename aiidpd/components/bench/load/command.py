@@ -14,7 +14,7 @@ from aiidpd.components.bench.given import NotUsable, endpoint, is_local, read_ke
 from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
 from aiidpd.components.bench.load.report_text import csv_text, markdown, plot, text_lines, workload_lines
-from aiidpd.components.bench.load.runner import Asked, Line, run_load
+from aiidpd.components.bench.load.runner import Line, LoadRequest, run_load
 from aiidpd.components.bench.load.workloads import WORKLOADS
 
 _ERASE: Final = "\r\x1b[K"
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
     if options.list:
         session.data(workload_lines(session.paint.width or columns()))
         return DONE
-    asked = _asked(options, session)
+    asked = _load_request(options, session)
     progress = _Progress(session)
     try:
         report = run_load(asked, progress.show)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
     return FAILED if report.outcome else DONE
 
 
-def _asked(options: argparse.Namespace, session: Session) -> Asked:
+def _load_request(options: argparse.Namespace, session: Session) -> LoadRequest:
     url, model = options.target, options.model
     if options.endpoint is not None:
         url, model = endpoint(session, options.endpoint, model)
@@ -90,7 +90,7 @@ def _asked(options: argparse.Namespace, session: Session) -> Asked:
         options.precision,
         options.draft_accepted,
     )
-    return Asked(plan, given, lambda: ControlClient(options.socket))
+    return LoadRequest(plan, given, lambda: ControlClient(options.socket))
 
 
 def _write(options: argparse.Namespace, report: LoadReport) -> None:

@@ -122,7 +122,7 @@ def figures_of(records: Sequence[Record], window: Window, goals: Goals) -> LoadF
     streams = [each for each in answered if not each.page]
     tokens = _tokens(records, window)
     ended = sum(each.answered and each.ended is not None and window.has(each.ended) for each in records)
-    judged = [kept for each in counted if not each.cut and (kept := _kept(each, goals)) is not None]
+    judged = [met for each in counted if not each.cut and (met := _meets(each, goals)) is not None]
     good = sum(judged)
     even = (each.arrivals for each in streams if not each.uneven)
     gaps = array("d", (after - before for arrivals in even for before, after in pairwise(arrivals)))
@@ -198,7 +198,7 @@ def _tokens(records: Iterable[Record], window: Window) -> _Tokens:
     return found
 
 
-def _kept(record: Record, goals: Goals) -> bool | None:
+def _meets(record: Record, goals: Goals) -> bool | None:
     """Return whether ``record`` kept the limits, None where that can't be said."""
     if record.fault:
         return False

@@ -27,7 +27,7 @@ Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LoadRequest:
     """Request of one load. ``connect`` opens a client of the daemon, None where none is to be asked for."""
 
     plan: Plan
@@ -35,7 +35,7 @@ class Asked:
     connect: Callable[[], ControlClient] | None = None
 
 
-def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
+def run_load(asked: LoadRequest, follow: Callable[[Line], None]) -> LoadReport:
     """Measure, and return the report; ``follow`` gets each line of the process. Blocks.
 
     An interruption ends the load, and what came until then is the report. Raises :class:`NotUsable`.
@@ -70,7 +70,7 @@ def run_load(asked: Asked, follow: Callable[[Line], None]) -> LoadReport:
 class _Watch:
     """Machine under load as the daemon sees it, where that runs here and the server too."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: LoadRequest) -> None:
         self._watch: LoadWatch | None = None
         if asked.connect is not None and is_local(asked.plan.url):
             every = max(_EVERY, asked.plan.seconds / _READINGS)
@@ -126,7 +126,7 @@ def _ceiling(machine: Machine, level: Mapping[str, Any]) -> Ceiling | None:
     return ceiling_of(machine, level["on_wire"])
 
 
-def _machine(asked: Asked, described: Mapping[str, Any]) -> Machine:
+def _machine(asked: LoadRequest, described: Mapping[str, Any]) -> Machine:
     local = is_local(asked.plan.url)
     if not described:
         return Machine(reason="nothing was measured")
@@ -138,7 +138,7 @@ def _machine(asked: Asked, described: Mapping[str, Any]) -> Machine:
         return machine_of(asked.given, described, client, local=local)
 
 
-def _notes(asked: Asked) -> tuple[str, ...]:
+def _notes(asked: LoadRequest) -> tuple[str, ...]:
     """Return what else the server is used for, as far as the daemon sees it."""
     if asked.connect is None:
         return ()

@@ -13,9 +13,9 @@ import anyio.to_thread
 
 from aiidpd.components.containers.actions import ContainerActions, Refused
 from aiidpd.components.containers.recreate.decide import Act, next_act
-from aiidpd.components.containers.recreate.described import Description, name_of, runs
+from aiidpd.components.containers.recreate.described import name_of, runs
 from aiidpd.components.containers.recreate.journal import RecreationJournal
-from aiidpd.components.containers.recreate.state import Phase, Place, Recreation, Situation
+from aiidpd.components.containers.recreate.state import Phase, Recreation, Situation, place_of
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.redaction import Redactor
@@ -107,7 +107,7 @@ class Driver:
             and name_of(holder) == entry.name
             and str(holder["Id"]) not in (entry.old, entry.new)
         )
-        return Situation(_place(old), _place(new), taken, course.proven, course.restarted)
+        return Situation(place_of(old), place_of(new), taken, course.proven, course.restarted)
 
     async def _do(self, act: Act, course: _Course, seen: Situation) -> None:
         entry, actions = course.entry, self._actions
@@ -197,9 +197,3 @@ class Driver:
         # What is on the disk already leads to the same, by one more try of the copy.
         with suppress(OSError):
             await anyio.to_thread.run_sync(self._journal.saving(course.entry), abandon_on_cancel=True)
-
-
-def _place(found: Description | None) -> Place | None:
-    if found is None:
-        return None
-    return Place(name_of(found), runs(found), str(found["State"].get("StartedAt") or ""))

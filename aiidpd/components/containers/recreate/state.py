@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from aiidpd.components.containers.recreate.described import SHORT
+from aiidpd.components.containers.recreate.described import SHORT, Description, name_of, runs
 
 OLD_MARK: Final = "-aiidpd-old-"
 """Part of the name of a container whose place another has for a while."""
@@ -74,11 +74,18 @@ class Recreation:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One of the two containers as the runtime shows it now; ``run`` as in :class:`Recreation`."""
+    """A container as the runtime shows it now; ``run`` as in :class:`Recreation`."""
 
     name: str
     runs: bool
     run: str = ""
+
+
+def place_of(found: Description | None) -> Place | None:
+    """Return the place that a described container has, None for one that does not exist."""
+    if found is None:
+        return None
+    return Place(name_of(found), runs(found), str(found["State"].get("StartedAt") or ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiidpd.components.containers.actions import LogTail, Refused
-from aiidpd.components.containers.recreate.described import Description, name_of, runs
+from aiidpd.components.containers.recreate.described import Description, name_of
 from aiidpd.components.containers.recreate.gather import gather
 from aiidpd.components.containers.recreate.plan import Plan
+from aiidpd.components.containers.recreate.state import place_of
 from aiidpd.components.containers.trial.body import beside, body_with, not_as_planned
 from aiidpd.components.containers.trial.book import ImageActions
 from aiidpd.components.containers.trial.decide import Act
-from aiidpd.components.containers.trial.state import ImageTrial, Place, Situation
+from aiidpd.components.containers.trial.state import ImageTrial, Situation
 from aiidpd.contracts.trials import TriedContainer
 from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.redaction import Redactor
@@ -47,7 +48,7 @@ async def see(actions: ImageActions, entry: ImageTrial) -> Seen:
     holder = await actions.describe(entry.name)
     ours = (entry.old, *(str(each["Id"]) for each in (new, second) if each is not None))
     taken = holder is not None and name_of(holder) == entry.name and str(holder["Id"]) not in ours
-    found = Situation(_place(old), _place(new), _place(second), taken)
+    found = Situation(place_of(old), place_of(new), place_of(second), taken)
     return Seen(found, old, new, second)
 
 
@@ -169,12 +170,6 @@ async def log_of(actions: ImageActions, description: Description | None) -> tupl
     redactor = Redactor.of(environment, arguments)
     lines = (line.decode(errors="replace")[:_LONGEST_LINE] for line in tail.lines)
     return tuple(redactor.lines(lines))
-
-
-def _place(found: Description | None) -> Place | None:
-    if found is None:
-        return None
-    return Place(name_of(found), runs(found), str(found["State"].get("StartedAt") or ""))
 
 
 def _id(found: Description | None) -> str:

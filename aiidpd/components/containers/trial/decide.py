@@ -13,7 +13,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Final
 
-from aiidpd.components.containers.trial.state import ImageTrial, Phase, Place, Situation
+from aiidpd.components.containers.recreate.state import Place
+from aiidpd.components.containers.trial.state import ImageTrial, Phase, Situation
 from aiidpd.contracts.trials import Wish
 
 

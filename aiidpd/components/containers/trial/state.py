@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from aiidpd.components.containers.recreate.state import NEW_MARK, OLD_MARK
+from aiidpd.components.containers.recreate.state import NEW_MARK, OLD_MARK, Place
 
 
 class Phase(StrEnum):
@@ -72,15 +72,6 @@ class ImageTrial:
         """Raise ValueError where it names nothing."""
         if not (self.trial and self.old and self.name and self.token):
             raise ValueError("an id, name or token must not be empty")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One container as the runtime shows it now; ``run`` as in :class:`ImageTrial`."""
-
-    name: str
-    runs: bool
-    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -687,7 +687,7 @@ async def test_a_cold_engine_is_warmed_up_first_and_the_figures_are_not_mixed(cl
 class Hot:
     """Circumstances of a GPU that is throttled."""
 
-    def look(self) -> None:
+    def read(self) -> None:
         """Take no note."""
 
     def places(self) -> tuple[str, ...]:

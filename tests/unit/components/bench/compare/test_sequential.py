@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.compare.sequential import FEWEST, NEGLIGIBLE, Estimate, Outcome, estimate, looks
+from aiidpd.components.bench.compare.sequential import (
+    FEWEST,
+    NEGLIGIBLE,
+    Estimate,
+    Outcome,
+    estimate,
+    interim_analyses,
+)
 from tests.forms import short_and_long
 
 NOISE = 0.02  # of each measurement, so that a difference has the square root of two times as much
@@ -60,7 +67,7 @@ def test_the_interval_only_narrows_and_a_difference_stays_one(found: list[float]
 
 @given(st.integers(0, 300))
 def test_looks_ascend_and_the_last_one_has_every_pair(most: int):
-    found = looks(most)
+    found = interim_analyses(most)
     assert list(found) == sorted(set(found))
     assert all(FEWEST <= each <= most for each in found)
     assert not found if most < FEWEST else found[-1] == most
@@ -95,7 +102,7 @@ def noise(chance: random.Random, degrees: int | None) -> float:
 def stopped(effect: float, error: float, chance: random.Random, degrees: int | None) -> tuple[Outcome, int]:
     """Outcome of one comparison that ends as soon as it is clear, and its pairs."""
     values = [effect + noise(chance, degrees) for _ in range(20)]
-    for count in looks(20):
+    for count in interim_analyses(20):
         outcome = estimate(values[:count], 20, error).outcome
         if outcome is not Outcome.OPEN:
             return outcome, count

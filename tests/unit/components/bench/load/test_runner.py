@@ -18,7 +18,7 @@ from aiidpd.components.bench.load.ceiling import Ceiling
 from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
 from aiidpd.components.bench.load.report_text import csv_text, markdown, plot, text_lines
-from aiidpd.components.bench.load.runner import Asked, run_load
+from aiidpd.components.bench.load.runner import LoadRequest, run_load
 from tests.fakes.inference import InferenceServer, steady
 from tests.fakes.scripted_daemon import Scripted
 
@@ -47,7 +47,7 @@ def daemon(url: str, *events: dict[str, Any]) -> Daemon:
 async def ran(connect: Any, **more: Any) -> LoadReport:
     async with InferenceServer(steady(8, first=0.05, each=0.02), models=[{"id": "tiny"}]) as server:
         plan = Plan(server.url, "batch", 3.5, 0.0, 10.0, users=2)
-        asked = Asked(replace(plan, **more), GIVEN, connect and (lambda: connect(server.url)))
+        asked = LoadRequest(replace(plan, **more), GIVEN, connect and (lambda: connect(server.url)))
         return await anyio.to_thread.run_sync(run_load, asked, lambda _line: None)
 
 
