@@ -18,6 +18,8 @@ from tests.fakes.busybox import root_archive
 from tests.waiting import PATIENCE, until
 
 IMAGE = "own:1"
+HALF_REMOVED = "exec/containerd/daemon/io.containerd.runtime.v2.task/moby/.*"
+LOG = 20_000  # characters of it that a failure shows
 
 
 class OwnDocker:
@@ -34,6 +36,10 @@ class OwnDocker:
         folder = self._folder
         # Its containerd dies with it. Where nobody reaps that, its pid would pass for a running one.
         (folder / "exec/containerd/containerd.pid").unlink(missing_ok=True)
+        # One that is killed while it removes a container's folder can't ever start that container, until a
+        # machine starts with an empty /run.
+        for half in folder.glob(HALF_REMOVED):
+            shutil.rmtree(half)
         with (folder / "log").open("ab") as log:
             self._process = self._begin(log)
         until(self.answers, why=lambda: (folder / "log").read_text()[-2000:])
@@ -141,5 +147,6 @@ def own_docker(missing: Callable[[str, str], None], *options: str) -> Iterator[O
             docker.make_image(Path(str(busybox)))
             yield docker
         finally:
+            print((Path(folder) / "log").read_text()[-LOG:])  # noqa: T201 -- pytest shows it with a failure
             docker.close()
             subprocess.run(["umount", "-l", f"{folder}/exec/netns/default"], check=False, capture_output=True)

@@ -23,6 +23,7 @@ from tests.waiting import PATIENCE
 SETTLE: Final = 0.2
 LATE: Final = 0.5
 ACTS: Final = ("create", "connect", "stop", "rename", "start", "remove")
+SAID: Final = ("ExitCode", "Error", "StartedAt", "FinishedAt")
 ENVIRONMENT: Final = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root"}
 
 
@@ -70,6 +71,14 @@ class Site:
     async def state(self) -> str:
         return str((await self.describe())["State"]["Status"])
 
+    async def doing(self, name: str = "") -> str:
+        """Return its state as it says it, and what it says of its end."""
+        found = await self.actions.describe(name or self.name)
+        if found is None:
+            return "denied"
+        state = found["State"]
+        return f"{state['Status']} ({ {key: state.get(key) for key in SAID} })"
+
     async def facts(self) -> dict[str, Any]:
         """Return what must be the same of it for ever."""
         found = await self.describe()
@@ -94,9 +103,9 @@ class Site:
         """Return what is not as it must be once all is over."""
         found = []
         if await self.names() != [self.name]:
-            return [f"the containers are {await self.names()}"]
+            return [f"the containers are { {each: await self.doing(each) for each in await self.names()} }"]
         if await self.state() != "running":
-            found.append(f"it is {await self.state()}")
+            found.append(f"it is {await self.doing()}")
         now = await self.facts()
         found += [f"{key}: {now[key]} instead of {facts[key]}" for key in facts if now[key] != facts[key]]
         return found

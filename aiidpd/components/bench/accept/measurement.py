@@ -163,26 +163,31 @@ class Measuring:
 
     async def _enough_tokens(self, target: OpenAITarget) -> None:
         """Request more tokens where an answer is too short for its pace."""
-        spent = 0.0
+        spent, tokens = 0.0, self._tokens
         for tries in itertools.count(1):
             begun = self._monotonic()
-            found = await self._one(target)
-            spent += self._monotonic() - begun
-            if isinstance(found, Failure):
+            try:
+                self._tally.requests += 1
+                found = await target.probe(self._probe(tokens))
+            except Unavailable as error:
+                if tokens == self._tokens:  # what the profile wants
+                    self._tally.failed(*_words(error))
+                else:  # such as that its context is too short for so many
+                    self._tally.requests -= 1
                 return
-            more = longer(found, self._tokens, spent, tries, self._settings)
+            spent += self._monotonic() - begun
+            self._tokens = tokens
+            more = longer(found, tokens, spent, tries, self._settings, for_others=True)
             if not isinstance(more, int):
                 return
-            self._tokens = more
+            tokens = more
 
     async def _one(self, target: OpenAITarget) -> Timeline | Failure:
         self._tally.requests += 1
         try:
             return await target.probe(self._probe(self._tokens))
-        except ProbeFailed as error:
-            return self._tally.failed(error.fault.value, error.reason)
         except Unavailable as error:
-            return self._tally.failed(Fault.NO_ANSWER.value, error.reason)
+            return self._tally.failed(*_words(error))
 
     def _probe(self, tokens: int) -> ProbeRequest:
         prompt = self._plan.profile.requests.prompt_tokens
@@ -270,6 +275,12 @@ class Measuring:
             None if late else sample.ttft_seconds,
             timeline.output_tokens,
         )
+
+
+def _words(error: Unavailable) -> tuple[str, str]:
+    """Return the fault and the reason of a request that failed."""
+    fault = error.fault if isinstance(error, ProbeFailed) else Fault.NO_ANSWER
+    return fault.value, error.reason
 
 
 def _none(reason: str) -> Round:

@@ -96,7 +96,7 @@ class Course:
             except Unavailable:  # such as that its context is too short for so many
                 return self.tokens
             spent, tries = spent + timeline.ended - timeline.started, tries + 1
-            more = longer(timeline, tokens, spent, tries, self.settings)
+            more = longer(timeline, tokens, spent, tries, self.settings, for_others=True)
             if not isinstance(more, int):
                 return tokens
             tokens = more

@@ -94,7 +94,7 @@ class Series:
             except Unavailable:  # such as that its context is too short for so many
                 return self.tokens or self.settings.max_tokens
             spent, tries = spent + timeline.ended - timeline.started, tries + 1
-            more = longer(timeline, tokens, spent, tries, self.settings)
+            more = longer(timeline, tokens, spent, tries, self.settings, for_others=True)
             if not isinstance(more, int):
                 return tokens
             self.tokens, tokens = tokens, more

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.components.bench.longer import MOST_TOKENS, MOST_TRIES, longer
 from aiidpd.components.bench.settings import BenchSettings
-from aiidpd.engines.target import Chunk, Timeline
+from aiidpd.engines.target import Chunk, EngineTimings, Timeline
 from tests.tables import made
 
 SETTINGS = made(BenchSettings, interval=900.0)
@@ -27,6 +29,12 @@ def test_an_engine_of_a_thousand_tokens_a_second_is_asked_for_as_many_as_tell_it
 
 def test_what_came_in_one_burst_is_asked_for_eight_times_as_much():
     assert longer(steady(64, 0.0), 64, 0.2, 1, SETTINGS) == 512
+
+
+def test_what_only_the_engine_s_own_clock_confirms_is_long_enough_for_itself_and_not_for_others():
+    confirmed = replace(steady(4, 0.0025), engine=EngineTimings(output_tokens=4, output_seconds=0.01))
+    assert longer(confirmed, 4, 0.2, 1, SETTINGS) is None
+    assert longer(confirmed, 4, 0.2, 1, SETTINGS, for_others=True) == 32
 
 
 def test_an_answer_that_tells_its_pace_is_not_repeated():
