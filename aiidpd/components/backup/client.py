@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, cast
@@ -18,10 +17,11 @@ from aiidpd.components.backup.process.progress import Progress
 from aiidpd.components.backup.process.protocol import Line, Orders, Request, decode_line, encode, error_of
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.errors import AiidpdError, Unavailable
+from aiidpd.platform.programs import program
 from aiidpd.platform.stderr import StderrTail
 
 # With -P no file in the daemon's working folder shadows a module.
-PROGRAM: Final = (sys.executable, "-P", "-m", "aiidpd.components.backup.process")
+PROGRAM: Final = program("aiidpd.components.backup.process")
 _LONGEST: Final = 16 << 20  # bytes of a line
 _GRACE: Final = 1.5  # seconds from the order to stop until the process is killed
 _REAPED: Final = 1.0  # seconds that a killed process has to end

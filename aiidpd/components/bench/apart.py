@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
+
+from aiidpd.platform.programs import program
 
 STOP: Final = "stop"
 """Line that asks the process to end with what it has."""
@@ -56,7 +57,7 @@ def child(module: str, plan: Mapping[str, Any]) -> Iterator[Child]:
     It is no part of the terminal's group: an interruption is for this process, which asks it to stop.
     """
     with subprocess.Popen(  # noqa: S603 -- this interpreter, and a module of ours
-        [sys.executable, "-m", module],
+        program(module),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

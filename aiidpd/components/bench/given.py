@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final, NoReturn
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import USAGE, Session
+from aiidpd.engines.urls import completions_url
+from aiidpd.kernel.errors import Misconfigured
+from aiidpd.platform.redaction import Redactor
 
 _KEY_LIMIT: Final = 8192
 
@@ -28,8 +32,18 @@ def refuse(words: str) -> NoReturn:
     raise _Refused(words) from None
 
 
-def endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
-    """Return URL and model of one of the daemon's endpoints, ``model`` where it is not empty."""
+def server(options: argparse.Namespace, session: Session) -> tuple[str, str]:
+    """Return URL and model of the server that ``--target`` or ``--endpoint`` names."""
+    if options.endpoint is not None:
+        return _endpoint(session, options.endpoint, options.model)
+    try:
+        completions_url(options.target, "--target")
+    except Misconfigured as error:
+        refuse(f"cannot use {Redactor().text(options.target)}: {error.reason}; {error.remedy}")
+    return options.target, options.model
+
+
+def _endpoint(session: Session, name: str, model: str) -> tuple[str, str]:
     endpoints = session.client.get("/v1/bench/results")["endpoints"]
     found = next((each for each in endpoints if each["name"] == name), None)
     if found is None:

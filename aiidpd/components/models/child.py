@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,8 +11,9 @@ from typing import Final, TypeVar
 
 from aiidpd.components.models.process import LENGTH_BYTES, Failed, Frame, Request, Step
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.programs import program
 
-PROGRAM: Final = (sys.executable, "-P", "-m", "aiidpd.components.models")
+PROGRAM: Final = program("aiidpd.components.models")
 _MOST_BYTES: Final = 256 * 2**20  # of one frame: a model of 50,000 files has 20 MB
 _ENDING: Final = 5.0  # seconds that a process may take to end once it has said all
 

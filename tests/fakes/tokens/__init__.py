@@ -18,12 +18,14 @@ _SOURCE = Path(__file__).with_name("tokens.c")
 class Answer:
     """One answer as the server gave it, in monotonic seconds.
 
-    ``port`` is the client's, ``label`` the number that follows "label-" in the request, ``received`` is when
-    the request's last byte was there, ``sent`` the moment before each write of tokens.
+    ``port`` is the client's, ``label`` the number that follows "label-" in the request, ``arrived`` is when
+    the kernel had the request's last bytes, ``received`` when a thread had read them, ``sent`` the moment
+    before each write of tokens.
     """
 
     port: int
     label: int
+    arrived: float
     received: float
     sent: tuple[float, ...]
 
@@ -45,8 +47,8 @@ class TokenServer:
             lines = page.read().decode().split("\n")
         found = [[int(each) for each in line.split()] for line in lines if line]
         return [
-            Answer(port, label, received / 1e9, tuple(each / 1e9 for each in sent))
-            for port, label, received, *sent in found
+            Answer(port, label, arrived / 1e9, received / 1e9, tuple(each / 1e9 for each in sent))
+            for port, label, arrived, received, *sent in found
         ]
 
 

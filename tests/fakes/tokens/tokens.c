@@ -3,8 +3,9 @@
  * The script is part of the path: /first=US/gap=US/tokens=N/chunk=N/form=chat/v1/chat/completions waits `first`
  * microseconds from the last byte of the request, then writes a chunk of `chunk` tokens each `gap` microseconds a
  * token until `tokens` were written. Each chunk is one write. GET /log gives, a line a request, the client's
- * port, the number after "label-" in the request (0 without one) and the monotonic nanoseconds of the request's last
- * byte and of the moment before each write of a token, and forgets them.
+ * port, the number after "label-" in the request (0 without one) and the monotonic nanoseconds at which the kernel had
+ * the request's last bytes, at which a thread had read them, and of the moment before each write of a token, and
+ * forgets them.
  * A thread a connection; its port stands on the first line of standard output; it ends with its standard input.
  */
 #define _GNU_SOURCE
@@ -25,7 +26,7 @@
 
 struct record {
     struct record *next;
-    long long received;
+    long long arrived, received;
     int port; /* the client's */
     long label;
     int count;
@@ -39,6 +40,25 @@ static long long now(void) {
     struct timespec at;
     clock_gettime(CLOCK_MONOTONIC, &at);
     return at.tv_sec * 1000000000LL + at.tv_nsec;
+}
+
+/* Receive into `room` bytes, and set `arrived` to when the kernel had them. */
+static ssize_t receive(int fd, char *text, size_t room, long long *arrived) {
+    char control[CMSG_SPACE(sizeof(struct timespec))];
+    struct iovec into = {text, room};
+    struct msghdr message = {
+        .msg_iov = &into, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got = recvmsg(fd, &message, 0);
+    *arrived = now();
+    for (struct cmsghdr *each = CMSG_FIRSTHDR(&message); got > 0 && each; each = CMSG_NXTHDR(&message, each)) {
+        if (each->cmsg_level == SOL_SOCKET && each->cmsg_type == SCM_TIMESTAMPNS) {
+            struct timespec stamp, wall;
+            memcpy(&stamp, CMSG_DATA(each), sizeof stamp);
+            clock_gettime(CLOCK_REALTIME, &wall);
+            *arrived = now() - ((wall.tv_sec - stamp.tv_sec) * 1000000000LL + wall.tv_nsec - stamp.tv_nsec);
+        }
+    }
+    return got;
 }
 
 static void sleep_until(long long at) {
@@ -93,7 +113,7 @@ static void log_page(int fd) {
     fputs(head, out);
     while (each != NULL) {
         struct record *next = each->next;
-        fprintf(out, "%d %ld %lld", each->port, each->label, each->received);
+        fprintf(out, "%d %ld %lld %lld", each->port, each->label, each->arrived, each->received);
         for (int i = 0; i < each->count; i++) {
             fprintf(out, " %lld", each->sent[i]);
         }
@@ -104,13 +124,14 @@ static void log_page(int fd) {
     fclose(out);
 }
 
-static void answer(int fd, const char *path, long label, long long received) {
+static void answer(int fd, const char *path, long label, long long arrived, long long received) {
     long first = option(path, "first=", 50000), gap = option(path, "gap=", 10000);
     long tokens = option(path, "tokens=", 64), per = option(path, "chunk=", 1);
     int completion = strstr(path, "form=completion") != NULL;
     char text[2048], event[4096];
     struct record *record = malloc(sizeof *record + sizeof(long long) * (size_t)tokens);
     record->next = NULL;
+    record->arrived = arrived;
     record->received = received;
     record->label = label;
     struct sockaddr_in peer;
@@ -164,8 +185,9 @@ static void *serve(void *argument) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     char *text = malloc(REQUEST_BYTES + 1);
     size_t size = 0;
+    long long arrived;
     while (size < REQUEST_BYTES) {
-        ssize_t got = recv(fd, text + size, REQUEST_BYTES - size, 0);
+        ssize_t got = receive(fd, text + size, REQUEST_BYTES - size, &arrived);
         if (got <= 0) {
             break;
         }
@@ -178,7 +200,7 @@ static void *serve(void *argument) {
             if (strncmp(text, "GET /log", 8) == 0) {
                 log_page(fd);
             } else {
-                answer(fd, text, label, received);
+                answer(fd, text, label, arrived, received);
             }
             break;
         }
@@ -204,7 +226,8 @@ int main(void) {
     signal(SIGPIPE, SIG_IGN);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    setsockopt(listener, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one); /* connections inherit it */
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(listener, 1024) != 0) {
         perror("tokens");
         return 1;

@@ -10,14 +10,12 @@ from aiidpd.components.bench.accept.machine import Given, UnknownGpu
 from aiidpd.components.bench.accept.report import Report
 from aiidpd.components.bench.accept.report_text import junit, markdown, text_lines
 from aiidpd.components.bench.accept.runner import AcceptanceRequest, accept, read_profile
-from aiidpd.components.bench.given import NotUsable, endpoint, read_key, refuse, write_file
+from aiidpd.components.bench.given import NotUsable, read_key, refuse, server, write_file
 
 
 def run(options: argparse.Namespace, session: Session) -> int:
     """Check the criteria, write the reports, and return whether all were met."""
-    url, model = options.target, options.model
-    if options.endpoint is not None:
-        url, model = endpoint(session, options.endpoint, model)
+    url, model = server(options, session)
     if options.draft_accepted < 1:
         refuse("--draft-accepted is 1 or more: a step yields a token at least")
     try:

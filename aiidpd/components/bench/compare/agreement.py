@@ -1,6 +1,6 @@
 """Agreement of the answers of two sides to the same prompts (pure).
 
-Both are asked twice: a side whose own two answers differ, though temperature and seed are fixed, can't be
+Both answer twice: a side whose own two answers differ, though temperature and seed are fixed, can't be
 told from another by its answers, and that prompt is not judged.
 """
 
@@ -33,7 +33,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Answers:
     """Answers of both sides to one prompt, in the order of their tries; ``reason`` is why there are none."""
 
     prompt: str
@@ -83,9 +83,9 @@ def answer_of(timeline: Timeline) -> Answer:
     return Answer(timeline.text, tuple(ends))
 
 
-def judge(asked: Sequence[Asked]) -> Agreement:
+def judge(answers: Sequence[Answers]) -> Agreement:
     """Return how far the answers agree."""
-    prompts = tuple(map(_judged, asked))
+    prompts = tuple(map(_judged, answers))
     known = [each for each in prompts if each.same is not None]
     same = sum(each.same is True for each in known)
     share = same / len(known) if known else None
@@ -96,24 +96,24 @@ _SHOWN = 60  # characters of an answer beside a difference
 _BEFORE = 20
 
 
-def _judged(asked: Asked) -> Judged:
-    reason = asked.reason
-    for side, answers in (("A", asked.a), ("B", asked.b)):
+def _judged(both: Answers) -> Judged:
+    reason = both.reason
+    for side, answers in (("A", both.a), ("B", both.b)):
         if not reason and not answers:
             reason = f"{side} gave no answer"
         elif not reason and any(each.text != answers[0].text for each in answers[1:]):
             reason = f"{side}'s own answers differ from one time to the next, with temperature 0 and a seed"
     if reason:
-        return Judged(asked.prompt, None, reason)
-    a, b = asked.a[0], asked.b[0]
+        return Judged(both.prompt, None, reason)
+    a, b = both.a[0], both.b[0]
     if not a.text and not b.text:
-        return Judged(asked.prompt, None, "neither answer has text")
+        return Judged(both.prompt, None, "neither answer has text")
     place = _first_difference(a.text, b.text)
     if place is None:
-        return Judged(asked.prompt, same=True, a=_shown(a.text), b=_shown(b.text))
+        return Judged(both.prompt, same=True, a=_shown(a.text), b=_shown(b.text))
     begin = max(0, place - _BEFORE)
     return Judged(
-        asked.prompt,
+        both.prompt,
         same=False,
         character=place,
         token=a.token_at(place),

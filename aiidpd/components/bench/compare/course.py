@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from aiidpd.components.bench.alone.prober import Disturbed
-from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of
+from aiidpd.components.bench.compare.agreement import Answer, Answers, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, Pair, answer_seed, pairs
 from aiidpd.components.bench.compare.requests import Ended, Requests, Stopped
 from aiidpd.components.bench.compare.result import PairFigures, judged, paired
@@ -41,7 +41,7 @@ class Course:
     tokens: int
     own_nonces: bool
     pairs: list[PairFigures] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
+    answers: list[Answers] = field(default_factory=list)
     _failed: int = 0
 
     async def run(self) -> tuple[Ended, str]:
@@ -50,7 +50,7 @@ class Course:
         try:
             for done, question in enumerate(QUESTIONS):
                 self.job.progress(f"comparing answers of {names}", done, len(QUESTIONS), "questions")
-                self.asked.append(await self._answer(question))
+                self.answers.append(await self._answer(question))
             for target in self.sides:
                 self.tokens = await self._enough_tokens(target)
             for pair in pairs(self.seed):
@@ -64,7 +64,7 @@ class Course:
             return end.ended, str(end)
         return "pairs", f"{self.most} pairs were measured"
 
-    async def _answer(self, question: str) -> Asked:
+    async def _answer(self, question: str) -> Answers:
         """Have both sides answer ``question``, in turn.
 
         A token of it first, so that each answer begins with the prompt in the prefix cache: an engine reads a
@@ -83,8 +83,8 @@ class Course:
                 for target, found in zip(self.sides, answers, strict=True):
                     found.append(answer_of(await self._undisturbed(target, asked)))
         except Unavailable as error:
-            return Asked(question, reason=str(error))
-        return Asked(question, tuple(answers[0]), tuple(answers[1]))
+            return Answers(question, reason=str(error))
+        return Answers(question, tuple(answers[0]), tuple(answers[1]))
 
     async def _enough_tokens(self, target: Target) -> int:
         """Return how many tokens tell the pace of ``target``, the present number at least."""

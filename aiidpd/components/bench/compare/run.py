@@ -97,7 +97,7 @@ class Comparer:
             ended=ended,
             reason=reason,
             figures=judged(course.pairs, course.most),
-            answers=judge(course.asked),
+            answers=judge(course.answers),
             pairs=tuple(course.pairs),
             notes=tuple(requests.notes),
         )

@@ -81,7 +81,7 @@ class Measures:
 
     def answers(self) -> Agreement:
         """Return how far the answers of both sides agree."""
-        return judge_answers(self._series.asked()) if self._series is not None else Agreement()
+        return judge_answers(self._series.of_both()) if self._series is not None else Agreement()
 
     def notes(self) -> tuple[str, ...]:
         """Return what is to be known of the measurements."""
@@ -105,7 +105,7 @@ class Measures:
         return Paired(
             tuple(course.pairs),
             judged(course.pairs, course.most),
-            judge_answers(course.asked),
+            judge_answers(course.answers),
             tuple(requests.notes),
             "" if ended in ("clear", "pairs") else reason,
         )

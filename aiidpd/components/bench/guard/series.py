@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from aiidpd.components.bench.alone.prober import Disturbed
-from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of
+from aiidpd.components.bench.compare.agreement import Answer, Answers, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, answer_seed
 from aiidpd.components.bench.compare.requests import Requests, Stopped
 from aiidpd.components.bench.compare.result import Times
@@ -79,7 +79,7 @@ class Series:
             else:
                 found.append(tuple(tries))
 
-    def asked(self) -> list[Asked]:
+    def of_both(self) -> list[Answers]:
         """Return the questions with the answers of both sides."""
         old, new = self.answers.get("old", []), self.answers.get("new", [])
         return [_both(*each) for each in zip(QUESTIONS, old, new, strict=False)]
@@ -109,9 +109,9 @@ class Series:
                 raise Failed(str(end), clear=False) from end
 
 
-def _both(question: str, old: tuple[Answer, ...] | str, new: tuple[Answer, ...] | str) -> Asked:
+def _both(question: str, old: tuple[Answer, ...] | str, new: tuple[Answer, ...] | str) -> Answers:
     if isinstance(old, str):
-        return Asked(question, reason=f"A: {old}")
+        return Answers(question, reason=f"A: {old}")
     if isinstance(new, str):
-        return Asked(question, reason=f"B: {new}")
-    return Asked(question, old, new)
+        return Answers(question, reason=f"B: {new}")
+    return Answers(question, old, new)

@@ -65,7 +65,9 @@ def span(text: str) -> float:
     match = _SPAN.fullmatch(text.strip())
     value = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no time with its unit: write 60s, 500ms or 10min")
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is no time above 0 with its unit: write 60s, 500ms or 10min"
+        )
     return value
 
 

@@ -10,7 +10,7 @@ from aiidpd.api.client import ControlClient
 from aiidpd.cli.session import DONE, FAILED, INTERRUPTED, Session, columns, draws
 from aiidpd.cli.text import cut, plain
 from aiidpd.components.bench.accept.machine import Given, UnknownGpu
-from aiidpd.components.bench.given import NotUsable, endpoint, is_local, read_key, refuse, write_file
+from aiidpd.components.bench.given import NotUsable, is_local, read_key, refuse, server, write_file
 from aiidpd.components.bench.load.plan import Plan
 from aiidpd.components.bench.load.report import LoadReport
 from aiidpd.components.bench.load.report_text import csv_text, markdown, plot, text_lines, workload_lines
@@ -47,9 +47,7 @@ def run(options: argparse.Namespace, session: Session) -> int:
 
 
 def _load_request(options: argparse.Namespace, session: Session) -> LoadRequest:
-    url, model = options.target, options.model
-    if options.endpoint is not None:
-        url, model = endpoint(session, options.endpoint, model)
+    url, model = server(options, session)
     if options.workload not in WORKLOADS:
         refuse(f"there is no workload {options.workload}: known are {', '.join(WORKLOADS)}")
     if options.draft_accepted < 1:

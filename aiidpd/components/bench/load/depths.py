@@ -76,5 +76,5 @@ def row_of(depth: int, timeline: Timeline) -> DepthRow:
         first,
         read / first if read and first else None,
         sample.output_tokens_per_second,
-        "; ".join(why),
+        "; ".join(dict.fromkeys(why)),
     )

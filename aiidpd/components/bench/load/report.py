@@ -12,8 +12,8 @@ from aiidpd.components.bench.load.ramp import GOOD_SHARE
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Request of a load, as far as a report shows it; ``rate`` is None for a closed loop."""
+class ShownPlan:
+    """Plan of a load, as far as a report shows it; ``rate`` is None for a closed loop."""
 
     url: str
     workload: str
@@ -32,7 +32,7 @@ class LoadReport:
     ``found`` is the document of the process that measured; ``problem`` why nothing was measured, else empty.
     """
 
-    asked: Asked
+    plan: ShownPlan
     found: Mapping[str, Any]
     ceilings: tuple[Ceiling | None, ...] = ()
     seconds: float = 0.0
@@ -109,11 +109,11 @@ class LoadReport:
                 {**each, "figures": figures, "ceiling": None if ceiling is None else asdict(ceiling)}
             )
         return {
-            "target": self.asked.url,
+            "target": self.plan.url,
             "model": self.found.get("described", {}).get("model", ""),
             "engine": self.found.get("described", {}).get("engine", ""),
-            "workload": self.asked.workload,
-            "seed": self.asked.seed,
+            "workload": self.plan.workload,
+            "seed": self.plan.seed,
             "seconds": self.seconds,
             "interrupted": self.interrupted,
             "problem": self.problem,

@@ -125,8 +125,8 @@ def _title(report: LoadReport) -> str:
     described = report.found.get("described", {})
     of = f" ({described['engine']})" if described.get("engine") else ""
     model = f", {described['model']}" if described.get("model") else ""
-    what = "by depth" if report.depths else f"under load, {report.asked.workload}"
-    return f"{what}: {report.asked.url}{model}{of}"
+    what = "by depth" if report.depths else f"under load, {report.plan.workload}"
+    return f"{what}: {report.plan.url}{model}{of}"
 
 
 def _shown(report: LoadReport) -> int:

@@ -55,7 +55,7 @@ def run_load(asked: LoadRequest, follow: Callable[[Line], None]) -> LoadReport:
     machine = _machine(asked, found.get("described", {}))
     ceilings = [_ceiling(machine, each) for each in found.get("levels", ())]
     return LoadReport(
-        asked=_shown(asked.plan),
+        plan=_shown(asked.plan),
         found=found,
         ceilings=tuple(ceilings),
         seconds=time.monotonic() - begun,
@@ -151,8 +151,8 @@ def _notes(asked: LoadRequest) -> tuple[str, ...]:
     return ()
 
 
-def _shown(plan: Plan) -> report.Asked:
-    return report.Asked(
+def _shown(plan: Plan) -> report.ShownPlan:
+    return report.ShownPlan(
         plan.url,
         plan.workload,
         plan.seconds,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Self, TypeAlias, cast
@@ -16,10 +15,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from aiidpd.components.thermal.faults import DIED, NO_ANSWER
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.programs import program
 from aiidpd.platform.stderr import StderrTail
 
 # With -P no file in the daemon's working folder shadows a module.
-PROGRAM = (sys.executable, "-P", "-m", "aiidpd.components.thermal.driver.nvml")
+PROGRAM = program("aiidpd.components.thermal.driver.nvml")
 ANSWER_LIMIT = 1 << 20
 DMESG = "look for NVRM and Xid lines in `dmesg`"
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.components.bench.compare.agreement import Answer, Asked, answer_of, judge
+from aiidpd.components.bench.compare.agreement import Answer, Answers, answer_of, judge
 from aiidpd.engines.target import Chunk, Timeline
 
 
-def asked(a: str, b: str, **more: str) -> Asked:
+def asked(a: str, b: str, **more: str) -> Answers:
     ours, theirs = (tuple((end, end) for end in range(1, len(text) + 1)) for text in (a, b))
     again_a, again_b = more.get("again_a", a), more.get("again_b", b)
-    return Asked("why?", (Answer(a, ours), Answer(again_a)), (Answer(b, theirs), Answer(again_b)))
+    return Answers("why?", (Answer(a, ours), Answer(again_a)), (Answer(b, theirs), Answer(again_b)))
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
@@ -41,7 +41,7 @@ def test_the_share_is_that_of_the_answers_that_can_be_judged():
 
 def test_without_an_answer_it_is_said_that_nothing_was_judged():
     assert judge([]).text == "the answers were not compared"
-    found = judge([Asked("why?", reason="it answers 500"), Asked("why?", (Answer("a"),), ())])
+    found = judge([Answers("why?", reason="it answers 500"), Answers("why?", (Answer("a"),), ())])
     assert found.share is None
     assert found.text == "not judged: it answers 500; not judged: B gave no answer"
 

@@ -94,9 +94,9 @@ async def test_answers_of_both_sides_are_compared_question_by_question() -> None
     one = series(requests)
     await one.ask("old", None)  # type: ignore[arg-type]
     await one.ask("new", None)  # type: ignore[arg-type]
-    asked = one.asked()
-    assert len(asked) == 4
-    assert all(each.a == each.b and len(each.a) == 2 for each in asked)
+    both = one.of_both()
+    assert len(both) == 4
+    assert all(each.a == each.b and len(each.a) == 2 for each in both)
     assert len({each.seed for each in requests.sent}) == 1
 
 
@@ -105,4 +105,4 @@ async def test_a_side_without_an_answer_is_named() -> None:
     await one.ask("old", None)  # type: ignore[arg-type]
     one.requests = Scripted([BROKEN])  # type: ignore[assignment]
     await one.ask("new", None)  # type: ignore[arg-type]
-    assert {each.reason for each in one.asked()} == {"B: it answers 500"}
+    assert {each.reason for each in one.of_both()} == {"B: it answers 500"}

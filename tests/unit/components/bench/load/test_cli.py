@@ -20,7 +20,7 @@ def test_a_time_has_its_unit(text: str, seconds: float):
 
 @pytest.mark.parametrize("text", ["", "60", "0s", "-1s", "1 day", "1e3s", "\u0661s", "9" * 12 + "s"])
 def test_what_is_no_time_is_refused(text: str):
-    with pytest.raises(argparse.ArgumentTypeError, match="no time with its unit"):
+    with pytest.raises(argparse.ArgumentTypeError, match="no time above 0 with its unit"):
         span(text)
 
 

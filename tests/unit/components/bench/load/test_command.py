@@ -203,7 +203,7 @@ async def test_depths_have_their_rows(run: Run):
         ("--target http://127.0.0.1:1 --workload absent", "known are chat, soak, rag"),
         ("--target http://127.0.0.1:1 --users 0", "no whole number"),
         ("--target http://127.0.0.1:1 --rate 0", "no number above 0"),
-        ("--target http://127.0.0.1:1 --duration 60", "no time with its unit"),
+        ("--target http://127.0.0.1:1 --duration 60", "no time above 0 with its unit"),
         ("--target http://127.0.0.1:1 --depths 4x", "no number of tokens"),
         ("--target http://127.0.0.1:1 --depths 4k --ramp", "neither"),
         ("--target http://127.0.0.1:1 --depths 4k --plot x.svg", "--depths has none"),
@@ -211,6 +211,7 @@ async def test_depths_have_their_rows(run: Run):
         ("--target http://127.0.0.1:1 --api-key-file absent", "no such file"),
         ("--target http://192.0.2.1:8000", "--yes-remote"),
         ("--target ftp://127.0.0.1", "no http or https URL"),
+        ("--target localhost:8000", "give it as http://HOST:PORT"),
         ("--target https://127.0.0.1:1", "plain HTTP alone"),
         ("--target http://a:b@127.0.0.1:1", "credentials"),
     ],
@@ -219,6 +220,11 @@ async def test_what_can_t_be_tried_is_a_usage_error(run: Run, command: str, reas
     code, _, err = await run(command)
     assert code == 2
     assert reason in " ".join(err.split())
+
+
+async def test_a_password_in_a_url_is_not_printed(run: Run):
+    _, out, err = await run("--target http://a:b3c@127.0.0.1:1")
+    assert "b3c" not in out + err
 
 
 async def test_nobody_there_is_no_result(run: Run):
