@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ET
+from argparse import Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,12 +195,16 @@ def test_an_endpoint_s_name_gives_its_url_and_model(model: str, found: str):
     daemon = Scripted(events=())
     daemon.events = {"endpoints": [LOCAL, DEMO]}
     session = Session(daemon, False, sys.stdout, sys.stderr, Paint())
-    assert given.endpoint(session, "local", model) == ("http://x:1", found)
+
+    def server(name: str) -> tuple[str, str]:
+        return given.server(Namespace(endpoint=name, target=None, model=model), session)
+
+    assert server("local") == ("http://x:1", found)
     with pytest.raises(ControlError, match="there is no endpoint remote: known are local, demo") as caught:
-        given.endpoint(session, "remote", model)
+        server("remote")
     assert caught.value.exit_code == 2
     with pytest.raises(ControlError, match="endpoint demo is simulated"):
-        given.endpoint(session, "demo", model)
+        server("demo")
 
 
 async def test_without_a_daemon_no_endpoint_has_a_name(run: Run):

@@ -35,7 +35,7 @@ def test_where_nobody_says_what_was_read_there_is_no_speed():
 def test_a_client_that_was_late_has_no_speed_of_reading():
     row = row_of(4096, record(4096, late=0.1))
     assert row.prompt_tokens_per_second is None
-    assert row.reason.count("late") == 1
+    assert "late" in row.reason
 
 
 def test_the_second_prompt_goes_on_where_the_first_ended():
