@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import USAGE, Session
-from aiidpd.engines.urls import completions_url
-from aiidpd.kernel.errors import Misconfigured
 from aiidpd.platform.redaction import Redactor
 
 _KEY_LIMIT: Final = 8192
@@ -36,10 +34,9 @@ def server(options: argparse.Namespace, session: Session) -> tuple[str, str]:
     """Return URL and model of the server that ``--target`` or ``--endpoint`` names."""
     if options.endpoint is not None:
         return _endpoint(session, options.endpoint, options.model)
-    try:
-        completions_url(options.target, "--target")
-    except Misconfigured as error:
-        refuse(f"cannot use {Redactor().text(options.target)}: {error.reason}; {error.remedy}")
+    if not options.target.startswith(("http://", "https://")):
+        shown = Redactor().text(options.target)
+        refuse(f"cannot use {shown}: it is no http or https URL; give it as http://HOST:PORT")
     return options.target, options.model
 
 
