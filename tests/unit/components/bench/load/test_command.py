@@ -191,7 +191,8 @@ async def test_depths_have_their_rows(run: Run):
         asked = [len(each["messages"][0]["content"]) for each in server.requests]
     assert code in (0, 1), out
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["DEPTH", "0", "1024"]
-    assert len(asked) == 1 + 2 + 1 + 2
+    # One that this process was late for is tried anew, with all that precedes it.
+    assert len(asked) in {1 + 2 + one + 2 * other for one in (1, 2, 3) for other in (1, 2, 3)}
 
 
 @pytest.mark.parametrize(
