@@ -18,6 +18,7 @@ REFERENCE_BLOCKS: Final = 32
 _GROWTH: Final = (
     1 / 6
 )  # overhead by bytes alone: blocks grow as the cube root of parameters, bits do not add any
+_ROUNDED: Final = 1 + 1e-9  # of a speed at the limit itself
 _LONGEST_OVERHEAD: Final = 0.95  # share of a measured step that can be overhead at most
 
 
@@ -85,7 +86,7 @@ def calibrated(of: Efficiency, measured: Sequence[Measured], peak: float) -> Eff
     shares = []
     for each in measured:
         step = 1.0 / each.tokens_per_second
-        if each.read_bytes / step > peak:
+        if each.read_bytes / step > peak * _ROUNDED:
             raise ValueError(
                 f"{each.tokens_per_second:g} tok/s of {each.read_bytes / 1e9:.2f} GB would read "
                 f"{each.read_bytes / step / 1e9:.0f} GB/s, more than the memory gives"
