@@ -5,12 +5,15 @@ A component's own view is its document where scripts should see all of it.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from aiidpd.kernel.events import Severity
 from aiidpd.kernel.reading import Reading
@@ -118,8 +121,27 @@ def parse(kind: type[T], given: object) -> T:
 
 
 def to_json(document: Document, *, exclude_defaults: bool = False) -> bytes:
-    """Return ``document`` as JSON, without the fields that have their default if ``exclude_defaults``."""
-    return adapter(type(document)).dump_json(document, exclude_defaults=exclude_defaults)
+    """Return ``document`` as JSON, without the fields that have their default if ``exclude_defaults``.
+
+    Text that is no Unicode, such as the name of a file in another encoding, is written with escapes: one such
+    name must not keep anybody from the whole answer.
+    """
+    dumps = adapter(type(document))
+    try:
+        return dumps.dump_json(document, exclude_defaults=exclude_defaults)
+    except PydanticSerializationError:
+        found = dumps.dump_python(document, mode="json", exclude_defaults=exclude_defaults)
+        return json.dumps(_readable(found), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_readable(key): _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def severity_name(severity: Severity) -> SeverityName:

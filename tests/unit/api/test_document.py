@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,6 +123,14 @@ def test_json_of_a_request_without_what_was_left_out() -> None:
 def test_a_number_is_never_written_as_what_json_does_not_know() -> None:
     for value in (float("nan"), float("inf")):
         assert json.loads(to_json(Tank(1.0, "", simulated=False, litres=value)))["litres"] is None
+
+
+@given(st.text(st.characters(exclude_categories=())), st.floats(allow_nan=True, allow_infinity=True))
+def test_any_text_is_written(text: str, value: float) -> None:
+    """A file's name may be bytes that are no UTF-8, which Python has as lone surrogates."""
+    found = json.loads(to_json(Tank(1.0, text, simulated=False, litres=value, label=f"{text}\udcff")))
+    assert found["label"] == text.encode("utf-8", "backslashreplace").decode() + "\\udcff"
+    assert found["litres"] == (value if math.isfinite(value) else None)
 
 
 @given(st.sets(st.sampled_from(field_names(Tank))), st.randoms())

@@ -237,14 +237,18 @@ async def test_the_commands_work_over_the_real_socket(
             shown = capsys.readouterr()
             return code, shown.out + (shown.err if code else "")
 
+        async def ends(wanted: int, *command: str) -> None:
+            code, out = await run(*command)
+            assert code == wanted, out
+
         code, out = await run()
         assert code == 0, out
         assert "owner/tiny 100%" in out
         assert "odd\\xff" in out
         code, out = await run("show", "owner/tiny 100%")
         assert (code, "context        8192 tokens" in out) == (0, True)
-        assert (await run("show", "odd\\xff"))[0] == 0
-        assert (await run("show", "nobody"))[0] == 1
+        await ends(0, "show", "odd\\xff")
+        await ends(1, "show", "nobody")
         for command in ("usage", "duplicates", "list"):
             code, out = await run(command)
             assert (code, bool(out)) == (0, True)
@@ -256,8 +260,8 @@ async def test_the_commands_work_over_the_real_socket(
             stream.seek(500_000)
             stream.write(b"rot")
         os.utime(path, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
-        assert (await run("verify", "owner/tiny 100%"))[0] == 1
-        assert (await run("verify", "odd\\xff", "--signature"))[0] == 1
-        assert (await run("check"))[0] == 0
-        assert (await run("scan"))[0] == 0
-        assert (await run("duplicates", "--verify"))[0] == 0
+        await ends(1, "verify", "owner/tiny 100%")
+        await ends(1, "verify", "odd\\xff", "--signature")
+        await ends(0, "check")
+        await ends(0, "scan")
+        await ends(0, "duplicates", "--verify")
