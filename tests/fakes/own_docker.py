@@ -107,6 +107,19 @@ class OwnDocker:
         if found:
             self._run("rm", "-f", *found)
         self.stop()
+        for left in self._shims():  # of containers whose engine was killed; nobody else ends them
+            with suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+
+    def _shims(self) -> list[int]:
+        """Return the pids of the processes that were to watch a container for its containerd."""
+        address = f"{self._folder}/exec/containerd/containerd.sock".encode()
+        found = []
+        for each in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if address in each.read_bytes():
+                    found.append(int(each.parent.name))
+        return found
 
     def _containerd(self) -> int | None:
         """Return the pid of its containerd, which ends with it."""
