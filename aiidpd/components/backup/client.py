@@ -20,7 +20,6 @@ from aiidpd.kernel.errors import AiidpdError, Unavailable
 from aiidpd.platform.programs import program
 from aiidpd.platform.stderr import StderrTail
 
-# With -P no file in the daemon's working folder shadows a module.
 PROGRAM: Final = program("aiidpd.components.backup.process")
 _LONGEST: Final = 16 << 20  # bytes of a line
 _GRACE: Final = 1.5  # seconds from the order to stop until the process is killed

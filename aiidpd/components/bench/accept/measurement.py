@@ -30,7 +30,7 @@ from aiidpd.components.bench.accept.figures import (
 from aiidpd.components.bench.accept.requests import answer_text, is_right, question_body, stream_request
 from aiidpd.components.bench.accept.server import Described, RequestFailedError, describe, exchange
 from aiidpd.components.bench.accept.verdict import Measured
-from aiidpd.components.bench.longer import longer
+from aiidpd.components.bench.enough import enough_tokens
 from aiidpd.components.bench.schedule import request
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import TTFT, BenchSample, measure, percentile
@@ -163,24 +163,17 @@ class Measuring:
 
     async def _enough_tokens(self, target: OpenAITarget) -> None:
         """Request more tokens where an answer is too short for its pace."""
-        spent, tokens = 0.0, self._tokens
-        for tries in itertools.count(1):
-            begun = self._monotonic()
-            try:
-                self._tally.requests += 1
-                found = await target.probe(self._probe(tokens))
-            except Unavailable as error:
-                if tokens == self._tokens:  # what the profile wants
-                    self._tally.failed(*_words(error))
-                else:  # such as that its context is too short for so many
-                    self._tally.requests -= 1
-                return
-            spent += self._monotonic() - begun
-            self._tokens = tokens
-            more = longer(found, tokens, spent, tries, self._settings, for_others=True)
-            if not isinstance(more, int):
-                return
-            tokens = more
+
+        async def probe(tokens: int) -> Timeline:
+            found = await target.probe(self._probe(tokens))
+            self._tally.requests += 1  # where it fails, one for more than the profile wants counts as none
+            return found
+
+        try:
+            self._tokens = await enough_tokens(probe, self._tokens, self._settings)
+        except Unavailable as error:
+            self._tally.requests += 1
+            self._tally.failed(*_words(error))
 
     async def _one(self, target: OpenAITarget) -> Timeline | Failure:
         self._tally.requests += 1

@@ -12,7 +12,7 @@ from aiidpd.components.bench.compare.agreement import Answer, Answers, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, Pair, answer_seed, pairs
 from aiidpd.components.bench.compare.requests import Ended, Requests, Stopped
 from aiidpd.components.bench.compare.result import PairFigures, judged, paired
-from aiidpd.components.bench.longer import longer
+from aiidpd.components.bench.enough import enough_tokens
 from aiidpd.components.bench.schedule import request
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import TTFT, BenchSample, measure
@@ -88,18 +88,14 @@ class Course:
 
     async def _enough_tokens(self, target: Target) -> int:
         """Return how many tokens tell the pace of ``target``, the present number at least."""
-        tokens, spent, tries = self.tokens, 0.0, 0
-        while True:
-            asked = request(self.settings, self.nonce(), max_tokens=tokens)
-            try:
-                timeline = await self._undisturbed(target, asked)
-            except Unavailable:  # such as that its context is too short for so many
-                return self.tokens
-            spent, tries = spent + timeline.ended - timeline.started, tries + 1
-            more = longer(timeline, tokens, spent, tries, self.settings, for_others=True)
-            if not isinstance(more, int):
-                return tokens
-            tokens = more
+
+        async def probe(tokens: int) -> Timeline:
+            return await self._undisturbed(target, request(self.settings, self.nonce(), max_tokens=tokens))
+
+        try:
+            return await enough_tokens(probe, self.tokens, self.settings)
+        except Unavailable:  # the pairs say so too
+            return self.tokens
 
     async def _undisturbed(self, target: Target, asked: ProbeRequest) -> Timeline:
         while True:

@@ -11,8 +11,8 @@ from aiidpd.components.bench.compare.agreement import Answer, Answers, answer_of
 from aiidpd.components.bench.compare.plan import QUESTIONS, TRIES, answer_seed
 from aiidpd.components.bench.compare.requests import Requests, Stopped
 from aiidpd.components.bench.compare.result import Times
+from aiidpd.components.bench.enough import enough_tokens
 from aiidpd.components.bench.guard.conduct import Failed
-from aiidpd.components.bench.longer import longer
 from aiidpd.components.bench.schedule import request
 from aiidpd.components.bench.settings import BenchSettings
 from aiidpd.components.bench.stats import measure
@@ -86,18 +86,14 @@ class Series:
 
     async def _enough_tokens(self, target: Target) -> int:
         """Return how many tokens tell the pace of ``target``."""
-        tokens, spent, tries = self.settings.max_tokens, 0.0, 0
-        while True:
-            asked = request(self.settings, self.nonce(), max_tokens=tokens)
-            try:
-                timeline = await self._send(target, asked)
-            except Unavailable:  # such as that its context is too short for so many
-                return self.tokens or self.settings.max_tokens
-            spent, tries = spent + timeline.ended - timeline.started, tries + 1
-            more = longer(timeline, tokens, spent, tries, self.settings, for_others=True)
-            if not isinstance(more, int):
-                return tokens
-            self.tokens, tokens = tokens, more
+
+        async def probe(tokens: int) -> Timeline:
+            return await self._send(target, request(self.settings, self.nonce(), max_tokens=tokens))
+
+        try:
+            return await enough_tokens(probe, self.settings.max_tokens, self.settings)
+        except Unavailable:  # the measurements say so too
+            return self.settings.max_tokens
 
     async def _send(self, target: Target, asked: ProbeRequest) -> Timeline:
         while True:

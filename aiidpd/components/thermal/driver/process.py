@@ -18,7 +18,6 @@ from aiidpd.kernel.errors import Unavailable
 from aiidpd.platform.programs import program
 from aiidpd.platform.stderr import StderrTail
 
-# With -P no file in the daemon's working folder shadows a module.
 PROGRAM = program("aiidpd.components.thermal.driver.nvml")
 ANSWER_LIMIT = 1 << 20
 DMESG = "look for NVRM and Xid lines in `dmesg`"
