@@ -62,7 +62,7 @@ class RealDocker:
             text=True,
         ).stdout.split()
         if found:
-            subprocess.run(["docker", "rm", "-f", *found], check=True, capture_output=True)
+            subprocess.run(["docker", "rm", "-f", "-v", *found], check=True, capture_output=True)
         subprocess.run(["docker", "rmi", "-f", self.image], check=True, capture_output=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -87,7 +88,7 @@ PLAIN_OPTIONS = [
     "--network container:{other_id} --ipc container:{shared} --pid container:{other}",
     "--network {network}",
     "--network {network} --network-alias engine --network-alias llm",
-    "--network {network} --ip 10.213.7.77 --ip6 fd00:213::77",
+    "--network {network} --ip {subnet}.77 --ip6 {subnet6}::77",
     "--network {network} --link {other}:db",
     "--network {network_id}",
     "--network name={network},driver-opt=com.example.x=1",
@@ -219,7 +220,8 @@ def surroundings(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -
     def call(*arguments: str) -> str:
         command = ["docker", *arguments]
         environment = os.environ | {"DOCKER_BUILDKIT": "0"}
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        assert not done.returncode, f"{' '.join(command)}: {done.stderr}"
         return done.stdout.strip()
 
     def run(text: str, *options: str) -> str:
@@ -227,6 +229,9 @@ def surroundings(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -
 
     network, second, volume = docker.name("network"), docker.name("second"), docker.name("volume")
     image = f"{docker.image}-options"
+    # By chance: the network of a run that was killed is still there, and two may not overlap.
+    third = [f"{secrets.randbelow(256)}" for _ in range(2)]
+    subnet, subnet6 = f"10.{'.'.join(third)}", f"fd00:{':'.join(third)}"
     folder = tmp_path_factory.mktemp("image")
     (folder / "Dockerfile").write_text(DOCKERFILE.format(base=docker.image))
     call("build", "-q", "-t", image, str(folder))
@@ -235,8 +240,11 @@ def surroundings(docker: RealDocker, tmp_path_factory: pytest.TempPathFactory) -
     names = {
         "network": network,
         "network_id": call(
-            "network", "create", "--ipv6", "--subnet", "10.213.7.0/24", "--subnet", "fd00:213::/64", network
+            *("network", "create", "--ipv6"),
+            *("--subnet", f"{subnet}.0/24", "--subnet", f"{subnet6}::/64", network),
         ),
+        "subnet": subnet,
+        "subnet6": subnet6,
         "second": second,
         "volume": volume,
         "other": docker.name("other"),
@@ -293,7 +301,7 @@ async def test_an_address_of_the_hardware_that_was_asked_for_comes_with_it(
     bench: Bench, network: str
 ) -> None:
     mode = bench.names.get(network, network)
-    endpoint = {"IPAMConfig": {"IPv4Address": "10.213.7.88"}} if network == "network" else {}
+    endpoint = {"IPAMConfig": {"IPv4Address": f"{bench.names['subnet']}.88"}} if network == "network" else {}
     body = {
         "Image": bench.docker.image,
         "Cmd": list(PLAIN),
