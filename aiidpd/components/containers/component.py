@@ -22,6 +22,9 @@ from aiidpd.components.containers.heal.absent import NoRecreator
 from aiidpd.components.containers.heal.protocols import Recreator
 from aiidpd.components.containers.heal.wiring import TASK as HEAL
 from aiidpd.components.containers.heal.wiring import HealAdapters, Healer
+from aiidpd.components.containers.info import INTERVAL as INFO_INTERVAL
+from aiidpd.components.containers.info import NAME as INFO
+from aiidpd.components.containers.info import InfoWorker
 from aiidpd.components.containers.logs.conditions import TYPES as LOG_TYPES
 from aiidpd.components.containers.logs.metrics import LogsCollector
 from aiidpd.components.containers.logs.named import Deaths, NamedFailures
@@ -53,10 +56,11 @@ from aiidpd.components.containers.usage.memory import UseMemory
 from aiidpd.components.containers.usage.worker import DEADLINE as USE_DEADLINE
 from aiidpd.components.containers.usage.worker import NAME as USE
 from aiidpd.components.containers.usage.worker import UseWorker
-from aiidpd.components.containers.view import summary
+from aiidpd.components.containers.view import Inspected, summary
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.contracts.containers import CONTAINER_USE, CONTAINERS, ContainersView
 from aiidpd.contracts.engines import ENGINES
+from aiidpd.contracts.inspections import INSPECTIONS, EngineFacts, Inspections
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -103,7 +107,10 @@ class ContainersComponent:
         self._witnesses = Witnesses(
             oom_kills=self._use.oom_kills, machine_oom_kills=self._killed_around, acted=self._stopped.acted
         )
+        self._info: Latest[EngineFacts] = Latest(context.clock, max_age=2 * INFO_INTERVAL)
+        self._inspected = Inspected(self._latest.get, self._info.get)
         context.views.offer(CONTAINERS, self._containers)
+        context.views.offer(INSPECTIONS, self._inspected.view)
         context.views.offer(CONTAINER_USE, self._use.latest.get)
         context.incidents.contribute(EVIDENCE, ContainerEvidence(self._latest))
         self._heals = HealEvidence()
@@ -122,6 +129,7 @@ class ContainersComponent:
                 Task(f"{NAME}.stop", self._stopper, self._call_deadline),
                 Task(f"{NAME}.pause", self._pauser, self._call_deadline),
                 Task(f"{NAME}.logs", self._log_watcher, self._call_deadline),
+                Task(INFO, self._informer, self._call_deadline),
                 Task(USE, self._user, lambda: USE_DEADLINE),
                 Task(
                     TRIALS,
@@ -170,6 +178,21 @@ class ContainersComponent:
             remembered=self._remembered,
             witnesses=self._witnesses,
         )
+
+    def _informer(self) -> InfoWorker | InactiveWorker:
+        settings = self._settings()
+        if settings.engine in ("off", "simulated"):
+            self._info.clear()
+            return InactiveWorker(OFF if settings.engine == "off" else "made-up containers have no engine")
+        from aiidpd.components.containers.docker.info import DockerInfo
+
+        source = DockerInfo(settings.socket, call_timeout=settings.call_timeout)
+
+        def version() -> str:
+            reading = self._latest.get()
+            return reading.value.version if reading is not None else ""
+
+        return InfoWorker(source, self._info, version=version, clock=self._context.clock)
 
     def _user(self) -> UseWorker:
         return UseWorker(

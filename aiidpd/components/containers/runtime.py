@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiidpd.contracts.containers import NO_ADDRESSES, NOTHING, Mount
+from aiidpd.contracts.inspections import Inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class ContainerReading:
     ``mounts`` are the folders and files of the host that it has. ``execs`` counts the commands that were
     started in it and may still run, its health check's among them.
     ``failing_streak`` counts the failures of its health check in a row. ``image_id`` is the digest of its
-    image.
+    image. ``inspection`` is how it was created, None where the runtime does not describe that.
     """
 
     id: str
@@ -59,6 +60,7 @@ class ContainerReading:
     arguments: tuple[str, ...] = field(default=(), repr=False)
     environment: Mapping[str, str] = field(default_factory=lambda: NOTHING, repr=False)
     addresses: Mapping[int, str] = field(default_factory=lambda: NO_ADDRESSES)
+    inspection: Inspection | None = field(default=None, repr=False)
 
     @property
     def running(self) -> bool:

@@ -16,6 +16,7 @@ from itertools import islice
 from sys import intern
 from typing import Any, Final
 
+from aiidpd.components.containers.docker.inspection import inspection
 from aiidpd.components.containers.runtime import ACTIONS, ContainerReading, RuntimeEvent
 from aiidpd.contracts.containers import Mount
 
@@ -70,6 +71,10 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
         labels = config.get("Labels") or {}
         health = state.get("Health") or state.get("Healthcheck") or {}
         said = str(health.get("Status") or "none")
+        gpu, environment = _wants_gpu(host), _environment(config.get("Env") or ())
+        arguments = tuple(
+            map(_value, (data.get("Path") or "", *islice(data.get("Args") or (), _MOST_VALUES)))
+        )
         return ContainerReading(
             id=identity(data["Id"]),
             name=name(str(data["Name"]).removeprefix("/")),
@@ -84,7 +89,7 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             project=name(labels.get("com.docker.compose.project", "")),
             service=name(labels.get("com.docker.compose.service", "")),
             restart_policy=name((host.get("RestartPolicy") or {}).get("Name") or "no"),
-            gpu=_wants_gpu(host),
+            gpu=gpu,
             checked=said != "none",
             pid=int(state.get("Pid") or 0) or None,
             error=_printable(str(state.get("Error") or "")[:_LONGEST_ERROR]),
@@ -102,11 +107,16 @@ def reading(data: Mapping[str, Any]) -> ContainerReading:
             failing_streak=int(health.get("FailingStreak") or 0),
             image_id=name(data.get("Image") or ""),
             labels=_ours(labels),
-            arguments=tuple(
-                map(_value, (data.get("Path") or "", *islice(data.get("Args") or (), _MOST_VALUES)))
-            ),
-            environment=_environment(config.get("Env") or ()),
+            arguments=arguments,
+            environment=environment,
             addresses=_addresses(data.get("NetworkSettings") or {}, config.get("ExposedPorts") or {}),
+            inspection=inspection(
+                data,
+                gpu=gpu,
+                running=status in ("running", "paused"),
+                arguments=arguments,
+                environment=environment,
+            ),
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a container's description: {error!r:.200}") from error

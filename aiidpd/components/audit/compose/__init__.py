@@ -1,0 +1,1 @@
+"""Compose files: read within bounds, turned into facts, changed line by line."""

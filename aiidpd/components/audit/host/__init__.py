@@ -1,0 +1,1 @@
+"""Readers of what an audit needs of this machine."""

@@ -1,0 +1,1 @@
+"""Rules of the audit, one file a group; :mod:`all` lists them."""

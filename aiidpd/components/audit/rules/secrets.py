@@ -1,0 +1,112 @@
+"""Rules on secrets where many can read them (pure). No finding ever has a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from aiidpd.components.audit.facts import Facts
+from aiidpd.components.audit.rule import Found, Level, rule
+from aiidpd.contracts.inspections import Inspection
+from aiidpd.platform.redaction import REDACTED, Redactor, is_secret
+
+_USER: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://[^\s/@:\"']{0,512}:[^\s/@\"']{1,512}@", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[+-]?\d[\d.,]*\s*([smhd]|ms|[kmgt]?i?b?)?", re.IGNORECASE | re.ASCII)
+_VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\$\{[A-Za-z_][A-Za-z0-9_]*:?\?[^}]*\}")
+_SHAPED: Final = Redactor()
+_FILES: Final = (
+    "give it as a file: llama.cpp reads --api-key-file, vLLM a file of --config; mount it from secrets:"
+)
+
+
+def _given(name: str, value: str) -> bool:
+    """Return whether ``value`` is a secret that stands here: neither a number, a path nor a variable."""
+    text = value.strip()
+    if not text or _NUMBER.fullmatch(text) or _VARIABLE.fullmatch(text) or text.startswith("/run/secrets/"):
+        return False
+    return is_secret(name, text)
+
+
+def _shaped(value: str) -> bool:
+    """Return whether a part of ``value`` has the shape of a token, whatever it is called."""
+    return REDACTED not in value and REDACTED in _SHAPED.text(f"x {value}")
+
+
+@rule(
+    "secret-environment",
+    Level.HIGH,
+    "A secret is in its environment",
+    why="Whoever may inspect the container reads it, as does each of its processes; it ends in crash reports.",
+    remedy=_FILES,
+)
+def secret_environment(container: Inspection, _: Facts) -> Iterator[Found]:
+    """Find variables that hold a secret by their name or shape."""
+    for name, value in container.environment.items():
+        if _given(name, value):
+            yield Found(f"the variable {name} holds a secret, by its name", f"environment.{name}")
+        elif not _USER.search(value) and not _VARIABLE.search(value) and _shaped(value):
+            yield Found(f"the variable {name} holds a secret, by its shape", f"environment.{name}")
+
+
+@rule(
+    "secret-argument",
+    Level.HIGH,
+    "A secret is in its command line",
+    why="Every user of the host reads it, by `ps`.",
+    remedy=_FILES,
+)
+def secret_argument(container: Inspection, _: Facts) -> Iterator[Found]:
+    """Find arguments that are secrets."""
+    shown = _SHAPED.arguments(container.arguments)
+    for place, (given, redacted) in enumerate(zip(container.arguments, shown, strict=True)):
+        if given == redacted or REDACTED in given or _USER.search(given):
+            continue
+        before = container.arguments[place - 1] if place else ""
+        name, sign, value = given.partition("=")
+        if sign and redacted == f"{name}={REDACTED}":
+            if not _VARIABLE.fullmatch(value):
+                yield Found(f"the argument {name} holds a secret", "command")
+        elif before.startswith("-") and redacted == REDACTED:
+            if not _VARIABLE.fullmatch(given):
+                yield Found(f"the argument {before} holds a secret", "command")
+        elif not _VARIABLE.search(given):
+            yield Found(f"argument {place} holds a secret", "command")
+
+
+@rule(
+    "secret-label",
+    Level.MEDIUM,
+    "A secret is in a label",
+    why="Labels are in each list of containers, in metrics and in logs.",
+    remedy="take it out of the label, and change it: it has been seen",
+)
+def secret_label(container: Inspection, _: Facts) -> Iterator[Found]:
+    """Find labels that hold a secret by their name or shape."""
+    for name, value in container.labels.items():
+        if name.startswith("com.docker.compose."):
+            continue
+        if _given(name, value) or _shaped(value) or _USER.search(value):
+            yield Found(f"the label {name} holds a secret", "labels")
+
+
+@rule(
+    "secret-address",
+    Level.HIGH,
+    "A password is in an address",
+    why="Addresses are written to logs and error messages as they are.",
+    remedy="give the password as a file",
+)
+def secret_address(container: Inspection, _: Facts) -> Iterator[Found]:
+    """Find addresses with a user and a password in the environment and the command line."""
+    for name, value in container.environment.items():
+        match = _USER.search(value)
+        if match and not _VARIABLE.search(match[0]) and not _given(name, value):
+            yield Found(f"the variable {name} has an address with a password", f"environment.{name}")
+    for place, given in enumerate(container.arguments):
+        match = _USER.search(given)
+        if match and not _VARIABLE.search(match[0]):
+            yield Found(f"argument {place} has an address with a password", "command")
+
+
+RULES: Final = (secret_environment, secret_argument, secret_label, secret_address)
