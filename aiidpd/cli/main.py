@@ -31,6 +31,10 @@ COMMANDS = {
     "incidents": ("aiidpd.incidents.cli:add", "what was so around what went wrong"),
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),
     "engines": ("aiidpd.components.engines.cli:add", "the inference engines"),
+    "audit": (
+        "aiidpd.components.audit.cli:add",
+        "what is not secured as it should be; compose files too",
+    ),
     "backup": ("aiidpd.components.backup.cli:add", "run a backup, list the snapshots"),
     "models": ("aiidpd.components.models.cli:add", "the models on this machine"),
     "bench": ("aiidpd.components.bench.cli:add", "measure the endpoints, list the last figures"),

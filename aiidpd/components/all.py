@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from aiidpd.component import Spec
+from aiidpd.components.audit import component as audit
 from aiidpd.components.backup import component as backup
 from aiidpd.components.bench import component as bench
 from aiidpd.components.containers import component as containers
@@ -21,4 +22,5 @@ COMPONENTS: Final[tuple[Spec, ...]] = (
     models.SPEC,
     bench.SPEC,
     physics.SPEC,
+    audit.SPEC,
 )

@@ -85,7 +85,10 @@ class Auditor:
             ),
             *_judged(MODEL_RULES, "model", ((each.name, each) for each in subjects.models or ()), facts),
             *_judged(
-                WAIVER_RULES, "waiver", ((f"{w.rule} {w.subject}", w) for w in _waivers(subjects.waivers)), facts
+                WAIVER_RULES,
+                "waiver",
+                ((f"{w.rule} {w.subject}", w) for w in _waivers(subjects.waivers)),
+                facts,
             ),
         ]
         return Report(

@@ -115,7 +115,7 @@ class Facts:
     """Facts around each subject. ``declared`` is by the id of a container; ``gpus`` counts them."""
 
     engine: EngineFacts | None = None
-    host: HostFacts = HostFacts()
+    host: HostFacts = field(default_factory=HostFacts)
     gpus: int | None = None
     model_folders: tuple[str, ...] = ()
     declared: Mapping[str, Declared] = field(default_factory=lambda: MappingProxyType({}))

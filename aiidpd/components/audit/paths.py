@@ -13,9 +13,25 @@ _SOCKETS: Final = (
 )
 _OF_A_USER: Final = re.compile(r"/run/user/\d{1,10}(/docker\.sock|/podman(/podman\.sock)?)?", re.ASCII)
 # What containers are commonly and harmlessly given of these.
-_HARMLESS: Final = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/log"})
+_HARMLESS: Final = frozenset(
+    {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/log"}
+)
 _WHOLE: Final = frozenset(
-    {"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys"}
+    {
+        "/",
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib64",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+    }
     | {"/usr", "/var", "/var/lib", "/var/log", "/usr/lib", "/usr/local", "/usr/share"}
 )
 """Folders that are sensitive as a whole; of what lies in them only the next ones are."""
@@ -49,7 +65,7 @@ def normal(path: str) -> str:
 
 def within(path: str, folder: str) -> bool:
     """Return whether ``path`` is ``folder`` or lies in it; both are normal."""
-    return path == folder or folder == "/" or path.startswith(f"{folder}/")
+    return folder in (path, "/") or path.startswith(f"{folder}/")
 
 
 def engine_socket(path: str) -> str:
@@ -70,4 +86,8 @@ def sensitive(path: str) -> bool:
     found = normal(path)
     if not found or found in _HARMLESS:
         return False
-    return found in _WHOLE or _PRIVATE.fullmatch(found) is not None or any(within(found, each) for each in _TREES)
+    return (
+        found in _WHOLE
+        or _PRIVATE.fullmatch(found) is not None
+        or any(within(found, each) for each in _TREES)
+    )

@@ -60,7 +60,7 @@ from aiidpd.components.containers.view import Inspected, summary
 from aiidpd.components.containers.worker import ContainersWorker
 from aiidpd.contracts.containers import CONTAINER_USE, CONTAINERS, ContainersView
 from aiidpd.contracts.engines import ENGINES
-from aiidpd.contracts.inspections import INSPECTIONS, EngineFacts, Inspections
+from aiidpd.contracts.inspections import INSPECTIONS, EngineFacts
 from aiidpd.contracts.messages import BackOffMessage, EmergencyStop
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading

@@ -1,4 +1,4 @@
-"""Task that reads how the container engine describes itself: rarely, since that changes with a restart of it."""
+"""Task that reads how the container engine describes itself, which rarely changes."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import anyio
 from aiidpd.components.containers.actions import LogTail
 from aiidpd.components.containers.runtime import ContainerReading, RuntimeEvent, RuntimeSnapshot
 from aiidpd.contracts.containers import NOTHING
+from aiidpd.contracts.inspections import Inspection, PublishedPort
 from aiidpd.kernel.clock import Clock, wait_for
 from aiidpd.kernel.errors import Unavailable
 
@@ -346,11 +347,37 @@ class SimulatedRuntime:
             restart_policy="unless-stopped",
             gpu=number % 3 != 2,  # noqa: PLR2004 -- the third image needs none
             labels=_LABELS if number % 3 == 0 else NOTHING,
+            inspection=_inspection(number, running=state in ("running", "paused")),
         )
 
 
 def _refusal(action: str) -> Unavailable:
     return Unavailable(action, "", reason="simulated containers are neither created nor removed")
+
+
+def _inspection(number: int, *, running: bool) -> Inspection:
+    """Return how container ``number`` was created: well, but that one in three is open to every network."""
+    port = 8000 + number
+    return Inspection(
+        id=_identity(number),
+        name=_name(number),
+        image=f"{_image(number)}@sha256:{'0' * 64}",
+        running=running,
+        gpu=number % 3 != 2,  # noqa: PLR2004 -- the third image needs none
+        user="1000:1000",
+        cap_drop=("ALL",),
+        security_options=("no-new-privileges:true",),
+        network_mode="simulated",
+        read_only=True,
+        ports=(PublishedPort(port, host_ip="" if number % 3 == 1 else "127.0.0.1", host_port=port),),
+        memory_bytes=16 << 30,
+        cpu_limited=True,
+        pids_limit=1024,
+        restart="on-failure",
+        restart_maximum=5,
+        log_driver="local",
+        health_check=True,
+    )
 
 
 def _identity(number: int) -> str:

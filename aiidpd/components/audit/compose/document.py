@@ -1,7 +1,7 @@
 """A file of YAML as a tree with places, within bounds: the only module that knows a library for YAML.
 
-Aliases are the nodes that they name. What they would expand to is counted before anything is expanded, so that
-a file of a kilobyte can't become a gigabyte.
+Aliases are the nodes that they name. What they would expand to is counted before anything is expanded, so
+that a file of a kilobyte can't become a gigabyte.
 """
 
 from __future__ import annotations
@@ -99,22 +99,14 @@ class _Composer:
             if isinstance(event, yaml.DocumentStartEvent) and root is not None:
                 raise self._wrong("it holds more than one document", event)
             finished: Node | None = None
-            anchor = getattr(event, "anchor", None)
             if isinstance(event, yaml.AliasEvent):
                 finished = self._aliased(event)
             elif isinstance(event, yaml.ScalarEvent):
                 finished = _node("scalar", event)
                 finished.text, finished.plain = event.value, event.implicit[0]
-                self._name(anchor, finished)
+                self._name(event.anchor, finished)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-                kind = "map" if isinstance(event, yaml.MappingStartEvent) else "list"
-                made = _node(kind, event)
-                made.flow = bool(event.flow_style)
-                if len(open_) >= _DEEPEST:
-                    raise self._wrong(f"it is nested deeper than {_DEEPEST} levels", event)
-                if anchor is not None:
-                    self._anchors[anchor] = None  # until it is whole
-                open_.append((made, [], anchor))
+                open_.append(self._opened(event, len(open_)))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 finished, children, anchor = open_.pop()
                 finished.end_line, finished.end_column = event.end_mark.line, event.end_mark.column
@@ -122,14 +114,27 @@ class _Composer:
                 self._name(anchor, finished)
             if finished is None:
                 continue
-            self._total += 1
-            if self._total > _MOST_NODES or finished.size > _MOST_NODES:
-                raise self._wrong(f"it stands for more than {_MOST_NODES} values", event)
+            self._count(finished, event)
             if open_:
                 open_[-1][1].append(finished)
             else:
                 root = finished
         return root
+
+    def _opened(self, event: Any, depth: int) -> tuple[Node, list[Node], str | None]:
+        """Return a map or list that begins, the place for what it holds, and its anchor."""
+        made = _node("map" if isinstance(event, yaml.MappingStartEvent) else "list", event)
+        made.flow = bool(event.flow_style)
+        if depth >= _DEEPEST:
+            raise self._wrong(f"it is nested deeper than {_DEEPEST} levels", event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = None  # until it is whole
+        return made, [], event.anchor
+
+    def _count(self, node: Node, event: Any) -> None:
+        self._total += 1
+        if self._total > _MOST_NODES or node.size > _MOST_NODES:
+            raise self._wrong(f"it stands for more than {_MOST_NODES} values", event)
 
     def _fill(self, node: Node, children: list[Node], event: Any) -> None:
         node.size = 1 + sum(each.size for each in children)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from aiidpd.components.audit.compose.ports import published
+from aiidpd.components.audit.compose.services_text import absolute
 from aiidpd.components.audit.compose.types import check_types, texts, truth
 from aiidpd.contracts.inspections import (
     Device,
@@ -35,7 +35,9 @@ def facts_of(name: str, service: Mapping[str, Any], directory: str, volumes: Map
     restart, _, most = _text(service.get("restart")).partition(":")
     mounts, tmpfs = _storage(service, directory, volumes)
     environment = {
-        str(key): _text(value) for key, value in _pairs(service.get("environment")).items() if value is not None
+        str(key): _text(value)
+        for key, value in _pairs(service.get("environment")).items()
+        if value is not None
     }
     pids = _limit(service.get("pids_limit")) or _limit(limits.get("pids"))
     user = service.get("user")
@@ -45,7 +47,8 @@ def facts_of(name: str, service: Mapping[str, Any], directory: str, volumes: Map
         image=_text(service.get("image")),
         declared=True,
         build=service.get("build") is not None,
-        gpu=runtime == "nvidia" or any(each.driver == "nvidia" or "gpu" in each.capabilities for each in requests),
+        gpu=runtime == "nvidia"
+        or any(each.driver == "nvidia" or "gpu" in each.capabilities for each in requests),
         user=None if user is None else _text(user),
         privileged=truth(service.get("privileged")),
         cap_add=_capabilities(service.get("cap_add")),
@@ -152,7 +155,7 @@ def _words(value: Any) -> tuple[str, ...]:
 def _health(value: Any) -> bool | None:
     check = _map(value)
     test = check.get("test")
-    if truth(check.get("disable")) or test == ["NONE"] or test == "NONE":
+    if truth(check.get("disable")) or test in (["NONE"], "NONE"):
         return False
     return True if test else None
 
@@ -179,12 +182,12 @@ def _storage(
             spread = _text(_map(each.get("bind")).get("propagation"))
             destination = _text(each.get("target"))
         else:
-            source, destination, options = _short(_text(each))
+            source, destination, written_options = _short(_text(each))
             kind = "bind" if source.startswith(("/", ".", "~")) else "volume"
-            read_only = "ro" in options
-            spread = next((part for part in options if part.endswith("shared") or part.endswith("slave")), "")
+            read_only = "ro" in written_options
+            spread = next((part for part in written_options if part.endswith(("shared", "slave"))), "")
         if kind == "bind":
-            source = _absolute(source, directory)
+            source = absolute(source, directory)
         mounts.append(HostMount(kind, source, destination, read_only, spread, _device(source, kind, volumes)))
     return tuple(mounts), tuple(tmpfs)
 
@@ -194,12 +197,6 @@ def _short(text: str) -> tuple[str, str, list[str]]:
     if len(parts) == 1:
         return "", parts[0], []
     return parts[0], parts[1], [each for part in parts[2:] for each in part.split(",")]
-
-
-def _absolute(source: str, directory: str) -> str:
-    if source.startswith("~"):
-        return f"/home/USER{source[1:]}"
-    return posixpath.normpath(posixpath.join(directory, source)) if not source.startswith("/") else source
 
 
 def _device(source: str, kind: str, volumes: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from aiidpd.components.audit.compose.problem import ComposeError
 from aiidpd.contracts.inspections import PublishedPort
 
 _SHORT: Final = re.compile(
-    r"(?:(?P<ip>\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]*|\$\{\w+\}|localhost):)??"
+    r"(?:(?P<ip>\[[0-9A-Fa-f:.]{1,64}\]|\d{1,3}(?:\.\d{1,3}){3}|\$\{\w+\}|localhost|):)??"
     r"(?:(?P<host>[\d-]*|\$\{\w+\}):)?(?P<port>\d{1,5}(?:-\d{1,5})?|\$\{\w+\})(?:/(?P<protocol>\w+))?",
     re.ASCII,
 )

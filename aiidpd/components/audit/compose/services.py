@@ -10,16 +10,13 @@ from typing import Any, Final
 
 from aiidpd.components.audit.compose.document import Node, parse, read, value_of
 from aiidpd.components.audit.compose.problem import ComposeError
+from aiidpd.components.audit.compose.services_text import interpolate
 
 _DEEPEST: Final = 16  # services or files, one in another
 _MOST_FILES: Final = 64
 _MOST_SERVICES: Final = 1000
 _LARGEST: Final = 200_000  # values of all services together
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
-_VARIABLE: Final = re.compile(
-    r"\$(?:(?P<escaped>\$)|(?P<bare>[A-Za-z_][A-Za-z0-9_]*)"
-    r"|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<sign>:?[-?+])(?P<default>[^{}]*))?\})"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +106,16 @@ class _Loader:
         for each in given:
             wanted = each.get("path") if isinstance(each, dict) else each
             names = wanted if isinstance(wanted, list) else [wanted]
-            if not names or not all(isinstance(name, str) for name in names):
+            files = [path.parent / name for name in names if isinstance(name, str)]
+            if not files or len(files) < len(names):
                 raise ComposeError("include must name files", file=str(path))
-            inner = self.project([path.parent / name for name in names], depth + 1)
+            inner = self.project(files, depth + 1)
             project.services |= inner.services
             project.volumes |= inner.volumes
 
-    def _extended(self, path: Path, name: str, value: Any, above: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    def _extended(
+        self, path: Path, name: str, value: Any, above: tuple[tuple[str, str], ...]
+    ) -> dict[str, Any]:
         """Return the service with what it extends."""
         place = f"services.{name}"
         service = _map(value, place, path)
@@ -145,9 +145,17 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         before = found.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
             found[key] = merge(before, value)
-        elif isinstance(before, list) and isinstance(value, list) and key not in ("command", "entrypoint", "test"):
+        elif (
+            isinstance(before, list)
+            and isinstance(value, list)
+            and key not in ("command", "entrypoint", "test")
+        ):
             found[key] = [*before, *(each for each in value if each not in before)]
-        elif key in ("environment", "labels") and isinstance(before, dict | list) and isinstance(value, dict | list):
+        elif (
+            key in ("environment", "labels")
+            and isinstance(before, dict | list)
+            and isinstance(value, dict | list)
+        ):
             found[key] = {**pairs(before), **pairs(value)}
         else:
             found[key] = value
@@ -163,22 +171,6 @@ def pairs(given: Any) -> dict[str, Any]:
         name, sign, value = str(each).partition("=")
         found[name] = value if sign else None
     return found
-
-
-def interpolate(text: str) -> tuple[str, bool]:
-    """Return ``text`` with the defaults of its variables, and whether any is left, as ``${NAME}``."""
-    left = False
-
-    def put(match: re.Match[str]) -> str:
-        nonlocal left
-        if match["escaped"]:
-            return "$"
-        if match["sign"] in ("-", ":-"):
-            return match["default"]
-        left = True
-        return f"${{{match['bare'] or match['name']}}}"
-
-    return _VARIABLE.sub(put, text), left
 
 
 def _filled(value: Any, key: str, unknown: set[str]) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 _TOKEN: Final = re.compile(
-    r'\s+|//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z)|"(?P<text>[^"\n]*)"|(?P<sign>[{};])|(?P<word>[^\s{};"]+)', re.DOTALL
+    r'\s+|//[^\n]*|#[^\n]*|/\*.*?(?:\*/|\Z)|"(?P<text>[^"\n]*)"|(?P<sign>[{};])|(?P<word>[^\s{};"]+)',
+    re.DOTALL,
 )
 _DEEPEST: Final = 16
 _MOST: Final = 10_000  # tokens

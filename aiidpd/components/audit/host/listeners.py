@@ -37,7 +37,31 @@ _NO_METHOD: Final = frozenset({200, 400, 405, 415, 422})
 UNKNOWN: Final = "a server with OpenAI's API"
 # Ports of services that speak no HTTP: they would log a protocol error.
 FOREIGN: Final = frozenset(
-    {21, 22, 23, 25, 53, 88, 110, 111, 119, 135, 139, 143, 179, 389, 443, 445, 465, 514, 515, 587, 636, 853, 873}
+    {
+        21,
+        22,
+        23,
+        25,
+        53,
+        88,
+        110,
+        111,
+        119,
+        135,
+        139,
+        143,
+        179,
+        389,
+        443,
+        445,
+        465,
+        514,
+        515,
+        587,
+        636,
+        853,
+        873,
+    }
     | {989, 990, 993, 995, 1433, 1521, 1883, 2049, 2376, 3260, 3306, 3389, 4369, 5432, 5433, 5671, 5672, 5900}
     | {6379, 6380, 6432, 6443, 8883, 9042, 9092, 11211, 25672, 26379, 27017, 27018, 33060}
 )
@@ -104,9 +128,7 @@ async def _probe(socket: Socket, pages: PageReader, found: list[Listener]) -> No
     listener = replace(listener, keyless=keyless((await pages.get(PageRequest(_CHAT))).status))
     found.append(listener)
     if listener.keyless is False and engine in (vllm.NAME, UNKNOWN):
-        paths = tuple(
-            [each for each in _BEYOND if (await pages.get(PageRequest(each))).status in _NO_METHOD]
-        )
+        paths = tuple([each for each in _BEYOND if (await pages.get(PageRequest(each))).status in _NO_METHOD])
         found.append(replace(listener, open_paths=paths))
 
 

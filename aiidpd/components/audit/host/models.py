@@ -49,7 +49,7 @@ def _pickles(files: Iterable[StoredFile]) -> Iterator[str]:
 
 
 def _looks_pickled(path: str) -> bool:
-    """Return whether the file begins as a pickle or an archive of one; a file that can't be read may be one."""
+    """Return whether the file begins as a pickle or an archive of one; what can't be read may be one."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 -- no Path is made for each of thousands
             return file.read(4).startswith(_MAGIC)

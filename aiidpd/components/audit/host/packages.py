@@ -18,7 +18,9 @@ TOOLKIT: Final = "nvidia-container-toolkit"
 _LARGEST: Final = 64 << 20
 _LARGEST_CONF: Final = 256 << 10
 _MOST_FILES: Final = 100
-_WANTED: Final = re.compile(r"(lib)?nvidia-|cuda-drivers|xserver-xorg-video-nvidia|linux-modules-nvidia|unattended-upgrades$")
+_WANTED: Final = re.compile(
+    r"(lib)?nvidia-|cuda-drivers|xserver-xorg-video-nvidia|linux-modules-nvidia|unattended-upgrades$"
+)
 _DRIVER: Final = re.compile(
     r"nvidia-(driver|kernel|dkms|open|headless|utils|compute|firmware|tesla|modprobe|legacy|\d)|libnvidia-(?!container)"
     r"|cuda-drivers|xserver-xorg-video-nvidia|linux-modules-nvidia|nvidia-(smi|alternative|persistenced)"
@@ -85,7 +87,7 @@ def upgrades(packages: Mapping[str, tuple[str, bool]], apt: Path = APT) -> Upgra
 
 
 def _matches(pattern: str, name: str) -> bool:
-    """Return whether ``name`` begins so: unattended-upgrades takes regular expressions, and most are words."""
+    """Return whether ``pattern``, a regular expression that is mostly a word, begins ``name``."""
     if re.fullmatch(r"[A-Za-z0-9+.^$*\\()|?\[\]-]{1,200}", pattern) is None:
         return False
     if re.fullmatch(r"\^?[A-Za-z0-9+.-]*(\.\*|\*|\$)?", pattern):

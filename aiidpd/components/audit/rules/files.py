@@ -11,7 +11,16 @@ from aiidpd.components.audit.rule import Found, Level, put, rule, swap
 from aiidpd.contracts.inspections import HostMount, Inspection
 
 _LOOSE: Final = ("exec", "suid", "dev")
-_DISKS: Final = ("/dev/sd", "/dev/nvme", "/dev/vd", "/dev/xvd", "/dev/dm-", "/dev/md", "/dev/mapper", "/dev/loop")
+_DISKS: Final = (
+    "/dev/sd",
+    "/dev/nvme",
+    "/dev/vd",
+    "/dev/xvd",
+    "/dev/dm-",
+    "/dev/md",
+    "/dev/mapper",
+    "/dev/loop",
+)
 _MEMORY: Final = frozenset({"/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg", "/dev/msr", "/dev/cpu"})
 _GPUS: Final = ("/dev/nvidia", "/dev/dri", "/dev/kfd", "/dev/dxg", "/dev/infiniband", "/dev/gdrdrv")
 
@@ -30,7 +39,7 @@ def entry(mount: HostMount) -> str:
     "engine-socket",
     Level.CRITICAL,
     "It has the socket of a container engine",
-    why="Whoever speaks to the engine starts a privileged container: this is root of the host, read-only or not.",
+    why="Whoever speaks to the engine starts a privileged container: root of the host, read-only or not.",
     remedy="take the mount out; where it must see containers, let a proxy in between allow reading alone",
     cis="5.32",
 )
@@ -96,7 +105,7 @@ def root_writable(container: Inspection, _: Facts) -> Iterator[Found]:
     "tmpfs-loose",
     Level.MEDIUM,
     "A tmpfs on which programs run",
-    why="A read-only root is of no use where programs can be brought to a tmpfs: Docker forbids it by itself.",
+    why="A read-only root is of no use where programs can be brought to a tmpfs; Docker forbids that.",
     remedy="leave exec, suid and dev out of its options",
 )
 def tmpfs_loose(container: Inspection, _: Facts) -> Iterator[Found]:
@@ -144,7 +153,9 @@ def device_host(container: Inspection, _: Facts) -> Iterator[Found]:
             continue
         whole = path in ("/dev", "/") or path in _MEMORY or path.startswith(_DISKS)
         level = Level.CRITICAL if whole else None
-        yield Found(f"it has the device {each.host}", "devices", (swap("devices", each.host, None),), severity=level)
+        yield Found(
+            f"it has the device {each.host}", "devices", (swap("devices", each.host, None),), severity=level
+        )
 
 
 @rule(

@@ -68,7 +68,7 @@ def toolkit_any_container(host: HostFacts, _: Facts) -> Iterator[Found]:
     "driver-upgraded-unattended",
     Level.MEDIUM,
     "Unattended upgrades may replace the NVIDIA driver",
-    why="Library and kernel module then differ until the next reboot, and every engine that is started fails.",
+    why="Library and module then differ until the next reboot, and every engine that is started fails.",
     remedy="put the packages on Unattended-Upgrade::Package-Blacklist, or hold them with `apt-mark hold`",
 )
 def driver_upgraded_unattended(host: HostFacts, _: Facts) -> Iterator[Found]:
@@ -130,7 +130,9 @@ def listener_keyless(listener: Listener, _: Facts) -> Iterator[Found]:
 def listener_path_open(listener: Listener, _: Facts) -> Iterator[Found]:
     """Find paths that generate without the key that others require."""
     if listener.open_paths and not listener.keyless:
-        what = f"{listener.engine} on {listener.name} answers {', '.join(listener.open_paths)} without its key"
+        what = (
+            f"{listener.engine} on {listener.name} answers {', '.join(listener.open_paths)} without its key"
+        )
         yield Found(what, listener.name)
 
 

@@ -34,7 +34,7 @@ def _judged(container: Inspection) -> bool:
     "image-latest",
     Level.MEDIUM,
     "The image is whatever is newest",
-    why="Another engine runs after the next pull, and nobody chose it: its options, speed and faults are new.",
+    why="After the next pull another engine runs, that nobody chose: its options and faults are new.",
     remedy=f"name a version, then {_PIN}",
     cis="5.28",
 )

@@ -94,10 +94,10 @@ def log_unbounded(container: Inspection, facts: Facts) -> Iterator[Found]:
         given = facts.daemon.get("log-opts")
         options = {**(given if isinstance(given, dict) else {}), **options}
     if driver in _UNBOUNDED and not options.get("max-size"):
-        edits = (put("logging.options.max-size", "10m"), put("logging.options.max-file", "3"))
+        edits = [put("logging.options.max-size", "10m"), put("logging.options.max-file", "3")]
         if container.declared and not container.log_driver:
-            edits = (put("logging.driver", driver), *edits)
-        yield Found("its log has no bound", "logging", edits)
+            edits = [put("logging.driver", driver), *edits]
+        yield Found("its log has no bound", "logging", tuple(edits))
 
 
 @rule(

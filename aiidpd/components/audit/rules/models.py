@@ -18,7 +18,7 @@ _OFF: Final = frozenset({"false", "0", "no"})
     Level.MEDIUM,
     "The weights are pickles",
     why="To load them is to run the code in them, with the rights of the engine.",
-    remedy="take the safetensors or GGUF form of the model, or convert it on a machine that has nothing to lose",
+    remedy="take the model as safetensors or GGUF, or convert it on a machine that has nothing to lose",
 )
 def model_pickle(model: ModelFacts, _: Facts) -> Iterator[Found]:
     """Find models with pickled weights; where a safe form lies beside them, engines take that first."""

@@ -94,7 +94,9 @@ def port_loopback_leak(container: Inspection, facts: Facts) -> Iterator[Found]:
         return
     for port, wild in _published(container):
         if not wild and _is_loopback(port.host_ip):
-            yield Found(f"port {written(port)} behind Docker {facts.engine.version if facts.engine else ''}", "ports")
+            yield Found(
+                f"port {written(port)} behind Docker {facts.engine.version if facts.engine else ''}", "ports"
+            )
 
 
 @rule(
@@ -112,7 +114,9 @@ def port_past_firewall(container: Inspection, facts: Facts) -> Iterator[Found]:
         return
     for port, wild in _published(container):
         if wild or not _is_loopback(port.host_ip):
-            yield Found(f"port {written(port)} passes {firewall.name or 'the firewall'}", "ports", _closed(port))
+            yield Found(
+                f"port {written(port)} passes {firewall.name or 'the firewall'}", "ports", _closed(port)
+            )
 
 
 @rule(

@@ -217,7 +217,9 @@ def apparmor_unconfined(container: Inspection, facts: Facts) -> Iterator[Found]:
     cis="5.3",
 )
 def selinux_disabled(container: Inspection, _: Facts) -> Iterator[Found]:
-    """Find containers that refuse their SELinux label."""
+    """Find containers that refuse their SELinux label. With the host's processes or memory Docker does so."""
+    if not container.declared and "host" in (container.pid_mode, container.ipc_mode):
+        return
     for given, value in _options(container, "label"):
         if value in ("disable", "disabled"):
             yield Found("its label is disabled", "security_opt", (swap("security_opt", given, None),))

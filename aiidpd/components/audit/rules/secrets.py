@@ -11,12 +11,21 @@ from aiidpd.components.audit.rule import Found, Level, rule
 from aiidpd.contracts.inspections import Inspection
 from aiidpd.platform.redaction import REDACTED, Redactor, is_secret
 
-_USER: Final = re.compile(r"[a-z][a-z0-9+.-]{0,31}://[^\s/@:\"']{0,512}:[^\s/@\"']{1,512}@", re.IGNORECASE)
+_USER: Final = re.compile(
+    r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,31}://[^\s/@:\"']{0,256}:[^\s/@\"']{1,256}@", re.IGNORECASE
+)
 _NUMBER: Final = re.compile(r"[+-]?\d[\d.,]*\s*([smhd]|ms|[kmgt]?i?b?)?", re.IGNORECASE | re.ASCII)
-_VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\$\{[A-Za-z_][A-Za-z0-9_]*:?\?[^}]*\}")
+_VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*(:?\?[^}]*)?\}?")
+_NAMED: Final = re.compile(
+    r"(key|token|secret|password|passwd|passphrase|passcode|pwd|pass|credential|cookie|bearer)s?[_.\d-]*$",
+    re.IGNORECASE,
+)
+_PUBLIC: Final = re.compile(
+    r"public|gpg_?key|_key_?id|fingerprint|foreign|primary|sort_key|cache_key", re.IGNORECASE
+)
 _SHAPED: Final = Redactor()
 _FILES: Final = (
-    "give it as a file: llama.cpp reads --api-key-file, vLLM a file of --config; mount it from secrets:"
+    "give it as a file, as secrets of compose are: llama.cpp reads --api-key-file, vLLM a file of --config"
 )
 
 
@@ -25,7 +34,9 @@ def _given(name: str, value: str) -> bool:
     text = value.strip()
     if not text or _NUMBER.fullmatch(text) or _VARIABLE.fullmatch(text) or text.startswith("/run/secrets/"):
         return False
-    return is_secret(name, text)
+    if not _NAMED.search(name) or _PUBLIC.search(name):
+        return False
+    return is_secret(name, text) or name.upper().endswith("_PASS")
 
 
 def _shaped(value: str) -> bool:
@@ -37,7 +48,7 @@ def _shaped(value: str) -> bool:
     "secret-environment",
     Level.HIGH,
     "A secret is in its environment",
-    why="Whoever may inspect the container reads it, as does each of its processes; it ends in crash reports.",
+    why="Whoever may inspect the container reads it, and so does each process in it; crash reports have it.",
     remedy=_FILES,
 )
 def secret_environment(container: Inspection, _: Facts) -> Iterator[Found]:

@@ -31,7 +31,9 @@ class WaiverFacts:
 def waiver_ended(waiver: WaiverFacts, _: Facts) -> Iterator[Found]:
     """Find waivers whose last day is over."""
     if waiver.ended:
-        yield Found(f"the waiver of {waiver.rule} for {waiver.subject} ended on {waiver.until}", "audit.waivers")
+        yield Found(
+            f"the waiver of {waiver.rule} for {waiver.subject} ended on {waiver.until}", "audit.waivers"
+        )
 
 
 @rule(
