@@ -1,0 +1,43 @@
+"""The linter compose-lint as a witness: what it finds in a compose file, by service."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class ComposeLint:
+    """Runs the program ``command``."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+
+    def find(self, file: Path) -> dict[str, set[str]]:
+        """Return the names of its rules that each service of ``file`` breaks."""
+        done = subprocess.run(
+            [*self._command, "check", "--format", "json", str(file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=file.parent,
+        )
+        found: dict[str, set[str]] = {}
+        for each in json.loads(done.stdout)["findings"]:
+            found.setdefault(each["service"], set()).add(each["rule_id"])
+        return found
+
+
+def find_compose_lint(missing: Callable[[str, str], None]) -> ComposeLint:
+    """Return the linter: from AIIDPD_COMPOSE_LINT, else the installed one; or say that it is missing."""
+    named = os.environ.get("AIIDPD_COMPOSE_LINT") or shutil.which("compose-lint")
+    if named:
+        return ComposeLint([named])
+    if importlib.util.find_spec("compose_lint") is None:
+        missing("compose-lint", "pip install compose-lint, or set AIIDPD_COMPOSE_LINT to its path")
+    return ComposeLint([sys.executable, "-m", "compose_lint"])
