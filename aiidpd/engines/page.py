@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx
@@ -20,6 +21,7 @@ from aiidpd.engines.urls import page_url
 from aiidpd.platform.http import Client, root, usable_key
 
 MOST_DOCUMENT: Final = 2 * 2**20  # bytes of JSON, which is parsed at once
+_LONGEST_NAME: Final = 64  # characters of what a server calls itself
 _REDIRECTS: Final = range(300, 400)
 
 
@@ -60,7 +62,8 @@ class PageReader:
         self.load.pending_since = started
         try:
             async with client.stream("GET", url, headers=self._headers) as response:
-                return await self._reply(request, url, response)
+                reply = await self._reply(request, url, response)
+                return replace(reply, server=response.headers.get("server", "")[:_LONGEST_NAME])
         except httpx.HTTPError as error:
             return Reply(reason=f"no page from {url}: {root(error)}")
         finally:

@@ -47,13 +47,17 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Answer to a request. ``status`` is 0 where none came; ``reason`` is why there is no content."""
+    """Answer to a request. ``status`` is 0 where none came; ``reason`` is why there is no content.
+
+    ``server`` is the name that the server gives itself, in its header.
+    """
 
     status: int = 0
     document: Any = None
     samples: Samples | None = None
     reason: str = ""
     malformed: bool = False
+    server: str = ""
 
     @property
     def good(self) -> bool:

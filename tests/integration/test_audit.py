@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
 
@@ -57,8 +56,8 @@ async def test_every_rule_finds_what_was_really_created_so_and_nothing_else(dock
 
 async def test_a_container_that_runs_is_judged_by_the_ports_that_it_got(docker: RealDocker):
     name = docker.name("audit-ports")
-    command = ["docker", "run", "-d", "--name", name, "--init", "-p", "127.0.0.1::80", "-p", "81"]
-    subprocess.run([*command, docker.image, "sleep", "600"], check=True, capture_output=True)
+    options = ("--name", name, "--init", "-p", "127.0.0.1::80", "-p", "81")
+    await docker.docker("run", "-d", *options, docker.image, "sleep", "600")
     runtime = DockerRuntime(docker.socket)
     try:
         found = await runtime.find(name)

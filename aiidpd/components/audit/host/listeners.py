@@ -16,7 +16,7 @@ import anyio
 
 from aiidpd.components.audit.facts import Listener
 from aiidpd.components.audit.host.sockets import Socket
-from aiidpd.engines import vllm
+from aiidpd.engines import llamacpp, vllm
 from aiidpd.engines.identify import identify
 from aiidpd.engines.page import PageReader
 from aiidpd.engines.profile import EngineProfile, Facts, Memory, PageRequest, Reply, as_list, as_mapping
@@ -144,6 +144,8 @@ async def _engine(pages: PageReader) -> str:
                 listed = reply
                 if not reply.status:
                     return ""  # no HTTP, or it does not answer
+                if reply.server == llamacpp.NAME:
+                    return llamacpp.NAME  # with a key it shows no page at all without one
             request = conversation.send(reply)
     except StopIteration as end:
         outcome: Any = end.value

@@ -110,8 +110,12 @@ def test_only_digests_that_were_read_are_written(file: Path):
 
 @pytest.mark.parametrize(
     ("image", "reason"),
-    [(None, "does not have it"), ({"RepoDigests": []}, "no registry"), ({"RepoDigests": "x"}, "no registry")]
-    + [({"RepoDigests": [f"evil/other@{DIGEST}"]}, "no registry")],
+    [
+        (None, "does not have it"),
+        ({"RepoDigests": []}, "no registry"),
+        ({"RepoDigests": "x"}, "no registry"),
+        ({"RepoDigests": [f"evil/other@{DIGEST}"]}, "no registry"),
+    ],
 )
 def test_no_digest_is_invented(file: Path, image: dict[str, Any] | None, reason: str):
     done = pin({"file": str(file), "apply": True}, lambda _: image)
@@ -144,7 +148,7 @@ def test_every_rule_can_be_explained():
 
 
 def check_sarif(log: dict[str, Any]) -> None:
-    """Fail where ``log`` lacks what the schema of SARIF 2.1.0 requires, or has a value that it does not know."""
+    """Fail where ``log`` lacks what the schema of SARIF 2.1.0 requires, or has a value it does not know."""
     assert log["version"] == "2.1.0"
     for run in log["runs"]:
         driver = run["tool"]["driver"]

@@ -176,8 +176,19 @@ SERVICES = st.dictionaries(
     min_size=2,
 )
 EDITS = st.sampled_from(
-    [put("read_only", True), put("cap_drop", ("ALL",)), add("security_opt", "x:true"), drop("privileged")]
-    + [swap("ports", "80:80", "127.0.0.1:80:80"), put("logging.options.max-size", "1m"), put("image", "n:1")]
+    [
+        *(
+            put("read_only", True),
+            put("cap_drop", ("ALL",)),
+            add("security_opt", "x:true"),
+            drop("privileged"),
+        ),
+        *(
+            swap("ports", "80:80", "127.0.0.1:80:80"),
+            put("logging.options.max-size", "1m"),
+            put("image", "n:1"),
+        ),
+    ]
 )
 
 

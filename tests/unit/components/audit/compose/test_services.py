@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,12 @@ def rules(found: Project, name: str) -> set[str]:
     service = found.services[name]
     facts = facts_of(name, service.value, str(service.directory), found.volumes)
     return {each.rule for each in of_container(facts, Facts())}
+
+
+def judge_all(folder: Path, text: str) -> None:
+    found = project(folder, text)
+    for name in found.services:
+        rules(found, name)
 
 
 def test_anchors_merges_and_extends_are_followed(tmp_path: Path):
@@ -139,11 +147,8 @@ def test_defaults_of_variables_count_and_others_are_known_to_be_unknown(tmp_path
 )
 def test_a_file_that_is_broken_or_hostile_is_refused_in_words_at_once(tmp_path: Path, text: str, words: str):
     began = time.process_time()
-    with pytest.raises(ComposeError, match=".") as caught:
-        found = project(tmp_path, text)
-        for name in found.services:
-            rules(found, name)
-    assert words in str(caught.value)
+    with pytest.raises(ComposeError, match=re.escape(words)):
+        judge_all(tmp_path, text)
     assert time.process_time() - began < 20
 
 
@@ -213,27 +218,29 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     [
-        "image",
-        "ports",
-        "volumes",
-        "environment",
-        "cap_add",
-        "deploy",
-        "ulimits",
-        "tmpfs",
-        "healthcheck",
-        "gpus",
-    ]
-    + [
-        "logging",
-        "devices",
-        "security_opt",
-        "restart",
-        "mem_limit",
-        "command",
-        "labels",
-        "user",
-        "privileged",
+        *(
+            "image",
+            "ports",
+            "volumes",
+            "environment",
+            "cap_add",
+            "deploy",
+            "ulimits",
+            "tmpfs",
+            "healthcheck",
+            "gpus",
+        ),
+        *(
+            "logging",
+            "devices",
+            "security_opt",
+            "restart",
+            "mem_limit",
+            "command",
+            "labels",
+            "user",
+            "privileged",
+        ),
     ]
 )
 
@@ -250,7 +257,5 @@ def test_any_service_is_judged_or_refused(service: dict[str, object]):
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_tree_or_refused(text: str):
-    try:
+    with suppress(ComposeError):
         value_of(parse(text))
-    except ComposeError as error:
-        assert str(error)
