@@ -28,6 +28,7 @@ COMPLETE = (
     "aiidpd_gpu_energy_joules_total",
     "aiidpd_bench_engine_generated_tokens_total",
     "aiidpd_models_found",
+    "aiidpd_audit_findings",
 )
 HEAD = """\
 # Metrics
@@ -48,6 +49,7 @@ ROOMS = {
     "models": "Models",
     "model": "Models",
     "bench": "Inference",
+    "audit": "Audit",
     "alert": "Alerts",
 }
 REST = "The daemon itself"

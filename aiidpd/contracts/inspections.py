@@ -83,7 +83,7 @@ class Ulimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """How one container was created.
+    """Description of how one container was created.
 
     ``declared``: it is no container but a service of a compose file, which does not say what the image
     brings: ``user`` and ``health_check`` are None there where the file has none. Capabilities are in upper

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from aiidpd.alerts.rule import table as alerts_table
 from aiidpd.api import openapi
 from aiidpd.api.route import Route
+from aiidpd.components.audit.rules.all import table as audit_table
 from aiidpd.components.thermal.alerts.rules import rules
 from aiidpd.components.thermal.settings import AlertSettings
 from aiidpd.config.document import example_file, page
@@ -81,6 +82,7 @@ def documents() -> dict[str, Callable[[str], str]]:
         "docs/configuration.md": lambda _: page(SCHEMA),
         "docs/control.md": lambda text: with_table(text, routes),
         "docs/alerts.md": lambda text: with_table(text, alerts),
+        "docs/audit.md": lambda text: with_table(text, audit_table()),
     }
 
 

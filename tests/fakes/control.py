@@ -17,6 +17,7 @@ from aiidpd.api import jobs as jobs_api
 from aiidpd.api.access import AccessPolicy
 from aiidpd.api.route import Route
 from aiidpd.api.server import ControlApi
+from aiidpd.components.audit import api as audit_api
 from aiidpd.components.backup import api as backup_api
 from aiidpd.components.backup.offsite import api as offsite_api
 from aiidpd.components.bench import api as bench_api
@@ -70,7 +71,7 @@ from aiidpd.platform.statefile import StateFile
 from aiidpd.platform.web import WebServer
 from tests.waiting import PATIENCE
 
-WORKERS = ("thermal", "containers", "backup", "bench", "engines", "models")
+WORKERS = ("thermal", "containers", "backup", "bench", "engines", "models", "audit")
 
 
 def idle_guard(folder: Path, clock: Clock, bus: EventBus) -> Guard:
@@ -161,7 +162,8 @@ async def control_daemon(
     jobs = jobs or JobBook(clock)
     queues = {name: JobQueue(jobs, name) for name in ("backup", "bench")}
     views: dict[str, Latest[Any]] = {
-        name: Latest(clock, 3600.0) for name in ("gpus", "containers", "backup", "bench", "engines", "models")
+        name: Latest(clock, 3600.0)
+        for name in ("gpus", "containers", "backup", "bench", "engines", "models", "audit")
     }
     workers = Workers(tuple(WorkerStatus(name, WorkerState.RUNNING) for name in WORKERS))
     reloads = Reloads()
@@ -249,6 +251,7 @@ async def control_daemon(
                 clock=clock,
             )
         ),
+        *audit_api.routes(views["audit"], of("audit")),
         *jobs_api.routes(jobs),
         *more_routes,
     )

@@ -29,6 +29,7 @@ READ: Final = {
     "gpus": "/v1/gpus",
     "gpus_energy": "/v1/gpus/energy",
     "containers": "/v1/containers",
+    "audit": "/v1/audit",
     "engines": "/v1/engines",
     "backup_snapshots": "/v1/backup/snapshots",
     "models": "/v1/models",

@@ -73,6 +73,10 @@ interval = "5m"
 name = "simulated"
 kind = "simulated"
 
+[audit]
+host = false  # what this machine has, and what listens on it, is no promise
+listeners = false
+
 [telemetry]
 listen = ""
 

@@ -47,6 +47,7 @@ COMMANDS: Final = (
     "incidents list",
     "incidents show 20270115T080049Z",
     "containers",
+    "audit --fail-on never",
     "engines",
     "engines show simulated",
     "backup list",

@@ -17,6 +17,9 @@ from aiidpd.alerts.record import AlertRecords
 from aiidpd.alerts.rule import AlertRule
 from aiidpd.alerts.state import Observation, Status
 from aiidpd.alerts.store import AlertStore
+from aiidpd.components.audit.conditions import update_conditions as update_audit
+from aiidpd.components.audit.conditions import update_state as update_audit_state
+from aiidpd.components.audit.evaluate import Auditor, Subjects
 from aiidpd.components.backup.conditions import TYPES as OF_BACKUPS
 from aiidpd.components.backup.conditions import conditions_of
 from aiidpd.components.backup.offsite import conditions as offsite
@@ -75,6 +78,7 @@ from aiidpd.components.thermal.governor.state import Blind, Move, Refused, Tally
 from aiidpd.components.thermal.settings import GpuSettings
 from aiidpd.contracts.claims import ClaimBounds, ClaimedFigure, ClaimsView
 from aiidpd.contracts.containers import ContainerUse
+from aiidpd.contracts.inspections import Inspection
 from aiidpd.history.conditions import update_conditions
 from aiidpd.kernel.bus import EventBus
 from aiidpd.kernel.clock_watch import ClockReporter, ClockWatch
@@ -729,6 +733,21 @@ async def _alert(house: House, rule: AlertRule, end: str) -> None:
                 client.observe([], simulated=True)
 
 
+async def a_critical_finding(house: House) -> None:
+    report = Auditor().audit(Subjects(containers=[Inspection(id="a", name="a", image="x", privileged=True)]))
+    with house.begins_and_ends("audit_critical") as active:
+        update_audit(house.conditions, report)
+        active()
+        update_audit(house.conditions, Auditor().audit(Subjects(containers=[])))
+
+
+async def the_file_of_the_audit(house: House) -> None:
+    with house.begins_and_ends("audit_state") as active:
+        update_audit_state(house.conditions, "audit.json", "the disk is full")
+        active()
+        update_audit_state(house.conditions, "audit.json", "")
+
+
 PARTS = {
     "worker": a_task,
     "clock_jump": the_clock,
@@ -772,6 +791,8 @@ PARTS = {
     "models_folder_missing": models,
     "models_disk_full_soon": models,
     "models_state": the_file_of_models,
+    "audit_critical": a_critical_finding,
+    "audit_state": the_file_of_the_audit,
     "claims_unreadable": the_file_of_claims,
     "container_upgrade_not_returned": a_trial_that_has_not_gone_back,
     "container_upgrade_state": the_journal_of_trials,

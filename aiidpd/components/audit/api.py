@@ -1,4 +1,4 @@
-"""The audit over the API."""
+"""Audit over the API."""
 
 from __future__ import annotations
 

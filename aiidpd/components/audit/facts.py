@@ -90,7 +90,7 @@ class ModelFacts:
     folder: str = ""
     pickles: tuple[str, ...] = ()
     safe: bool = False
-    """The same weights are there in a form without code too."""
+    """Also in a form without code the same weights are there."""
     own_code: bool = False
     writable: tuple[str, ...] = ()
 
@@ -106,7 +106,7 @@ class Declared:
     file: str = ""
     problem: str = ""
     missing: bool = False
-    """The file is there, and the service is not in it any more."""
+    """No such service is in the file any more."""
     unknown: frozenset[str] = frozenset()
 
 

@@ -35,7 +35,7 @@ class AuditView:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was read of this machine; None is not known, with the reason in ``reasons``."""
+    """Facts that were read of this machine; None is not known, with the reason in ``reasons``."""
 
     host: HostFacts = field(default_factory=HostFacts)
     listeners: tuple[Listener, ...] | None = None

@@ -21,7 +21,7 @@ _POLL: Final = 1.0  # seconds between two looks at the version of the engine
 
 
 class InfoSource(Protocol):
-    """What an engine says of itself."""
+    """Source of what an engine says of itself."""
 
     async def read(self) -> EngineFacts:
         """Return its facts; raises :class:`~aiidpd.kernel.errors.Unavailable` in bounded time."""
