@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import anyio
 
 from aiidpd.components.audit.conditions import update_conditions, update_state
-from aiidpd.components.audit.declared import DeclaredServices
 from aiidpd.components.audit.evaluate import Subjects
 from aiidpd.components.audit.facts import Declared, Facts
 from aiidpd.components.audit.finding import Waiver
@@ -17,7 +16,7 @@ from aiidpd.components.audit.memory import AuditMemory, AuditView
 from aiidpd.components.audit.settings import AuditSettings
 from aiidpd.components.audit.state import step
 from aiidpd.contracts.gpus import GpusView
-from aiidpd.contracts.inspections import Inspections
+from aiidpd.contracts.inspections import Inspection, Inspections
 from aiidpd.contracts.models import StoredModels
 from aiidpd.kernel.clock import Clock
 from aiidpd.kernel.conditions import Conditions
@@ -27,6 +26,7 @@ from aiidpd.kernel.reading import Reading
 from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.thread import ThreadProbe
 
+COMPOSE: Final = "com.docker.compose.service"
 POLL: Final = 0.25
 """Seconds between two looks at the containers."""
 _FILES: Final = 15.0  # seconds after which compose files are compared with their containers again
@@ -69,7 +69,7 @@ class AuditWorker:
         self._publish = publish
         self._conditions = conditions
         self._clock = clock
-        self._declared = DeclaredServices()
+        self._declared: Callable[[Iterable[Inspection]], Mapping[str, Declared]] | None = None
         self._probe = ThreadProbe(clock, _PATIENCE)
 
     async def run(self, heartbeat: Heartbeat) -> None:
@@ -94,17 +94,7 @@ class AuditWorker:
         reading = self._sources.inspections()
         containers = reading.value.containers if reading is not None else None
         simulated = reading is not None and reading.value.simulated
-        declared: dict[str, Declared] = {}
-        if containers and not simulated:
-            found = containers
-            try:
-                declared = dict(
-                    await self._probe.call(
-                        lambda: self._declared.find(found), "compose files of", "containers"
-                    )
-                )
-            except Unavailable:
-                declared = {}  # a dead disk: the other rules need none of them
+        declared = {} if simulated else await self._services(containers or ())
         machine = self._memory.machine
         models = machine.models
         subjects = Subjects(
@@ -135,6 +125,20 @@ class AuditWorker:
         self._memory.latest.put(AuditView(report, state.known))
         update_conditions(self._conditions, report)
         update_state(self._conditions, self._memory.path, self._memory.problem)
+
+    async def _services(self, containers: Sequence[Inspection]) -> Mapping[str, Declared]:
+        """Return the service of each container that compose made; none where its disk is dead."""
+        if not any(COMPOSE in each.labels for each in containers):
+            return {}
+        if self._declared is None:
+            from aiidpd.components.audit.declared import DeclaredServices  # noqa: PLC0415 -- few need YAML
+
+            self._declared = DeclaredServices().find
+        find = self._declared
+        try:
+            return await self._probe.call(lambda: find(containers), "compose files of", "containers")
+        except Unavailable:
+            return {}
 
     def _gpus(self) -> int | None:
         reading = self._sources.gpus()

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 
 from aiidpd.components.audit.conditions import CRITICAL
 from aiidpd.components.audit.facts import Listener
@@ -26,6 +28,7 @@ from aiidpd.kernel.events import Event, Severity
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.publisher import Publisher
 from aiidpd.platform.statefile import StateFile
+from aiidpd.platform.thread import NAME as BLOCKING
 from tests.fakes.clock import FakeClock
 from tests.heartbeat import heartbeat
 from tests.tables import made
@@ -76,10 +79,17 @@ class Room:
             group.cancel_scope.cancel()
 
     async def pass_(self, seconds: float = POLL) -> None:
-        """Let time pass, and the threads that read compose files end."""
-        await self.clock.advance(seconds)
-        for _ in range(20):
-            await anyio.sleep(0.005)
+        """Let time pass, in steps in which the threads that read compose files may end."""
+        until = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < until:
+            await self.clock.advance(min(1.0, until - self.clock.monotonic()))
+            await self.threads()
+
+    async def threads(self) -> None:
+        """Wait until no thread reads."""
+        for _ in range(2):  # one that has ended is yet to be heard of
+            for thread in [each for each in threading.enumerate() if each.name == BLOCKING]:
+                await anyio.to_thread.run_sync(thread.join)
             await self.clock.advance(0.0)
 
     @property
