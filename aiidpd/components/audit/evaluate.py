@@ -60,17 +60,22 @@ class Auditor:
         self._facts: Facts | None = None
         self._known: dict[str, tuple[Inspection, tuple[Finding, ...]]] = {}
 
+    def judge(self, container: Inspection, facts: Facts) -> bool:
+        """Judge one container for the next audit; return whether it was new or has changed."""
+        if facts is not self._facts and facts != self._facts:
+            self._facts, self._known = facts, {}
+        before = self._known.get(container.id)
+        if before is not None and (before[0] is container or before[0] == container):
+            return False
+        self._known[container.id] = (container, tuple(of_container(container, facts)))
+        return True
+
     def audit(self, subjects: Subjects) -> Report:
         """Return what all rules find."""
         facts, containers = subjects.facts, subjects.containers or ()
-        if facts != self._facts:
-            self._facts, self._known = facts, {}
-        known: dict[str, tuple[Inspection, tuple[Finding, ...]]] = {}
         for each in containers:
-            before = self._known.get(each.id)
-            if before is None or before[0] != each:
-                before = (each, tuple(of_container(each, facts)))
-            known[each.id] = before
+            self.judge(each, facts)
+        known = {each.id: self._known[each.id] for each in containers}
         self._known = known
         found = [finding for _, findings in known.values() for finding in findings]
         engines = [facts.engine] if facts.engine is not None else []

@@ -77,6 +77,8 @@ def finding(rule: Rule[object], kind: str, subject: str, found: Found) -> Findin
 
 def printable(text: str) -> str:
     """Return ``text`` as one line of bounded length that steers no terminal and can be written anywhere."""
+    if len(text) <= _LONGEST and text.isprintable():
+        return text
     whole = "".join(
         each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text[: _LONGEST + 1]
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from aiidpd.components.audit.conditions import update_conditions, update_state
 from aiidpd.components.audit.evaluate import Subjects
@@ -30,6 +31,7 @@ COMPOSE: Final = "com.docker.compose.service"
 POLL: Final = 0.25
 """Seconds between two looks at the containers."""
 _FILES: Final = 15.0  # seconds after which compose files are compared with their containers again
+_AT_ONCE: Final = 10  # containers that are judged before others may work
 _PATIENCE: Final = 10.0  # seconds that reading compose files may take
 NO_CONTAINERS: Final = "the containers are not known now; see `aiidpctl containers`"
 
@@ -112,6 +114,12 @@ class AuditWorker:
             simulated=simulated,
             reasons={"containers": NO_CONTAINERS, **machine.reasons},
         )
+        judged_now = 0
+        for each in containers or ():
+            judged_now += self._memory.auditor.judge(each, subjects.facts)
+            if judged_now >= _AT_ONCE:
+                judged_now = 0
+                await anyio.lowlevel.checkpoint()  # hundreds of them would hold up the loop
         report = self._memory.auditor.audit(subjects)
         judged = {"waiver", "host"}
         judged |= {"container", "engine"} if containers is not None else set()

@@ -16,6 +16,7 @@ _USER: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[+-]?\d[\d.,]*\s*([smhd]|ms|[kmgt]?i?b?)?", re.IGNORECASE | re.ASCII)
 _VARIABLE: Final = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*(:?\?[^}]*)?\}?")
+_LONGEST_NAME: Final = 64  # characters of the end of a name that are of interest
 _NAMED: Final = re.compile(
     r"(key|token|secret|password|passwd|passphrase|passcode|pwd|pass|credential|cookie|bearer)s?[_.\d-]*$",
     re.IGNORECASE,
@@ -29,12 +30,27 @@ _FILES: Final = (
 )
 
 
+def _address(text: str) -> re.Match[str] | None:
+    """Return the beginning of an address with a user and a password in ``text``, None where there is none."""
+    return _USER.search(text) if "://" in text and "@" in text else None
+
+
+def _variable(text: str) -> bool:
+    """Return whether a variable of compose is in ``text``."""
+    return "$" in text and _VARIABLE.search(text) is not None
+
+
+def _is_variable(text: str) -> bool:
+    """Return whether ``text`` is a variable of compose and nothing else."""
+    return "$" in text and _VARIABLE.fullmatch(text) is not None
+
+
 def _given(name: str, value: str) -> bool:
     """Return whether ``value`` is a secret that stands here: neither a number, a path nor a variable."""
     text = value.strip()
-    if not text or _NUMBER.fullmatch(text) or _VARIABLE.fullmatch(text) or text.startswith("/run/secrets/"):
+    if not text or not _NAMED.search(name[-_LONGEST_NAME:]) or _PUBLIC.search(name):
         return False
-    if not _NAMED.search(name) or _PUBLIC.search(name):
+    if _NUMBER.fullmatch(text) or _is_variable(text) or text.startswith("/run/secrets/"):
         return False
     return is_secret(name, text) or name.upper().endswith("_PASS")
 
@@ -56,7 +72,7 @@ def secret_environment(container: Inspection, _: Facts) -> Iterator[Found]:
     for name, value in container.environment.items():
         if _given(name, value):
             yield Found(f"the variable {name} holds a secret, by its name", f"environment.{name}")
-        elif not _USER.search(value) and not _VARIABLE.search(value) and _shaped(value):
+        elif not _address(value) and not _variable(value) and _shaped(value):
             yield Found(f"the variable {name} holds a secret, by its shape", f"environment.{name}")
 
 
@@ -71,17 +87,17 @@ def secret_argument(container: Inspection, _: Facts) -> Iterator[Found]:
     """Find arguments that are secrets."""
     shown = _SHAPED.arguments(container.arguments)
     for place, (given, redacted) in enumerate(zip(container.arguments, shown, strict=True)):
-        if given == redacted or REDACTED in given or _USER.search(given):
+        if given == redacted or REDACTED in given or _address(given):
             continue
         before = container.arguments[place - 1] if place else ""
         name, sign, value = given.partition("=")
         if sign and redacted == f"{name}={REDACTED}":
-            if not _VARIABLE.fullmatch(value):
+            if not _is_variable(value):
                 yield Found(f"the argument {name} holds a secret", "command")
         elif before.startswith("-") and redacted == REDACTED:
-            if not _VARIABLE.fullmatch(given):
+            if not _is_variable(given):
                 yield Found(f"the argument {before} holds a secret", "command")
-        elif not _VARIABLE.search(given):
+        elif not _variable(given):
             yield Found(f"argument {place} holds a secret", "command")
 
 
@@ -97,7 +113,7 @@ def secret_label(container: Inspection, _: Facts) -> Iterator[Found]:
     for name, value in container.labels.items():
         if name.startswith("com.docker.compose."):
             continue
-        if _given(name, value) or _shaped(value) or _USER.search(value):
+        if _given(name, value) or _shaped(value) or _address(value):
             yield Found(f"the label {name} holds a secret", "labels")
 
 
@@ -111,12 +127,12 @@ def secret_label(container: Inspection, _: Facts) -> Iterator[Found]:
 def secret_address(container: Inspection, _: Facts) -> Iterator[Found]:
     """Find addresses with a user and a password in the environment and the command line."""
     for name, value in container.environment.items():
-        match = _USER.search(value)
-        if match and not _VARIABLE.search(match[0]) and not _given(name, value):
+        match = _address(value)
+        if match and not _variable(match[0]) and not _given(name, value):
             yield Found(f"the variable {name} has an address with a password", f"environment.{name}")
     for place, given in enumerate(container.arguments):
-        match = _USER.search(given)
-        if match and not _VARIABLE.search(match[0]):
+        match = _address(given)
+        if match and not _variable(match[0]):
             yield Found(f"argument {place} has an address with a password", "command")
 
 
