@@ -25,7 +25,7 @@ from tests.golden.golden import as_text, equals_golden, rows
 PACKAGE = Path(__file__).resolve().parents[2] / "aiidpd"
 LOADED = load(SCHEMA, None, {}, default_path=Path("/nonexistent"))
 KIND = re.compile(
-    r"(alert|backup|bench|config|container|control|daemon|engine|finding|gpu|history|incident|metrics|model|worker)"
+    r"(alert|audit|backup|bench|config|container|control|daemon|engine|finding|gpu|history|incident|metrics|model|worker)"
     r"\.([a-z_]+|\{\})"
 )
 FILES = ("safetensors", "gguf", "json", "sock", "toml", "log", "md", "lock", "sig")

@@ -29,7 +29,7 @@ def test_the_documents_of_the_api(observed: Observed) -> None:
 
 def test_the_files_of_the_state_directory(observed: Observed) -> None:
     written = {file.relative_to(observed.state) for file in observed.state.rglob("*") if file.is_file()}
-    assert len(written) == 15
+    assert len(written) == 16
     for name in written:
         if name.suffix != ".sqlite3":
             equals_golden((observed.state / name).read_bytes().decode(), f"state_files/{name}")

@@ -101,9 +101,10 @@ def _first(found: list[Finding], now: float) -> Iterator[Event]:
     """Yield one event for each kind that was never judged before: its findings are no news."""
     for kind in sorted({each.kind for each in found}):
         counts = Counter(each.severity for each in found if each.kind == kind)
+        number = sum(counts.values())
         words = ", ".join(f"{counts[level]} {level.word}" for level in reversed(Level) if counts[level])
         severity = max(_SEVERITIES[level] for level in counts)
-        reason = f"the first audit of kind {kind} found {sum(counts.values())}: {words}; see aiidpctl audit"
+        reason = f"{kind}: the first audit has {number} findings ({words}); see aiidpctl audit"
         yield Event(now, "", FIRST, reason, kind, severity)
 
 
