@@ -41,6 +41,7 @@ OF_ONE_ALONE = frozenset(  # or of nobody: arguments and environment may hold se
         "image_id",
         "checked",
         "mounts",
+        "inspection",
         "labels",
         "arguments",
         "environment",

@@ -59,14 +59,8 @@ class HostReader:
 
     async def run(self, heartbeat: Heartbeat) -> None:
         began = self._clock.monotonic()
-        if not self._settings.host:
-            self._reasons["models"] = _OFF.format("host")
-            self._memory.machine = replace(
-                self._memory.machine, host=_unread(_OFF.format("host")), models=None, reasons=self._why()
-            )
-        if not self._settings.listeners:
-            self._reasons["listeners"] = _OFF.format("listeners")
-            self._memory.machine = replace(self._memory.machine, listeners=None, reasons=self._why())
+        with heartbeat.working():  # nobody waits for the disk before the daemon is ready
+            self._switch_off()
         host_due = 0.0
         listeners_due = began + SETTLED
         seen: object = None
@@ -84,6 +78,16 @@ class HostReader:
                         listeners_due = now + self._settings.interval
                         await self._listeners(heartbeat)
             await heartbeat.idle(anyio.Event(), _POLL)
+
+    def _switch_off(self) -> None:
+        """Say of what is not to be read that it is not."""
+        if not self._settings.host:
+            self._reasons["models"] = _OFF.format("host")
+            host = _unread(_OFF.format("host"))
+            self._memory.machine = replace(self._memory.machine, host=host, models=None, reasons=self._why())
+        if not self._settings.listeners:
+            self._reasons["listeners"] = _OFF.format("listeners")
+            self._memory.machine = replace(self._memory.machine, listeners=None, reasons=self._why())
 
     def _why(self) -> Mapping[str, str]:
         return dict(self._reasons)
