@@ -3,7 +3,7 @@
 The containers of the first part are the engine's JSON, each one with a few faults of its own; so what Docker
 takes for its answers is not in them. The second part are ten containers on the Docker Engine of this machine,
 from the list to the findings; beside it docker-bench-security, its section on containers alone, where
-AIIDPD_DOCKER_BENCH names its folder. The third is a daemon on that engine, from the end of `docker run` on.
+DOCKER_BENCH_FOLDER names its folder. The third is a daemon on that engine, from the end of `docker run` on.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ async def _read_and_judge() -> float:
 
 def docker_bench() -> float | None:
     """Return how long docker-bench-security took for its section on containers, None where it is not here."""
-    folder = os.environ.get("AIIDPD_DOCKER_BENCH")
+    folder = os.environ.get("DOCKER_BENCH_FOLDER")
     if folder is None:
         return None
     began = time.perf_counter()

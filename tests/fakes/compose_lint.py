@@ -34,10 +34,10 @@ class ComposeLint:
 
 
 def find_compose_lint(missing: Callable[[str, str], None]) -> ComposeLint:
-    """Return the linter: from AIIDPD_COMPOSE_LINT, else the installed one; or say that it is missing."""
-    named = os.environ.get("AIIDPD_COMPOSE_LINT") or shutil.which("compose-lint")
+    """Return the linter: from COMPOSE_LINT_PROGRAM, else the installed one; or say that it is missing."""
+    named = os.environ.get("COMPOSE_LINT_PROGRAM") or shutil.which("compose-lint")
     if named:
         return ComposeLint([named])
     if importlib.util.find_spec("compose_lint") is None:
-        missing("compose-lint", "pip install compose-lint, or set AIIDPD_COMPOSE_LINT to its path")
+        missing("compose-lint", "pip install compose-lint, or set COMPOSE_LINT_PROGRAM to its path")
     return ComposeLint([sys.executable, "-m", "compose_lint"])
