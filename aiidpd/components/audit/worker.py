@@ -28,7 +28,7 @@ from aiidpd.kernel.task import Heartbeat
 from aiidpd.platform.thread import ThreadProbe
 
 COMPOSE: Final = "com.docker.compose.service"
-POLL: Final = 0.25
+POLL: Final = 0.5
 """Seconds between two looks at the containers."""
 _FILES: Final = 15.0  # seconds after which compose files are compared with their containers again
 _AT_ONCE: Final = 10  # containers that are judged before others may work

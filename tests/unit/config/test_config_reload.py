@@ -116,6 +116,12 @@ OTHER: dict[str, Any] = {
     "models.token": "hf_secret",
     "containers.upgrades.allow": ["vllm"],
     "containers.upgrades.pull_timeout": "2h",
+    "audit.enabled": False,
+    "audit.host": False,
+    "audit.listeners": False,
+    "audit.ignored_ports": [8443],
+    "audit.interval": "10m",
+    "audit.waivers": [{"rule": "network-host", "reason": "measured", "until": "2030-01-01"}],
     "bench.interval": "1m",
     "bench.timeout": "1s",
     "bench.first_token_timeout": "1s",
@@ -157,6 +163,7 @@ TABLES = {
     "backup",
     "offsite",
     "models",
+    "audit",
     "bench",
 }  # whose readers are replaced
 

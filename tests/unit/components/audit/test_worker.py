@@ -133,7 +133,7 @@ async def test_what_the_first_audit_finds_is_one_event_and_a_restart_tells_nothi
     again.put(container(Privileged=True), container("llama", ReadonlyRootfs=False))
     async with again.running():
         assert [each.kind for each in again.events if each.kind.startswith("audit.")] == []
-        assert {each.since for each in again.memory.state.known.values()} == {room.clock.time() - 0.25}
+        assert {each.since for each in again.memory.state.known.values()} == {room.clock.time() - POLL}
         again.put(container("llama", ReadonlyRootfs=False))
         await again.pass_()
         assert [each.subject for each in again.published(MENDED)] == ["vllm"]
