@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiidpd.gate.permission import Subject, is_permitted, subject_of
+from aiidpd.gate.settings import Rule
+
+ID = "a" * 64
+
+
+def subject(name: str = "vllm", **labels: str) -> Subject:
+    return Subject(ID, name, {key.replace("_", "."): value for key, value in labels.items()})
+
+
+@pytest.mark.parametrize(
+    ("labels", "permitted"),
+    [
+        ({}, False),
+        ({"aiidpd_heal": "restart"}, True),
+        ({"aiidpd_heal": " recreate "}, True),
+        ({"aiidpd_upgrade": "allow"}, True),
+        ({"aiidpd_heal": "notify"}, False),
+        ({"aiidpd_heal": "off"}, False),
+        ({"aiidpd_heal": "Restart"}, False),
+        ({"aiidpd_heal": "restart,recreate"}, False),
+        ({"aiidpd_upgrade": "off"}, False),
+        ({"aiidpd_grace": "restart"}, False),
+    ],
+)
+def test_labels_permit(labels: dict[str, str], permitted: bool):
+    assert is_permitted(subject(**labels), "stop", ()) is permitted
+
+
+def test_the_configuration_permits_what_it_names_and_that_act_alone():
+    rule = Rule(name="vllm-*", acts=("stop",))
+    assert is_permitted(subject("vllm-1"), "stop", (rule,))
+    assert is_permitted(subject("vllm-1", aiidpd_heal="off"), "stop", (rule,))
+    assert not is_permitted(subject("vllm-1"), "restart", (rule,))
+    assert not is_permitted(subject("other"), "stop", (rule,))
+
+
+def test_all_patterns_of_a_rule_must_match():
+    rule = Rule(project="llm", service="v*")
+    labels = {"com.docker.compose.project": "llm", "com.docker.compose.service": "vllm"}
+    assert is_permitted(Subject(ID, "x", labels), "pause", (rule,))
+    assert not is_permitted(
+        Subject(ID, "x", {**labels, "com.docker.compose.service": "db"}), "pause", (rule,)
+    )
+    assert not is_permitted(Subject(ID, "x", {}), "pause", (rule,))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just(ID),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Id", "Name", "Config", "Labels", "aiidpd.heal"]), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_any_description_is_a_subject_or_none(document: object):
+    found = subject_of(document)
+    assert found is None or (found.identity == ID and all(isinstance(v, str) for v in found.labels.values()))
+
+
+def test_a_description_has_id_name_and_labels():
+    document = {"Id": ID, "Name": "/vllm", "Config": {"Labels": {"a": "b", "c": 1}}}
+    assert subject_of(document) == Subject(ID, "vllm", {"a": "b"})
+    assert subject_of({**document, "Config": {"Labels": None}}) == Subject(ID, "vllm", {})
+    assert subject_of({**document, "Id": "short"}) is None
