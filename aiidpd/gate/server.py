@@ -124,8 +124,9 @@ def listen(path: str) -> socket.socket:
     """Listen on a new socket at ``path``, for its owner and group. Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        os.fchmod(listener.fileno(), 0o660)  # its file takes this mode from the first moment on
+        os.fchmod(listener.fileno(), 0o600)  # its file is never open wider than this
         listener.bind(path)
+        os.chmod(path, 0o660)  # noqa: PTH101 -- pathlib is not loaded here
         listener.listen(_BACKLOG)
     except BaseException:
         listener.close()
@@ -146,8 +147,6 @@ class Manager:
     def __init__(self) -> None:
         address = os.environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + address[1:] if address.startswith("@") else address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.setblocking(False)
         usec = os.environ.get("WATCHDOG_USEC", "")
         self.interval = int(usec) / 3e6 if usec.isascii() and usec.isdigit() and int(usec) else None
 
@@ -155,7 +154,9 @@ class Manager:
         """Send a message; one that can't be sent is lost."""
         if not self._address:
             return
-        try:
-            self._socket.sendto(message.encode("ascii"), self._address)
-        except OSError:
-            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.setblocking(False)
+            try:
+                channel.sendto(message.encode("ascii"), self._address)
+            except OSError:
+                return

@@ -1,4 +1,4 @@
-"""A gate as its own process before an engine, and clients that write bytes of their own."""
+"""A gate before an engine, as its own process or in a thread, and clients that write bytes of their own."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from aiidpd.gate.load import SettingsFile
+from aiidpd.gate.log import Log
+from aiidpd.gate.server import Server, listen
+from aiidpd.gate.session import Limits
 from tests.waiting import PATIENCE
 
 READY = b"ready before"
+INFO_REQUEST = b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n"
 
 
-@dataclass
-class RunningGate:
-    """A gate: its socket, its configuration, its process, and what it has logged."""
+class GateClient:
+    """Client of the gate at ``socket``."""
 
-    socket: Path
-    config: Path
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def logged(self) -> str:
-        return self.log.read_text()
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
 
     def ask(self, request: bytes, *, end: bool = False) -> bytes:
         """Send bytes and return all that comes until the gate closes; ``end``: end our side first."""
@@ -56,6 +55,119 @@ class RunningGate:
         )
 
 
+class RunningGate(GateClient):
+    """A gate: its socket, its configuration, its process, and what it has logged."""
+
+    def __init__(self, socket: Path, config: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+        super().__init__(socket)
+        self.config = config
+        self.process = process
+        self.log = log
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+
+class GateInThread(GateClient):
+    """A gate in this process; ``lines`` is its log."""
+
+    def __init__(self, socket: Path, config: Path, lines: list[str]) -> None:
+        super().__init__(socket)
+        self.config = config
+        self.lines = lines
+
+
+class ScriptedEngine:
+    """Engine that answers by the path of a request with the bytes in ``answers``; remembers every request.
+
+    An answer that is None is none: the connection stays open until the client has left.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.answers: dict[str, bytes | None] = {}
+        self.requests: list[bytes] = []
+        self.left = threading.Event()
+        """Set when a client has left that was waiting for an answer."""
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            data = b""
+            while b"\r\n\r\n" not in data:
+                piece = client.recv(65536)
+                if not piece:
+                    return
+                data += piece
+            self.requests.append(data)
+            path = data.split(b" ")[1].decode().partition("?")[0]
+            answer = self.answers.get(path, plain(404, b'{"message":"page not found"}'))
+            if answer is not None and not answer.endswith(ENDLESS):
+                client.sendall(answer)
+                return
+            client.sendall((answer or b"").removesuffix(ENDLESS))
+            client.recv(1)
+            self.left.set()
+
+
+ENDLESS = b"<endless>"
+"""At the end of a scripted answer: it goes on, and nothing comes."""
+
+
+def plain(status: int, body: bytes, fields: bytes = b"") -> bytes:
+    """Return an answer with its length."""
+    return b"HTTP/1.1 %d X\r\n%bContent-Length: %d\r\n\r\n%b" % (status, fields, len(body), body)
+
+
+@contextmanager
+def gate_in_thread(
+    engine: Path,
+    folder: Path,
+    rules: str = "",
+    *,
+    users: Sequence[str | int] | None = None,
+    limits: Limits | None = None,
+    connections: int = 64,
+) -> Iterator[GateInThread]:
+    """Run one in this process until the block ends."""
+    config, path = folder / "gate.toml", folder / "gate.sock"
+    write_config(config, engine, rules, users)
+    lines: list[str] = []
+    listener = listen(str(path))
+    until, stop = os.pipe()
+    server = Server(listener, SettingsFile(str(config)), Log(lines.append), limits or Limits(), connections)
+    thread = threading.Thread(target=server.run, args=(None, lambda: None), kwargs={"until": until})
+    thread.start()
+    try:
+        yield GateInThread(path, config, lines)
+    finally:
+        os.write(stop, b"x")
+        thread.join()
+        listener.close()
+        os.close(until)
+        os.close(stop)
+
+
+def write_config(config: Path, engine: Path, rules: str, users: Sequence[str | int] | None) -> None:
+    """Write a configuration; ``users`` besides root: who runs the test."""
+    named = json.dumps([os.geteuid()] if users is None else list(users))
+    config.write_text(f'engine = "{engine}"\nusers = {named}\n{rules}')
+    config.chmod(0o644)
+
+
 def parted(answer: bytes) -> tuple[int, bytes]:
     """Return status and body of an answer, its chunks put together."""
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -78,11 +190,9 @@ def message(body: bytes) -> str:
 def running_gate(
     engine: Path, folder: Path, rules: str = "", users: Sequence[str | int] | None = None
 ) -> Iterator[RunningGate]:
-    """Start one before ``engine``, with ``rules`` of TOML; ``users`` besides root: who runs the test."""
+    """Start one before ``engine``, with ``rules`` of TOML."""
     config, path, log = folder / "gate.toml", folder / "gate.sock", folder / "gate.log"
-    named = json.dumps([os.geteuid()] if users is None else list(users))
-    config.write_text(f'engine = "{engine}"\nusers = {named}\n{rules}')
-    config.chmod(0o644)
+    write_config(config, engine, rules, users)
     command = [sys.executable, "-m", "aiidpd.gate", "--config", str(config), "--listen", str(path)]
     with log.open("wb") as errors, subprocess.Popen(command, stderr=errors) as process:
         try:
