@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import pytest
@@ -14,6 +16,7 @@ from aiidpd.components.containers.runtime import ACTIONS, ContainerRuntime, Runt
 from aiidpd.components.containers.simulated import SimulatedRuntime
 from tests.fakes.clock import FakeClock
 from tests.fakes.docker_engine import RealDocker
+from tests.fakes.gate import running_gate
 from tests.waiting import PATIENCE
 
 STATES = {"created", "running", "paused", "restarting", "removing", "exited", "dead"}
@@ -39,9 +42,9 @@ async def simulated(clock: FakeClock) -> World:
     return World(engine, f"{1:064x}", kill, clock.time)
 
 
-@pytest.fixture
-async def real(docker: RealDocker) -> AsyncIterator[World]:
-    engine = DockerRuntime(docker.socket)
+@asynccontextmanager
+async def real_world(docker: RealDocker, socket: Path) -> AsyncIterator[World]:
+    engine = DockerRuntime(socket)
     await docker.run("bystander")
     wait = "while test ! -f /die; do sleep 0.05; done; exit 1"
     victim = await docker.run("victim", command=("sh", "-c", wait))
@@ -54,7 +57,25 @@ async def real(docker: RealDocker) -> AsyncIterator[World]:
     await docker.docker("rm", "-f", docker.name("bystander"), docker.name("victim"))
 
 
-@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.real("docker"))])
+@pytest.fixture
+async def real(docker: RealDocker) -> AsyncIterator[World]:
+    async with real_world(docker, docker.socket) as found:
+        yield found
+
+
+@pytest.fixture
+async def gated(docker: RealDocker, tmp_path: Path) -> AsyncIterator[World]:
+    """The same engine behind the gate, which may act on containers of this test."""
+    rules = f'[[containers]]\nname = "{docker.name("*")}"\n'
+    with running_gate(docker.socket, tmp_path, rules) as gate:
+        async with real_world(docker, gate.socket) as found:
+            yield found
+
+
+DOCKER = pytest.mark.real("docker")
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=DOCKER), pytest.param("gated", marks=DOCKER)])
 def world(request: pytest.FixtureRequest) -> World:
     found: World = request.getfixturevalue(request.param)
     return found

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from aiidpd.gate.server import Manager, handed_over, user_ids
-from tests.fakes.gate import INFO_REQUEST, ScriptedEngine, gate_in_thread, message, plain, running_gate
+from tests.fakes.gate import (
+    INFO_REQUEST,
+    GateClient,
+    ScriptedEngine,
+    gate_in_thread,
+    message,
+    plain,
+    running_gate,
+)
 from tests.unprivileged import as_nobody
 from tests.waiting import PATIENCE
 
@@ -39,14 +47,14 @@ def test_the_one_too_many_is_turned_away_and_room_comes_back(engine: ScriptedEng
 
 def test_whom_nothing_names_is_turned_away_and_logged(engine: ScriptedEngine, tmp_path: Path):
     def refused() -> None:
-        assert gate.get("/info")[0] == 403
+        assert GateClient(Path("gate.sock")).get("/info")[0] == 403
 
     with running_gate(engine.path, tmp_path, users=[]) as gate:
         if os.geteuid() == 0:
             gate.socket.chmod(0o666)
             assert as_nobody(refused, tmp_path) == ""
         else:
-            refused()
+            assert gate.get("/info")[0] == 403
         assert "denied a connection" in gate.logged()
     assert engine.requests == []
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from aiidpd.gate.session import Limits
 from tests.fakes.gate import ENDLESS, GateInThread, ScriptedEngine, gate_in_thread, message, parted, plain
+from tests.fakes.smuggling import CORPUS, INFO, SMUGGLED
 from tests.waiting import PATIENCE
 
 ID = "ab" * 32
-INFO = b"GET /info HTTP/1.1\r\nHost: d\r\n\r\n"
 STOP = b"POST /containers/vllm/stop?t=1 HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -153,41 +153,6 @@ def test_a_description_that_is_none_permits_nothing(
 def test_a_container_that_does_not_exist_is_404_in_the_engine_s_words(gate: GateInThread):
     status, body = parted(gate.ask(STOP))
     assert (status, message(body)) == (404, "No such container: vllm")
-
-
-SMUGGLED = b"POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n"
-CORPUS = [
-    INFO[:-2] + b"Content-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED,
-    INFO + SMUGGLED,
-    INFO[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Transfer-Encoding:\x0bchunked\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED,
-    INFO[:-2] + b"Content-Length: 0_\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"X: a\r\n \r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"X: a\n\n" + SMUGGLED,
-    INFO[:-2] + b"X: a\r\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"X: a\x00\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Upgrade: tcp\r\nConnection: Upgrade\r\n\r\n" + SMUGGLED,
-    INFO[:-2] + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\nabcd" + SMUGGLED,
-    b"\r\n" + SMUGGLED,
-    b"GET /info\r\n\r\n" + SMUGGLED,
-    b"GET /info HTTP/1.1\nHost: d\n\n" + SMUGGLED,
-    b"GET /info HTTP/1.1\r\nHost: d\r\n\n" + SMUGGLED,
-    b"GET /info?x=%0d%0a%0d%0a" + SMUGGLED,
-    b"GET http://d/info HTTP/1.1\r\nHost: d\r\n\r\n" + SMUGGLED,
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SMUGGLED,
-    b"CONNECT /containers/create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"GET /containers/../containers/create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"POST /containers//create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"POST /%63ontainers/create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"POST /containers/x/json/../../create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"POST /v1.41/../containers/create HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"GET /images/../containers/x/json HTTP/1.1\r\nHost: d\r\n\r\n",
-    b"POST /containers/create HTTP/1.1\r\nHost: d\r\nX-HTTP-Method-Override: GET\r\n\r\n",
-]
 
 
 @pytest.mark.parametrize("request_", CORPUS, ids=range(len(CORPUS)))
