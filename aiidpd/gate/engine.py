@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -89,7 +90,15 @@ class Engine:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def call(self, method: str, target: str, *, client: socket.socket | None, within: float) -> Exchange:
+    def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        client: socket.socket | None,
+        within: float,
+        body: bytes = b"",
+    ) -> Exchange:
         """Send a request; return once the head of its answer is there, ``within`` seconds.
 
         Raises EngineFailed, and :class:`~aiidpd.gate.wire.Gone` where the client has left meanwhile.
@@ -98,7 +107,7 @@ class Engine:
         try:
             connection.settimeout(_CONNECT)
             connection.connect(self.path)
-            send(connection, write_request(method, target), _CONNECT)
+            send(connection, write_request(method, target, body), _CONNECT)
             answer, rest = self._head(connection, method, client, time.monotonic() + within)
         except OSError as error:
             connection.close()
@@ -108,20 +117,29 @@ class Engine:
             raise
         return Exchange(connection, answer, rest)
 
-    def describe(self, container: str, *, client: socket.socket | None, within: float) -> tuple[int, Any]:
-        """Return the status and the document of the description of a container. Raises as :meth:`call`."""
-        exchange = self.call("GET", f"/containers/{container}/json", client=client, within=within)
+    def fetch(
+        self,
+        method: str,
+        target: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        client: socket.socket | None,
+        within: float,
+    ) -> tuple[int, Any]:
+        """Return status and document of the answer to a call of the gate's own. Raises as :meth:`call`."""
+        sent = b"" if document is None else json.dumps(document).encode("ascii")
+        exchange = self.call(method, target, client=client, within=within, body=sent)
         with closing(exchange):
             body = bytearray()
             while not exchange.ended:
                 body += exchange.piece(client, within)
                 if len(body) > _LARGEST_DESCRIPTION:
-                    raise EngineFailed(502, "the description of the container is too large")
+                    raise EngineFailed(502, "the engine's answer is too large")
         try:
             return exchange.answer.status, json.loads(bytes(body))
         except (ValueError, RecursionError):
             if exchange.answer.status == _OK:
-                raise EngineFailed(502, "the description of the container is no JSON") from None
+                raise EngineFailed(502, "the engine's answer is no JSON") from None
             return exchange.answer.status, None
 
     def _head(

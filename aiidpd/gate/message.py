@@ -81,10 +81,13 @@ def parse_request(head: bytes) -> Request:
     return Request(match[1].decode("ascii"), path, _pairs(query), body, close)
 
 
-def write_request(method: str, target: str) -> bytes:
-    """Return the request that the engine gets: one on a connection, without a body."""
-    length = "" if method in ("GET", "HEAD") else "Content-Length: 0\r\n"
-    return f"{method} {target} HTTP/1.1\r\nHost: docker\r\n{length}Connection: close\r\n\r\n".encode("ascii")
+def write_request(method: str, target: str, body: bytes = b"") -> bytes:
+    """Return the request that the engine gets: one on a connection. A ``body`` is JSON of the gate's own."""
+    fields = "" if method in ("GET", "HEAD") else f"Content-Length: {len(body)}\r\n"
+    if body:
+        fields += "Content-Type: application/json\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: docker\r\n{fields}Connection: close\r\n\r\n"
+    return head.encode("ascii") + body
 
 
 def target_of(path: str, query: Iterable[tuple[str, str]]) -> str:

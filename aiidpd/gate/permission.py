@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
-from aiidpd.gate.settings import Rule
+from aiidpd.gate.recreation import place_of
+from aiidpd.gate.settings import RECREATE, Rule
 
 HEAL: Final = "aiidpd.heal"
 UPGRADE: Final = "aiidpd.upgrade"
-_PERMITTING: Final = {HEAL: ("restart", "recreate"), UPGRADE: ("allow",)}
+_PERMITTING: Final = {HEAL: ("restart", RECREATE), UPGRADE: ("allow",)}
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 _IDENTITY: Final = re.compile("[0-9a-f]{64}")
@@ -44,16 +45,20 @@ def subject_of(description: Any) -> Subject | None:
     )
 
 
-def is_permitted(subject: Subject, verb: str, rules: tuple[Rule, ...]) -> bool:
-    """Return whether ``verb`` may be done to the container."""
-    if any(subject.labels.get(label, "").strip() in words for label, words in _PERMITTING.items()):
+def is_permitted(subject: Subject, act: str, rules: tuple[Rule, ...]) -> bool:
+    """Return whether ``act`` may be done to the container."""
+    said = {label: subject.labels.get(label, "").strip() for label in _PERMITTING}
+    if act == RECREATE:
+        if said[HEAL] == RECREATE:
+            return True
+    elif any(said[label] in words for label, words in _PERMITTING.items()):
         return True
-    return any(verb in rule.acts and _matches(rule, subject) for rule in rules)
+    return any(act in rule.acts and _matches(rule, subject) for rule in rules)
 
 
 def _matches(rule: Rule, subject: Subject) -> bool:
     pairs = (
-        (rule.name, subject.name),
+        (rule.name, place_of(subject.name).base),
         (rule.project, subject.labels.get(_PROJECT, "")),
         (rule.service, subject.labels.get(_SERVICE, "")),
     )

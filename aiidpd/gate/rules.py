@@ -14,6 +14,12 @@ from typing import Any, Final, NamedTuple
 
 from aiidpd.gate.message import Request, target_of
 
+COPY: Final = "copy"
+RENAME: Final = "rename"
+REMOVE: Final = "remove"
+RECREATING: Final = (COPY, RENAME, REMOVE)
+"""Acts that are steps of a re-creation."""
+
 _LONGEST_FILTERS: Final = 8192
 _LONGEST_REFERENCE: Final = 512
 _MOST_SECONDS: Final = 3600
@@ -42,6 +48,7 @@ class Call(NamedTuple):
     path: str
     access: Access = Access.READ
     query: Mapping[str, Check] = {}
+    verb: str = ""
     follows: Callable[[Mapping[str, str]], bool] | None = None
 
 
@@ -66,9 +73,15 @@ class Matched(NamedTuple):
         """Target as it is sent."""
         return target_of(self.version + self.path, self.query)
 
+    @property
+    def name(self) -> str:
+        """Name that the act is to give to a container."""
+        return dict(self.query).get("name", "")
+
     def target_for(self, identity: str) -> str:
         """Target of the same act on the container with this whole id."""
-        return target_of(f"{self.version}/containers/{identity}/{self.verb}", self.query)
+        suffix = "" if self.verb == REMOVE else f"/{self.verb}"
+        return target_of(f"{self.version}/containers/{identity}{suffix}", self.query)
 
 
 def _pattern(text: str) -> Check:
@@ -107,6 +120,7 @@ def _seconds(value: str) -> str | None:
     return str(int(value)) if digits and int(value) <= _MOST_SECONDS else None
 
 
+_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 _FLAG: Final = _pattern("0|1|true|false|True|False")
 _NUMBER: Final = _pattern("[0-9]{1,6}")
 _TIME: Final = _pattern(r"-?[0-9]{1,12}(\.[0-9]{1,9})?")
@@ -152,24 +166,31 @@ TABLE: Final = (
     ),
     # Who heals must see whether a person works in the container: it reads which commands run there.
     Call("GET", "/exec/{exec}/json"),
+    # Who creates a container anew must see what it would lose.
+    Call("GET", "/containers/{container}/changes"),
+    Call("GET", "/volumes/{volume}"),
     Call("GET", "/images/json", query={"all": _FLAG, "digests": _FLAG, "filters": _filters}),
     Call("GET", "/images/{image}/json"),
     Call("GET", "/networks", query={"filters": _filters}),
     Call("GET", "/networks/{network}", query={"verbose": _FLAG}),
-    Call("POST", "/containers/{container}/start", Access.ACT),
-    Call("POST", "/containers/{container}/stop", Access.ACT, _GRACE),
-    Call("POST", "/containers/{container}/restart", Access.ACT, _GRACE),
-    Call("POST", "/containers/{container}/kill", Access.ACT, {"signal": _SIGNAL}),
-    Call("POST", "/containers/{container}/pause", Access.ACT),
-    Call("POST", "/containers/{container}/unpause", Access.ACT),
+    Call("POST", "/containers/{container}/start", Access.ACT, verb="start"),
+    Call("POST", "/containers/{container}/stop", Access.ACT, _GRACE, "stop"),
+    Call("POST", "/containers/{container}/restart", Access.ACT, _GRACE, "restart"),
+    Call("POST", "/containers/{container}/kill", Access.ACT, {"signal": _SIGNAL}, "kill"),
+    Call("POST", "/containers/{container}/pause", Access.ACT, verb="pause"),
+    Call("POST", "/containers/{container}/unpause", Access.ACT, verb="unpause"),
+    # Steps of a re-creation, see recreation.py. The gate's own call, without a body: a copy of a container.
+    Call("POST", "/aiidpd/copies/{container}", Access.ACT, {"name": _pattern(_NAME)}, COPY),
+    Call("POST", "/containers/{container}/rename", Access.ACT, {"name": _pattern(_NAME)}, RENAME),
+    Call("DELETE", "/containers/{container}", Access.ACT, verb=REMOVE),
 )
-VERBS: Final = tuple(each.path.rpartition("/")[2] for each in TABLE if each.access is Access.ACT)
+VERBS: Final = tuple(each.verb for each in TABLE if each.access is Access.ACT)
 """Acts on a container."""
 
-_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 _PARTS: Final = {
     "{container}": f"(?P<container>{_NAME})",
     "{network}": _NAME,
+    "{volume}": _NAME,
     "{exec}": "[0-9a-f]{64}",
     "{image}": "[A-Za-z0-9][A-Za-z0-9_.:@-]*(?:/[A-Za-z0-9_.:@-]+)*",
 }
@@ -187,7 +208,7 @@ _REASONS: Final = (
         re.compile("/containers/create"),
         "containers are created through the gate under no condition: whoever says how has the whole machine",
     ),
-    (re.compile("/containers/[^/]+/(rename|update)"), "a container is not changed through the gate"),
+    (re.compile("/containers/[^/]+/update"), "a container is not changed through the gate"),
     (re.compile("/containers/[^/]+/(exec|attach|archive)|/exec/.*"), "nothing gets into a container"),
     (re.compile("/images/create|/build|/commit|/images/load"), "images are not made or fetched"),
 )
@@ -205,7 +226,6 @@ def match(request: Request) -> Matched:
             continue
         query = _checked(call, request.query)
         container = matched.groupdict().get("container", "")
-        acts = call.access is Access.ACT
         return Matched(
             call.method,
             call.access,
@@ -213,9 +233,9 @@ def match(request: Request) -> Matched:
             path,
             tuple(query.items()),
             container,
-            path.rpartition("/")[2] if acts else "",
+            call.verb,
             call.follows is not None and call.follows(query),
-            float(query.get("t", 10)) if acts else 0.0,
+            float(query.get("t", 10)) if call.verb else 0.0,
         )
     reason = next((text for pattern, text in _REASONS if pattern.fullmatch(path)), "")
     raise Refusal(reason or "it is not among the calls that are let through")

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
+from collections.abc import Mapping
 from contextlib import closing
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiidpd.gate.engine import Engine, EngineFailed, Exchange
 from aiidpd.gate.load import SettingsFile
 from aiidpd.gate.log import INFO, WARNING, Log
 from aiidpd.gate.message import (
     LONGEST_HEAD,
+    Answer,
     Malformed,
     Request,
     parse_request,
+    target_of,
     write_answer,
     write_chunk,
     write_error,
 )
-from aiidpd.gate.permission import is_permitted, subject_of
-from aiidpd.gate.rules import Access, Matched, Refusal, match
-from aiidpd.gate.settings import WrongSettings
+from aiidpd.gate.permission import Subject, is_permitted, subject_of
+from aiidpd.gate.recreation import copy_refusal, place_of, removal_refusal, rename_refusal
+from aiidpd.gate.rules import COPY, RECREATING, REMOVE, RENAME, Access, Matched, Refusal, match
+from aiidpd.gate.settings import RECREATE, WrongSettings
 from aiidpd.gate.wire import Gone, linger, read_head, send
 
 _OK: Final = 200
@@ -92,10 +98,21 @@ class Session:
         try:
             engine = Engine(self._settings.read().engine)
             if matched.access is Access.ACT:
-                identity = self._permitted(engine, request, matched)
-                if not identity:
+                subject, document = self._subject(engine, matched)
+                if subject is None:
+                    # In the engine's words, by which a client knows that there is none.
+                    reason = f"No such container: {matched.container}"
+                    self._send(write_error(_NOT_FOUND, reason, close=request.close, author=""))
                     return not request.close
-                target = matched.target_for(identity)
+                refusal = self._refusal(engine, matched, subject)
+                if refusal:
+                    return self._deny(request, 403, refusal, keep=True)
+                self._log.line(
+                    INFO, f"{matched.verb} {subject.name} ({subject.identity[:12]}) for {self._who}"
+                )
+                if matched.verb == COPY:
+                    return self._copy(engine, request, matched.name, document)
+                target = matched.target_for(subject.identity)
             exchange = engine.call(matched.method, target, client=self._client, within=within)
         except WrongSettings as error:
             return self._fail(request, 503, f"its configuration is wrong: {error}")
@@ -104,34 +121,64 @@ class Session:
         with closing(exchange):
             return self._pass_on(exchange, request, None if matched.endless else within)
 
-    def _permitted(self, engine: Engine, request: Request, matched: Matched) -> str:
-        """Return the whole id of the container that may be acted on; empty where the client has its answer.
+    def _subject(self, engine: Engine, matched: Matched) -> tuple[Subject | None, Any]:
+        """Return the container that is named, None where there is none, and its description.
 
-        The id and the labels are the engine's own: a name may lead elsewhere a moment later, an id can't.
+        Id and labels are the engine's own: a name may lead elsewhere a moment later, an id can't.
         """
-        status, document = engine.describe(matched.container, client=self._client, within=self._limits.answer)
-        if status == _NOT_FOUND:
-            # In the engine's words, by which a client knows that there is none.
-            self._send(
-                write_error(
-                    _NOT_FOUND, f"No such container: {matched.container}", close=request.close, author=""
-                )
-            )
-            return ""
+        status, document = self._fetch(engine, "GET", f"/containers/{matched.container}/json")
         subject = subject_of(document) if status == _OK else None
-        if subject is None:
+        if subject is None and status != _NOT_FOUND:
             raise EngineFailed(502, f"the engine does not describe the container (status {status})")
-        who = f"{matched.verb} {subject.name} ({subject.identity[:12]}) for {self._who}"
-        if not is_permitted(subject, matched.verb, self._settings.read().rules):
-            reason = (
-                f"{matched.verb} of {subject.name} is not let through: neither a label of it (aiidpd.heal, "
-                f"aiidpd.upgrade) nor {self._settings.path} allows it"
-            )
-            self._log.line(WARNING, f"denied {who}: neither label nor configuration names it")
-            self._send(write_error(403, reason, close=request.close))
-            return ""
-        self._log.line(INFO, who)
-        return subject.identity
+        return subject, document
+
+    def _refusal(self, engine: Engine, matched: Matched, subject: Subject) -> str:
+        """Return why the act is not let through, an empty text where it is."""
+        verb, name = matched.verb, subject.name
+        act = RECREATE if verb in RECREATING else verb
+        if not is_permitted(subject, act, self._settings.read().rules):
+            labels = "aiidpd.heal=recreate" if act == RECREATE else "aiidpd.heal, aiidpd.upgrade"
+            return f"to {act} {name} neither a label of it ({labels}) nor {self._settings.path} allows"
+        if verb == RENAME:
+            return rename_refusal(name, matched.name)
+        if verb == COPY:
+            return copy_refusal(name, matched.name)
+        if verb == REMOVE:
+            return removal_refusal(name, self._related(engine, subject))
+        return ""
+
+    def _related(self, engine: Engine, subject: Subject) -> tuple[str, ...]:
+        """Return the names of the other containers whose names have that of this one's place in them."""
+        filters = json.dumps({"name": [re.escape(place_of(subject.name).base)]})
+        target = target_of("/containers/json", (("all", "1"), ("filters", filters)))
+        status, document = self._fetch(engine, "GET", target)
+        if status != _OK or not isinstance(document, list):
+            raise EngineFailed(502, f"the engine does not list its containers (status {status})")
+        others = [each for each in document if isinstance(each, dict) and each.get("Id") != subject.identity]
+        return tuple(str(name).removeprefix("/") for each in others for name in each.get("Names") or ())
+
+    def _copy(self, engine: Engine, request: Request, name: str, document: Any) -> bool:
+        from aiidpd.gate.copies import make_copy  # noqa: PLC0415 -- seldom, and it needs memory
+
+        def fetch(method: str, target: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
+            return self._fetch(engine, method, target, body)
+
+        try:
+            made = make_copy(fetch, document, name)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return self._fail(request, 502, f"the description of the container is odd: {error!r:.100}")
+        if not made.identity:
+            self._send(write_error(made.status, made.reason, close=request.close, author=""))
+            return not request.close
+        body = json.dumps({"Id": made.identity}).encode("ascii")
+        answer = Answer(201, (("content-type", "application/json"),), len(body))
+        self._send(write_answer(answer, close=request.close) + body)
+        return not request.close
+
+    def _fetch(
+        self, engine: Engine, method: str, target: str, document: Mapping[str, Any] | None = None
+    ) -> tuple[int, Any]:
+        return engine.fetch(method, target, document, client=self._client, within=self._limits.answer)
 
     def _pass_on(self, exchange: Exchange, request: Request, within: float | None) -> bool:
         answer, most = exchange.answer, self._limits.answer_bytes

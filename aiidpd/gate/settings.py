@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 ACTS: Final = ("start", "stop", "restart", "kill", "pause", "unpause")
+RECREATE: Final = "recreate"
+"""Act that a rule has to name: a container is copied, and the copy takes its place."""
+
 _RULE: Final = ("name", "project", "service")
 _MOST_RULES: Final = 200
 _LONGEST: Final = 200
@@ -16,7 +19,10 @@ class WrongSettings(Exception):
 
 
 class Rule(NamedTuple):
-    """Containers that may be acted on: all patterns that are set must match; ``*`` stands for any text."""
+    """Containers that may be acted on: all patterns that are set must match; ``*`` stands for any text.
+
+    In the middle of a re-creation the name is that of the place which the container has or had.
+    """
 
     name: str = ""
     project: str = ""
@@ -60,8 +66,8 @@ def _rule(table: Any, at: int) -> Rule:
     if not texts:
         raise WrongSettings(f"{place} must have name, project or service")
     acts = table.get("acts", list(ACTS))
-    if not isinstance(acts, list) or not acts or not all(each in ACTS for each in acts):
-        raise WrongSettings(f"{place}.acts must be a list of {', '.join(ACTS)}")
+    if not isinstance(acts, list) or not acts or not all(each in (*ACTS, RECREATE) for each in acts):
+        raise WrongSettings(f"{place}.acts must be a list of {', '.join((*ACTS, RECREATE))}")
     return Rule(**texts, acts=tuple(acts))
 
 

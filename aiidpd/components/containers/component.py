@@ -279,7 +279,8 @@ class ContainersComponent:
         settings = self._settings()
         if settings.engine == "simulated":
             return NoRecreator()
-        compose = Compose(settings.socket, os.environ)
+        # Compose creates by bodies of its own, which no gate lets through.
+        compose = None if settings.gate else Compose(settings.socket, os.environ)
         return ContainerRecreator(
             self._actions(), self._recreations, compose=compose, clock=self._context.clock
         )
@@ -335,8 +336,10 @@ class ContainersComponent:
         if settings.engine == "simulated":
             return self._simulation(settings)
         from aiidpd.components.containers.docker.actions import DockerActions
+        from aiidpd.components.containers.docker.gated import GatedActions
 
-        return DockerActions(settings.socket, call_timeout=settings.call_timeout)
+        kind = GatedActions if settings.gate else DockerActions
+        return kind(settings.socket, call_timeout=settings.call_timeout)
 
     def _simulation(self, settings: ContainersSettings) -> SimulatedRuntime:
         """Return the simulated runtime: what is made up has one state, which all tasks must see."""

@@ -221,6 +221,11 @@ class ContainersSettings(Table):
         '"off" watches none, and stops and pauses none.',
     )
     socket: SocketPath = Field(default=Path("/run/docker.sock"), description="The Docker Engine's socket.")
+    gate: bool = Field(
+        default=False,
+        description="The socket is that of aiidpd-gate: containers are created anew by the gate's own copy, "
+        "not by compose, and no other image is tried in their places.",
+    )
     reconcile_interval: Duration = Field(
         default=30.0,
         ge=0.1,

@@ -41,6 +41,16 @@ def test_the_configuration_permits_what_it_names_and_that_act_alone():
     assert not is_permitted(subject("other"), "stop", (rule,))
 
 
+def test_a_re_creation_is_a_permission_of_its_own():
+    assert is_permitted(subject(aiidpd_heal="recreate"), "recreate", ())
+    assert not is_permitted(subject(aiidpd_heal="restart", aiidpd_upgrade="allow"), "recreate", ())
+    assert not is_permitted(subject(), "recreate", (Rule(name="vllm"),))
+    rule = Rule(name="vllm", acts=("recreate", "stop"))
+    for name in ("vllm", "vllm-aiidpd-old-0123", "vllm-aiidpd-new-0123"):
+        assert is_permitted(subject(name), "recreate", (rule,))
+        assert is_permitted(subject(name), "stop", (rule,))
+
+
 def test_all_patterns_of_a_rule_must_match():
     rule = Rule(project="llm", service="v*")
     labels = {"com.docker.compose.project": "llm", "com.docker.compose.service": "vllm"}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.gate.message import Malformed, Request, parse_request
-from aiidpd.gate.rules import TABLE, VERBS, Access, Matched, Refusal, match
+from aiidpd.gate.rules import RECREATING, TABLE, VERBS, Access, Matched, Refusal, match
 from aiidpd.gate.settings import ACTS
 
 ID = "a" * 64
@@ -17,7 +17,9 @@ PROMISED = re.compile(
     r"(GET|HEAD) (/v1\.\d\d)?/_ping|GET (/v1\.\d\d)?/(version|info|events|networks|(containers|images)/json)"
     r"|GET (/v1\.\d\d)?/containers/[\w.-]+/(json|logs|stats)|GET (/v1\.\d\d)?/exec/[0-9a-f]{64}/json"
     r"|GET (/v1\.\d\d)?/images/[\w./:@-]+/json|GET (/v1\.\d\d)?/networks/[\w.-]+"
-    r"|POST (/v1\.\d\d)?/containers/[\w.-]+/(start|stop|restart|kill|pause|unpause)",
+    r"|GET (/v1\.\d\d)?/containers/[\w.-]+/changes|GET (/v1\.\d\d)?/volumes/[\w.-]+"
+    r"|POST (/v1\.\d\d)?/containers/[\w.-]+/(start|stop|restart|kill|pause|unpause|rename)"
+    r"|DELETE (/v1\.\d\d)?/containers/[\w.-]+|POST (/v1\.\d\d)?/aiidpd/copies/[\w.-]+",
     re.ASCII,
 )
 
@@ -58,7 +60,18 @@ def test_an_act_names_its_container_and_goes_to_its_id():
     found = matched("POST /v1.41/containers/vllm/restart?t=3")
     assert (found.access, found.container, found.verb, found.within) == (Access.ACT, "vllm", "restart", 3.0)
     assert found.target_for(ID) == f"/v1.41/containers/{ID}/restart?t=3"
-    assert set(VERBS) == set(ACTS)
+    assert set(VERBS) == {*ACTS, *RECREATING}
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ("POST /containers/x/rename?name=y", f"/containers/{ID}/rename?name=y"),
+        ("DELETE /v1.41/containers/x", f"/v1.41/containers/{ID}"),
+    ],
+)
+def test_a_step_of_a_re_creation_goes_to_an_id_too(line: str, target: str):
+    assert matched(line).target_for(ID) == target
 
 
 @pytest.mark.parametrize(
@@ -80,14 +93,16 @@ def test_what_has_no_end_is_known(line: str, endless: bool):
 REFUSED = f"""
 POST /containers/create, POST /v1.41/containers/create?name=x, POST /containers/x/exec
 POST /containers/x/attach, GET /containers/x/top?ps_args=x
-GET /containers/x/attach/ws, POST /containers/x/rename?name=y, POST /containers/x/update, DELETE /containers/x
+GET /containers/x/attach/ws, POST /containers/x/rename?name=/y, POST /containers/x/rename?names=y
+POST /containers/x/update, DELETE /containers/x?v=1
+DELETE /containers/x?force=1, DELETE /containers/x?link=1, DELETE /containers
 POST /containers/prune, POST /containers/x/wait, PUT /containers/x/archive, GET /containers/x/archive?path=a
-HEAD /containers/x/archive, GET /containers/x/export, GET /containers/x/changes, GET /containers/x/top
+HEAD /containers/x/archive, GET /containers/x/export, GET /containers/x/top
 POST /containers/x/resize, POST /exec/{ID}/start, POST /exec/{ID}/resize, POST /images/create?fromImage=x
 POST /build, POST /commit, POST /images/load, GET /images/x/get, GET /images/get, POST /images/x/push
 DELETE /images/x, POST /images/prune, GET /images/search?term=x, GET /images/x/history, POST /networks/create
 POST /networks/x/connect, POST /networks/x/disconnect, DELETE /networks/x, POST /networks/prune, GET /volumes
-POST /volumes/create, DELETE /volumes/x, GET /volumes/x, POST /auth, GET /system/df, POST /session, GET /swarm
+POST /volumes/create, DELETE /volumes/x, POST /auth, GET /system/df, POST /session, GET /swarm
 POST /swarm/init, GET /secrets, GET /configs, GET /plugins, POST /plugins/pull, POST /grpc, GET /nodes
 GET /distribution/x/json, GET /services, GET /tasks, GET /debug/pprof, GET /debug/vars, GET /metrics
 POST /_ping, POST /info, GET /containers/x/start, GET /containers/x/stop, HEAD /info, GET /v1.23/info
@@ -152,10 +167,11 @@ def test_whatever_is_asked_only_what_is_promised_gets_out(method: str, parts: li
     path, _, _ = found.target.partition("?")
     assert PROMISED.fullmatch(f"{found.method} {path}")
     assert ".." not in path.split("/")
-    assert (found.method == "POST") == (found.access is Access.ACT)
+    assert (found.method in ("POST", "DELETE")) == (found.access is Access.ACT)
 
 
 def test_whatever_changes_something_is_an_act_on_a_container():
     for call in TABLE:
         assert (call.method in ("GET", "HEAD")) == (call.access is Access.READ)
-        assert call.access is Access.READ or call.path.startswith("/containers/{container}/")
+        assert call.access is Access.READ or "{container}" in call.path
+        assert (call.verb != "") == (call.access is Access.ACT)

@@ -117,7 +117,7 @@ def test_what_nothing_names_is_not_acted_on(engine: ScriptedEngine, gate: GateIn
     assert status == 403
     assert "neither a label of it" in message(body)
     assert [each.split(b" ")[0] for each in engine.requests] == [b"GET"]
-    assert any("denied stop vllm" in line for line in gate.lines)
+    assert any("denied POST /containers/vllm/stop" in line for line in gate.lines)
 
 
 def test_the_configuration_names_by_what_the_engine_says_and_is_read_anew(
