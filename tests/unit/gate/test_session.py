@@ -232,3 +232,62 @@ def test_an_answer_that_is_longer_than_allowed_is_cut_off(engine: ScriptedEngine
         found = gate.ask(INFO)
     assert len(found) < 300_000
     assert not found.endswith(b"0\r\n\r\n")
+
+
+COPY = (
+    b"POST /aiidpd/copies/vllm?name=vllm-aiidpd-new-0123abcd HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+)
+
+
+def test_a_copy_is_made_without_a_word_of_the_caller(engine: ScriptedEngine, gate: GateInThread):
+    whole = {
+        "Id": ID,
+        "Name": "/vllm",
+        "Image": "sha256:1",
+        "Config": {"Image": "v:1", "Labels": {"aiidpd.heal": "recreate"}},
+        "HostConfig": {"NetworkMode": "none"},
+        "NetworkSettings": {"Networks": {}},
+    }
+    image = plain(200, b'{"Id":"sha256:1"}')
+    engine.answers |= {
+        "/containers/vllm/json": plain(200, json.dumps(whole).encode()),
+        "/images/sha256:1/json": image,
+        "/images/v:1/json": image,
+        "/containers/create": plain(201, json.dumps({"Id": "cd" * 32}).encode()),
+    }
+    status, body = parted(gate.ask(COPY))
+    assert (status, json.loads(body)) == (201, {"Id": "cd" * 32})
+    head, _, sent = engine.requests[-1].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /containers/create?name=vllm-aiidpd-new-0123abcd HTTP/1.1")
+    assert json.loads(sent)["Labels"] == {"aiidpd.heal": "recreate"}
+    engine.answers["/containers/create"] = plain(409, b'{"message":"in use"}')
+    assert parted(gate.ask(COPY)) == (409, b'{"message": "in use"}\n')
+    engine.answers["/containers/vllm/json"] = plain(200, json.dumps({**whole, "HostConfig": None}).encode())
+    assert parted(gate.ask(COPY))[0] == 502
+
+
+def test_a_container_is_removed_only_beside_another_of_its_name(engine: ScriptedEngine, gate: GateInThread):
+    old = "vllm-aiidpd-old-0123abcd"
+    remove = b"DELETE /containers/x HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+    engine.answers |= {
+        "/containers/x/json": described(old, aiidpd_heal="recreate"),
+        "/containers/json": plain(200, json.dumps([{"Id": ID, "Names": [f"/{old}"]}]).encode()),
+        f"/containers/{ID}": plain(204, b""),
+    }
+    status, body = parted(gate.ask(remove))
+    assert (status, "the last of its name" in message(body)) == (403, True)
+    others = [{"Id": ID, "Names": [f"/{old}"]}, {"Id": "cd" * 32, "Names": ["/vllm"]}]
+    engine.answers["/containers/json"] = plain(200, json.dumps(others).encode())
+    assert gate.ask(remove).startswith(b"HTTP/1.1 204 ")
+    assert engine.requests[-1].startswith(b"DELETE /containers/%b HTTP/1.1\r\n" % ID.encode())
+    engine.answers["/containers/json"] = plain(500, b"")
+    assert parted(gate.ask(remove))[0] == 502
+
+
+def test_a_container_is_renamed_within_its_re_creation_alone(engine: ScriptedEngine, gate: GateInThread):
+    engine.answers |= {
+        "/containers/x/json": described(aiidpd_heal="recreate"),
+        f"/containers/{ID}/rename": plain(204, b""),
+    }
+    assert gate.get("/containers/x/rename?name=other", "POST")[0] == 403
+    assert gate.get("/containers/x/rename?name=vllm-aiidpd-old-0123abcd", "POST")[0] == 204

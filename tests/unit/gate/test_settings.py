@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +65,8 @@ def test_any_document_is_settings_or_wrong(document: dict[str, object]):
     except WrongSettings:
         return
     assert all(rule.name or rule.project or rule.service for rule in found.rules)
+
+
+def test_the_file_that_is_installed_has_the_defaults():
+    root = Path(__file__).resolve().parents[3]
+    assert settings_of(tomllib.loads((root / "etc" / "gate.toml").read_text())) == GateSettings()
