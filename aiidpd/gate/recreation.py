@@ -14,6 +14,9 @@ from typing import Final, NamedTuple
 _TEMPORARY: Final = re.compile(r"(.+)-aiidpd-(old|new)-([0-9a-f]{4,32})", re.ASCII)
 
 
+_MOST_BESIDE: Final = 2  # what an earlier re-creation has left, and one more
+
+
 class Place(NamedTuple):
     """Name in a re-creation: whose it is, and ``old``, ``new`` or an empty text for the place itself."""
 
@@ -46,9 +49,11 @@ def removal_refusal(name: str, others: Iterable[str]) -> str:
     return f"{name} is the last of its name: what is removed has another in its place, or had it"
 
 
-def copy_refusal(name: str, wanted: str) -> str:
-    """Return why a copy of ``name`` may not be called ``wanted``, an empty text where it may."""
+def copy_refusal(name: str, wanted: str, others: Iterable[str]) -> str:
+    """Return why a copy of ``name`` called ``wanted`` may not be made beside ``others``, or an empty text."""
     place = place_of(wanted)
+    if sum(place_of(each).base == name for each in others) >= _MOST_BESIDE:
+        return f"other copies of {name} are there already"
     if place_of(name).kind or place.kind != "new" or place.base != name:
         return f"a copy of {name} is called {name}-aiidpd-new-TOKEN"
     return ""

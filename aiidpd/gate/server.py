@@ -8,6 +8,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -25,6 +26,7 @@ _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _STACK: Final = 256 * 1024  # bytes of a thread
 _REFUSAL: Final = 0.1  # seconds to read a refusal at the door
 _BACKLOG: Final = 64
+_NO_DESCRIPTOR: Final = 0.05  # seconds
 _LIMITS: Final = Limits()
 
 
@@ -65,7 +67,8 @@ class Server:
         try:
             client, _ = self._listener.accept()
         except OSError:
-            return  # it has left already, or there is no descriptor left: it waits in the backlog
+            time.sleep(_NO_DESCRIPTOR)  # it has left already, or waits in the backlog for one
+            return
         peer = peer_of(client)
         try:
             users = user_ids(self._settings.read().users)

@@ -142,7 +142,7 @@ class Session:
         if verb == RENAME:
             return rename_refusal(name, matched.name)
         if verb == COPY:
-            return copy_refusal(name, matched.name)
+            return copy_refusal(name, matched.name, self._related(engine, subject))
         if verb == REMOVE:
             return removal_refusal(name, self._related(engine, subject))
         return ""

@@ -53,6 +53,7 @@ OTHER: dict[str, Any] = {
     "gpu.energy.currency": "CHF",
     "containers.engine": "simulated",
     "containers.socket": "/srv/docker.sock",
+    "containers.gate": True,
     "containers.reconcile_interval": "1m",
     "containers.call_timeout": "1s",
     "containers.emergency_grace": "5s",

@@ -47,10 +47,11 @@ def test_the_last_of_a_name_is_never_removed():
 
 
 def test_a_copy_has_a_name_of_its_original_s():
-    assert copy_refusal("vllm", NEW) == ""
+    assert copy_refusal("vllm", NEW, [OLD, "db"]) == ""
     for wanted in ("vllm", OLD, "db", "db-aiidpd-new-0123abcd"):
-        assert copy_refusal("vllm", wanted)
-    assert copy_refusal(OLD, f"{OLD}-aiidpd-new-0123")
+        assert copy_refusal("vllm", wanted, [])
+    assert copy_refusal(OLD, f"{OLD}-aiidpd-new-0123", [])
+    assert "already" in copy_refusal("vllm", NEW, ["vllm-aiidpd-new-0000", OLD])
 
 
 NAMES = st.sampled_from(
@@ -67,7 +68,7 @@ def test_whatever_steps_are_taken_each_name_there_was_has_a_container_left(steps
         if verb == "rename" and wanted not in there and not rename_refusal(name, wanted):
             there.remove(name)
             there.add(wanted)
-        elif verb == "copy" and wanted not in there and not copy_refusal(name, wanted):
+        elif verb == "copy" and wanted not in there and not copy_refusal(name, wanted, there - {name}):
             there.add(wanted)
         elif verb == "remove" and not removal_refusal(name, there - {name}):
             there.remove(name)

@@ -253,6 +253,7 @@ def test_a_copy_is_made_without_a_word_of_the_caller(engine: ScriptedEngine, gat
         "/containers/vllm/json": plain(200, json.dumps(whole).encode()),
         "/images/sha256:1/json": image,
         "/images/v:1/json": image,
+        "/containers/json": plain(200, b"[]"),
         "/containers/create": plain(201, json.dumps({"Id": "cd" * 32}).encode()),
     }
     status, body = parted(gate.ask(COPY))
