@@ -18,11 +18,11 @@ _MOST_DISCARDED: Final = 1 << 20
 
 
 class Gone(Exception):
-    """The client has left, or has sent more than one request at a time."""
+    """Client that has left, or has sent more than one request at a time."""
 
 
 class Late(Exception):
-    """Nothing came in time."""
+    """Data that did not come in time."""
 
 
 def read_head(source: socket.socket, longest: int, *, idle: float, whole: float) -> tuple[bytes, bytes]:
