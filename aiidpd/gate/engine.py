@@ -136,7 +136,7 @@ class Engine:
                 if len(body) > _LARGEST_DESCRIPTION:
                     raise EngineFailed(502, "the engine's answer is too large")
         try:
-            return exchange.answer.status, json.loads(bytes(body))
+            return exchange.answer.status, json.loads(bytes(body)) if body.strip() else None
         except (ValueError, RecursionError):
             if exchange.answer.status == _OK:
                 raise EngineFailed(502, "the engine's answer is no JSON") from None
