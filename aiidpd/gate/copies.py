@@ -25,17 +25,15 @@ class Copied(NamedTuple):
 def make_copy(fetch: Fetch, container: Mapping[str, Any], name: str) -> Copied:
     """Create a container ``name`` as ``container`` is, on its networks; it is not started."""
     # Only a gate that is called for this has them in memory.
-    from aiidpd.components.containers.recreate.faithful import Facts  # noqa: PLC0415
+    from aiidpd.components.containers.recreate.described import image_text  # noqa: PLC0415
     from aiidpd.components.containers.recreate.plan import make_plan  # noqa: PLC0415
 
     image = _described(fetch, f"/images/{_quoted(container['Image'])}/json")
     if image is None:
         return Copied(status=409, reason="its image is gone")
     named = _described(fetch, f"/images/{_quoted(container['Config'].get('Image') or '-')}/json")
-    facts = Facts(container, image, str((named or {}).get("Id") or ""))
-    plan = make_plan(
-        container, image=facts.image_text, entrypoint=(image.get("Config") or {}).get("Entrypoint")
-    )
+    text = image_text(container, image, str((named or {}).get("Id") or ""))
+    plan = make_plan(container, image=text, entrypoint=(image.get("Config") or {}).get("Entrypoint"))
     status, made = fetch("POST", f"/containers/create?name={quote(name)}", plan.body)
     if status != _CREATED:
         return Copied(status=status, reason=_words(made))

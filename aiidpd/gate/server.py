@@ -17,7 +17,7 @@ from aiidpd.gate.log import WARNING, Log
 from aiidpd.gate.message import write_error
 from aiidpd.gate.session import Limits, Peer, Session
 from aiidpd.gate.settings import WrongSettings
-from aiidpd.gate.wire import send
+from aiidpd.gate.wire import linger, send
 
 CONNECTIONS: Final = 64
 """Clients at a time: the daemon has about ten connections."""
@@ -25,6 +25,7 @@ CONNECTIONS: Final = 64
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _STACK: Final = 256 * 1024  # bytes of a thread
 _REFUSAL: Final = 0.1  # seconds to read a refusal at the door
+_REFUSALS: Final = 4  # at a time
 _BACKLOG: Final = 64
 _NO_DESCRIPTOR: Final = 0.05  # seconds
 _LIMITS: Final = Limits()
@@ -46,6 +47,7 @@ class Server:
         self._log = log
         self._limits = limits
         self._room = threading.BoundedSemaphore(connections)
+        self._door = threading.BoundedSemaphore(_REFUSALS)
 
     def run(self, interval: float | None, alive: Callable[[], object], *, until: int | None = None) -> None:
         """Serve, calling ``alive`` every ``interval`` seconds, until the descriptor ``until`` is readable."""
@@ -77,29 +79,41 @@ class Server:
             return
         if peer.uid not in users:
             self._turn_away(client, 403, f"user {peer.uid} may not use it", peer)
-        elif not self._room.acquire(blocking=False):
+        elif not self._start(self._room, Session(client, peer, self._settings, self._log, self._limits).run):
             self._turn_away(client, 503, "all of its connections are in use", peer)
-        else:
-            try:
-                threading.Thread(target=self._serve, args=(client, peer), daemon=True).start()
-            except RuntimeError:
-                self._room.release()
-                self._turn_away(client, 503, "no thread could be started", peer)
 
-    def _serve(self, client: socket.socket, peer: Peer) -> None:
+    def _start(self, room: threading.BoundedSemaphore, work: Callable[[], None]) -> bool:
+        """Have a thread do ``work``; return whether there is ``room`` for it."""
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                room.release()
+
+        if not room.acquire(blocking=False):
+            return False
         try:
-            Session(client, peer, self._settings, self._log, self._limits).run()
-        finally:
-            self._room.release()
+            threading.Thread(target=run, daemon=True).start()
+        except RuntimeError:
+            room.release()
+            return False
+        return True
 
     def _turn_away(self, client: socket.socket, status: int, reason: str, peer: Peer | None = None) -> None:
         who = "" if peer is None else f" for uid {peer.uid} pid {peer.pid}"
         self._log.line(WARNING, f"denied a connection{who}: {reason}")
-        with client:
-            try:
-                send(client, write_error(status, reason, close=True), _REFUSAL)
-            except OSError:
-                return
+
+        def refuse() -> None:
+            with client:
+                try:
+                    send(client, write_error(status, reason, close=True), _REFUSAL)
+                except OSError:
+                    return
+                linger(client)
+
+        if not self._start(self._door, refuse):
+            client.close()  # too many at once hear nothing
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -69,6 +69,17 @@ def primary(container: Description) -> str:
     return mode
 
 
+def image_text(container: Description, image: Description | None, tag: str) -> str:
+    """Return the text that leads to the very ``image``; ``tag`` is the id that the image's name leads to."""
+    text, identity = str(container["Config"].get("Image") or ""), str(container["Image"])
+    if tag == identity:
+        return text
+    name = text.partition("@")[0]
+    repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+    digests = [str(each) for each in (image or {}).get("RepoDigests") or ()]
+    return next((each for each in digests if each.partition("@")[0] == repository), identity)
+
+
 def volume_sources(container: Description) -> Mapping[str, str]:
     """Return the names of its volumes by the paths at which they are mounted."""
     return {

@@ -12,6 +12,7 @@ from aiidpd.components.containers.recreate.described import (
     LAYER_LABEL,
     WAY_LABEL,
     Description,
+    image_text,
     is_connected,
     labels,
     name_of,
@@ -59,13 +60,7 @@ class Facts:
     @property
     def image_text(self) -> str:
         """Text that leads to the container's very image, also where its name leads to another by now."""
-        text, identity = str(self.container["Config"].get("Image") or ""), str(self.container["Image"])
-        if self.tag == identity:
-            return text
-        name = text.partition("@")[0]
-        repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
-        digests = [str(each) for each in (self.image or {}).get("RepoDigests") or ()]
-        return next((each for each in digests if each.partition("@")[0] == repository), identity)
+        return image_text(self.container, self.image, self.tag)
 
 
 def refusal(facts: Facts) -> NotRecreated | None:
