@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.docker.gated import GatedActions
 from aiidpd.components.containers.heal.protocols import NotRecreated, Recreated
 from aiidpd.kernel.errors import Unavailable
+from tests.daemon import Daemon, running, start
 from tests.fakes.docker_engine import RealDocker
 from tests.fakes.gate import RunningGate, message, parted, running_gate
 from tests.integration.recreate_site import ACTS, Faulty, Site
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.real("docker")
+pytestmark = [pytest.mark.real("docker"), pytest.mark.usefixtures("only_healer")]
 
 
 @pytest.fixture
@@ -125,3 +130,73 @@ async def test_the_last_of_its_name_is_never_removed_and_no_other_name_is_given(
     with pytest.raises(Refused, match="no other image"):
         await actions.pull("busybox", lambda _: None)
     await actions.aclose()
+
+
+def ctl(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "aiidpd.cli.main", "--socket", str(daemon.folder / "run/control.sock")]
+    return subprocess.run(
+        [*command, *arguments], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+@pytest.fixture
+def behind(gate: RunningGate) -> dict[str, str]:
+    """Settings of a daemon that reaches Docker through the gate."""
+    return {
+        "AIIDPD_CONTAINERS__ENGINE": "docker",
+        "AIIDPD_CONTAINERS__GATE": "true",
+        "AIIDPD_CONTAINERS__SOCKET": str(gate.socket),
+    }
+
+
+async def test_a_daemon_behind_the_gate_creates_anew_what_allows_it_and_says_why_not_else(
+    docker: RealDocker, behind: dict[str, str], tmp_path: Path
+) -> None:
+    allowed, other = docker.name("allowed"), docker.name("other")
+    old = await docker.run("allowed", "--label", "aiidpd.heal=recreate")
+    kept = await docker.run("other", "--label", "aiidpd.heal=restart")
+    with running(tmp_path, behind) as daemon:
+        until(
+            lambda: other in ctl(daemon, "containers").stdout and allowed in ctl(daemon, "containers").stdout
+        )
+        done = ctl(daemon, "containers", "heal", allowed, "--recreate")
+        assert done.returncode == 0, done.stdout + done.stderr
+        refused = ctl(daemon, "containers", "heal", other, "--recreate")
+        assert refused.returncode == 1
+        assert "aiidpd.heal=recreate" in refused.stdout + refused.stderr
+        status = json.loads(ctl(daemon, "--json", "status").stdout)
+        (trials,) = (each for each in status["workers"] if each["name"] == "containers.trials")
+        assert trials["reason"] == "no other image gets through aiidpd-gate (containers.gate)"
+    assert await docker.docker("inspect", "-f", "{{.Id}} {{.State.Status}}", allowed) != f"{old} running"
+    assert await docker.docker("inspect", "-f", "{{.State.Status}}", allowed) == "running"
+    assert await docker.docker("inspect", "-f", "{{.Id}} {{.State.Status}}", other) == f"{kept} running"
+
+
+async def test_a_daemon_that_is_killed_meanwhile_finishes_it_through_the_gate(
+    docker: RealDocker, behind: dict[str, str], tmp_path: Path
+) -> None:
+    name = docker.name("killed")
+    await docker.run("killed", "--label", "aiidpd.heal=recreate")
+    killed = start(tmp_path, behind)
+    try:
+        until(lambda: name in ctl(killed, "containers").stdout)
+        assert ctl(killed, "containers", "heal", name, "--recreate", "--no-wait").returncode == 0
+        await anyio.sleep(0.5)
+    finally:
+        killed.process.kill()
+        killed.process.wait()
+    with running(tmp_path, behind) as daemon:
+
+        def settled() -> bool:
+            asked = ctl(daemon, "containers", "healing", "--json")
+            state = json.loads(asked.stdout) if asked.returncode == 0 else {"containers": []}
+            mine = [each for each in state["containers"] if each["name"] == name]
+            inspect = ["docker", "inspect", "-f", "{{.State.Running}}", name]
+            runs = (
+                subprocess.run(inspect, capture_output=True, text=True, check=False).stdout.strip() == "true"
+            )
+            return bool(mine) and mine[0]["decision"] != "healing" and runs
+
+        until(settled, why=(tmp_path / "log").read_text)
+    left = await docker.docker("ps", "-a", "--filter", f"name={name}", "--format", "{{.Names}} {{.State}}")
+    assert left == f"{name} running"
