@@ -8,7 +8,8 @@ from string import Formatter
 
 from aiidpd.kernel.events import Scalar, Severity
 
-RUNBOOKS = "docs/runbooks"
+RUNBOOK = "aiidpctl runbook"
+"""Command that shows a page, which is installed with the service: a path in a checkout is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class AlertRule:
 
     @property
     def runbook(self) -> str:
-        """Page for the person on call: what to do."""
-        return f"{RUNBOOKS}/{self.name}.md"
+        """Command that shows the page for the person on call: what to do."""
+        return f"{RUNBOOK} {self.name}"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -74,8 +75,8 @@ def table(rules: Iterable[AlertRule]) -> str:
     """Return ``rules`` as a Markdown table."""
     rows = ["| alert | severity | fires when | dwell | keeps firing |", "| --- | --- | --- | --- | --- |"]
     rows += [
-        f"| [{rule.name}](runbooks/{rule.name}.md) | {rule.severity.name.lower()} | {rule.meaning} "
-        f"| {rule.dwell:g} s | {rule.keep_firing:g} s |"
+        f"| [{rule.name}](../aiidpd/alerts/runbooks/{rule.name}.md) | {rule.severity.name.lower()} "
+        f"| {rule.meaning} | {rule.dwell:g} s | {rule.keep_firing:g} s |"
         for rule in rules
     ]
     return "\n".join(rows) + "\n"

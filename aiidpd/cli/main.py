@@ -27,6 +27,7 @@ COMMANDS = {
     ),
     "events": ("aiidpd.history.cli:add", "what happened and was decided"),
     "alerts": ("aiidpd.alerts.cli:add", "what fires or is about to"),
+    "runbook": ("aiidpd.alerts.cli_runbook:add", "what to do about an alert"),
     "gpu": ("aiidpd.components.thermal.cli.gpu:add", "the GPUs"),
     "incidents": ("aiidpd.incidents.cli:add", "what was so around what went wrong"),
     "containers": ("aiidpd.components.containers.cli:add", "the containers"),

@@ -22,6 +22,7 @@ _PORT, _PORT_DIGITS = 2**16 - 1, 5
 _ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?", re.ASCII)
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{1,127}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9_.-]*[a-z0-9])?\.?|[0-9a-f:]{2,39}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -94,6 +95,14 @@ def split_address(address: str) -> tuple[str, int]:
     except ValueError:
         raise Malformed(f"{host!r} is not an IP address", remedy) from None
     return host, int(port)
+
+
+def host_name(value: object) -> str:
+    """Return ``value`` in lower case where it is the name or address of a host, without a port."""
+    written = text(value).lower()
+    if not _HOST.fullmatch(written):
+        raise Malformed("is not the name of a host", 'write it without a port, such as "gpu1.example.org"')
+    return written.removesuffix(".")
 
 
 def http_url(value: object) -> str:

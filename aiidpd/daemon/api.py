@@ -51,7 +51,7 @@ class ConditionDocument:
     source: str
     """Component, task or service that observes it."""
     runbook: str
-    """Page on it; empty where there is none."""
+    """Command that shows the page on it; empty where there is none."""
     simulated: bool
     """True where its subject is made up."""
 

@@ -25,6 +25,7 @@ from aiidpd.config.reload import reload_plan
 from aiidpd.config.schema import Settings
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
+from aiidpd.daemon.groups import metrics_group
 from aiidpd.daemon.metrics import BuildCollector, ConditionsCollector, WorkersCollector
 from aiidpd.daemon.schema import SCHEMA
 from aiidpd.daemon.settings import ControlSettings, DaemonSettings, TelemetrySettings
@@ -80,13 +81,14 @@ class Daemon:
         settings = loaded.settings
         folders = settings.table("daemon", DaemonSettings)
         control = settings.table("control", ControlSettings)
+        telemetry = settings.table("telemetry", TelemetrySettings)
         runtime, group = folders.runtime_directory, control.group or None
+        readers, address = metrics_group(telemetry.group, control.group) or None, telemetry.address
         with ExitStack() as held:
             held.enter_context(StateLock.acquire(folders.state_directory))
             self._history = held.enter_context(closing(_open_history(settings, self._clock, self._watch)))
             self._control = held.enter_context(closing(listen_unix(runtime / CONTROL, group=group)))
-            self._metrics = held.enter_context(closing(listen_unix(runtime / METRICS, group=group)))
-            address = settings.table("telemetry", TelemetrySettings).address
+            self._metrics = held.enter_context(closing(listen_unix(runtime / METRICS, group=readers)))
             self._tcp = held.enter_context(closing(listen_tcp(*address))) if address else None
             access = _access(settings, self._control)
             self._held = held.pop_all()
@@ -242,7 +244,8 @@ class Daemon:
             "build": BuildCollector(__version__),
             **self._assembly.collectors,
         }
-        metrics = metrics_app(build_registry(collectors, self._collector_failed))
+        hosts = self._loaded.settings.table("telemetry", TelemetrySettings).hosts
+        metrics = metrics_app(build_registry(collectors, self._collector_failed), hosts)
         listeners = [self._metrics.socket] + ([self._tcp] if self._tcp else [])
         yield WebServer(metrics, listeners, limits=limits, on_failure=self._page_failed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -19,6 +19,9 @@ from aiidpd.config.fields import (
     lies_in,
 )
 from aiidpd.config.units import Malformed
+
+METRICS_GROUP: Final = "aiidpd-metrics"
+AUTO_GROUP: Final = "auto"
 
 
 class DaemonSettings(Table):
@@ -67,6 +70,18 @@ class TelemetrySettings(Table):
         default="127.0.0.1:9753",
         description="The loopback address and port for a Prometheus that can't scrape a Unix socket. "
         "Port 0 takes a free one; the empty string switches TCP off.",
+    )
+    hosts: tuple[Annotated[str, BeforeValidator(values.host_name)], ...] = Field(
+        default=(),
+        description="Further names under which the TCP port is reached, as a proxy passes them on. A request "
+        "for a host that is neither one of these nor a loopback address is refused, so that no page in a "
+        "browser can read the metrics by a name of its own.",
+    )
+    group: Annotated[str, BeforeValidator(values.optional_group)] = Field(
+        default="auto",
+        description=f'The group that owns metrics.sock. "auto" is {METRICS_GROUP} where there is such a '
+        "group and the daemon may give files to it, otherwise control.group, whose members may read "
+        "everything. The empty string leaves the group of the process.",
     )
 
     @property

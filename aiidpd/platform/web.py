@@ -16,7 +16,7 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.http import HttpProcessingError
 
 from aiidpd.kernel.errors import AiidpdError, Unavailable
@@ -41,6 +41,10 @@ class _NotTheClients(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         return not isinstance(error, HttpProcessingError | ConnectionError)
 
+
+# aiohttp names its own version and Python's in each answer, also where it refuses a request by itself and no
+# handler, signal or header of ours is reached.
+web_response.SERVER_SOFTWARE = "aiidpd"  # type: ignore[attr-defined]
 
 _log = logging.getLogger("aiidpd.web")
 _log.addFilter(_NotTheClients())

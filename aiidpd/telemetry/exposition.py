@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
+from aiidpd.platform.host_header import is_ours
 from aiidpd.telemetry.registry import Registry
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -39,13 +40,30 @@ def metrics_handler(registry: Registry) -> Handler:
     return metrics
 
 
+def _by_tcp(request: web.Request) -> bool:
+    """Return whether ``request`` came over TCP, which a browser can use; a Unix socket's name is a path."""
+    name = None if request.transport is None else request.transport.get_extra_info("sockname")
+    return isinstance(name, tuple)
+
+
 async def _index(_request: web.Request) -> web.StreamResponse:
     return web.Response(body=_INDEX, content_type="text/html", charset="utf-8")
 
 
-def metrics_app(registry: Registry) -> web.Application:
-    """Return the application for the metrics listeners: ``/metrics``, and ``/`` that leads there."""
-    app = web.Application(client_max_size=1)  # nothing here takes a body
+def metrics_app(registry: Registry, hosts: Collection[str] = ()) -> web.Application:
+    """Return the application for the metrics listeners: ``/metrics``, and ``/`` that leads there.
+
+    Over TCP a request must name a loopback address as its host, or one of ``hosts`` (in lower case).
+    """
+
+    @web.middleware
+    async def for_us(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if _by_tcp(request) and not is_ours(request.headers.getall("Host", ()), hosts):
+            text = "the request is for a host that is not this one; telemetry.hosts names further ones"
+            raise web.HTTPMisdirectedRequest(text=text)
+        return await handler(request)
+
+    app = web.Application(client_max_size=1, middlewares=[for_us])  # nothing here takes a body
     app.router.add_get("/metrics", metrics_handler(registry))
     app.router.add_get("/", _index)
     return app

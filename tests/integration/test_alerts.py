@@ -93,7 +93,7 @@ def test_a_hot_gpu_is_told_everywhere_and_so_is_its_end(house: House):
     alert = house.alert("GpuTemperatureWarning")
     assert alert is not None
     assert "is at 86 °C, and its warning limit is 85 °C" in alert["summary"]
-    assert alert["runbook"] == "docs/runbooks/GpuTemperatureWarning.md"
+    assert alert["runbook"] == "aiidpctl runbook GpuTemperatureWarning"
     assert house.found() == ["GpuTemperatureWarning"]
 
     socket = str(house.daemon.folder / "run" / "control.sock")

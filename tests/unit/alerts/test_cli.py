@@ -14,7 +14,7 @@ def test_alerts() -> None:
         "severity": "error",
         "summary": "GPU 0 can't\nbe read",
         "remedy": "look",
-        "runbook": "docs/runbooks/GpuLost.md",
+        "runbook": "aiidpctl runbook GpuLost",
         "since": NOW - 90,
         "known_at": NOW - 10,
         "condition": "holds",
@@ -26,7 +26,7 @@ def test_alerts() -> None:
     assert "(from before the restart)" in alert_lines([kept], NOW, PLAIN)[0]
     assert alert_lines([alert, unsure], NOW, PLAIN) == [
         "error    firing   GpuLost: GPU 0 can't be read (for 1.5 min)",
-        "                  look; docs/runbooks/GpuLost.md",
+        "                  look; aiidpctl runbook GpuLost",
         "warning  pending  GpuLost: GPU 0 can't be read (for 1.5 min) (last known 10 s ago) SIMULATED",
-        "                  look; docs/runbooks/GpuLost.md",
+        "                  look; aiidpctl runbook GpuLost",
     ]

@@ -57,7 +57,7 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
     [condition] = house.conditions.active()
     assert (condition.type, condition.subject, condition.severity) == ("Hot", "GPU-0", Severity.ERROR)
     assert condition.remedy == "cool it"
-    assert (condition.runbook, condition.source) == ("docs/runbooks/Hot.md", "thermal")
+    assert (condition.runbook, condition.source) == ("aiidpctl runbook Hot", "thermal")
     assert house.metrics["aiidpd_alert_firing Hot error GPU-0"] == 1
     assert house.metrics["aiidpd_alert_fired_total Hot"] == 1
 
@@ -77,7 +77,7 @@ async def test_an_alert_is_told_to_the_bus_to_health_and_to_metrics():
         "worker": "thermal",
         "lasted_seconds": 2.0,
         "remedy": "cool it",
-        "runbook": "docs/runbooks/Hot.md",
+        "runbook": "aiidpctl runbook Hot",
         "name": "GPU 0",
         "celsius": 91.0,
     }

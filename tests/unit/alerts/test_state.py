@@ -149,7 +149,9 @@ def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, float]):
 
 
 def test_the_table_has_a_line_for_each_rule():
-    assert "| [Hot](runbooks/Hot.md) | warning | it is hot. | 5 s | 0 s |" in table([RULE, KEEPS])
+    assert "| [Hot](../aiidpd/alerts/runbooks/Hot.md) | warning | it is hot. | 5 s | 0 s |" in table(
+        [RULE, KEEPS]
+    )
 
 
 @given(

@@ -107,7 +107,7 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
                     remedy="start it",
                     since=NOW - 90,
                     source="supervisor",
-                    runbook="docs/runbooks/Down.md",
+                    runbook="aiidpctl runbook Down",
                     simulated=True,
                 )
             ],
@@ -116,7 +116,7 @@ def test_what_is_wrong_stands_with_its_reason_and_remedy() -> None:
     assert "UNHEALTHY" in text
     assert re.search(r"^bench +degraded .* no endpoint answers$", text, re.MULTILINE)
     assert "error    worker bench: down (for 1.5 min) SIMULATED\n" in text
-    assert "         start it; docs/runbooks/Down.md" in text
+    assert "         start it; aiidpctl runbook Down" in text
 
 
 def test_a_reason_is_said_once() -> None:

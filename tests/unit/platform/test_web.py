@@ -351,3 +351,25 @@ async def test_closing_waits_for_an_answer_but_not_for_ever(tmp_path: Path) -> N
     assert it.server.connections == 0
     assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        GET,
+        b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+        b"GET /hello HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+        b"\x16\x03\x01\x02",
+        b"GET /hello HTTP/9.9\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_no_answer_names_a_version_of_what_serves(tmp_path: Path, request_: bytes) -> None:
+    async with site(tmp_path) as it:
+        answer = await it.ask(request_.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    head = answer.partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.")
+    for line in head.split(b"\r\n")[1:]:
+        assert not line.lower().startswith(b"server:") or line == b"Server: aiidpd", line
+    assert b"ython" not in head
+    assert b"aiohttp" not in head.lower()

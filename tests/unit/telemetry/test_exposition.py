@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import anyio
 import pytest
+from aiohttp import ClientSession, UnixConnector, web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +74,28 @@ async def test_scrapes_at_once_each_get_a_whole_page() -> None:
                 group.start_soon(scrape)
     assert len(pages) == 50
     assert set(pages) == {render(REGISTRY)[1]}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9753", "localhost.evil.example", ""])
+async def test_a_request_over_tcp_for_another_host_is_refused(host: str) -> None:
+    async with TestClient(TestServer(metrics_app(REGISTRY))) as client:
+        for path in ("/metrics", "/", "/other"):
+            assert (await client.get(path, headers={"Host": host})).status == 421
+
+
+async def test_a_configured_host_is_served() -> None:
+    async with TestClient(TestServer(metrics_app(REGISTRY, {"gpu1.example.org"}))) as client:
+        assert (await client.get("/metrics", headers={"Host": "GPU1.example.org:443"})).status == 200
+
+
+async def test_a_unix_socket_is_reached_under_any_host(tmp_path: Path) -> None:
+    runner = web.AppRunner(metrics_app(REGISTRY))
+    await runner.setup()
+    path = tmp_path / "metrics.sock"
+    await web.UnixSite(runner, path).start()
+    try:
+        async with ClientSession(connector=UnixConnector(str(path))) as client:
+            answer = await client.get("http://anything.example/metrics")
+            assert answer.status == 200
+    finally:
+        await runner.cleanup()

@@ -1,4 +1,4 @@
-"""Every alert of the thermal component, as data (pure). Each has a runbook in docs/runbooks."""
+"""Every alert of the thermal component, as data (pure). Each has a runbook in aiidpd/alerts/runbooks."""
 
 from __future__ import annotations
 
