@@ -84,10 +84,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> int:
     from aiidpd.config.load import load
+    from aiidpd.daemon.folders import lacking, owners_for_check, refuse_unsafe_state
     from aiidpd.daemon.schema import SCHEMA
+    from aiidpd.daemon.settings import DaemonSettings
 
-    load(SCHEMA, options.config, os.environ)
+    settings = load(SCHEMA, options.config, os.environ).settings
+    state = settings.table("daemon", DaemonSettings).state_directory
+    refuse_unsafe_state(state, owners_for_check(state))
     print("aiidpd: the configuration can be used", file=sys.stderr)
+    for each in lacking(settings):
+        print(f"aiidpd: a start as user {os.geteuid()} would fail: {each}", file=sys.stderr)
     return 0
 
 

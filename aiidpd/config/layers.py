@@ -16,7 +16,7 @@ from aiidpd.config.problems import Problem
 from aiidpd.config.schema import PREFIX, Key, Schema, Secret, dotted, is_list, suggest, variable
 from aiidpd.config.toml import render
 from aiidpd.kernel.errors import Misconfigured
-from aiidpd.platform import credentials
+from aiidpd.platform import credentials, trust
 from aiidpd.platform.readfile import read_small
 
 FILE_LIMIT = 2**20  # bytes of one file
@@ -40,7 +40,7 @@ _AT_LINE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 def read_files(schema: Schema, path: Path, problems: list[Problem], *, required: bool) -> list[Layer]:
     """Return the layer of the file at ``path`` and those of its drop-ins, ``conf.d/*.toml``, by name.
 
-    A missing file is a problem only where it is ``required``.
+    A missing file is a problem only where it is ``required``; one that others may write is one always.
     """
     paths = [path] if required or os.path.lexists(path) else []
     folder = path.parent / "conf.d"
@@ -51,7 +51,9 @@ def read_files(schema: Schema, path: Path, problems: list[Problem], *, required:
     except OSError as error:
         problems.append(Problem(str(folder), "", f"cannot be listed: {str(error.strerror).lower()}"))
         names = []
-    paths += [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+    drop_ins = [folder / name for name in names if name.endswith(".toml") and not name.startswith(".")]
+    problems += _untrusted(path, folder, drop_ins)
+    paths += drop_ins
     return [layer for path in paths if (layer := _file(schema, path, problems))]
 
 
@@ -169,6 +171,19 @@ def _unknown_variable(schema: Schema, name: str, place: str) -> Problem:
             return Problem(place, "", "this setting has moved", f"set {variable(new)} instead")
     remedy = suggest(name, list(schema.variables)) or "unset it; docs/configuration.md lists the variables"
     return Problem(place, "", "there is no such setting", remedy)
+
+
+def _untrusted(path: Path, folder: Path, drop_ins: Sequence[Path]) -> list[Problem]:
+    """Return what others than root, this user and the owner of the file at ``path`` could change of all."""
+    owners = {0, os.geteuid()}
+    try:
+        owners.add(path.stat().st_uid)
+    except OSError:
+        pass  # whoever reads it says so
+    found = [trust.of_file(path)]
+    if drop_ins:
+        found += [trust.of_file(each, owners) for each in (folder, *drop_ins)]
+    return [Problem(str(each.path), "", each.reason, each.remedy) for each in found if each is not None]
 
 
 def _file(schema: Schema, path: Path, problems: list[Problem]) -> Layer | None:

@@ -25,6 +25,7 @@ from aiidpd.config.reload import reload_plan
 from aiidpd.config.schema import Settings
 from aiidpd.daemon import api as daemon_api
 from aiidpd.daemon.assembly import Assembly
+from aiidpd.daemon.folders import HISTORY, refuse_unsafe_state
 from aiidpd.daemon.groups import metrics_group
 from aiidpd.daemon.metrics import BuildCollector, ConditionsCollector, WorkersCollector
 from aiidpd.daemon.schema import SCHEMA
@@ -54,7 +55,6 @@ from aiidpd.telemetry import logging
 from aiidpd.telemetry.exposition import metrics_app
 from aiidpd.telemetry.registry import build_registry
 
-HISTORY: Final = "history.sqlite3"
 CONTROL: Final = "control.sock"
 METRICS: Final = "metrics.sock"
 _TICK = 1.0
@@ -84,6 +84,7 @@ class Daemon:
         telemetry = settings.table("telemetry", TelemetrySettings)
         runtime, group = folders.runtime_directory, control.group or None
         readers, address = metrics_group(telemetry.group, control.group) or None, telemetry.address
+        refuse_unsafe_state(folders.state_directory)
         with ExitStack() as held:
             held.enter_context(StateLock.acquire(folders.state_directory))
             self._history = held.enter_context(closing(_open_history(settings, self._clock, self._watch)))

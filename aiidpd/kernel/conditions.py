@@ -20,7 +20,8 @@ class Condition:
     """Something that is wrong now and will end. ``type`` and ``subject`` are its identity.
 
     ``since`` is in Unix seconds; 0 means from when it is set. ``source`` names the component, task or service
-    that observes it, ``runbook`` the command that shows the page on it. ``simulated``: what it is about is made up.
+    that observes it, ``runbook`` the command that shows the page on it. ``simulated``: what it is about
+    is made up.
     """
 
     type: str

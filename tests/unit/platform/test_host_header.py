@@ -12,9 +12,8 @@ from aiidpd.platform.host_header import host_of, is_ours
 @pytest.mark.parametrize(
     "host",
     [
-        "localhost", "LOCALHOST:9753", "localhost.", "127.0.0.1", "127.0.0.1:9753", "127.8.9.1:1", "[::1]:9753",
-        "[::1]",
-        "ip6-localhost:9753", "gpu1.example.org:443", "GPU1.example.org",
+        "localhost", "LOCALHOST:9753", "localhost.", "127.0.0.1", "127.0.0.1:9753", "127.8.9.1:1",
+        "[::1]:9753", "[::1]", "ip6-localhost:9753", "gpu1.example.org:443", "GPU1.example.org",
     ],
 )  # fmt: skip
 def test_loopback_and_configured_names_are_ours(host: str):
