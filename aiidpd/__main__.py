@@ -54,6 +54,15 @@ def _parser() -> argparse.ArgumentParser:
         )
         sub.set_defaults(command=command)
     about = (
+        "check this machine for what the daemon needs, which need not run; exit code 1 where something fails"
+    )
+    doctor = commands.add_parser("doctor", help=about, description=about)
+    doctor.add_argument(
+        "--config", type=Path, metavar="FILE", help="default: /etc/aiidpd/aiidpd.toml, if there is one"
+    )
+    doctor.add_argument("--json", action="store_true", help="print one document instead of lines")
+    doctor.set_defaults(command=_doctor)
+    about = (
         "put GPUs back to what they were before a governing daemon that ended, resume the containers that it "
         "paused, and start those that its heals have left down; no daemon may run"
     )
@@ -95,6 +104,12 @@ def _check(options: argparse.Namespace) -> int:
     for each in lacking(settings):
         print(f"aiidpd: a start as user {os.geteuid()} would fail: {each}", file=sys.stderr)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from aiidpd.daemon.doctor_text import show
+
+    return show(options.config, os.environ, json=options.json)
 
 
 def _run(options: argparse.Namespace) -> int:

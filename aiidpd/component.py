@@ -5,7 +5,7 @@ A component's ``component.py`` has a ``SPEC`` and its ``build``; :mod:`aiidpd.co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from aiidpd.alerts.manager import AlertManager
 from aiidpd.api.route import Route
 from aiidpd.config.fields import Table
 from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.history.store import History
 from aiidpd.incidents.recorder import IncidentRecorder
 from aiidpd.kernel.clock import Clock
@@ -56,6 +57,11 @@ class Context:
         return lambda: self.configuration().table(name, kind)
 
 
+def _no_checks(_settings: Settings, _surroundings: Surroundings) -> tuple[Check, ...]:
+    """Have nothing to check."""
+    return ()
+
+
 def _nothing() -> None:
     """Hold nothing, so that there is nothing to close."""
 
@@ -79,10 +85,12 @@ class Spec:
 
     ``tables`` are its tables of the configuration: a change of one replaces its tasks, and so does a change
     of a table that it ``follows``. ``build`` is called once in the daemon's life; what it makes outlives each
-    task. It opens nothing that can hang, and leaves adapters to be imported by the tasks.
+    task. It opens nothing that can hang, and leaves adapters to be imported by the tasks. ``checks`` returns
+    what `aiidpd doctor` finds out without a daemon.
     """
 
     name: str
     tables: Mapping[str, type[Table]]
     build: Callable[[Context], Component]
     follows: tuple[str, ...] = ()
+    checks: Callable[[Settings, Surroundings], Sequence[Check]] = _no_checks

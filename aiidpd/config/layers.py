@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +177,8 @@ def _unknown_variable(schema: Schema, name: str, place: str) -> Problem:
 def _untrusted(path: Path, folder: Path, drop_ins: Sequence[Path]) -> list[Problem]:
     """Return what others than root, this user and the owner of the file at ``path`` could change of all."""
     owners = {0, os.geteuid()}
-    try:
+    with suppress(OSError):  # whoever reads it says so
         owners.add(path.stat().st_uid)
-    except OSError:
-        pass  # whoever reads it says so
     found = [trust.of_file(path)]
     if drop_ins:
         found += [trust.of_file(each, owners) for each in (folder, *drop_ins)]

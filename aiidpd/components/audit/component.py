@@ -11,6 +11,8 @@ from aiidpd.components.audit.memory import LIMIT, STATE, AuditMemory
 from aiidpd.components.audit.metrics import AuditCollector
 from aiidpd.components.audit.settings import AuditSettings
 from aiidpd.components.audit.state import FindingRecords
+from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.gpus import GPUS
 from aiidpd.contracts.inspections import INSPECTIONS
 from aiidpd.contracts.models import MODELS
@@ -82,4 +84,10 @@ def own_ports(context: Context) -> frozenset[int]:
     return frozenset((address[1],)) if address else frozenset()
 
 
-SPEC: Final = Spec(NAME, {NAME: AuditSettings}, build)
+def _checks(_settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.audit.checks import checks
+
+    return checks(around)
+
+
+SPEC: Final = Spec(NAME, {NAME: AuditSettings}, build, checks=_checks)

@@ -18,7 +18,9 @@ from aiidpd.components.backup.schedule import Jitter
 from aiidpd.components.backup.settings import BackupSettings
 from aiidpd.components.backup.view import BackupView, newest
 from aiidpd.components.backup.worker import BackupWorker
+from aiidpd.config.schema import Settings
 from aiidpd.contracts.backups import BACKUP, BACKUPS, BackupActivity, BackupCatalog
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.engines import ENGINES, Verdict
 from aiidpd.kernel.jobs import JobQueue
 from aiidpd.kernel.latest import Latest
@@ -112,4 +114,10 @@ def _machine() -> str:
         return ""
 
 
-SPEC: Final = Spec(NAME, {"backup": BackupSettings, "offsite": OffsiteSettings}, build)
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.backup.checks import checks
+
+    return checks(settings.table("backup", BackupSettings), around)
+
+
+SPEC: Final = Spec(NAME, {"backup": BackupSettings, "offsite": OffsiteSettings}, build, checks=_checks)

@@ -24,6 +24,8 @@ from aiidpd.components.bench.schedule import max_age, worker_deadline
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.components.bench.view import BenchView, EndpointView
 from aiidpd.components.bench.worker import BenchWorker
+from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.claims import CLAIMS
 from aiidpd.contracts.engines import ENGINE_READS, ENGINES, EngineReads, EnginesView
 from aiidpd.contracts.messages import BackOffMessage
@@ -154,4 +156,10 @@ def _probed(view: EndpointView) -> ProbedEndpoint:
     )
 
 
-SPEC: Final = Spec(NAME, {"bench": BenchSettings}, build)
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.bench.checks import checks
+
+    return checks(settings.table("bench", BenchSettings), around)
+
+
+SPEC: Final = Spec(NAME, {"bench": BenchSettings}, build, checks=_checks)

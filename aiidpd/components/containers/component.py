@@ -58,6 +58,8 @@ from aiidpd.components.containers.usage.worker import NAME as USE
 from aiidpd.components.containers.usage.worker import UseWorker
 from aiidpd.components.containers.view import Inspected, summary
 from aiidpd.components.containers.worker import ContainersWorker
+from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.containers import CONTAINER_USE, CONTAINERS, ContainersView
 from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.inspections import INSPECTIONS, EngineFacts
@@ -387,4 +389,10 @@ def build(context: Context) -> Component:
     return ContainersComponent(context).component()
 
 
-SPEC: Final = Spec(NAME, {"containers": ContainersSettings}, build)
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.containers.checks import checks
+
+    return checks(settings.table("containers", ContainersSettings), around)
+
+
+SPEC: Final = Spec(NAME, {"containers": ContainersSettings}, build, checks=_checks)

@@ -19,6 +19,8 @@ from aiidpd.components.engines.metrics import EnginesCollector
 from aiidpd.components.engines.polls import Polls
 from aiidpd.components.engines.settings import EnginesSettings
 from aiidpd.components.engines.worker import EnginePoller
+from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINE_READS, ENGINES, EngineReads, EngineState, EnginesView
 from aiidpd.contracts.probes import ENDPOINTS, PROBES, Endpoint, ProbesView
@@ -164,4 +166,10 @@ def _target(engine: EngineState, found: FoundEngine) -> Target | None:
         return None
 
 
-SPEC: Final = Spec(NAME, {"engines": EnginesSettings}, build, follows=("bench",))
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.engines.checks import checks
+
+    return checks(settings.table("engines", EnginesSettings), around)
+
+
+SPEC: Final = Spec(NAME, {"engines": EnginesSettings}, build, follows=("bench",), checks=_checks)

@@ -22,7 +22,9 @@ from aiidpd.components.models.stored import stored_models
 from aiidpd.components.models.trust import trusted
 from aiidpd.components.models.view import ModelsView
 from aiidpd.components.models.worker import ModelsWorker
+from aiidpd.config.schema import Settings
 from aiidpd.contracts.backups import BACKUPS
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.containers import CONTAINERS
 from aiidpd.contracts.engines import ENGINES
 from aiidpd.contracts.models import MODELS, StoredModels
@@ -109,4 +111,10 @@ def build(context: Context) -> Component:
     )
 
 
-SPEC: Final = Spec(NAME, {NAME: ModelsSettings}, build, follows=("backup",))
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.models.checks import checks
+
+    return checks(settings.table("models", ModelsSettings), around)
+
+
+SPEC: Final = Spec(NAME, {NAME: ModelsSettings}, build, follows=("backup",), checks=_checks)

@@ -34,6 +34,8 @@ from aiidpd.components.thermal.signals.validate import SnapshotValidator
 from aiidpd.components.thermal.view import gpus_view
 from aiidpd.components.thermal.worker import SnapshotListener, ThermalWorker
 from aiidpd.components.thermal.xid import XidLedger
+from aiidpd.config.schema import Settings
+from aiidpd.contracts.checks import Check, Surroundings
 from aiidpd.contracts.gpus import GPUS, GpusView
 from aiidpd.kernel.latest import Latest
 from aiidpd.kernel.reading import Reading
@@ -191,4 +193,10 @@ def build(context: Context) -> Component:
     return ThermalComponent(context).component()
 
 
-SPEC: Final = Spec(NAME, {"gpu": GpuSettings}, build)
+def _checks(settings: Settings, around: Surroundings) -> tuple[Check, ...]:
+    from aiidpd.components.thermal.checks import checks
+
+    return checks(settings.table("gpu", GpuSettings), around)
+
+
+SPEC: Final = Spec(NAME, {"gpu": GpuSettings}, build, checks=_checks)

@@ -1,4 +1,4 @@
-"""A state folder, or a file of the configuration, that others may change is refused: at start, and by the check."""
+"""What others may change, a state folder or a configuration, is refused: at start, and by the check."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Checks of the daemon itself, for `aiidpd doctor`."""
