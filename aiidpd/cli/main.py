@@ -46,6 +46,7 @@ COMMANDS = {
     ),
     "jobs": ("aiidpd.daemon.cli:add_jobs", "the work that was requested"),
     "notify": ("aiidpd.alerts.cli_notify:add", "show what is grave on this desktop"),
+    "bundle": ("aiidpd.daemon.cli_bundle:add", "write an archive for a report of a fault, without secrets"),
     "config": ("aiidpd.daemon.cli:add_config", "the configuration in force"),
     "reload": ("aiidpd.daemon.cli:add_reload", "read the configuration again"),
 }

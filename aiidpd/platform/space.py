@@ -14,7 +14,7 @@ _FEW: Final = 0.02  # of all inodes
 
 
 def room(folder: Path, *, little: int, least: int, what: str) -> Iterator[CheckResult]:
-    """Yield how much is free where ``folder`` lies: a warning below ``little`` bytes, failed below ``least``."""
+    """Yield what is free where ``folder`` lies: warning below ``little`` bytes, failed below ``least``."""
     facts = os.statvfs(folder)
     free, whole = facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize
     found = f"{what} {folder} has {free / GIB:.1f} of {whole / GIB:.1f} GiB free"
