@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from aiidpd.contracts.checks import Sandbox, Surroundings
 
-STRICT = Sandbox(strict=True, homes_hidden=True, writable=("/var/lib/aiidpd", "/mnt/backup"), shown=("/home/a/models",))
+STRICT = Sandbox(
+    strict=True, homes_hidden=True, writable=("/var/lib/aiidpd", "/mnt/backup"), shown=("/home/a/models",)
+)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,9 @@ def test_other_sandboxes():
     assert homes.shows(PurePosixPath("/home/a"))
     assert not homes.may_write(PurePosixPath("/home/a"))
     assert not Sandbox(hidden=("/srv",)).shows(PurePosixPath("/srv/x"))
-    assert not Sandbox(strict=True, homes_hidden=True, writable=("/home/a",)).may_write(PurePosixPath("/home/a"))
+    assert not Sandbox(strict=True, homes_hidden=True, writable=("/home/a",)).may_write(
+        PurePosixPath("/home/a")
+    )
 
 
 @given(mode=st.integers(0, 0o777), wanted=st.integers(0, 7), owner=st.booleans(), member=st.booleans())

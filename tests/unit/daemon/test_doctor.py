@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from aiidpd.contracts.checks import Check, CheckResult, Outcome, Surroundings, f
 from aiidpd.daemon import doctor as doctor_module
 from aiidpd.daemon.doctor import Line, doctor, document, run, worst
 from aiidpd.daemon.doctor_text import summary, written
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.errors import Unavailable
 
 PLAIN = Paint()
@@ -47,7 +49,9 @@ def test_a_check_that_raises_costs_its_own_line_and_is_never_a_traceback(capfd: 
         Check("good", lambda: (ok("well"),)),
     ]
     lines = run(checks)
-    told = [(line.result.outcome, line.result.found) for line in lines if line.result.outcome is not Outcome.OK]
+    told = [
+        (line.result.outcome, line.result.found) for line in lines if line.result.outcome is not Outcome.OK
+    ]
     assert told[0] == (Outcome.FAILED, "the check itself failed: RuntimeError: odd")
     assert told[1] == (Outcome.FAILED, "it is away")
     assert told[2] == (Outcome.WARNING, f"user {os.geteuid()} may not read /etc/x")
@@ -84,8 +88,6 @@ def test_a_component_whose_checks_can_not_be_made_costs_one_line(tmp_path: Path)
 
 @pytest.mark.parametrize("spec", COMPONENTS, ids=lambda spec: spec.name)
 def test_the_checks_of_each_component_work_on_defaults_here(spec: Spec):
-    from aiidpd.daemon.schema import SCHEMA
-
     around = Surroundings(os.geteuid(), frozenset(os.getgroups()), "someone")
     lines = run(spec.checks(SCHEMA.settings(), around))
     assert [line for line in lines if "itself failed" in line.result.found] == []
@@ -101,7 +103,8 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "aiidpd.toml"
     path.write_text(
         f'[daemon]\nstate_directory = "{tmp_path}/state"\nruntime_directory = "{tmp_path}/run"\n'
-        '[gpu]\nlibrary = "off"\n[containers]\nengine = "off"\n[telemetry]\nlisten = ""\n[control]\ngroup = ""\n'
+        '[gpu]\nlibrary = "off"\n[containers]\nengine = "off"\n'
+        '[telemetry]\nlisten = ""\n[control]\ngroup = ""\n'
     )
     return path
 
@@ -113,7 +116,7 @@ def found_by(config: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dic
     for each in answer["checks"]:
         outcomes.setdefault(each["name"], []).append(each["outcome"])
     assert answer["user"] == os.geteuid()
-    assert answer["outcome"] == max(sum(outcomes.values(), []), key=["ok", "warning", "failed"].index)
+    assert answer["outcome"] == max(chain(*outcomes.values()), key=["ok", "warning", "failed"].index)
     return code, outcomes
 
 
@@ -139,7 +142,11 @@ def test_lines_for_a_person_have_the_cure_below(config: Path, capsys: pytest.Cap
     assert "ok       config" in shown.out
     assert "-> systemctl start aiidpd" in shown.out
     assert f"as user {os.geteuid()}" in shown.err
-    lines = [Line("a", failed("one\x1b[31m\ntwo", "do\nthis")), Line("long.name", warning("w", "c")), Line("b", ok("x"))]
+    lines = [
+        Line("a", failed("one\x1b[31m\ntwo", "do\nthis")),
+        Line("long.name", warning("w", "c")),
+        Line("b", ok("x")),
+    ]
     assert list(written(lines, PLAIN)) == [
         "failed   a          one\\x1b[31m two",
         "                    -> do this",
@@ -153,7 +160,7 @@ def test_lines_for_a_person_have_the_cure_below(config: Path, capsys: pytest.Cap
     assert document(lines)["outcome"] == "failed"
 
 
-def test_a_check_may_not_fill_the_answer(config: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_check_may_not_fill_the_answer():
     def many() -> Iterable[CheckResult]:
         return [ok("x" * 10_000)] * 1000
 

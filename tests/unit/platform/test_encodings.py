@@ -17,7 +17,8 @@ secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1
 around = st.binary(max_size=7)
 WRITTEN: list[Callable[[str], str]] = [
     str, quote, quote_plus, lambda key: quote(key, safe=""), html.escape, repr, json.dumps,
-    lambda key: json.dumps(json.dumps({"key": key})), lambda key: key.encode().hex(), lambda key: key.encode().hex().upper(),
+    lambda key: json.dumps(json.dumps({"key": key})), lambda key: key.encode().hex(),
+    lambda key: key.encode().hex().upper(),
     lambda key: key.encode().hex(":"), lambda key: f"Authorization: Bearer {key}\\n",
 ]  # fmt: skip
 
@@ -44,5 +45,10 @@ def test_no_form_is_shorter_than_a_word(secret: str):
 
 def test_other_text_is_left_alone():
     found = forms("vL3mKeyQ9xW0pZ7tR2bN5cD8")
-    for text in ("aiidpd 0.1.0", "/var/lib/aiidpd/history.sqlite3", '{"gpu.interval": "1s"}', "0123456789abcdef"):
+    for text in (
+        "aiidpd 0.1.0",
+        "/var/lib/aiidpd/history.sqlite3",
+        '{"gpu.interval": "1s"}',
+        "0123456789abcdef",
+    ):
         assert not any(form in text for form in found)

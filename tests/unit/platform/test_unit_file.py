@@ -14,7 +14,9 @@ def test_drop_ins_add_and_an_empty_value_takes_back(tmp_path: Path):
     strong, weak = tmp_path / "etc", tmp_path / "usr"
     for folder in (strong, weak):
         (folder / "x.service.d").mkdir(parents=True)
-    (weak / "x.service").write_text("[Unit]\nUser=no\n[Service]\nUser=a\nReadWritePaths=/a \\\n  # no\n  /b\n")
+    (weak / "x.service").write_text(
+        "[Unit]\nUser=no\n[Service]\nUser=a\nReadWritePaths=/a \\\n  # no\n  /b\n"
+    )
     (weak / "x.service.d" / "10.conf").write_text("[Service]\nReadWritePaths=/c\nUser=b\n")
     (weak / "x.service.d" / "20.conf").write_text("[Service]\nReadWritePaths=\nReadWritePaths=/d\n")
     unit = read_unit("x.service", (strong, weak))
@@ -46,7 +48,9 @@ def test_no_text_breaks_it(texts: list[str]):
         assert all(values)
 
 
-@given(st.lists(st.text("abc=[]\\#\n Service", max_size=60).map(lambda text: f"[Service]\n{text}"), max_size=4))
+@given(
+    st.lists(st.text("abc=[]\\#\n Service", max_size=60).map(lambda text: f"[Service]\n{text}"), max_size=4)
+)
 def test_nothing_is_read_that_is_not_written(texts: list[str]):
     whole = "".join(texts)
     for key in service_settings(texts):

@@ -18,7 +18,9 @@ def test_the_kernel_answers_or_does_not():
     assert kernel_synchronised() in (True, False, None)
 
 
-@pytest.mark.parametrize(("state", "outcome"), [(True, Outcome.OK), (False, Outcome.WARNING), (None, Outcome.OK)])
+@pytest.mark.parametrize(
+    ("state", "outcome"), [(True, Outcome.OK), (False, Outcome.WARNING), (None, Outcome.OK)]
+)
 def test_synchronisation(state: bool | None, outcome: Outcome, tmp_path: Path):
     assert [each for each, _ in outcomes(tmp_path / "none", state=state)] == [outcome]
 
@@ -32,7 +34,8 @@ def test_a_clock_before_this_program_was_written(tmp_path: Path):
 @pytest.mark.parametrize(
     ("apart", "words"),
     [
-        (0, ""), (100, ""), (-100, ""), (7200, "local time"), (-5 * 3600, "local time"), (20700, "local time"),
+        (0, ""), (100, ""), (-100, ""), (7200, "local time"),
+        (-5 * 3600, "local time"), (20700, "local time"),
         (500, "500 s ahead"), (-86400 * 300, "behind"),
     ],
 )  # fmt: skip

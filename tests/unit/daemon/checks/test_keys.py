@@ -34,7 +34,8 @@ def test_no_key_and_a_strong_one():
 
 
 @pytest.mark.parametrize(
-    ("key", "word"), [("1764370000", "short"), ("changeme-changeme-changeme", "placeholder"), ("a" * 64, "entropy")]
+    ("key", "word"),
+    [("1764370000", "short"), ("changeme-changeme-changeme", "placeholder"), ("a" * 64, "entropy")],
 )
 def test_a_weak_key_is_named_and_not_shown(key: str, word: str):
     [result] = found(key)

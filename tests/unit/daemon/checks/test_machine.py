@@ -47,10 +47,14 @@ def test_pressure_and_hidden_processes(tmp_path: Path):
     assert len(list(kernel(root))) == 2
 
 
+def close_one(listener: socket.socket) -> None:
+    listener.accept()[0].close()
+
+
 def test_a_port_is_free_ours_or_of_another():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        threading.Thread(target=lambda: taken.accept()[0].close(), daemon=True).start()
+        threading.Thread(target=close_one, args=(taken,), daemon=True).start()
         [found] = port("127.0.0.1", number)
         assert (found.outcome, "another program" in found.found) == (Outcome.FAILED, True)
     assert [each.outcome for each in port("127.0.0.1", number)] == [Outcome.OK]
@@ -59,7 +63,7 @@ def test_a_port_is_free_ours_or_of_another():
 
 def test_a_port_that_a_daemon_serves_is_well():
     class Page(BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802 -- http.server's name
+        def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b'aiidpd_build_info{version="1"} 1\n')

@@ -69,7 +69,9 @@ def test_the_check_of_the_unit(tmp_path: Path):
     around, _ = surroundings("aiidpd.service", (installed(tmp_path / "a"),))
     found = [each for each in unit(around) if "/opt/aiidpd/bin/aiidpd" in each.found]
     assert [each.outcome for each in found] == ([] if Path("/opt/aiidpd").exists() else [Outcome.FAILED])
-    lax = "[Service]\nExecStart=-/bin/sh -c 'true'\nDevicePolicy=closed\nDeviceAllow=char-nvidia-frontend rw\n"
+    lax = (
+        "[Service]\nExecStart=-/bin/sh -c 'true'\nDevicePolicy=closed\nDeviceAllow=char-nvidia-frontend rw\n"
+    )
     around, _ = surroundings("aiidpd.service", (installed(tmp_path / "b", text=lax),))
     told = [(each.outcome, each.found) for each in unit(around)]
     assert any("ProtectSystem" in found for _, found in told)
