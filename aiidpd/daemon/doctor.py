@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiidpd import __version__
 from aiidpd.component import Spec
@@ -20,9 +20,12 @@ from aiidpd.components.all import COMPONENTS
 from aiidpd.config.schema import Settings
 from aiidpd.contracts.checks import Check, CheckResult, Outcome, Surroundings, failed, warning
 from aiidpd.daemon.checks import clock, config, folders, kernel, keys, libraries, ports, unit
-from aiidpd.daemon.checks.surroundings import surroundings
+from aiidpd.daemon.checks.surroundings import own, surroundings
+from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
+
+T = TypeVar("T")
 
 UNIT: Final = "aiidpd.service"
 _MOST: Final = 200  # results of one check
@@ -41,15 +44,34 @@ def doctor(
     path: Path | None, environ: Mapping[str, str], specs: Sequence[Spec] = COMPONENTS
 ) -> tuple[Line, ...]:
     """Return what all checks find, by the configuration at ``path`` and ``environ``."""
-    around, problems = surroundings(UNIT)
-    settings, lines = config.read(path, environ)
-    lines = [*problems, *lines]
+    lines: list[tuple[str, CheckResult]] = []
+    around = _read("unit", lambda: surroundings(UNIT), own, lines)
+    settings = _read(config.NAME, lambda: config.read(path, environ), SCHEMA.settings, lines)
     checks: list[Check] = []
     for make in (libraries, kernel, clock, unit, folders, ports, keys):
         checks += _made(make.__name__.rpartition(".")[2], make.checks, settings, around, lines)
     for spec in specs:
         checks += _made(spec.name, spec.checks, settings, around, lines)
     return (*(Line(*each) for each in lines), *run(checks))
+
+
+def _read(
+    name: str,
+    read: Callable[[], tuple[T, list[tuple[str, CheckResult]]]],
+    otherwise: Callable[[], T],
+    lines: list[tuple[str, CheckResult]],
+) -> T:
+    """Return what ``read`` reads, and add its ``lines``; where it hangs or fails, return ``otherwise``."""
+    found: list[T] = []
+
+    def check() -> Iterable[CheckResult]:
+        value, more = read()
+        found.append(value)
+        lines.extend(more)
+        return ()
+
+    lines += [(line.name, line.result) for line in run((Check(name, check),))]
+    return found[0] if found else otherwise()
 
 
 def _made(

@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 SHORTEST: Final = 4
 """Characters; shorter values are words of every text."""
 
+_NESTED: Final = 4  # JSON within JSON within a line of a log
 _LEAST: Final = 8  # characters of a part of base64 or hex that is telling
 _CODES: Final = ((base64.b64encode, 6), (base64.urlsafe_b64encode, 6), (base64.b32encode, 5))
 
@@ -34,10 +35,11 @@ def forms(secret: str) -> frozenset[str]:
         secret.encode("unicode_escape").decode(),
         repr(secret)[1:-1],
     }
-    escaped = secret
-    for _ in range(2):  # JSON within JSON
-        escaped = json.dumps(escaped)[1:-1]
-        found.add(escaped)
+    for written in tuple(found):
+        escaped = written
+        for _ in range(_NESTED):
+            escaped = json.dumps(escaped)[1:-1]
+            found.add(escaped)
     raw = secret.encode("utf-8", "surrogatepass")
     for text in (raw.hex(), raw.hex(" "), raw.hex(":")):
         found |= {text, text.upper()}

@@ -15,7 +15,7 @@ from aiidpd.daemon.bundle.known import Secrets
 from aiidpd.daemon.bundle.members import LeftOut, Source
 from aiidpd.kernel.errors import AiidpdError, Misconfigured
 from aiidpd.kernel.errors import describe as in_words
-from aiidpd.platform.redaction import REDACTED
+from aiidpd.platform.redaction import REDACTED, Redactor
 
 LARGEST: Final = 2 << 20
 """Bytes of one member; of a longer text the end is taken."""
@@ -65,25 +65,28 @@ def contents(sources: Sequence[Source], secrets: Secrets) -> Contents:
     """Return what ``sources`` give, without ``secrets``. One that fails costs itself alone."""
     members: list[Member] = []
     left_out: dict[str, str] = {}
-    redactor = secrets.redactor()
+    redactor = Redactor()
     room = LARGEST_ALL
     for source in sources:
         try:
             made = source.make()
-            if isinstance(made, dict) or (isinstance(made, list) and source.name.endswith(".json")):
-                text, cut = json.dumps(redactor.document(made), indent=1, default=str) + "\n", False
+            if source.name.endswith(".json"):
+                # The known ones first: a pattern that finds a part of one would leave the rest of it.
+                known = json.loads(secrets.take_out(json.dumps(made, default=str)))
+                text, cut = json.dumps(redactor.document(known), indent=1) + "\n", False
                 if len(text.encode()) > LARGEST:
                     raise LeftOut(f"it is larger than {LARGEST} bytes")  # noqa: TRY301 -- as those of sources
             else:
-                text, cut = _end(redactor.lines(map(str, made)))
+                whole = secrets.take_out("\n".join(map(str, made)))
+                text, cut = _end(redactor.lines(whole.split("\n")))
         except LeftOut as error:
-            left_out[source.name] = redactor.text(str(error))
+            left_out[source.name] = redactor.text(secrets.take_out(str(error)))
             continue
         except (AiidpdError, OSError) as error:
-            left_out[source.name] = redactor.text(in_words(error))
+            left_out[source.name] = redactor.text(secrets.take_out(in_words(error)))
             continue
         except Exception as error:  # noqa: BLE001 -- a fault of ours is what is being reported
-            left_out[source.name] = f"it can't be made: {redactor.text(in_words(error))}"
+            left_out[source.name] = f"it can't be made: {redactor.text(secrets.take_out(in_words(error)))}"
             continue
         data = text.encode("utf-8", "backslashreplace")
         if secrets.within(data.decode()):

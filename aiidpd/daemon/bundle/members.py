@@ -20,13 +20,13 @@ from aiidpd import __version__
 from aiidpd.api.client import ControlClient, ControlError
 from aiidpd.config.load import describe, load
 from aiidpd.config.problems import InvalidConfiguration
-from aiidpd.contracts.checks import Surroundings
 from aiidpd.daemon.checks.libraries import versions
-from aiidpd.daemon.doctor import doctor, document
+from aiidpd.daemon.doctor import UNIT, doctor, document
 from aiidpd.daemon.folders import HISTORY, INCIDENTS
 from aiidpd.daemon.schema import SCHEMA
 from aiidpd.history.reader import EventQuery, events
 from aiidpd.incidents.store import IncidentStore
+from aiidpd.platform.unit_file import read_unit
 
 _PATIENCE: Final = 10.0
 _EVENTS: Final = 1000
@@ -61,7 +61,6 @@ class Given:
     socket: str
     metrics: str
     state: Path
-    around: Surroundings
 
 
 def sources(given: Given) -> tuple[Source, ...]:
@@ -84,7 +83,7 @@ def sources(given: Given) -> tuple[Source, ...]:
             "doctor.json", "what aiidpd doctor finds", lambda: document(doctor(given.config, given.environ))
         ),
         Source("config.json", "each setting and what set it", lambda: _config(given)),
-        Source("unit.txt", "the systemd unit and its drop-ins", lambda: _unit(given.around)),
+        Source("unit.txt", "the systemd unit and its drop-ins", _unit),
         Source("state.json", "files of the state folder: sizes, modes, owners", lambda: _state(given.state)),
         Source("events.jsonl", "the newest events", lambda: _events(given)),
         Source("incidents.json", "headers of the incidents", lambda: _incidents(given)),
@@ -123,12 +122,11 @@ def _config(given: Given) -> Any:
     ]
 
 
-def _unit(around: Surroundings) -> Iterator[str]:
-    if not around.unit:
+def _unit() -> Iterator[str]:
+    unit = read_unit(UNIT)
+    if unit is None:
         raise LeftOut("no unit of aiidpd is installed")
-    path = Path(around.unit)
-    folders = {path.parent / f"{path.name}.d", Path("/etc/systemd/system") / f"{path.name}.d"}
-    for each in (path, *(one for folder in sorted(folders) for one in sorted(folder.glob("*.conf")))):
+    for each in (unit.path, *unit.drop_ins):
         yield f"# {each}"
         yield from _text(each).splitlines()
 

@@ -29,9 +29,8 @@ def bundle(request: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, 
     folders = settings.table("daemon", DaemonSettings)
     chosen = request["socket"]
     control = chosen if chosen != DEFAULT_SOCKET else str(folders.runtime_directory / "control.sock")
-    given = Given(
-        path, environ, control, str(Path(control).parent / "metrics.sock"), folders.state_directory, around
-    )
+    metrics = str(Path(control).parent / "metrics.sock")
+    given = Given(path, environ, control, metrics, folders.state_directory)
     secrets = Secrets.of(settings, around, environ)
     found = contents(sources(given), secrets)
     at = time.time()

@@ -167,3 +167,15 @@ def test_a_check_may_not_fill_the_answer():
     lines = run([Check("many", many)])
     assert len(lines) == doctor_module._MOST
     assert len(json.dumps(document(lines))) < 500_000
+
+
+def test_a_configuration_that_can_not_be_read_costs_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(doctor_module.config, "read", fail)
+    lines = doctor(tmp_path / "none.toml", {}, ())
+    [found] = [line.result for line in lines if line.name == "config"]
+    assert found.outcome is Outcome.FAILED
+    assert "Input/output error" in found.found
+    assert {"program", "clock", "kernel"} <= {line.name for line in lines}

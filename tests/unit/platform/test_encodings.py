@@ -17,7 +17,8 @@ secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1
 around = st.binary(max_size=7)
 WRITTEN: list[Callable[[str], str]] = [
     str, quote, quote_plus, lambda key: quote(key, safe=""), html.escape, repr, json.dumps,
-    lambda key: json.dumps(json.dumps({"key": key})), lambda key: key.encode().hex(),
+    lambda key: json.dumps(json.dumps({"key": key})),
+    lambda key: json.dumps(json.dumps(json.dumps([repr(key)]))), lambda key: key.encode().hex(),
     lambda key: key.encode().hex().upper(),
     lambda key: key.encode().hex(":"), lambda key: f"Authorization: Bearer {key}\\n",
 ]  # fmt: skip

@@ -11,8 +11,10 @@ from aiidpd.components.thermal.checks import DriverVersions, cards, checks, devi
 from aiidpd.components.thermal.faults import GpuFault
 from aiidpd.components.thermal.gpu import GpuSnapshot
 from aiidpd.components.thermal.settings import GpuSettings
-from aiidpd.contracts.checks import Outcome, Surroundings
+from aiidpd.contracts.checks import Check, Outcome, Surroundings
+from aiidpd.daemon.doctor import run
 from aiidpd.kernel.errors import NotInstalled, Unavailable
+from tests.fakes.nvml import FakeNvml
 from tests.tables import made
 
 OLD, NEW = "580.65.06", "580.95.05"
@@ -160,3 +162,11 @@ def test_switched_off_or_simulated_nothing_of_the_driver_is_checked():
         assert [each.outcome for each in check.run()] == [outcome]
     names = [each.name for each in checks(made(GpuSettings), ME)]
     assert names == ["gpu.driver", "gpu.devices", "gpu.visible"]
+
+
+def test_a_gpu_is_seen_through_the_drivers_own_binding(fake_nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch):
+    for name, value in fake_nvml.env.items():
+        monkeypatch.setenv(name, value)
+    [line] = run([Check("gpu.visible", visible, 30.0)])  # in a thread, as the doctor calls it
+    assert line.result.outcome is Outcome.OK, line
+    assert "shows 1 GPUs: 0: " in line.result.found
