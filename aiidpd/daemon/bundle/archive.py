@@ -1,4 +1,4 @@
-"""The archive itself: members made within bounds, without secrets, and written for one user alone."""
+"""Archive: members made within bounds, without secrets, and written for one user alone."""
 
 from __future__ import annotations
 

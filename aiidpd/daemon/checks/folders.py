@@ -11,6 +11,7 @@ from aiidpd.api.client import AccessDenied, ControlClient, ControlError
 from aiidpd.config.schema import Settings
 from aiidpd.contracts.checks import Check, CheckResult, Surroundings, failed, ok, warning
 from aiidpd.daemon.folders import lacking, refuse_unsafe_state
+from aiidpd.daemon.groups import metrics_group
 from aiidpd.daemon.settings import ControlSettings, DaemonSettings, TelemetrySettings
 from aiidpd.platform.space import GIB, room
 
@@ -71,12 +72,15 @@ def _groups(settings: Settings, *, there: bool) -> Iterator[CheckResult]:
     missing = [each for each in lacking(settings) if "there is no group" in each]
     if there:  # otherwise the check of a start says so
         yield from (failed(*each.split("; ", 1)) for each in missing)
+    if missing:
+        return
     control = settings.table("control", ControlSettings).group
-    if not missing and settings.table("telemetry", TelemetrySettings).group in (control, ""):
-        cure = "create the group aiidpd-metrics (systemd-sysusers), or name one in telemetry.group"
-        yield warning("whoever may read the metrics may read all that the daemon shows", cure)
-    elif not missing:
-        yield ok(f"the group {control or 'of the process'} reads what the daemon shows")
+    metrics = metrics_group(settings.table("telemetry", TelemetrySettings).group, control)
+    if control and metrics == control:
+        cure = "create the group aiidpd-metrics (systemd-sysusers), or name another in telemetry.group"
+        yield warning(f"whoever reads metrics.sock is of the group {control}, and reads all else too", cure)
+    else:
+        yield ok(f"control.sock: {control or 'group of the process'}; metrics.sock: {metrics or 'the same'}")
 
 
 def _start(settings: Settings) -> Iterator[CheckResult]:
