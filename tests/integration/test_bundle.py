@@ -8,7 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from tests.daemon import running
+from tests.daemon import start
 from tests.unit.daemon.bundle.hiding import ways
 from tests.waiting import PATIENCE
 
@@ -33,17 +33,19 @@ def bundle(folder: Path, name: str) -> tuple[dict[str, str], str]:
 
 
 def test_it_has_more_while_the_daemon_runs_and_never_a_key(tmp_path: Path) -> None:
-    with running(tmp_path, more=ENDPOINT) as daemon:
+    daemon = start(tmp_path, more=ENDPOINT)
+    try:
         daemon.wait_for("aiidpd_worker_up")
         live, told = bundle(daemon.folder, "live")
-        assert json.loads(live["status.json"])["version"]
-        assert "aiidpd_build_info" in live["metrics.txt"]
-        assert "daemon.starting" in live["events.jsonl"]
-        assert {"gpus.json", "containers.json", "engines.json", "alerts.json"} <= set(live)
+    finally:
         daemon.process.kill()
         daemon.process.wait()
-        dead, told_then = bundle(daemon.folder, "dead")
-        assert "status.json" not in dead
-        assert "daemon.starting" in dead["events.jsonl"]
-        for text in (*live.values(), *dead.values(), told, told_then):
-            assert [way for way in ways(KEY) if way in text] == []
+    assert json.loads(live["status.json"])["version"]
+    assert "aiidpd_build_info" in live["metrics.txt"]
+    assert "daemon.starting" in live["events.jsonl"]
+    assert {"gpus.json", "containers.json", "engines.json", "alerts.json"} <= set(live)
+    dead, told_then = bundle(daemon.folder, "dead")
+    assert "status.json" not in dead
+    assert "daemon.starting" in dead["events.jsonl"]
+    for text in (*live.values(), *dead.values(), told, told_then):
+        assert [way for way in ways(KEY) if way in text] == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aiidpd.config.schema import PREFIX, Settings
 from aiidpd.contracts.checks import Surroundings
@@ -22,7 +22,7 @@ from aiidpd.platform.redaction import REDACTED, is_secret
 KEY_FOLDERS: Final = (Path("/etc/aiidpd/secrets"), Path("/etc/aiidpd/credentials"), Path("/etc/credstore"))
 _LARGEST: Final = 64 << 10
 _MOST: Final = 1000  # files
-_SHORTEST, _LONGEST = 8, 4096  # characters of a line that may be a key
+_SHORTEST, _LONGEST = 8, 4096  # characters of a key that is no word, and of a line that may be a key
 _WORD: Final = re.compile(r"[^\s\"'=:,;{}\[\]]{12,4096}")
 
 
@@ -75,13 +75,27 @@ class Secrets:
     def take_out(self, text: str) -> str:
         """Return ``text`` without the secrets."""
         for form in sorted(self._forms, key=len, reverse=True):
-            if form in text:  # by far the most are not: that is found out faster than by one pattern of all
+            if form not in text:  # by far the most: that is found out faster than by one pattern of all
+                continue
+            if len(form) >= _SHORTEST:
                 text = text.replace(form, REDACTED)
+            else:  # it may be a part of any word or number
+                text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])", REDACTED, text)
         return text
 
+    def take_out_of(self, value: Any) -> Any:
+        """Return a document of JSON without the secrets in its texts."""
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, Mapping):
+            return {self.take_out(str(key)): self.take_out_of(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.take_out_of(each) for each in value]
+        return self.take_out(str(value))
+
     def within(self, text: str) -> bool:
-        """Return whether a secret is in ``text`` all the same."""
-        return any(form in text for form in self._forms)
+        """Return whether a secret of at least eight characters is in ``text`` all the same."""
+        return any(len(form) >= _SHORTEST and form in text for form in self._forms)
 
 
 def _telling(word: str) -> bool:

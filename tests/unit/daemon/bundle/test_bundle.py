@@ -89,6 +89,22 @@ def test_a_member_that_would_have_a_key_all_the_same_is_left_out(monkeypatch: py
     assert texts(found) == {"b.txt": "fine\n"}
 
 
+def test_a_key_that_is_a_word_or_a_number_goes_where_it_stands_alone():
+    found = contents(
+        [
+            source("a.json", {"size": 1234, "more": 12345, "said": "it is 1234, not 51234"}),
+            source("b.txt", ["1234!"]),
+        ],
+        known("1234"),
+    )
+    assert json.loads(texts(found)["a.json"]) == {
+        "size": 1234,
+        "more": 12345,
+        "said": "it is [redacted], not 51234",
+    }
+    assert texts(found)["b.txt"] == "[redacted]!\n"
+
+
 def test_what_looks_like_a_secret_goes_too():
     lines = ["Authorization: Bearer abcdef0123456789abcdef", "--api-key hunter2hunter2", "GET /x 200"]
     text = texts(contents([source("a.txt", lines)], known()))["a.txt"]
