@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from aiidpd.components.bench.settings import BenchSettings, EndpointSettings
 from aiidpd.contracts.checks import Check, CheckResult, Surroundings, warning
@@ -11,7 +12,7 @@ from aiidpd.platform.reach import reaches
 
 def checks(settings: BenchSettings, _around: Surroundings) -> tuple[Check, ...]:
     """Return the checks, one an endpoint, so that they run side by side."""
-    return tuple(Check("endpoints", lambda each=each: _endpoint(each)) for each in settings.endpoints)
+    return tuple(Check("endpoints", partial(_endpoint, each)) for each in settings.endpoints)
 
 
 def _endpoint(endpoint: EndpointSettings) -> Iterator[CheckResult]:

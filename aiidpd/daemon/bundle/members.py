@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,10 +90,7 @@ def sources(given: Given) -> tuple[Source, ...]:
         Source("incidents.json", "headers of the incidents", lambda: _incidents(given)),
         Source("journal.txt", "the end of the log in systemd's journal", _journal),
         Source("metrics.txt", "the metrics", lambda: _metrics(given.metrics)),
-        *(
-            Source(f"{name}.json", about, lambda path=path: _live(given.socket, path))
-            for name, path, about in live
-        ),
+        *(Source(f"{name}.json", about, partial(_live, given.socket, path)) for name, path, about in live),
     )
 
 
