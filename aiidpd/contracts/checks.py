@@ -48,7 +48,7 @@ def failed(found: str, cure: str) -> CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: its name, such as ``gpu.driver``, and what makes its results.
+    """One check: its name, such as ``gpu-driver``, and what makes its results.
 
     ``run`` may block, for at most ``seconds``; what it raises is a result too.
     """

@@ -41,7 +41,7 @@ def test_it_has_more_while_the_daemon_runs_and_never_a_key(tmp_path: Path) -> No
         daemon.process.kill()
         daemon.process.wait()
     assert json.loads(live["status.json"])["version"]
-    assert "aiidpd_build_info" in live["metrics.txt"]
+    assert "aiidpd_build_info" in live["exposition.txt"]
     assert "daemon.starting" in live["events.jsonl"]
     assert {"gpus.json", "containers.json", "engines.json", "alerts.json"} <= set(live)
     dead, told_then = bundle(daemon.folder, "dead")

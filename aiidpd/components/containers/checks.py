@@ -33,7 +33,7 @@ def checks(settings: ContainersSettings, around: Surroundings) -> tuple[Check, .
             Check("docker", lambda: (warning("the containers are SIMULATED by containers.engine", cure),)),
         )
     return (
-        Check("docker.socket", lambda: permission(settings.socket, around)),
+        Check("docker-socket", lambda: permission(settings.socket, around)),
         Check("docker", lambda: engine(settings.socket, needed=settings.engine == "docker"), 3 * _PATIENCE),
     )
 

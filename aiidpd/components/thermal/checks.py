@@ -63,9 +63,9 @@ def checks(settings: GpuSettings, around: Surroundings) -> tuple[Check, ...]:
         cure = 'set gpu.library = "auto" to watch real ones'
         return (Check("gpu", lambda: (warning("the GPUs are SIMULATED by gpu.library", cure),)),)
     return (
-        Check("gpu.driver", lambda: driver(versions(ROOT), cards(ROOT))),
-        Check("gpu.devices", lambda: devices(around)),
-        Check("gpu.visible", lambda: visible(needed=settings.library == "nvml"), _NVML_SECONDS),
+        Check("gpu-driver", lambda: driver(versions(ROOT), cards(ROOT))),
+        Check("gpu-devices", lambda: devices(around)),
+        Check("gpu-visible", lambda: visible(needed=settings.library == "nvml"), _NVML_SECONDS),
     )
 
 

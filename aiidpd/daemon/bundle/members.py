@@ -89,7 +89,7 @@ def sources(given: Given) -> tuple[Source, ...]:
         Source("events.jsonl", "the newest events", lambda: _events(given)),
         Source("incidents.json", "headers of the incidents", lambda: _incidents(given)),
         Source("journal.txt", "the end of the log in systemd's journal", _journal),
-        Source("metrics.txt", "the metrics", lambda: _metrics(given.metrics)),
+        Source("exposition.txt", "the metrics", lambda: _metrics(given.metrics)),
         *(Source(f"{name}.json", about, partial(_live, given.socket, path)) for name, path, about in live),
     )
 

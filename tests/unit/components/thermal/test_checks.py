@@ -161,12 +161,12 @@ def test_switched_off_or_simulated_nothing_of_the_driver_is_checked():
         [check] = checks(made(GpuSettings, library=library), ME)
         assert [each.outcome for each in check.run()] == [outcome]
     names = [each.name for each in checks(made(GpuSettings), ME)]
-    assert names == ["gpu.driver", "gpu.devices", "gpu.visible"]
+    assert names == ["gpu-driver", "gpu-devices", "gpu-visible"]
 
 
 def test_a_gpu_is_seen_through_the_drivers_own_binding(fake_nvml: FakeNvml, monkeypatch: pytest.MonkeyPatch):
     for name, value in fake_nvml.env.items():
         monkeypatch.setenv(name, value)
-    [line] = run([Check("gpu.visible", visible, 30.0)])  # in a thread, as the doctor calls it
+    [line] = run([Check("gpu-visible", visible, 30.0)])  # in a thread, as the doctor calls it
     assert line.result.outcome is Outcome.OK, line
     assert "shows 1 GPUs: 0: " in line.result.found
