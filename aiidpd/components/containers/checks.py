@@ -20,7 +20,7 @@ _PATIENCE: Final = 5.0
 _LARGEST: Final = 4 << 20
 _OLD: Final = 28  # before it, published ports were reached from neighbours past the loopback address
 _LITTLE, _LEAST = 20 * GIB, 2 * GIB
-_PROGRAMS: Final = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd", "/usr/bin/podman")
+_PROGRAMS: Final = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
 
 
 def checks(settings: ContainersSettings, around: Surroundings) -> tuple[Check, ...]:

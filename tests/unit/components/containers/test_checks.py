@@ -124,3 +124,14 @@ def test_switched_off_or_simulated_no_engine_is_asked():
     for kind, outcome in (("off", Outcome.OK), ("simulated", Outcome.WARNING)):
         [check] = checks(made(ContainersSettings, engine=kind), ME)
         assert [each.outcome for each in check.run()] == [outcome]
+
+
+def test_a_machine_without_docker_is_well_and_one_whose_docker_does_not_run_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program = tmp_path / "dockerd"
+    monkeypatch.setattr("aiidpd.components.containers.checks._PROGRAMS", (str(program),))
+    assert [outcome for outcome, _ in told(tmp_path / "none")] == [Outcome.OK]
+    program.touch(0o755)
+    [(outcome, found)] = told(tmp_path / "none")
+    assert (outcome, str(program) in found) == (Outcome.FAILED, True)
