@@ -136,6 +136,8 @@ OTHER: dict[str, Any] = {
     "bench.endpoints": [{"name": "a", "kind": "simulated"}],
     "physics.claims": "/var/lib/claims.toml",
     "telemetry.listen": "",
+    "telemetry.hosts": ["gpu1.example.org"],
+    "telemetry.group": "prometheus",
     "control.admins": ["alice"],
     "control.group": "",
     "control.max_connections": 8,
@@ -154,6 +156,8 @@ RESTART = {
     *(key for key in OTHER if key.startswith(("daemon.", "history.")) and key not in LIVE),
     "physics.claims",
     "telemetry.listen",
+    "telemetry.hosts",
+    "telemetry.group",
     "control.group",
     "control.max_connections",
 }
