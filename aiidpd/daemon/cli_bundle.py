@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import DONE, FAILED, Session
 from aiidpd.cli.text import plain, size, table
+from aiidpd.cli.tool import answer
 
 TYPE_CHECKING = False  # without typing: what a command imports, it waits for
 if TYPE_CHECKING:
-    from typing import Any
+    pass
 
 TOOL = "aiidpd.daemon.bundle.tool"
 
@@ -37,21 +34,7 @@ def add(parser: argparse.ArgumentParser, _common: argparse.ArgumentParser) -> No
 
 def _bundle(options: argparse.Namespace, session: Session) -> int:
     request = {"socket": options.socket, "config": options.config, "file": options.file, "list": options.list}
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}  # no module of the folder that it is called in
-    done = subprocess.run(  # noqa: S603 -- this interpreter, and a module of ours
-        [sys.executable, "-m", TOOL],
-        input=json.dumps(request),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    try:
-        document: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise _Refused(f"the program that makes the archive ended with code {done.returncode}") from None
-    if "error" in document:
-        raise _Refused(document["error"])
+    document = answer(TOOL, request, "makes the archive", _Refused)
     if session.json:
         session.document(document)
         return DONE

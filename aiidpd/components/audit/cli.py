@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
-import sys
 
 from aiidpd import __version__
 from aiidpd.api.client import ControlError
 from aiidpd.cli.session import DONE, FAILED, USAGE, Session
 from aiidpd.cli.text import SIMULATED
+from aiidpd.cli.tool import answer
 from aiidpd.components.audit.cli_text import (
     LEVELS,
     changed_lines,
@@ -77,7 +74,7 @@ def _audit(options: argparse.Namespace, session: Session) -> int:
 
 
 def _compose(options: argparse.Namespace, session: Session) -> int:
-    document = _asked({"command": "compose", "files": options.files})
+    document = _answer({"command": "compose", "files": options.files})
     return _show(options, session, document)
 
 
@@ -101,12 +98,12 @@ def _show(options: argparse.Namespace, session: Session, document: Mapping[str, 
 
 def _fix(options: argparse.Namespace, session: Session) -> int:
     request = {"command": "fix", "file": options.file, "undo": options.undo, "apply": options.apply}
-    return _changed(session, _asked(request | {"rules": options.rule, "guesses": options.guesses}))
+    return _changed(session, _answer(request | {"rules": options.rule, "guesses": options.guesses}))
 
 
 def _pin(options: argparse.Namespace, session: Session) -> int:
     request = {"command": "pin", "file": options.file, "apply": options.apply, "engine": options.engine}
-    return _changed(session, _asked(request))
+    return _changed(session, _answer(request))
 
 
 def _changed(session: Session, document: Mapping[str, Any]) -> int:
@@ -124,7 +121,7 @@ def _changed(session: Session, document: Mapping[str, Any]) -> int:
 
 
 def _rules(_options: argparse.Namespace, session: Session) -> int:
-    document = _asked({"command": "rules"})
+    document = _answer({"command": "rules"})
     if session.json:
         session.document(document)
     else:
@@ -133,7 +130,7 @@ def _rules(_options: argparse.Namespace, session: Session) -> int:
 
 
 def _explain(options: argparse.Namespace, session: Session) -> int:
-    rules = _asked({"command": "rules"})["rules"]
+    rules = _answer({"command": "rules"})["rules"]
     found = next((each for each in rules if each["id"] == options.rule), None)
     if found is None:
         raise _Refused(f"there is no rule {options.rule}: see aiidpctl audit rules")
@@ -150,21 +147,6 @@ class _Refused(ControlError):
     exit_code = USAGE
 
 
-def _asked(request: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return the answer of the program that reads files; raises :class:`ControlError`."""
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}  # no module of the folder that it is called in
-    done = subprocess.run(  # noqa: S603 -- this interpreter, and a module of ours
-        [sys.executable, "-m", TOOL],
-        input=json.dumps(request),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    try:
-        document: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        raise _Refused(f"the program that reads files ended with code {done.returncode}") from None
-    if "error" in document:
-        raise _Refused(document["error"])
-    return document
+    return answer(TOOL, request, "reads files", _Refused)

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import re
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Final
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.contracts.checks import Check, CheckResult, Surroundings, failed, ok, warning
 from aiidpd.platform.space import GIB, room
+from aiidpd.platform.unix_http import UnixConnection
 
 _PATIENCE: Final = 5.0
 _LARGEST: Final = 4 << 20
@@ -108,7 +108,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _get(path: Path, target: str) -> dict[str, Any]:
-    connection = _UnixConnection(str(path))
+    connection = UnixConnection(path, timeout=_PATIENCE)
     try:
         connection.request("GET", target)
         response = connection.getresponse()
@@ -121,14 +121,3 @@ def _get(path: Path, target: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"it answers no object to GET {target}")  # noqa: TRY004 -- of what it sent
     return found
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_PATIENCE)
-        self.sock.connect(self._path)

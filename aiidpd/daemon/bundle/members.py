@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import platform
-import socket
 import stat
 import subprocess
 import time
@@ -28,6 +27,7 @@ from aiidpd.daemon.schema import SCHEMA
 from aiidpd.history.reader import EventQuery, events
 from aiidpd.incidents.store import IncidentStore
 from aiidpd.platform.unit_file import read_unit
+from aiidpd.platform.unix_http import UnixConnection
 
 _PATIENCE: Final = 10.0
 _EVENTS: Final = 1000
@@ -193,7 +193,7 @@ def _journal() -> Iterator[str]:
 
 
 def _metrics(path: str) -> Sequence[str]:
-    with closing(_UnixConnection(path)) as connection:
+    with closing(UnixConnection(Path(path), timeout=_PATIENCE)) as connection:
         try:
             connection.request("GET", "/metrics")
             return connection.getresponse().read(_LARGEST).decode(errors="replace").splitlines()
@@ -216,14 +216,3 @@ def _text(path: Path) -> str:
             return file.read(_LARGEST).decode(errors="replace")
     except OSError as error:
         raise LeftOut(f"{path}: {(error.strerror or 'error').lower()}") from None
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_PATIENCE)
-        self.sock.connect(self._path)

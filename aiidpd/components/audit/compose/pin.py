@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from aiidpd.components.audit.compose.services import Project
 from aiidpd.components.audit.rule import Edit, put
 from aiidpd.components.audit.rules.images import pinned
 from aiidpd.kernel.errors import Unavailable
+from aiidpd.platform.unix_http import UnixConnection
 
 _SECONDS: Final = 10.0
 _LARGEST: Final = 4 << 20
@@ -93,7 +93,7 @@ class LocalEngine:
 
     def describe(self, image: str) -> Mapping[str, Any] | None:
         """Return the description of ``image``. Blocks; raises :class:`~aiidpd.kernel.errors.Unavailable`."""
-        connection = _UnixConnection(str(self._path))
+        connection = UnixConnection(self._path, timeout=_SECONDS)
         try:
             connection.request("GET", f"/images/{quote(image, safe='/:@')}/json")
             response = connection.getresponse()
@@ -117,14 +117,3 @@ class LocalEngine:
         if response.status != _OK or not isinstance(found, dict):
             raise Unavailable("read", f"image {image[:100]}", reason=f"the engine answers {response.status}")
         return found
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
