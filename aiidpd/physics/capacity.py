@@ -16,6 +16,9 @@ NON_TORCH_BYTES: Final = 0.25 * GIB
 ACTIVATION_BYTES: Final = 0.65 * GIB
 """Peak of activations while a batch of prompts is read, where vLLM's own log does not say it."""
 
+COMPUTE_BUFFER_BYTES: Final = 0.5 * GIB
+"""Compute buffer of llama.cpp, where its own log does not say it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -53,7 +56,12 @@ def vllm(
 
 
 def llamacpp(
-    total: float, weights: float, kv: KvShape, *, compute_buffer: float = 0.5 * GIB, kv_type: str = "f16"
+    total: float,
+    weights: float,
+    kv: KvShape,
+    *,
+    compute_buffer: float = COMPUTE_BUFFER_BYTES,
+    kv_type: str = "f16",
 ) -> Capacity:
     """Return what llama.cpp can have as context beside weights and compute buffer; slots share it."""
     return _capacity(total, total, weights, compute_buffer, kv, kv_type, 1)

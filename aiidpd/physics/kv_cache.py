@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 KV_TYPES: Final[Mapping[str, float]] = {
@@ -48,6 +48,13 @@ class KvShape:
             self.window is not None and self.window < 1
         ):
             raise ValueError("a window is of a token at least, and of no more blocks than there are")
+
+    def of_blocks(self, count: int) -> KvShape:
+        """Return the shape of the last ``count`` blocks, with as few windows among them as there may be."""
+        if not 1 <= count <= len(self.kv_heads):
+            raise ValueError(f"a model of {len(self.kv_heads)} blocks has no part of {count}")
+        windowed = max(0, self.windowed_blocks - (len(self.kv_heads) - count))
+        return replace(self, kv_heads=self.kv_heads[-count:], windowed_blocks=windowed)
 
     @property
     def numbers_per_token(self) -> float:

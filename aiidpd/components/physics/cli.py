@@ -141,6 +141,12 @@ def _add_capacity(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--activations", metavar="SIZE", type=_SIZE, help="peak, as vLLM logs it; else usual")
     parser.add_argument(
+        "--compute-buffer", metavar="SIZE", type=_SIZE, help="of llama.cpp, as it logs it; else usual"
+    )
+    parser.add_argument(
+        "--offload-layers", metavar="N", type=_whole, help="of llama.cpp: layers on the GPU, the rest in RAM"
+    )
+    parser.add_argument(
         "--length", metavar="N", type=_whole, action="append", default=[], help="tokens of a sequence"
     )
     parser.add_argument("--sequences", metavar="N", type=_whole, help="how long each of so many may be")

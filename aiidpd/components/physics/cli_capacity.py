@@ -27,6 +27,8 @@ def run(options: argparse.Namespace, session: Session) -> int:
         raise BadInput("the memory is not known: give --memory such as 16GiB")
     weights = model.shape.weight_bytes
     block = capacity.BLOCK_TOKENS
+    if options.engine == "vllm" and (options.offload_layers is not None or options.compute_buffer):
+        raise BadInput("--offload-layers and --compute-buffer are of llama.cpp: add --engine llama.cpp")
     try:
         if options.engine == "vllm":
             room = capacity.vllm(
@@ -40,7 +42,16 @@ def run(options: argparse.Namespace, session: Session) -> int:
             )
         else:
             block = 1
-            room = capacity.llamacpp(memory, weights, kv, kv_type=options.kv_type)
+            if options.offload_layers is not None:
+                weights *= options.offload_layers / len(kv.kv_heads)
+                kv = kv.of_blocks(options.offload_layers)
+            room = capacity.llamacpp(
+                memory,
+                weights,
+                kv,
+                compute_buffer=options.compute_buffer or capacity.COMPUTE_BUFFER_BYTES,
+                kv_type=options.kv_type,
+            )
         lengths = options.length or _LENGTHS
         fits = {
             length: capacity.sequences(room, kv, length, kv_type=options.kv_type, block=block)

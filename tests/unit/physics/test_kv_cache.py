@@ -84,3 +84,22 @@ def test_quantised_types_have_the_size_of_their_blocks() -> None:
     assert {name: sizes[name] for name in KV_TYPES if name in sizes} == {
         name: KV_TYPES[name] for name in KV_TYPES if name in sizes
     }
+
+
+def test_a_part_of_the_blocks_stores_their_share() -> None:
+    assert LLAMA_8B_KV.of_blocks(2).bytes_per_token() == LLAMA_8B_KV.bytes_per_token() / 16
+    gemma = KvShape(kv_heads=(8,) * 12, key_length=128, value_length=128, window=1024, windowed_blocks=10)
+    assert gemma.of_blocks(2).windowed_blocks == 0  # both may be those without a window
+    assert gemma.of_blocks(5).windowed_blocks == 3
+    for wrong in (0, 13):
+        with pytest.raises(ValueError, match="12 blocks"):
+            gemma.of_blocks(wrong)
+
+
+@given(kv_shapes(), st.integers(0, 10**6), st.data())
+def test_a_part_never_stores_more_than_the_whole(kv: KvShape, tokens: int, data: st.DataObject) -> None:
+    part = kv.of_blocks(data.draw(st.integers(1, len(kv.kv_heads))))
+    assert part.bytes_per_token() <= kv.bytes_per_token() * (1 + 1e-9)
+    assert part.windowed_blocks <= kv.windowed_blocks
+    if len(set(kv.kv_heads)) == 1:  # else the share of windows is an average of unequal blocks
+        assert part.bytes_of(tokens) <= kv.bytes_of(tokens) * (1 + 1e-9) + 1e-6

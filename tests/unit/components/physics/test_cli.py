@@ -165,6 +165,19 @@ def test_what_fits(said: Run, tmp_path: Path) -> None:
     assert said("capacity --memory 1GiB", "--model", str(tmp_path / "model.gguf"))["fits"] is False
 
 
+def test_what_fits_of_a_model_of_which_a_part_is_in_ram(said: Run) -> None:
+    shape = "--weights 42.52GB --layers 80 --kv-heads 8 --head-length 128 --length 8192"
+    found = said(
+        f"capacity --engine llama.cpp {shape} --memory 2.6GiB --compute-buffer 1.1GiB --offload-layers 2"
+    )
+    assert found["weight_bytes"] == pytest.approx(42.52e9 / 40)
+    assert found["other_bytes"] == pytest.approx(1.1 * 2**30)
+    assert found["kv_bytes_per_token"] == 2 * 4096
+    assert found["sequences"] == {"8192": 8}
+    whole = said(f"capacity --engine llama.cpp {shape} --memory 44GiB")
+    assert (whole["other_bytes"], whole["sequences"]) == (2**29, {"8192": 1})
+
+
 def test_claims_with_those_of_a_person(said: Run, tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(
@@ -238,6 +251,10 @@ SMALL = "capacity --weights 8GB --layers 2 --kv-heads 1 --head-length 1"
         (f"{SIZES} --calibrate 8GB=1.2.3", "is no size or model with its speed"),
         (f"{SIZES} --calibrate /nonexistent=20", "--calibrate: cannot read"),
         ("capacity --weights 8GB", "give --layers, --kv-heads"),
+        (f"{SMALL} --memory 16GiB --offload-layers 1", "are of llama.cpp: add --engine"),
+        (f"{SMALL} --memory 16GiB --compute-buffer 1GiB", "are of llama.cpp: add --engine"),
+        (f"{SMALL} --memory 16GiB --engine llama.cpp --offload-layers 3", "2 blocks has no part of 3"),
+        (f"{SMALL} --memory 16GiB --engine llama.cpp --offload-layers 0", "2 blocks has no part of 0"),
         (f"{SMALL} --layers 20000 --gpu 4090", "no model has more than"),
         (f"{SMALL} --gpu 780M", "give --memory"),
         (f"{SMALL} --gpu 4090 --utilization 2", "memory fraction"),
