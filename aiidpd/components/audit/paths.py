@@ -48,6 +48,10 @@ _TREES: Final = (
     *("/root/.ssh", "/root/.docker", "/root/.kube", "/root/.aws", "/root/.gnupg"),
 )
 _PRIVATE: Final = re.compile(r"/home/[^/]+(/\.(ssh|docker|kube|aws|gnupg)(/.*)?)?")
+# What aiidpd itself makes for containers: a file of keys, mounted alone, and the folder of its sockets, of which the
+# metrics are for a group that may read them and the control is closed to whoever is neither root nor of its group.
+_KEYS: Final = re.compile(r"/etc/aiidpd/secrets/[A-Za-z][A-Za-z0-9_-]{0,63}\.(key|keys|yaml)", re.ASCII)
+_SOCKETS_OF_AIIDPD: Final = frozenset({"/run/aiidpd", "/run/aiidpd/metrics.sock"})
 _LINKS: Final = (("/var/run", "/run"), ("/var/lock", "/run/lock"))
 
 
@@ -91,3 +95,12 @@ def sensitive(path: str) -> bool:
         or _PRIVATE.fullmatch(found) is not None
         or any(within(found, each) for each in _TREES)
     )
+
+
+def made_for_containers(path: str, *, root: bool) -> bool:
+    """Return whether ``path`` of the host is one that aiidpd makes for containers to read.
+
+    ``root``: the container's first process is root, to whom aiidpd's control socket would be open.
+    """
+    found = normal(path)
+    return _KEYS.fullmatch(found) is not None or (not root and found in _SOCKETS_OF_AIIDPD)

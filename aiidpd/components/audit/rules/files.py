@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from aiidpd.components.audit.facts import Facts
-from aiidpd.components.audit.paths import engine_socket, normal, sensitive, within
+from aiidpd.components.audit.paths import engine_socket, made_for_containers, normal, sensitive, within
 from aiidpd.components.audit.rule import Found, Level, put, rule, swap
+from aiidpd.components.audit.rules.privileges import user_is_root
 from aiidpd.contracts.inspections import HostMount, Inspection
 
 _LOOSE: Final = ("exec", "suid", "dev")
@@ -63,9 +64,15 @@ def engine_socket_mounted(container: Inspection, _: Facts) -> Iterator[Found]:
     cis="5.6",
 )
 def sensitive_path(container: Inspection, _: Facts) -> Iterator[Found]:
-    """Find mounts of system folders; those that are read-only show secrets alone."""
+    """Find mounts of system folders; those that are read-only show secrets alone.
+
+    A file of keys that aiidpd made is one that its server needs, and so are aiidpd's metrics to who reads them.
+    """
+    root = container.user is None or user_is_root(container.user)
     for mount in container.mounts:
         path = host_path(mount)
+        if mount.read_only and made_for_containers(path, root=root):
+            continue
         if sensitive(path):
             level = Level.MEDIUM if mount.read_only and normal(path) not in ("/", "/proc", "/sys") else None
             edits = (swap("volumes", mount.source, None),)

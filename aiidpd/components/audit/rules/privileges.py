@@ -39,7 +39,8 @@ def _options(container: Inspection, name: str) -> list[tuple[str, str]]:
     return [(given, value) for given, (named, value) in found if named == name]
 
 
-def _user_is_root(user: str) -> bool:
+def user_is_root(user: str) -> bool:
+    """Return whether ``user`` of a container, which may have a group behind it, is root."""
     name = user.partition(":")[0].strip()
     return name in ("", "root") or (name.isascii() and name.isdigit() and not int(name))
 
@@ -151,7 +152,7 @@ def cap_add_other(container: Inspection, _: Facts) -> Iterator[Found]:
 )
 def user_root(container: Inspection, facts: Facts) -> Iterator[Found]:
     """Find containers whose first process is root. A user namespace of the engine makes that another user."""
-    if container.user is None or not _user_is_root(container.user):
+    if container.user is None or not user_is_root(container.user):
         return
     remapped = facts.engine is not None and facts.engine.options & {"userns", "rootless"}
     if remapped and container.userns_mode != "host":

@@ -55,6 +55,13 @@ def case(name: str, *rules: str, options: tuple[str, ...] = (), **more: Any) -> 
     return Case(name, options, rules=frozenset(rules), **more)
 
 
+def mounted(name: str, source: str, *rules: str, writable: bool = False, user: str = "1000:1000") -> Case:
+    """Return a container that has ``source``, which not every machine has."""
+    mount = {"Type": "bind", "Source": source, "Destination": "/d", "RW": writable}
+    change = {"Mounts": [mount], "Config": {"User": user}}
+    return Case(name, rules=frozenset(rules), change=change, real=False)
+
+
 CASES = (
     case("hardened"),
     # privileges
@@ -116,6 +123,18 @@ CASES = (
     case("root-folder", "engine-socket", "sensitive-path", options=("--volume=/:/host:ro",)),
     case("etc", "sensitive-path", options=("--volume=/etc:/host/etc:ro",)),
     case("proc", "sensitive-path", options=("--volume=/proc:/host/proc:ro",)),
+    mounted("keys", "/etc/aiidpd/secrets/LLAMACPP_API_KEY.keys"),
+    mounted("keys-yaml", "/etc/aiidpd/secrets/VLLM_API_KEY.yaml"),
+    mounted("keys-writable", "/etc/aiidpd/secrets/VLLM_API_KEY.yaml", "sensitive-path", writable=True),
+    mounted("keys-registry", "/etc/aiidpd/secrets/registry.json", "sensitive-path"),
+    mounted("keys-all", "/etc/aiidpd/secrets", "sensitive-path"),
+    mounted("keys-deeper", "/etc/aiidpd/secrets/x/a.key", "sensitive-path"),
+    mounted("aiidpd", "/etc/aiidpd", "sensitive-path"),
+    mounted("metrics", "/run/aiidpd"),
+    mounted("metrics-socket", "/run/aiidpd/metrics.sock"),
+    mounted("metrics-writable", "/run/aiidpd", "sensitive-path", writable=True),
+    mounted("metrics-root", "/run/aiidpd", "sensitive-path", "user-root", user="0:1000"),
+    mounted("control-socket", "/run/aiidpd/control.sock", "sensitive-path"),
     case("timezone", options=("--volume=/etc/timezone:/etc/timezone:ro",)),
     case("tmp", options=("--volume=/tmp:/data",)),
     case("a-volume", options=("--volume=/data",)),
