@@ -18,8 +18,11 @@ class ComposeLint:
     def __init__(self, command: list[str]) -> None:
         self._command = command
 
-    def find(self, file: Path) -> dict[str, set[str]]:
-        """Return the names of its rules that each service of ``file`` breaks."""
+    def find(self, file: Path, *, suppressed: bool = False) -> dict[str, set[str]]:
+        """Return the names of its rules that each service of ``file`` breaks.
+
+        ``suppressed``: of those that a `.compose-lint.yml` beside the file excuses, in place of the others.
+        """
         done = subprocess.run(
             [*self._command, "check", "--format", "json", str(file)],
             capture_output=True,
@@ -29,6 +32,8 @@ class ComposeLint:
         )
         found: dict[str, set[str]] = {}
         for each in json.loads(done.stdout)["findings"]:
+            if bool(each.get("suppressed")) is not suppressed:
+                continue
             found.setdefault(each["service"], set()).add(each["rule_id"])
         return found
 

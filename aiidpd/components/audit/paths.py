@@ -48,8 +48,8 @@ _TREES: Final = (
     *("/root/.ssh", "/root/.docker", "/root/.kube", "/root/.aws", "/root/.gnupg"),
 )
 _PRIVATE: Final = re.compile(r"/home/[^/]+(/\.(ssh|docker|kube|aws|gnupg)(/.*)?)?")
-# What aiidpd itself makes for containers: a file of keys, mounted alone, and the folder of its sockets, of which the
-# metrics are for a group that may read them and the control is closed to whoever is neither root nor of its group.
+# What aiidpd makes for containers: a file of keys, mounted alone, and the folder of its sockets. Of these the
+# metrics are for a group that may read them, and the control is closed but to root and a group of its own.
 _KEYS: Final = re.compile(r"/etc/aiidpd/secrets/[A-Za-z][A-Za-z0-9_-]{0,63}\.(key|keys|yaml)", re.ASCII)
 _SOCKETS_OF_AIIDPD: Final = frozenset({"/run/aiidpd", "/run/aiidpd/metrics.sock"})
 _LINKS: Final = (("/var/run", "/run"), ("/var/lock", "/run/lock"))

@@ -66,7 +66,7 @@ def engine_socket_mounted(container: Inspection, _: Facts) -> Iterator[Found]:
 def sensitive_path(container: Inspection, _: Facts) -> Iterator[Found]:
     """Find mounts of system folders; those that are read-only show secrets alone.
 
-    A file of keys that aiidpd made is one that its server needs, and so are aiidpd's metrics to who reads them.
+    A file of keys that aiidpd made is what its server needs, and metrics of aiidpd what their reader does.
     """
     root = container.user is None or user_is_root(container.user)
     for mount in container.mounts:
