@@ -208,6 +208,19 @@ def test_a_killed_daemon_comes_back(service: Service) -> None:
     service.ctl("status")
 
 
+def test_a_restart_keeps_the_folder_that_containers_have_mounted(service: Service) -> None:
+    service.drop_in("RestartSec=200ms")
+    service.start()
+    folder = service.machine.shell("stat -c %i /run/aiidpd")
+    service.machine.shell("systemctl restart aiidpd")
+    assert service.machine.shell("stat -c %i /run/aiidpd") == folder
+    service.machine.shell(f"kill -KILL {service.show('MainPID')}")
+    service.machine.until(lambda: int(service.show("NRestarts")) > 0, "a restart")
+    service.machine.until(service.running, "active again")
+    assert service.machine.shell("stat -c %i /run/aiidpd") == folder
+    service.ctl("status")
+
+
 @pytest.mark.parametrize("how", ["systemctl reload aiidpd", "systemctl kill --kill-whom=main -s HUP aiidpd"])
 def test_a_good_configuration_is_taken_over(service: Service, how: str) -> None:
     service.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import yaml
 from aiidpd.cli.main import main
 from aiidpd.components.audit.compose.facts import facts_of
 from aiidpd.components.audit.compose.services import load
-from aiidpd.components.audit.tool import compose
+from aiidpd.components.audit.tool import compose, pin
 from aiidpd.components.containers.heal.policy import HealMode, policy_of
 from aiidpd.components.containers.runtime import ContainerReading
 from aiidpd.components.containers.settings import HealSettings
@@ -121,8 +121,21 @@ def test_our_own_audit_finds_digests_and_nothing_else() -> None:
     assert found == {(name, "image-unpinned") for name in SERVICES}
 
 
-def test_no_digest_is_written_that_was_not_read() -> None:
-    assert "sha256:" not in STACK.read_text()
+def test_no_digest_stands_that_was_not_read_and_with_those_that_were_nothing_is_found(
+    tmp_path: Path,
+) -> None:
+    before = STACK.read_text()
+    assert "sha256:" not in before
+    file = tmp_path / STACK.name
+    file.write_text(before)
+
+    def describe(image: str) -> dict[str, Any]:
+        return {"RepoDigests": [f"{image.rpartition(':')[0]}@sha256:{'a' * 64}"]}
+
+    request = {"file": str(file), "apply": True, "engine": ""}
+    assert len(pin(request, describe)["applied"]) == len(SERVICES)
+    assert file.read_text().replace(f"@sha256:{'a' * 64}", "") == before
+    assert compose({"files": [str(file)]})["findings"] == []
 
 
 def test_ports_are_on_loopback_and_servers_where_the_issue_of_them_is() -> None:
