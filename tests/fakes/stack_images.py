@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-_APPLETS = ("sh", "sleep", "touch", "cat", "cp", "id", "test", "grep", "wget", "httpd", "chmod")
+_APPLETS = ("sh", "sleep", "touch", "cat", "cp", "id", "test", "grep", "wget", "httpd", "chmod", "env")
 _CHECK = rb"""#!/bin/sh
 # Fetches the address in its words, as a health check of the stack does.
 url=$(echo "$*" | busybox sed -E 's/.*(http:[^" ]*).*/\1/')

@@ -19,6 +19,7 @@ import anyio
 import pytest
 import yaml
 
+from aiidpd.cli.main import main
 from aiidpd.components.audit.declared import DeclaredServices
 from aiidpd.components.audit.evaluate import of_container
 from aiidpd.components.audit.facts import Facts
@@ -33,7 +34,6 @@ from tests.stack import ETC, STACK, services, stack
 from tests.waiting import PATIENCE, until
 
 METRICS_GROUP = 4242
-KEY = "0123456789abcdef" * 4
 WRONG = "fedcba9876543210" * 4
 LLAMA = {
     "llamacpp-cpu": "Llama-3.2-3B-Instruct-Q4_K_M.gguf",
@@ -110,6 +110,11 @@ class Running:
             for name in services()
         }
 
+    @staticmethod
+    def key_of(secret: str | dict[str, str]) -> str:
+        """Return the name that `aiidpctl secrets` knows the key of ``secret`` by."""
+        return Path(stack()["secrets"][secret if isinstance(secret, str) else secret["source"]]["file"]).stem
+
     def request(self, service: str, path: str, key: str = "", body: str = "") -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.ports[service], timeout=PATIENCE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -148,21 +153,17 @@ def with_stand_ins(
 
 
 def make_files(folder: Path) -> None:
-    """Make models, keys as `aiidpctl secrets` would lay them down, and sockets as aiidpd has them."""
-    for name in ("models", "secrets", "aiidpd"):
+    """Make models, keys as docs/stack.md says, and what has the rights of aiidpd's sockets."""
+    for name in ("models", "aiidpd"):
         (folder / name).mkdir()
     for name in LLAMA.values():
         llama_model.make_model(folder / "models" / name)
-    declared, users = stack()["secrets"], {}
     for service in services().values():
         for each in service.get("secrets", ()):
-            users[each if isinstance(each, str) else each["source"]] = service["user"]
-    for name, each in declared.items():
-        path = folder / "secrets" / Path(each["file"]).name
-        path.write_text(f"{KEY}\n")
-        path.chmod(0o600)
-        os.chown(path, *(int(part) for part in users[name].split(":")))
-    (folder / "secrets").chmod(0o700)
+            file = Path(stack()["secrets"][each if isinstance(each, str) else each["source"]]["file"])
+            words = ["generate", file.stem, "--owner", service["user"], "--folder", str(folder / "secrets")]
+            kind = ["--format", "llamacpp"] if file.suffix == ".keys" else []
+            assert main(["secrets", *words, *kind]) == 0
     for name, group in (("metrics.sock", METRICS_GROUP), ("control.sock", 0)):
         path = folder / "aiidpd" / name
         path.touch()  # rights of a file are those of a socket
@@ -285,11 +286,15 @@ async def test_the_audit_of_what_runs_finds_what_is_of_the_stand_ins_and_of_the_
 
 @real
 def test_keys_are_for_their_server_alone_and_in_no_description(running: Running) -> None:
+    keys = {each.stem: each.read_text().strip() for each in (running.folder / "secrets").glob("*.key")}
+    assert len(keys) == len(stack()["secrets"])
     for name, service in services().items():
-        assert KEY not in json.dumps(running.described(name))
+        shown = json.dumps(running.described(name)) + running.inside(name, "env").stdout
+        shown += running.inside(name, "cat /proc/1/cmdline").stdout
+        assert not any(key in shown for key in keys.values())
         for each in service.get("secrets", ()):
             path = f"/run/secrets/{each if isinstance(each, str) else each['target']}"
-            assert running.inside(name, f"cat {path}").stdout.strip() == KEY
+            assert keys[running.key_of(each)] in running.inside(name, f"cat {path}").stdout
             assert "Read-only" in running.inside(name, f"touch {path}").stderr
     assert running.inside("prometheus", "test -e /run/secrets").returncode
 
@@ -298,12 +303,15 @@ def test_keys_are_for_their_server_alone_and_in_no_description(running: Running)
 @pytest.mark.parametrize("service", LLAMA)
 def test_a_real_llama_server_works_so_and_refuses_who_has_no_key(running: Running, service: str) -> None:
     assert running.request(service, "/health")[0] == 200
+    key = (
+        running.folder / "secrets" / f"{running.key_of(services()[service]['secrets'][0])}.key"
+    ).read_text()
     question = json.dumps({"prompt": "Once", "n_predict": 4})
     for path, body in (("/completion", question), ("/props", ""), ("/slots", ""), ("/metrics", "")):
         assert running.request(service, path, body=body)[0] == 401, path
         assert running.request(service, path, key=WRONG, body=body)[0] == 401, path
-        assert running.request(service, path, key=KEY, body=body)[0] == 200, path
-    answer = json.loads(running.request(service, "/completion", key=KEY, body=question)[1])
+        assert running.request(service, path, key=key.strip(), body=body)[0] == 200, path
+    answer = json.loads(running.request(service, "/completion", key=key.strip(), body=question)[1])
     assert answer["tokens_predicted"] == 4
 
 

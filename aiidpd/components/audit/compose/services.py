@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from aiidpd.components.audit.compose.document import Node, parse, read, value_of
@@ -16,6 +16,7 @@ _DEEPEST: Final = 16  # services or files, one in another
 _MOST_FILES: Final = 64
 _MOST_SERVICES: Final = 1000
 _LARGEST: Final = 200_000  # values of all services together
+_OF_FILES: Final = {"secrets": "/run/secrets", "configs": "/"}  # with the folder that they are mounted in
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,200}", re.ASCII)
 
 
@@ -40,6 +41,8 @@ class Project:
 
     services: dict[str, Service] = field(default_factory=dict)
     volumes: dict[str, Any] = field(default_factory=dict)
+    files: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Files of the host by key (secrets or configs) and name."""
 
 
 def load(paths: Sequence[Path], directory: Path | None = None) -> Project:
@@ -69,11 +72,14 @@ class _Loader:
                 merged = resolved if before is None else merge(before[0], resolved)
                 raw[name] = merged, path, _line(node, name)
             project.volumes |= _map(document.get("volumes"), "volumes", path)
+            project.files |= _files(document, path)
         if len(raw) + len(project.services) > _MOST_SERVICES:
             raise ComposeError(f"there are more than {_MOST_SERVICES} services")
         for name, (value, path, line) in raw.items():
             unknown: set[str] = set()
             filled = {key: _filled(each, key, unknown) for key, each in value.items()}
+            if files := _mounted(filled, project):
+                filled["volumes"] = [*(filled.get("volumes") or ()), *files]
             directory = self._directory or paths[0].parent
             project.services[name] = Service(name, filled, directory, str(path), line, frozenset(unknown))
         if _count([each.value for each in project.services.values()]) > _LARGEST:
@@ -112,6 +118,7 @@ class _Loader:
             inner = self.project(files, depth + 1)
             project.services |= inner.services
             project.volumes |= inner.volumes
+            project.files |= inner.files
 
     def _extended(
         self, path: Path, name: str, value: Any, above: tuple[tuple[str, str], ...]
@@ -136,6 +143,34 @@ class _Loader:
         parent = self._extended(source, base, services[base], (*above, (str(path), name)))
         rest = {key: each for key, each in service.items() if key != "extends"}
         return merge({key: each for key, each in parent.items() if key != "extends"}, rest)
+
+
+def _files(document: Mapping[str, Any], path: Path) -> dict[tuple[str, str], str]:
+    """Return the files that secrets and configs of ``document`` are made of; others come from elsewhere."""
+    found: dict[tuple[str, str], str] = {}
+    for key in _OF_FILES:
+        for name, each in _map(document.get(key), key, path).items():
+            file = _filled(each.get("file"), key, set()) if isinstance(each, dict) else None
+            if isinstance(file, str):
+                found[key, name] = file
+    return found
+
+
+def _mounted(service: Mapping[str, Any], project: Project) -> list[dict[str, Any]]:
+    """Return the files of secrets and configs that compose mounts into ``service``, each as a volume."""
+    if not isinstance(service.get("volumes") or [], list):
+        return []  # of a wrong type, which is said elsewhere
+    found: list[dict[str, Any]] = []
+    for key, folder in _OF_FILES.items():
+        given = service.get(key)
+        for each in given if isinstance(given, list) else ():
+            entry = each if isinstance(each, dict) else {"source": each}
+            name = str(entry.get("source"))
+            if (key, name) in project.files:
+                target = str(PurePosixPath(folder, str(entry.get("target") or name)))
+                source = project.files[key, name]
+                found.append({"type": "bind", "source": source, "target": target, "read_only": True})
+    return found
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -211,6 +211,47 @@ volumes:
     assert {"engine-socket", "sensitive-path"} <= rules(found, "a")
 
 
+def test_files_of_secrets_and_configs_are_mounts(tmp_path: Path):
+    found = project(
+        tmp_path,
+        """
+services:
+  a:
+    user: "1"
+    secrets: [key, {source: socket, target: /s}, elsewhere, nowhere]
+    configs: [{source: conf, target: etc/x}]
+    volumes: [named:/n]
+secrets:
+  key: {file: ./key}
+  socket: {file: "${SOCKET:-/run/docker.sock}"}
+  elsewhere: {external: true}
+configs:
+  conf: {file: /etc/shadow}
+""",
+    )
+    facts = facts_of("a", found.services["a"].value, "/srv", found.volumes)
+    shown = [(each.source, each.destination, each.read_only) for each in facts.mounts]
+    assert shown == [
+        ("named", "/n", False),
+        ("/srv/key", "/run/secrets/key", True),
+        ("/run/docker.sock", "/s", True),
+        ("/etc/shadow", "/etc/x", True),
+    ]
+    assert {"engine-socket", "sensitive-path"} <= rules(found, "a")
+
+
+@pytest.mark.parametrize("given", ["a", "[[a]]", "{a: b}", "[{source: [a]}]", "[{target: {}}]", "[null]"])
+def test_secrets_of_odd_shapes_are_no_mounts(tmp_path: Path, given: str):
+    found = project(tmp_path, f"services: {{a: {{secrets: {given}}}}}\nsecrets: {{a: b, c: {{file: [d]}}}}")
+    assert facts_of("a", found.services["a"].value, "/srv", {}).mounts == ()
+
+
+def test_volumes_of_a_wrong_type_are_said_also_beside_secrets(tmp_path: Path):
+    found = project(tmp_path, "services: {a: {volumes: x, secrets: [k]}}\nsecrets: {k: {file: k}}")
+    with pytest.raises(ComposeError, match=r"services.a.volumes must be a list"):
+        facts_of("a", found.services["a"].value, "/srv", {})
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
