@@ -1,4 +1,4 @@
-"""Images for the shipped stack without a registry: a stand-in of busybox, and a real llama-server.
+"""Images for the shipped stack without a registry: of busybox, or with a real llama-server or Prometheus.
 
 What they have of the real images is what the stack relies on: programs of the health checks, owners of the
 folders that volumes take, paths of the servers.
@@ -55,6 +55,13 @@ class _Root:
         entry.type, entry.uid, entry.gid, entry.mode = tarfile.DIRTYPE, owner, owner, mode
         self._tar.addfile(entry)
 
+    def libraries(self, program: Path) -> None:
+        """Add the libraries that ``program`` needs and that do not lie beside it; a static one needs none."""
+        done = subprocess.run(["ldd", program], check=False, capture_output=True, text=True)
+        for library in _LIBRARY.findall(done.stdout):
+            if Path(library).resolve().parent != program.parent.resolve():
+                self.file(Path(library), library.lstrip("/"))
+
     def done(self) -> bytes:
         self._tar.close()
         return self._bytes.getvalue()
@@ -77,8 +84,15 @@ def llama(busybox: Path, server: Path) -> bytes:
     for each in own:
         root.file(each, f"app/{each.name}")
     for each in own:
-        done = subprocess.run(["ldd", each], check=True, capture_output=True, text=True)
-        for library in _LIBRARY.findall(done.stdout):
-            if Path(library).resolve().parent != server.parent.resolve():
-                root.file(Path(library), library.lstrip("/"))
+        root.libraries(each)
+    return root.done()
+
+
+def prometheus(busybox: Path, program: Path) -> bytes:
+    """Return the root of a Prometheus, with the libraries that it needs of this machine."""
+    root = _Root(busybox)
+    root.file(program, "bin/prometheus")
+    root.libraries(program)
+    for name, owner in FOLDERS.items():
+        root.folder(name, owner)
     return root.done()

@@ -1,6 +1,6 @@
 """The shipped stack on a real engine, started by the real docker-compose: hardened as it says, and at work.
 
-Without a registry and a GPU images are stand-ins, but for llama-server, which is a real one.
+Without a registry and a GPU images are stand-ins, but for llama-server and Prometheus, which are real ones.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def docker_compose(missing: Callable[[str, str], None]) -> str:
     return str(found)
 
 
+def for_an_older_prometheus() -> str:
+    """Return the configuration without the Unix socket, which that of Debian can't scrape yet."""
+    text = (ETC / "prometheus" / "stack.yml").read_text()
+    assert text.count("unix:/run/aiidpd/metrics.sock") == 1
+    return text.replace("unix:/run/aiidpd/metrics.sock", "127.0.0.1:9753")
+
+
 @pytest.mark.real("compose")
 def test_docker_compose_accepts_it(missing: Callable[[str, str], None]) -> None:
     command = [docker_compose(missing), "-f", str(STACK), *PROFILES, "config"]
@@ -72,11 +79,8 @@ def test_promtool_accepts_the_configuration_of_prometheus(
     promtool = shutil.which("promtool")
     if promtool is None:
         missing("promtool", "apt-get install prometheus")
-    text = (ETC / "prometheus" / "stack.yml").read_text()
-    # That of Debian does not know Unix sockets yet.
     config = tmp_path / "stack.yml"
-    config.write_text(text.replace("unix:/run/aiidpd/metrics.sock", "127.0.0.1:9753"))
-    assert config.read_text() != text
+    config.write_text(for_an_older_prometheus())
     command = [str(promtool), "check", "config", str(config)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
@@ -133,23 +137,30 @@ def with_stand_ins(
     ports: dict[str, int] = {}
     for name, service in document["services"].items():
         service["container_name"] = docker.name(name)
-        service["image"] = images["llama" if name in LLAMA else "stand-in"]
+        service["image"] = images[kind_of(name)]
         service.pop("deploy", None)  # no GPU is here
         service["cpus"] = min(float(service["cpus"]), float(os.cpu_count() or 1))
         inside = service["ports"][0].rpartition(":")[2]
         ports[name] = free_port()
         service["ports"] = [f"127.0.0.1:{ports[name]}:{inside}"]
-        if name not in LLAMA:
+        if kind_of(name) == "stand-in":
             service["entrypoint"] = ["busybox", "httpd", "-f", "-p", inside, "-h", "/www"]
             service["command"] = []
         for each in service["volumes"]:
-            if each["source"].startswith("."):
+            if each["source"] == "../prometheus":
+                each["source"] = str(folder / "prometheus")
+            elif each["source"].startswith("."):
                 each["source"] = str((STACK.parent / each["source"]).resolve())
             elif each["source"] in ("/srv/models", "/run/aiidpd"):
                 each["source"] = str(folder / Path(each["source"]).name)
     for each in document["secrets"].values():
         each["file"] = str(folder / "secrets" / Path(each["file"]).name)
     return document, ports
+
+
+def kind_of(service: str) -> str:
+    """Return the name of the image that is in the place of that of ``service``."""
+    return "llama" if service in LLAMA else service if service == "prometheus" else "stand-in"
 
 
 def make_files(folder: Path) -> None:
@@ -164,6 +175,8 @@ def make_files(folder: Path) -> None:
             words = ["generate", file.stem, "--owner", service["user"], "--folder", str(folder / "secrets")]
             kind = ["--format", "llamacpp"] if file.suffix == ".keys" else []
             assert main(["secrets", *words, *kind]) == 0
+    shutil.copytree(ETC / "prometheus", folder / "prometheus")
+    (folder / "prometheus" / "stack.yml").write_text(for_an_older_prometheus())
     for name, group in (("metrics.sock", METRICS_GROUP), ("control.sock", 0)):
         path = folder / "aiidpd" / name
         path.touch()  # rights of a file are those of a socket
@@ -182,13 +195,18 @@ def running(
         missing("root", "files are given to the users of the containers")
     folder = tmp_path_factory.mktemp("stack")
     program, project = docker_compose(missing), docker.name("stack")
-    images = {name: f"{docker.image}-{name}" for name in ("stand-in", "llama")}
+    watcher = shutil.which("prometheus")
+    if watcher is None:
+        missing("prometheus", "apt-get install prometheus")
+    images = {name: f"{docker.image}-{name}" for name in ("stand-in", "llama", "prometheus")}
     roots = {
+        "prometheus": stack_images.prometheus(Path(str(busybox)), Path(str(watcher))),
         "stand-in": stack_images.stand_in(Path(str(busybox))),
         "llama": stack_images.llama(Path(str(busybox)), Path(str(server))),
     }
     for name, image in images.items():
-        command = ["docker", "import", "--change", "ENV LD_LIBRARY_PATH=/app", "-", image]
+        entry = ["--change", 'ENTRYPOINT ["/bin/prometheus"]'] if name == "prometheus" else []
+        command = ["docker", "import", "--change", "ENV LD_LIBRARY_PATH=/app", *entry, "-", image]
         subprocess.run(command, input=roots[name], check=True, capture_output=True)
     make_files(folder)
     document, ports = with_stand_ins(docker, images, folder)
@@ -217,11 +235,11 @@ def running(
         subprocess.run(["docker", "rmi", "-f", *images.values()], check=True, capture_output=True)
 
 
-REAL = (pytest.mark.real("docker"), pytest.mark.real("compose"), pytest.mark.real("llama"))
+REAL = tuple(pytest.mark.real(part) for part in ("docker", "compose", "llama", "prometheus"))
 
 
 def real(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a test that needs an engine, docker-compose and a llama-server."""
+    """Mark a test that needs an engine, docker-compose, a llama-server and a Prometheus."""
     for mark in REAL:
         test = mark(test)
     return test
@@ -330,3 +348,19 @@ def test_prometheus_may_read_the_metrics_and_not_the_control_socket(running: Run
     assert running.inside("prometheus", "test -w /run/aiidpd/metrics.sock").returncode == 0
     assert running.inside("prometheus", "test -w /run/aiidpd/control.sock").returncode == 1
     assert running.inside("alertmanager", "test -e /run/aiidpd").returncode == 1
+
+
+@real
+def test_a_real_prometheus_works_so_and_scrapes(running: Running) -> None:
+    query = "/api/v1/query?query=up"
+
+    def up() -> dict[str, str]:
+        found = json.loads(running.request("prometheus", query)[1])["data"]["result"]
+        return {each["metric"]["job"]: each["value"][1] for each in found}
+
+    until(lambda: len(up()) == 3)
+    assert up() == {
+        "prometheus": "1",
+        "aiidpd": "0",
+        "alertmanager": "0",
+    }  # neither of these two is a real one
