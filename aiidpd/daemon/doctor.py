@@ -17,13 +17,15 @@ from typing import Any, Final, TypeVar
 from aiidpd import __version__
 from aiidpd.component import Spec
 from aiidpd.components.all import COMPONENTS
-from aiidpd.config.schema import Settings
+from aiidpd.config.load import DEFAULT_PATH
+from aiidpd.config.schema import PREFIX, Settings
 from aiidpd.contracts.checks import Check, CheckResult, Outcome, Surroundings, failed, warning
 from aiidpd.daemon.checks import clock, config, folders, kernel, keys, libraries, ports, unit
 from aiidpd.daemon.checks.surroundings import own, surroundings
 from aiidpd.daemon.schema import SCHEMA
 from aiidpd.kernel.errors import AiidpdError
 from aiidpd.kernel.errors import describe as in_words
+from aiidpd.platform.unit_file import environment
 
 T = TypeVar("T")
 
@@ -46,6 +48,9 @@ def doctor(
     """Return what all checks find, by the configuration at ``path`` and ``environ``."""
     lines: list[tuple[str, CheckResult]] = []
     around = _read("unit", lambda: surroundings(UNIT), own, lines)
+    if path in (None, DEFAULT_PATH):  # the service's own: what its unit sets counts too
+        set_by_unit = environment(around.described.get("Environment", ()))
+        environ = {name: set_by_unit[name] for name in set_by_unit if name.startswith(PREFIX)} | dict(environ)
     settings = _read(config.NAME, lambda: config.read(path, environ), SCHEMA.settings, lines)
     checks: list[Check] = []
     for make in (libraries, kernel, clock, unit, folders, ports, keys):

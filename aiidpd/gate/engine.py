@@ -35,6 +35,10 @@ class EngineFailed(Exception):
         super().__init__(reason)
 
 
+class EngineAbsent(EngineFailed):
+    """Socket that is not there: no engine is installed, or none was started yet."""
+
+
 class Exchange:
     """Call under way: the head of its ``answer``, and its body by :meth:`pieces`."""
 
@@ -109,6 +113,10 @@ class Engine:
             connection.connect(self.path)
             send(connection, write_request(method, target, body), _CONNECT)
             answer, rest = self._head(connection, method, client, time.monotonic() + within)
+        except (FileNotFoundError, NotADirectoryError):
+            connection.close()
+            # The daemon knows these words (containers/docker/faults.py): what is not installed is no fault.
+            raise EngineAbsent(503, f"there is no engine at {self.path}") from None
         except OSError as error:
             connection.close()
             raise EngineFailed(503, f"the engine at {self.path} is not reached: {_words(error)}") from None

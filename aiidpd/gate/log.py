@@ -13,6 +13,7 @@ INFO: Final = 6
 _BURST: Final = 30.0  # lines
 _LINES_PER_SECOND: Final = 1.0
 _LONGEST: Final = 400  # characters
+_RARELY: Final = 3600.0  # seconds
 
 
 class Log:
@@ -27,6 +28,16 @@ class Log:
         self._budget = _BURST
         self._at = now()
         self._left_out = 0
+        self._rare: tuple[str, float] | None = None
+
+    def rarely(self, priority: int, text: str) -> None:
+        """Write one line, unless the last one that was written so is the same and less than an hour old."""
+        now = self._now()
+        with self._lock:
+            if self._rare is not None and self._rare[0] == text and now < self._rare[1] + _RARELY:
+                return
+            self._rare = text, now
+        self.line(priority, text)
 
     def line(self, priority: int, text: str) -> None:
         """Write one line; what is not printable ASCII in ``text`` is escaped. Raises nothing."""

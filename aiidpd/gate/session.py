@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
-from aiidpd.gate.engine import Engine, EngineFailed, Exchange
+from aiidpd.gate.engine import Engine, EngineAbsent, EngineFailed, Exchange
 from aiidpd.gate.load import SettingsFile
 from aiidpd.gate.log import INFO, WARNING, Log
 from aiidpd.gate.message import (
@@ -116,6 +116,10 @@ class Session:
             exchange = engine.call(matched.method, target, client=self._client, within=within)
         except WrongSettings as error:
             return self._fail(request, 503, f"its configuration is wrong: {error}")
+        except EngineAbsent as error:
+            self._log.rarely(INFO, str(error))
+            self._send(write_error(error.status, str(error), close=request.close, method=request.method))
+            return not request.close
         except EngineFailed as error:
             return self._fail(request, error.status, str(error))
         with closing(exchange):

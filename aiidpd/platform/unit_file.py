@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,9 +53,26 @@ def read_unit(name: str, folders: Sequence[Path] = FOLDERS) -> UnitFile | None:
     found: dict[str, Path] = {}
     for folder in reversed(folders):  # one of the same name in a stronger folder replaces it
         found |= {each.name: each for each in sorted((folder / f"{name}.d").glob("*.conf"))[:_MOST]}
-    drop_ins = tuple(found[each] for each in sorted(found))
+    # One that leads to /dev/null takes the weaker of its name away, and says nothing itself.
+    drop_ins = tuple(found[each] for each in sorted(found) if not _masked(found[each]))
     texts = [read_small(each, _LARGEST).decode(errors="replace") for each in (path, *drop_ins)]
     return UnitFile(path, drop_ins, service_settings(texts))
+
+
+def _masked(path: Path) -> bool:
+    return path.is_symlink() and os.path.realpath(path) == os.devnull
+
+
+def environment(values: Iterable[str]) -> dict[str, str]:
+    """Return the variables that the ``values`` of Environment= set."""
+    found: dict[str, str] = {}
+    for value in values:
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            continue  # systemd leaves out what it can't read, too
+        found |= dict(word.split("=", 1) for word in words if "=" in word)
+    return found
 
 
 def service_settings(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:

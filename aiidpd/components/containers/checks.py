@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from aiidpd.components.containers.docker.faults import NO_ENGINE, UNAVAILABLE
 from aiidpd.components.containers.settings import ContainersSettings
 from aiidpd.contracts.checks import Check, CheckResult, Surroundings, failed, ok, warning
 from aiidpd.platform.space import GIB, room
@@ -56,17 +57,13 @@ def permission(path: Path, around: Surroundings) -> Iterator[CheckResult]:
 def engine(path: Path, *, needed: bool = False) -> Iterator[CheckResult]:
     """Yield what the engine at ``path`` says of itself; ``needed`` where there must be one."""
     if not os.path.lexists(path):
-        installed = next((each for each in _PROGRAMS if os.access(each, os.X_OK)), "")
-        if needed or installed:
-            cure = 'systemctl start docker, or set containers.socket; containers.engine = "off" does without'
-            yield failed(
-                f"there is no {path}" + (f", though {installed} is installed" if installed else ""), cure
-            )
-        else:
-            yield ok("no Docker is installed: the daemon watches no containers")
+        yield _absent(f"there is no {path}", needed=needed)
         return
     try:
         version, info = _get(path, "/version"), _get(path, "/info")
+    except _Absent as error:
+        yield _absent(str(error), needed=needed)
+        return
     except PermissionError:
         cure = "call aiidpd doctor as root, or as a member of the socket's group"
         yield warning(f"user {os.geteuid()} may not use {path}, so that the engine is not asked", cure)
@@ -76,6 +73,19 @@ def engine(path: Path, *, needed: bool = False) -> Iterator[CheckResult]:
         yield failed(f"the engine at {path} does not answer: {reason.lower()}", "systemctl status docker")
         return
     yield from _about(version, info)
+
+
+class _Absent(Exception):
+    """Answer of the gate that there is no engine behind it."""
+
+
+def _absent(found: str, *, needed: bool) -> CheckResult:
+    """Return what it means that there is no engine: nothing, unless one is installed or ``needed``."""
+    installed = next((each for each in _PROGRAMS if os.access(each, os.X_OK)), "")
+    if not needed and not installed:
+        return ok("no Docker is installed: the daemon watches no containers")
+    cure = 'systemctl start docker, or set containers.socket; containers.engine = "off" does without'
+    return failed(found + (f", though {installed} is installed" if installed else ""), cure)
 
 
 def _about(version: dict[str, Any], info: dict[str, Any]) -> Iterator[CheckResult]:
@@ -115,6 +125,10 @@ def _get(path: Path, target: str) -> dict[str, Any]:
         body = response.read(_LARGEST)
     finally:
         connection.close()
+    if response.status == UNAVAILABLE and (absent := NO_ENGINE.search(body.decode(errors="replace"))):
+        raise _Absent(absent[1].partition('"')[0][:200])
+    if response.status == http.client.FORBIDDEN:
+        raise PermissionError
     if response.status != http.client.OK:
         raise ValueError(f"it answers {response.status} to GET {target}")
     found = json.loads(body)

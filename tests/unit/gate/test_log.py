@@ -27,3 +27,13 @@ def test_a_journal_that_is_gone_ends_nothing():
         raise BrokenPipeError
 
     Log(gone).line(WARNING, "denied")
+
+
+def test_what_lasts_is_said_once_an_hour():
+    lines: list[str] = []
+    now = [0.0]
+    log = Log(lines.append, lambda: now[0])
+    for at, text in ((0, "none"), (9, "none"), (3601, "none"), (3602, "another"), (3603, "none")):
+        now[0] = float(at)
+        log.rarely(WARNING, text)
+    assert lines == ["<4>none\n", "<4>none\n", "<4>another\n", "<4>none\n"]

@@ -98,7 +98,7 @@ def test_an_engine_that_is_not_there_is_503(tmp_path: Path):
     with gate_in_thread(tmp_path / "none.sock", tmp_path) as gate:
         status, body = gate.get("/info")
     assert status == 503
-    assert "No such file" in message(body)
+    assert "there is no engine at" in message(body)
 
 
 def test_an_act_goes_to_the_id_of_what_a_label_names(engine: ScriptedEngine, gate: GateInThread):

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.platform.unit_file import read_unit, service_settings
+from aiidpd.platform.unit_file import environment, read_unit, service_settings
 
 ROOT = Path(__file__).parents[3]
 
@@ -55,3 +55,28 @@ def test_nothing_is_read_that_is_not_written(texts: list[str]):
     whole = "".join(texts)
     for key in service_settings(texts):
         assert key.split()[0] in whole
+
+
+def test_a_drop_in_that_leads_nowhere_takes_the_one_below_it_away(tmp_path: Path):
+    etc, lib = tmp_path / "etc", tmp_path / "lib"
+    for folder in (etc, lib):
+        (folder / "a.service.d").mkdir(parents=True)
+    (lib / "a.service").write_text("[Service]\nSupplementaryGroups=docker\n")
+    (lib / "a.service.d" / "gate.conf").write_text("[Service]\nSupplementaryGroups=\n")
+    (etc / "a.service.d" / "gate.conf").symlink_to("/dev/null")
+    unit = read_unit("a.service", (etc, lib))
+    assert unit is not None
+    assert unit.words("SupplementaryGroups") == ("docker",)
+    assert unit.drop_ins == ()
+
+
+def test_variables_of_a_unit():
+    values = ("A=1 'B=two words'", "A=3", "broken='", "C")
+    assert environment(values) == {"A": "3", "B": "two words"}
+
+
+def test_the_shipped_gate_takes_the_group_docker_and_no_other():
+    unit = ROOT / "packaging/systemd/aiidpd.service"
+    texts = [unit.read_text(), (unit.parent / "aiidpd.service.d/gate.conf").read_text()]
+    before, after = (service_settings(each)["SupplementaryGroups"] for each in (texts[:1], texts))
+    assert {*" ".join(before).split()} - {*" ".join(after).split()} == {"docker"}

@@ -16,7 +16,7 @@ import anyio
 from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.docker.faults import Faults
 from aiidpd.components.containers.docker.payload import name
-from aiidpd.kernel.errors import Unavailable
+from aiidpd.kernel.errors import NotInstalled, Unavailable
 
 _NOT_MODIFIED = 304
 _NOT_FOUND = 404
@@ -156,6 +156,8 @@ class Connection:
             if error.status == _CANNOT_CONNECT and isinstance(cause, aiohttp.ClientConnectionError):
                 raise self._disconnected(action, cause) from error
             fault = self.faults.refused(action, error.status, error.message)
+            if isinstance(fault, NotInstalled):
+                raise fault from error
             kind = OtherStateError if _OTHER_STATE.search(error.message) else RefusedError
             raise kind.of(fault) from error
         except aiohttp.ClientConnectionError as error:

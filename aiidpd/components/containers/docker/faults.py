@@ -6,6 +6,7 @@ import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from aiidpd.kernel.errors import NotInstalled, Unavailable
 
@@ -13,6 +14,9 @@ _BAD_REQUEST = 400
 _FORBIDDEN = 403
 _CONFLICT = 409
 _SERVER_ERROR = 500
+UNAVAILABLE: Final = 503
+NO_ENGINE: Final = re.compile(r"aiidpd-gate: (there is no engine at /.*)", re.DOTALL)
+"""Answer of aiidpd-gate, with status 503, where the engine's socket is not there."""
 _NO_SUCH = re.compile(r"No such \w+: |network \S+ not found|get \S+: no such volume")
 
 
@@ -57,6 +61,9 @@ class Faults:
 
     def refused(self, action: str, status: int, message: str) -> Unavailable:
         """Return the error for an answer with HTTP ``status`` from 400 on."""
+        if status == UNAVAILABLE and (absent := NO_ENGINE.fullmatch(message)):
+            remedy = "start Docker (`systemctl start docker`), or set engine in /etc/aiidpd/gate.toml"
+            return NotInstalled(action, self._subject, reason=f"{absent[1]:.200}", remedy=remedy)
         if status >= _SERVER_ERROR:
             return self._error(
                 action, f"it reports error {status}: {message:.200}", "see `journalctl -u docker`"

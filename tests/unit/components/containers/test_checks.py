@@ -135,3 +135,16 @@ def test_a_machine_without_docker_is_well_and_one_whose_docker_does_not_run_is_n
     program.touch(0o755)
     [(outcome, found)] = told(tmp_path / "none")
     assert (outcome, str(program) in found) == (Outcome.FAILED, True)
+
+
+def test_a_gate_without_an_engine_is_a_machine_without_docker(tmp_path: Path):
+    answer = {"message": "aiidpd-gate: there is no engine at /run/docker.sock"}
+    with answering(tmp_path / "s", {"/version": answer}, status=503) as path:
+        [(outcome, found)] = told(path, needed=True)
+        assert (outcome, "there is no engine at /run/docker.sock" in found) == (Outcome.FAILED, True)
+
+
+def test_whom_the_gate_does_not_serve_learns_that(tmp_path: Path):
+    with answering(tmp_path / "s", {"/version": {"message": "aiidpd-gate: user 7"}}, status=403) as path:
+        [(outcome, found)] = told(path)
+        assert (outcome, "may not use" in found) == (Outcome.WARNING, True)

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from aiidpd.components.containers.actions import Refused
+from aiidpd.components.containers.docker.client import DockerRuntime
 from aiidpd.components.containers.docker.gated import GatedActions
-from tests.fakes.gate import ScriptedEngine, plain
+from aiidpd.kernel.errors import NotInstalled
+from tests.fakes.gate import ScriptedEngine, gate_in_thread, plain
+from tests.waiting import PATIENCE
 
 NAME = "vllm-aiidpd-new-0123abcd"
 
@@ -52,3 +55,15 @@ async def test_no_other_container_or_image_is_asked_for(gate: ScriptedEngine, ac
     with pytest.raises(Refused, match="no other image"):
         await actions.pull("busybox", lambda _: None)
     assert gate.requests == []
+
+
+async def test_a_gate_without_an_engine_is_no_fault_of_anybody(tmp_path: Path):
+    with gate_in_thread(tmp_path / "none.sock", tmp_path) as gate:
+        runtime = DockerRuntime(gate.socket, call_timeout=PATIENCE)
+        try:
+            for _ in range(3):
+                with pytest.raises(NotInstalled, match="there is no engine at .*none.sock"):
+                    await runtime.containers()
+        finally:
+            await runtime.aclose()
+        assert [line.partition("there is")[0] for line in gate.lines] == ["<6>"]
