@@ -116,12 +116,8 @@ class Session:
             exchange = engine.call(matched.method, target, client=self._client, within=within)
         except WrongSettings as error:
             return self._fail(request, 503, f"its configuration is wrong: {error}")
-        except EngineAbsent as error:
-            self._log.rarely(INFO, str(error))
-            self._send(write_error(error.status, str(error), close=request.close, method=request.method))
-            return not request.close
         except EngineFailed as error:
-            return self._fail(request, error.status, str(error))
+            return self._fail(request, error.status, str(error), absent=isinstance(error, EngineAbsent))
         with closing(exchange):
             return self._pass_on(exchange, request, None if matched.endless else within)
 
@@ -211,8 +207,11 @@ class Session:
         self._send(waiting + (b"" if answer.length is not None else write_chunk(b"")))
         return not request.close
 
-    def _fail(self, request: Request, status: int, reason: str) -> bool:
-        self._log.line(WARNING, f"{request.method} {request.path[:_SHOWN]} failed: {reason}")
+    def _fail(self, request: Request, status: int, reason: str, *, absent: bool = False) -> bool:
+        if absent:
+            self._log.rarely(INFO, reason)  # each call finds that again
+        else:
+            self._log.line(WARNING, f"{request.method} {request.path[:_SHOWN]} failed: {reason}")
         self._send(write_error(status, reason, close=request.close, method=request.method))
         return not request.close
 

@@ -62,7 +62,7 @@ async def test_a_gate_without_an_engine_is_no_fault_of_anybody(tmp_path: Path):
         runtime = DockerRuntime(gate.socket, call_timeout=PATIENCE)
         try:
             for _ in range(3):
-                with pytest.raises(NotInstalled, match="there is no engine at .*none.sock"):
+                with pytest.raises(NotInstalled, match="there is no engine at "):
                     await runtime.containers()
         finally:
             await runtime.aclose()
