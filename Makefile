@@ -20,12 +20,13 @@ TEST := $(READY)/test-$(call sum,pyproject.toml $(RUNTIME_FROM) $(LOCKS)/test.tx
 LINT := $(READY)/lint-$(call sum,$(LOCKS)/lint.txt)
 LOCUST := $(READY)/locust-$(call sum,$(LOCKS)/load.txt)
 PEERS := $(READY)/peers-$(call sum,$(LOCKS)/peers.txt)
+PACKAGE := $(READY)/package-$(call sum,$(LOCKS)/build.txt $(LOCKS)/package.txt)
 LOCK_TOOLS := $(READY)/lock-$(call sum,$(LOCKS)/lock.txt)
 
 JOBS ?= $(shell expr 2 '*' "$$(nproc)")
 SIDE_BY_SIDE := --numprocesses=$(JOBS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help run test check check-lint check-types check-rooms check-prometheus lock locust peers clean
+.PHONY: help run test deb dist check check-lint check-types check-rooms check-prometheus lock locust peers tools clean
 
 help: ## say what there is (default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -52,6 +53,14 @@ check-rooms: $(TEST) $(LINT)
 
 check-prometheus: $(TEST)
 	.ci/promtool
+
+deb: $(PACKAGE) ## build dist/aiidpd_VERSION_ARCHITECTURE.deb; ARGUMENTS="--wheels DIR" takes what was fetched before
+	@$(VENV)/package/bin/python packaging/deb/build.py $(ARGUMENTS)
+
+dist: $(PACKAGE) ## build the wheel and the source distribution into dist/
+	@$(VENV)/package/bin/python packaging/dist.py
+
+tools: $(PACKAGE) ## install what builds the package into .venv/package
 
 lock: $(LOCK_TOOLS) ## write packaging/requirements from pyproject.toml; UPGRADE=1 takes the newest
 	$(VENV)/lock/bin/python packaging/lock.py $(if $(UPGRADE),--upgrade)
@@ -103,6 +112,15 @@ $(LOCUST): | $(BIN)/python
 	@$(PYTHON) -m venv --clear $(VENV)/load
 	@$(VENV)/load/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/load.txt
 	@mkdir -p $(READY) && rm -f $(READY)/locust-* && touch $@
+
+# The package is built by tools of its own, and documents itself by the libraries that it holds.
+$(PACKAGE): | $(BIN)/python
+	@echo "make: installing what builds the package into $(VENV)/package"
+	@$(PYTHON) -m venv --clear $(VENV)/package
+	@$(VENV)/package/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(LOCKS)/build.txt
+	@$(VENV)/package/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes \
+	  --no-build-isolation --use-pep517 -r $(LOCKS)/package.txt
+	@mkdir -p $(READY) && rm -f $(READY)/package-* && touch $@
 
 $(PEERS): | $(BIN)/python
 	@echo "make: installing the peers of bench/ into $(VENV)/peers"

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 the configuration can't be used."""
     try:
         try:
-            options = _parser().parse_args(arguments)
+            options = parser().parse_args(arguments)
         finally:
             sys.stdout.flush()  # of a help text
     except OSError as error:
@@ -34,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser, with every command."""
+    top = argparse.ArgumentParser(
         "aiidpd", description="The on-call engineer of a machine that serves models."
     )
-    parser.add_argument("--version", action="version", version=f"aiidpd {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    top.add_argument("--version", action="version", version=f"aiidpd {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
     for name, command, about in (
         ("run", _run, "run the daemon in the foreground"),
         (
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--directory", type=Path, default=Path(".aiidpd"), metavar="DIR", help="default: .aiidpd"
     )
     demo.set_defaults(command=_demo)
-    return parser
+    return top
 
 
 def _check(options: argparse.Namespace) -> int:

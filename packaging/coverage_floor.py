@@ -4,7 +4,7 @@
 "(pure)" needs nothing but arguments to be tested, so the floor of those is higher.
 """
 
-# ruff: noqa: INP001, T201 -- as lock.py beside it; a command that prints
+# ruff: noqa: T201 -- as lock.py beside it; a command that prints
 from __future__ import annotations
 
 import ast

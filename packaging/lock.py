@@ -8,7 +8,6 @@ A lock holds neither index addresses nor paths: where packages come from is the 
 (pip's own configuration), and the hashes say whether they are the right ones.
 """
 
-# ruff: noqa: INP001 -- an __init__.py would make this folder hide the library `packaging`
 from __future__ import annotations
 
 import subprocess
@@ -31,6 +30,7 @@ TITLES = {
     "test": "What the tests need on top.",
     "lint": "What `make check` needs on top.",
     "lock": "What `make lock` needs, in an environment of its own.",
+    "package": "What `make deb` and `make dist` need besides build.txt, in an environment of its own.",
     "peers": "What bench/ measures beside us, in an environment of its own.",
     "llama-cpp-python": "An engine of bad manners for the tests, in an environment of its own.",
 }
@@ -41,6 +41,7 @@ UNDER = {
     "test": ("build", "runtime", "signing"),
     "lint": ("build", "runtime", "signing", "test"),
     "load": ("build", "runtime", "signing", "test"),
+    "package": ("build",),
 }
 
 
@@ -59,6 +60,7 @@ def wanted(project: dict[str, object]) -> dict[str, list[str]]:
         "load": main["optional-dependencies"]["load"],
         "lint": groups["lint"],
         "lock": groups["lock"],
+        "package": groups["package"],
         "peers": groups["peers"],
         "llama-cpp-python": groups["llama-cpp-python"],
     }

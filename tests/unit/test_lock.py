@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "packaging" / "requirements"
 PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;]+) \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$")
-NAMES = ("runtime", "build", "signing", "load", "test", "lint", "lock", "peers", "llama-cpp-python")
+NAMES = (
+    "runtime",
+    "build",
+    "signing",
+    "load",
+    "test",
+    "lint",
+    "lock",
+    "package",
+    "peers",
+    "llama-cpp-python",
+)
 
 
 def pins(name: str) -> dict[str, Version]:
