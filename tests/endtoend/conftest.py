@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.endtoend import packages
 from tests.endtoend.containers import ROOT, Machine, debian, image, machine
 from tests.waiting import PATIENCE
 
@@ -88,6 +90,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def package(
+    wheels: Path, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
+) -> Path:
+    """Return the Debian package of this tree."""
+    return packages.built(packages.tools(missing), wheels, tmp_path_factory.mktemp("package"))
+
+
+@pytest.fixture(scope="session")
 def booted(
     engine: None,  # noqa: ARG001 -- it must be there, and that is all
     wheels: Path,
@@ -96,14 +106,20 @@ def booted(
 ) -> Iterator[Machine]:
     """Boot a Debian with systemd, and install the package in it as docs/operations.md says."""
     tar = debian_root("systemd", missing)
-    options = [*BOOTS, f"--volume={wheels}:/srv/wheels:ro"]
     name = "aiidpd-test-systemd"
-    with image(name, tar) as root, machine(name, root, options, ["/sbin/init"]) as booting:
+    with image(name, tar) as root, boot(name, root, f"--volume={wheels}:/srv/wheels:ro") as booting:
+        install(booting, wheel)
+        yield booting
+
+
+@contextmanager
+def boot(name: str, root: str, *options: str) -> Iterator[Machine]:
+    """Boot a Debian with systemd for as long as the block lasts."""
+    with machine(name, root, [*BOOTS, *options], ["/sbin/init"]) as booting:
         state = ["systemctl", "is-system-running"]
         booting.until(
             lambda: booting.run(*state, check=False).stdout.strip() == "running", "boot", 2 * PATIENCE
         )
-        install(booting, wheel)
         yield booting
 
 
