@@ -217,24 +217,34 @@ def test_an_engine_that_is_installed_later_is_found_through_the_gate(on: Package
 
 
 def test_the_gate_goes_and_comes_back_as_the_page_says(on: Packaged) -> None:
-    heading = "## Docker through the gate alone"
+    heading = "Docker through the gate alone"
     for number, wanted in ((0, {"docker"}), (1, set())):
         on.machine.shell("\n".join(commands(heading, number)))
         on.machine.until(lambda: on.state("containers") == "running", "containers", 60)
         assert on.groups() & {"docker"} == wanted
         assert on.doctor()["docker-socket"] == ["ok"]
     on.machine.shell("systemctl stop lending; rm /run/docker.sock; systemctl stop aiidpd")
-    on.machine.shell("rm -f /var/lib/aiidpd/*installed*; systemctl start aiidpd")
+    on.machine.shell("rm /var/lib/aiidpd/containers-seen.json; systemctl start aiidpd")
+
+
+def test_the_governor_gets_its_one_right_as_the_page_says(on: Packaged) -> None:
+    for command in commands("Let the governor cool GPUs"):
+        on.machine.shell(command)
+    status = on.machine.shell(f"grep ^CapEff: /proc/{on.show('MainPID')}/status")
+    assert int(status.split()[1], 16) == 1 << 21
+    on.machine.shell("rm /etc/systemd/system/aiidpd.service.d/governor.conf && systemctl daemon-reload")
+    on.machine.shell("rmdir /etc/systemd/system/aiidpd.service.d && systemctl restart aiidpd")
 
 
 def test_an_upgrade_keeps_state_and_configuration(on: Packaged) -> None:
-    before, kept = on.show("MainPID"), on.ctl("events")["events"]
+    pids = [on.show("MainPID", unit) for unit in ("aiidpd", "aiidpd-gate")]
+    kept = on.ctl("events")["events"]
     on.machine.shell(f"echo '{MARK}' | tee -a {CONFIG} >>{GATE}")
     on.machine.shell("systemctl disable aiidpd-gate.socket")  # what is off stays off
     on.install("now")
     assert on.machine.shell("dpkg-query -W -f '${Version}' aiidpd") != packages.EARLIER
     assert on.show("ActiveState") == "active"
-    assert on.show("MainPID") != before
+    assert not set(pids) & {on.show("MainPID", unit) for unit in ("aiidpd", "aiidpd-gate")}
     ids = {each["id"] for each in on.ctl("events")["events"]}
     assert {each["id"] for each in kept} <= ids
     for file in (CONFIG, GATE):
