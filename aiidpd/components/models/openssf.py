@@ -132,7 +132,7 @@ def _library() -> Any:
         from model_signing import verifying  # noqa: PLC0415 -- of the extra
     except ImportError as error:
         missing = error.name or "model_signing"
-        raise Unchecked(f"{missing} is not installed: `{sys.prefix}/bin/{INSTALL}`") from None
+        raise Unchecked(f"{missing} is not installed: `{INSTALL.format(sys.prefix)}`") from None
     return verifying
 
 

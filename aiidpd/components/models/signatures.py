@@ -11,8 +11,8 @@ from typing import Final
 
 from aiidpd.components.models.scanned import FileStamp, ScannedModel
 
-INSTALL: Final = "pip install 'aiidpd[signing]'"
-"""Command that installs what verifies signatures."""
+INSTALL: Final = "python3 -m pip --python {}/bin/python install 'aiidpd[signing]'"
+"""Command that installs what verifies signatures, into an environment that may have no pip of its own."""
 
 
 class SignatureState(StrEnum):

@@ -28,7 +28,7 @@ def _program() -> Iterator[CheckResult]:
     if sys.version_info[:2] < _LEAST:
         yield failed(f"Python {version} is too old", "install aiidpd with Python 3.11 or newer")
     wrong = list(_wrong())
-    cure = "install again with packaging/requirements/runtime.txt: pip install --require-hashes"
+    cure = "apt install --reinstall aiidpd; without the package, pip install --require-hashes the lock anew"
     yield from (failed(each, cure) for each in wrong)
     if not wrong:
         yield ok(

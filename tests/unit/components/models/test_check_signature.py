@@ -324,7 +324,7 @@ def test_without_the_package_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "model_signing", None)
     found, why = state(model.parent, key.signer())
     assert found == "not_checked"
-    assert "pip install 'aiidpd[signing]'" in why
+    assert f"--python {sys.prefix}/bin/python install 'aiidpd[signing]'" in why
     assert state(model.parent)[0] == "not_trusted"
 
 

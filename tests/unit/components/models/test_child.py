@@ -101,7 +101,7 @@ def test_without_the_package_the_child_verifies_hashes_all_the_same(
     (checked,) = [each for each in frames if isinstance(each, SignatureChecked)]
     assert checked.record is not None
     assert checked.record.state is SignatureState.NOT_CHECKED
-    assert "pip install 'aiidpd[signing]'" in checked.record.reason
+    assert f"--python {sys.prefix}/bin/python install 'aiidpd[signing]'" in checked.record.reason
 
 
 @pytest.mark.parametrize(
