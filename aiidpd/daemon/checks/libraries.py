@@ -28,7 +28,7 @@ def _program() -> Iterator[CheckResult]:
     if sys.version_info[:2] < _LEAST:
         yield failed(f"Python {version} is too old", "install aiidpd with Python 3.11 or newer")
     wrong = list(_wrong())
-    cure = "apt install --reinstall aiidpd; without the package, pip install --require-hashes the lock anew"
+    cure = "install the package again; in a checkout, packaging/requirements/runtime.txt: pip install --require-hashes"
     yield from (failed(each, cure) for each in wrong)
     if not wrong:
         yield ok(
