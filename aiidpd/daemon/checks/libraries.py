@@ -28,7 +28,10 @@ def _program() -> Iterator[CheckResult]:
     if sys.version_info[:2] < _LEAST:
         yield failed(f"Python {version} is too old", "install aiidpd with Python 3.11 or newer")
     wrong = list(_wrong())
-    cure = "install the package again; in a checkout, packaging/requirements/runtime.txt: pip install --require-hashes"
+    cure = (
+        "install the package again; in a checkout, "
+        "pip install --require-hashes -r packaging/requirements/runtime.txt"
+    )
     yield from (failed(each, cure) for each in wrong)
     if not wrong:
         yield ok(
