@@ -285,7 +285,7 @@ def test_a_removal_leaves_configuration_and_state_and_a_purge_nothing(on: Packag
     on.machine.shell("test -e /var/lib/aiidpd/mounted/kept && umount /var/lib/aiidpd/mounted")
     on.machine.shell("rmdir /var/lib/aiidpd/mounted /var/lib/aiidpd")
     assert listing(on.machine) - on.files == set()
-    assert on.files - listing(on.machine) == set()
+    assert on.files - listing(on.machine) <= {"/opt"}  # dpkg takes an empty folder away, as each package's
     assert {each for each in accounts(on.machine) - on.accounts if not each.startswith("docker:")} == set()
     assert on.accounts - accounts(on.machine) == set()
     assert on.machine.shell("ls -d /run/aiidpd* || true") == ""
