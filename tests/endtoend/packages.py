@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,3 +35,16 @@ def built(python: Path, wheels: Path, output: Path, version: str = "") -> Path:
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
+
+
+def changed(package: Path, file: str, more: str) -> None:
+    """Pack ``package`` anew with ``more`` at the end of the ``file`` in it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch, "root")
+        subprocess.run(
+            ["dpkg-deb", "--raw-extract", str(package), str(root)], check=True, capture_output=True
+        )
+        with (root / file.lstrip("/")).open("a") as text:
+            text.write(more)
+        command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", str(root), str(package)]
+        subprocess.run(command, check=True, capture_output=True)

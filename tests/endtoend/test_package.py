@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.real("systemd"), pytest.mark.long, pytest.mark.timeout
 
 PAGE = (ROOT / "docs/operations.md").read_text()
 CONFIG, GATE = "/etc/aiidpd/aiidpd.toml", "/etc/aiidpd/gate.toml"
+EARLIER_DEFAULT = "# An earlier default."
 MARK = "# A remark of whoever runs this machine."
 UNITS = ("aiidpd.service", "aiidpd-gate.socket", "aiidpd-gate.service")
 ENGINE_SOCKET = os.environ.get("DOCKER_HOST", "unix:///run/docker.sock").removeprefix("unix://")
@@ -124,9 +125,11 @@ class Packaged:
 def earlier(
     wheels: Path, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str, str], None]
 ) -> Path:
-    """Return a package of this tree that says it is an earlier version."""
+    """Return a package of this tree that says it is an earlier version, with another configuration."""
     folder = tmp_path_factory.mktemp("earlier")
-    return packages.built(packages.tools(missing), wheels, folder, packages.EARLIER)
+    found = packages.built(packages.tools(missing), wheels, folder, packages.EARLIER)
+    packages.changed(found, CONFIG, f"{EARLIER_DEFAULT}\n")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +244,8 @@ def test_the_governor_gets_its_one_right_as_the_page_says(on: Packaged) -> None:
 def test_an_upgrade_keeps_state_and_configuration(on: Packaged) -> None:
     pids = [on.show("MainPID", unit) for unit in ("aiidpd", "aiidpd-gate")]
     kept = on.ctl("events")["events"]
-    on.machine.shell(f"echo '{MARK}' | tee -a {CONFIG} >>{GATE}")
+    assert EARLIER_DEFAULT in on.machine.shell(f"cat {CONFIG}")
+    on.machine.shell(f"echo '{MARK}' >>{GATE}")
     on.machine.shell("systemctl disable aiidpd-gate.socket")  # what is off stays off
     on.install("now")
     assert on.machine.shell("dpkg-query -W -f '${Version}' aiidpd") != packages.EARLIER
@@ -249,8 +253,10 @@ def test_an_upgrade_keeps_state_and_configuration(on: Packaged) -> None:
     assert not set(pids) & {on.show("MainPID", unit) for unit in ("aiidpd", "aiidpd-gate")}
     ids = {each["id"] for each in on.ctl("events")["events"]}
     assert {each["id"] for each in kept} <= ids
-    for file in (CONFIG, GATE):
-        assert on.machine.shell(f"tail -n 1 {file}; stat -c '%U:%G %a' {file}") == f"{MARK}\nroot:aiidpd 640"
+    # What nobody changed is the new default, what somebody did stays; both may be read as before.
+    assert EARLIER_DEFAULT not in on.machine.shell(f"cat {CONFIG}")
+    assert on.machine.shell(f"tail -n 1 {GATE}") == MARK
+    assert on.machine.shell(f"stat -c '%U:%G %a' {CONFIG} {GATE}").split("\n") == ["root:aiidpd 640"] * 2
     assert on.machine.run("systemctl", "is-enabled", "aiidpd-gate.socket", check=False).stdout == "disabled\n"
     assert on.machine.shell("systemctl is-enabled aiidpd") == "enabled"
     on.machine.shell("systemctl enable aiidpd-gate.socket")
@@ -275,7 +281,7 @@ def test_a_removal_leaves_configuration_and_state_and_a_purge_nothing(on: Packag
     on.machine.shell("touch /opt/aiidpd/lib/added-later")
     on.apt("remove", "aiidpd")
     assert on.machine.run("test", "-e", "/opt/aiidpd", check=False).returncode == 1
-    assert MARK in on.machine.shell(f"cat {CONFIG}")
+    assert MARK in on.machine.shell(f"cat {GATE}")
     on.machine.shell("test -e /var/lib/aiidpd/history.sqlite3 && getent passwd aiidpd")
     assert on.show("LoadState") == "not-found"
     on.machine.shell("mkdir /var/lib/aiidpd/mounted && mount -t tmpfs none /var/lib/aiidpd/mounted")
