@@ -75,7 +75,7 @@ def _documents(folder: Path) -> None:
     shutil.copytree(ROOT / "docs", folder / "docs")
     for name in ("README.md", "SECURITY.md"):
         _copy(ROOT / name, folder / name)
-    for name in ("acceptance", "prometheus"):
+    for name in ("acceptance", "alertmanager", "compose", "grafana", "prometheus"):
         shutil.copytree(ROOT / "etc" / name, folder / "examples" / name)
     _copy(ROOT / "etc/claims.toml", folder / "examples/claims.toml")
 
