@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
-from urllib.parse import quote
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from aiidpd.gate.engine import Fetch
+from aiidpd.gate.message import segment, target_of
+
+if TYPE_CHECKING:
+    from aiidpd.components.containers.recreate.plan import Plan
 
 _CREATED: Final = 201
 _OK: Final = 200
 _LONGEST_MESSAGE: Final = 300
-
-Fetch = Callable[[str, str, Mapping[str, Any] | None], tuple[int, Any]]
-"""Calls the engine: method, target and document; returns the status and the document of its answer."""
 
 
 class Copied(NamedTuple):
@@ -28,38 +30,49 @@ def make_copy(fetch: Fetch, container: Mapping[str, Any], name: str) -> Copied:
     from aiidpd.components.containers.recreate.described import image_text  # noqa: PLC0415
     from aiidpd.components.containers.recreate.plan import make_plan  # noqa: PLC0415
 
-    image = _described(fetch, f"/images/{_quoted(container['Image'])}/json")
+    image = described(fetch, "images", container["Image"])
     if image is None:
         return Copied(status=409, reason="its image is gone")
-    named = _described(fetch, f"/images/{_quoted(container['Config'].get('Image') or '-')}/json")
+    named = described(fetch, "images", container["Config"].get("Image") or "-")
     text = image_text(container, image, str((named or {}).get("Id") or ""))
     plan = make_plan(container, image=text, entrypoint=(image.get("Config") or {}).get("Entrypoint"))
-    status, made = fetch("POST", f"/containers/create?name={quote(name)}", plan.body)
+    return create(fetch, plan, name, str(container["Image"]))
+
+
+def create(fetch: Fetch, plan: Plan, name: str, image: str) -> Copied:
+    """Create the container of ``plan`` as ``name``, of the image with this id; or leave none."""
+    status, made = fetch("POST", target_of("/containers/create", (("name", name),)), plan.body)
     if status != _CREATED:
         return Copied(status=status, reason=_words(made))
     identity = str(made["Id"])
-    calls: list[tuple[str, str, Mapping[str, Any]]] = []
+    found = described(fetch, "containers", identity)
+    wrong = Copied(status=409, reason=f"{plan.body['Image']} leads to another image by now")
+    if found is not None and str(found.get("Image")) == image:
+        refused = ((status, answer) for status, answer in _connect(fetch, identity, plan) if status != _OK)
+        first = next(refused, None)
+        if first is None:
+            return Copied(identity)
+        wrong = Copied(status=first[0], reason=_words(first[1]))
+    fetch("DELETE", f"/containers/{segment(identity)}", None)
+    return wrong
+
+
+def _connect(fetch: Fetch, identity: str, plan: Plan) -> Iterator[tuple[int, Any]]:
+    """Yield the engine's answer to each call that puts the container on its networks."""
     if plan.disconnect:
-        calls.append((plan.disconnect, "disconnect", {"Container": identity}))
-    calls += [
-        (each.network, "connect", {"Container": identity, "EndpointConfig": dict(each.endpoint)})
-        for each in plan.connections
-    ]
-    for network, verb, document in calls:
-        status, answer = fetch("POST", f"/networks/{quote(network, safe='')}/{verb}", document)
-        if status != _OK:
-            fetch("DELETE", f"/containers/{identity}", None)
-            return Copied(status=status, reason=_words(answer))
-    return Copied(identity)
+        target = f"/networks/{segment(plan.disconnect)}/disconnect"
+        yield fetch("POST", target, {"Container": identity})
+    for each in plan.connections:
+        document = {"Container": identity, "EndpointConfig": dict(each.endpoint)}
+        yield fetch("POST", f"/networks/{segment(each.network)}/connect", document)
 
 
-def _described(fetch: Fetch, target: str) -> Mapping[str, Any] | None:
-    status, document = fetch("GET", target, None)
+def described(fetch: Fetch, kind: str, reference: object) -> Mapping[str, Any] | None:
+    """Return the description of one of the engine's images or containers; None where there is none."""
+    text = str(reference)
+    name = segment(text, "/:@") if ".." not in text else "-"
+    status, document = fetch("GET", f"/{kind}/{name}/json", None)
     return document if status == _OK and isinstance(document, dict) else None
-
-
-def _quoted(reference: object) -> str:
-    return quote(str(reference), safe="/:@") if ".." not in str(reference) else "-"
 
 
 def _words(document: object) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from aiidpd.gate.wire import Late, receive, send
 _CONNECT: Final = 5.0  # seconds
 _LARGEST_DESCRIPTION: Final = 8 << 20  # bytes
 _OK: Final = 200
+
+Fetch = Callable[[str, str, Mapping[str, Any] | None], tuple[int, Any]]
+"""Calls the engine: method, target and document; returns the status and the document of its answer."""
 
 
 class EngineFailed(Exception):

@@ -96,6 +96,14 @@ def target_of(path: str, query: Iterable[tuple[str, str]]) -> str:
     return f"{path}?{text}" if text else path
 
 
+def segment(text: str, safe: str = "") -> str:
+    """Return ``text`` as a part of a path, with the ``safe`` signs as they are. Raises ValueError."""
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is no part of a path")
+    plain = safe.encode("ascii")
+    return _escaped(text, plain)
+
+
 def parse_answer(head: bytes, method: str) -> Answer:
     """Return the head of the engine's answer to a ``method``. Raises Malformed."""
     line, *lines = head[: -len(END)].split(b"\r\n")
@@ -268,5 +276,8 @@ def _unescaped(text: str) -> str:
     return found
 
 
-def _escaped(text: str) -> str:
-    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], text.encode("utf-8")).decode("ascii")
+def _escaped(text: str, plain: bytes = b"") -> str:
+    def escape(match: re.Match[bytes]) -> bytes:
+        return match[0] if match[0] in plain else b"%%%02X" % match[0][0]
+
+    return _UNSAFE.sub(escape, text.encode("utf-8")).decode("ascii")

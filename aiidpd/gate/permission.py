@@ -13,11 +13,17 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 
 from aiidpd.gate.recreation import place_of
-from aiidpd.gate.settings import RECREATE, Rule
+from aiidpd.gate.settings import ACTS, RECREATE, UPGRADE, Rule
 
-HEAL: Final = "aiidpd.heal"
-UPGRADE: Final = "aiidpd.upgrade"
-_PERMITTING: Final = {HEAL: ("restart", RECREATE), UPGRADE: ("allow",)}
+HEAL_LABEL: Final = "aiidpd.heal"
+UPGRADE_LABEL: Final = "aiidpd.upgrade"
+_PERMITTING: Final = (
+    (HEAL_LABEL, "restart", ACTS),
+    (HEAL_LABEL, RECREATE, (*ACTS, RECREATE)),
+    (UPGRADE_LABEL, "allow", (*ACTS, UPGRADE)),
+)
+"""Labels and what they say, with the acts that they permit by that."""
+
 _PROJECT: Final = "com.docker.compose.project"
 _SERVICE: Final = "com.docker.compose.service"
 _IDENTITY: Final = re.compile("[0-9a-f]{64}")
@@ -47,13 +53,20 @@ def subject_of(description: Any) -> Subject | None:
 
 def is_permitted(subject: Subject, act: str, rules: tuple[Rule, ...]) -> bool:
     """Return whether ``act`` may be done to the container."""
-    said = {label: subject.labels.get(label, "").strip() for label in _PERMITTING}
-    if act == RECREATE:
-        if said[HEAL] == RECREATE:
+    for label, word, acts in _PERMITTING:
+        if act in acts and subject.labels.get(label, "").strip() == word:
             return True
-    elif any(said[label] in words for label, words in _PERMITTING.items()):
-        return True
     return any(act in rule.acts and _matches(rule, subject) for rule in rules)
+
+
+def patterns_for(subject: Subject, rules: tuple[Rule, ...]) -> tuple[str, ...]:
+    """Return the patterns of repositories from which an image may be tried, besides the container's own."""
+    return tuple(
+        pattern
+        for rule in rules
+        if UPGRADE in rule.acts and _matches(rule, subject)
+        for pattern in rule.images
+    )
 
 
 def _matches(rule: Rule, subject: Subject) -> bool:

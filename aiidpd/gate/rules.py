@@ -13,12 +13,22 @@ from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
 from aiidpd.gate.message import Request, target_of
+from aiidpd.gate.reference import canonical
+from aiidpd.gate.settings import RECREATE, UPGRADE
 
 COPY: Final = "copy"
+IMAGE: Final = "image"
+PULL: Final = "pull"
 RENAME: Final = "rename"
 REMOVE: Final = "remove"
-RECREATING: Final = (COPY, RENAME, REMOVE)
-"""Acts that are steps of a re-creation."""
+STEPS: Final[Mapping[str, tuple[str, ...]]] = {
+    COPY: (RECREATE,),
+    IMAGE: (UPGRADE,),
+    PULL: (UPGRADE,),
+    RENAME: (RECREATE, UPGRADE),
+    REMOVE: (RECREATE, UPGRADE),
+}
+"""Acts that are steps of a re-creation, or of a trial of an image, and what permits them."""
 
 _LONGEST_FILTERS: Final = 8192
 _LONGEST_REFERENCE: Final = 512
@@ -77,6 +87,11 @@ class Matched(NamedTuple):
     def name(self) -> str:
         """Name that the act is to give to a container."""
         return dict(self.query).get("name", "")
+
+    @property
+    def image(self) -> str:
+        """Image that the act is about."""
+        return dict(self.query).get("image", "")
 
     def target_for(self, identity: str) -> str:
         """Target of the same act on the container with this whole id."""
@@ -179,8 +194,17 @@ TABLE: Final = (
     Call("POST", "/containers/{container}/kill", Access.ACT, {"signal": _SIGNAL}, "kill"),
     Call("POST", "/containers/{container}/pause", Access.ACT, verb="pause"),
     Call("POST", "/containers/{container}/unpause", Access.ACT, verb="unpause"),
-    # Steps of a re-creation, see recreation.py. The gate's own call, without a body: a copy of a container.
+    # Steps of a re-creation, see recreation.py. The gate's own calls, without a body: a copy of a container,
+    # the same of another image (without a name: may it be?), and that image from its registry.
     Call("POST", "/aiidpd/copies/{container}", Access.ACT, {"name": _pattern(_NAME)}, COPY),
+    Call(
+        "POST",
+        "/aiidpd/images/{container}",
+        Access.ACT,
+        {"name": _pattern(_NAME), "image": canonical},
+        IMAGE,
+    ),
+    Call("POST", "/aiidpd/pulls/{container}", Access.ACT, {"image": canonical}, PULL),
     Call("POST", "/containers/{container}/rename", Access.ACT, {"name": _pattern(_NAME)}, RENAME),
     Call("DELETE", "/containers/{container}", Access.ACT, verb=REMOVE),
 )
@@ -210,7 +234,10 @@ _REASONS: Final = (
     ),
     (re.compile("/containers/[^/]+/update"), "a container is not changed through the gate"),
     (re.compile("/containers/[^/]+/(exec|attach|archive)|/exec/.*"), "nothing gets into a container"),
-    (re.compile("/images/create|/build|/commit|/images/load"), "images are not made or fetched"),
+    (
+        re.compile("/images/create|/build|/commit|/images/load"),
+        "images are not made, and fetched for a container that is named alone",
+    ),
 )
 
 

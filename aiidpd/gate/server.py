@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from aiidpd.gate.holds import Holds
 from aiidpd.gate.load import SettingsFile
 from aiidpd.gate.log import WARNING, Log
 from aiidpd.gate.message import write_error
@@ -46,6 +47,7 @@ class Server:
         self._settings = settings
         self._log = log
         self._limits = limits
+        self._holds = Holds()
         self._room = threading.BoundedSemaphore(connections)
         self._door = threading.BoundedSemaphore(_REFUSALS)
 
@@ -79,7 +81,9 @@ class Server:
             return
         if peer.uid not in users:
             self._turn_away(client, 403, f"user {peer.uid} may not use it", peer)
-        elif not self._start(self._room, Session(client, peer, self._settings, self._log, self._limits).run):
+            return
+        session = Session(client, peer, self._settings, self._log, self._limits, holds=self._holds)
+        if not self._start(self._room, session.run):
             self._turn_away(client, 503, "all of its connections are in use", peer)
 
     def _start(self, room: threading.BoundedSemaphore, work: Callable[[], None]) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from aiidpd.gate.engine import Engine, EngineAbsent, EngineFailed, Exchange
+from aiidpd.gate.holds import Holds
+from aiidpd.gate.judgement import Judgement, key_of
 from aiidpd.gate.load import SettingsFile
 from aiidpd.gate.log import INFO, WARNING, Log
 from aiidpd.gate.message import (
@@ -23,24 +26,29 @@ from aiidpd.gate.message import (
     write_chunk,
     write_error,
 )
-from aiidpd.gate.permission import Subject, is_permitted, subject_of
-from aiidpd.gate.recreation import copy_refusal, place_of, removal_refusal, rename_refusal
-from aiidpd.gate.rules import COPY, RECREATING, REMOVE, RENAME, Access, Matched, Refusal, match
-from aiidpd.gate.settings import RECREATE, WrongSettings
+from aiidpd.gate.permission import Subject
+from aiidpd.gate.rules import COPY, IMAGE, PULL, Access, Matched, Refusal, match
+from aiidpd.gate.settings import WrongSettings
 from aiidpd.gate.wire import Gone, linger, read_head, send
 
-_OK: Final = 200
+_REFUSED: Final = 400
+_FORBIDDEN: Final = 403
 _NOT_FOUND: Final = 404
 _SHOWN: Final = 120  # characters of a path in the log
 
 
 class Limits(NamedTuple):
-    """Bounds of a connection: seconds, and bytes of one answer."""
+    """Bounds of a connection: seconds, and bytes of one answer.
+
+    ``step``: for another step of the same container to end. ``pull``: for an image to be fetched.
+    """
 
     idle: float = 300.0
     head: float = 5.0
     write: float = 10.0
     answer: float = 120.0
+    step: float = 5.0
+    pull: float = 3600.0
     answer_bytes: int = 64 << 20
 
 
@@ -55,13 +63,21 @@ class Session:
     """Serves one connection in a thread of its own."""
 
     def __init__(
-        self, client: socket.socket, peer: Peer, settings: SettingsFile, log: Log, limits: Limits
+        self,
+        client: socket.socket,
+        peer: Peer,
+        settings: SettingsFile,
+        log: Log,
+        limits: Limits,
+        *,
+        holds: Holds,
     ) -> None:
         self._client = client
         self._peer = peer
         self._settings = settings
         self._log = log
         self._limits = limits
+        self._holds = holds
 
     def run(self) -> None:
         """Serve until the client leaves or breaks a rule. Raises nothing of either side's."""
@@ -94,26 +110,12 @@ class Session:
         return self._carry_out(request, matched)
 
     def _carry_out(self, request: Request, matched: Matched) -> bool:
-        target, within = matched.target, self._limits.answer + matched.within
+        within = self._limits.answer + matched.within
         try:
             engine = Engine(self._settings.read().engine)
             if matched.access is Access.ACT:
-                subject, document = self._subject(engine, matched)
-                if subject is None:
-                    # In the engine's words, by which a client knows that there is none.
-                    reason = f"No such container: {matched.container}"
-                    self._send(write_error(_NOT_FOUND, reason, close=request.close, author=""))
-                    return not request.close
-                refusal = self._refusal(engine, matched, subject)
-                if refusal:
-                    return self._deny(request, 403, refusal, keep=True)
-                self._log.line(
-                    INFO, f"{matched.verb} {subject.name} ({subject.identity[:12]}) for {self._who}"
-                )
-                if matched.verb == COPY:
-                    return self._copy(engine, request, matched.name, document)
-                target = matched.target_for(subject.identity)
-            exchange = engine.call(matched.method, target, client=self._client, within=within)
+                return self._act(engine, request, matched)
+            exchange = engine.call(matched.method, matched.target, client=self._client, within=within)
         except WrongSettings as error:
             return self._fail(request, 503, f"its configuration is wrong: {error}")
         except EngineFailed as error:
@@ -121,66 +123,69 @@ class Session:
         with closing(exchange):
             return self._pass_on(exchange, request, None if matched.endless else within)
 
-    def _subject(self, engine: Engine, matched: Matched) -> tuple[Subject | None, Any]:
-        """Return the container that is named, None where there is none, and its description.
+    def _act(self, engine: Engine, request: Request, matched: Matched) -> bool:
+        """Carry out an act on a container, if it is let through."""
+        judgement = Judgement(partial(self._fetch, engine), self._settings.read().rules, self._settings.path)
+        subject, document = judgement.subject(matched.container)
+        key = "" if subject is None else key_of(matched, subject)
+        with self._holds.hold(key, 0 if matched.verb == PULL else self._limits.step) as free:
+            if key:
+                subject, document = judgement.subject(matched.container)  # a step before may have changed it
+            if subject is None:
+                # In the engine's words, by which a client knows that there is none.
+                return self._refuse(request, _NOT_FOUND, f"No such container: {matched.container}")
+            if not free or key_of(matched, subject) != key:
+                kind = key.partition(" ")[0]
+                return self._refuse(request, 409, f"another {kind} of {subject.name} goes on")
+            refusal = judgement.refusal(matched, subject)
+            if refusal:
+                return self._deny(request, 403, refusal, keep=True)
+            self._log.line(INFO, f"{matched.verb} {subject.name} ({subject.identity[:12]}) for {self._who}")
+            if matched.verb in (COPY, IMAGE, PULL):
+                return self._own(engine, request, matched, subject, document)
+            return self._do(engine, request, matched, matched.target_for(subject.identity))
 
-        Id and labels are the engine's own: a name may lead elsewhere a moment later, an id can't.
-        """
-        status, document = self._fetch(engine, "GET", f"/containers/{matched.container}/json")
-        subject = subject_of(document) if status == _OK else None
-        if subject is None and status != _NOT_FOUND:
-            raise EngineFailed(502, f"the engine does not describe the container (status {status})")
-        return subject, document
+    def _do(
+        self, engine: Engine, request: Request, matched: Matched, target: str, *, whole: float | None = None
+    ) -> bool:
+        """Have the engine do it, and pass its answer on; all of that within ``whole`` seconds."""
+        within = self._limits.answer + matched.within
+        until = None if whole is None else time.monotonic() + whole
+        exchange = engine.call(matched.method, target, client=self._client, within=whole or within)
+        with closing(exchange):
+            return self._pass_on(exchange, request, within, until)
 
-    def _refusal(self, engine: Engine, matched: Matched, subject: Subject) -> str:
-        """Return why the act is not let through, an empty text where it is."""
-        verb, name = matched.verb, subject.name
-        act = RECREATE if verb in RECREATING else verb
-        if not is_permitted(subject, act, self._settings.read().rules):
-            labels = "aiidpd.heal=recreate" if act == RECREATE else "aiidpd.heal, aiidpd.upgrade"
-            return f"to {act} {name} neither a label of it ({labels}) nor {self._settings.path} allows"
-        if verb == RENAME:
-            return rename_refusal(name, matched.name)
-        if verb == COPY:
-            return copy_refusal(name, matched.name, self._related(engine, subject))
-        if verb == REMOVE:
-            return removal_refusal(name, self._related(engine, subject))
-        return ""
+    def _own(
+        self, engine: Engine, request: Request, matched: Matched, subject: Subject, document: Any
+    ) -> bool:
+        """Carry out an operation of the gate's own, to its end: whether or not the client stays."""
+        from aiidpd.gate.operations import operate  # noqa: PLC0415 -- seldom, and it needs memory
 
-    def _related(self, engine: Engine, subject: Subject) -> tuple[str, ...]:
-        """Return the names of the other containers whose names have that of this one's place in them."""
-        filters = json.dumps({"name": [re.escape(place_of(subject.name).base)]})
-        target = target_of("/containers/json", (("all", "1"), ("filters", filters)))
-        status, document = self._fetch(engine, "GET", target)
-        if status != _OK or not isinstance(document, list):
-            raise EngineFailed(502, f"the engine does not list its containers (status {status})")
-        others = [each for each in document if isinstance(each, dict) and each.get("Id") != subject.identity]
-        return tuple(str(name).removeprefix("/") for each in others for name in each.get("Names") or ())
-
-    def _copy(self, engine: Engine, request: Request, name: str, document: Any) -> bool:
-        from aiidpd.gate.copies import make_copy  # noqa: PLC0415 -- seldom, and it needs memory
-
-        def fetch(method: str, target: str, body: Mapping[str, Any] | None) -> tuple[int, Any]:
-            return self._fetch(engine, method, target, body)
-
+        fetch = partial(engine.fetch, client=None, within=self._limits.answer)
         try:
-            made = make_copy(fetch, document, name)
+            made, query = operate(fetch, matched, subject, document, self._settings.read().rules)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             return self._fail(request, 502, f"the description of the container is odd: {error!r:.100}")
-        if not made.identity:
-            self._send(write_error(made.status, made.reason, close=request.close, author=""))
-            return not request.close
-        body = json.dumps({"Id": made.identity}).encode("ascii")
-        answer = Answer(201, (("content-type", "application/json"),), len(body))
+        if query:
+            target = target_of("/images/create", query)
+            return self._do(engine, request, matched, target, whole=self._limits.pull)
+        if made.status == _FORBIDDEN:
+            return self._deny(request, _FORBIDDEN, made.reason, keep=True)
+        if made.status >= _REFUSED:
+            return self._refuse(request, made.status, made.reason)
+        body = json.dumps({"Id": made.identity}).encode("ascii") if made.identity else b""
+        answer = Answer(made.status or 201, (("content-type", "application/json"),), len(body))
         self._send(write_answer(answer, close=request.close) + body)
         return not request.close
 
     def _fetch(
-        self, engine: Engine, method: str, target: str, document: Mapping[str, Any] | None = None
+        self, engine: Engine, method: str, target: str, document: Mapping[str, Any] | None
     ) -> tuple[int, Any]:
         return engine.fetch(method, target, document, client=self._client, within=self._limits.answer)
 
-    def _pass_on(self, exchange: Exchange, request: Request, within: float | None) -> bool:
+    def _pass_on(
+        self, exchange: Exchange, request: Request, within: float | None, until: float | None = None
+    ) -> bool:
         answer, most = exchange.answer, self._limits.answer_bytes
         if within is not None and answer.length is not None and answer.length > most:
             return self._fail(request, 502, "the engine's answer is too long")
@@ -192,7 +197,8 @@ class Session:
                     # An answer without an end may bring nothing for long: its head must not wait for that.
                     self._send(waiting)
                     waiting = b""
-                piece = exchange.piece(self._client, within)
+                left = within if until is None else max(0.0, until - time.monotonic())
+                piece = exchange.piece(self._client, left)
                 if not piece:
                     continue
                 passed += len(piece)
@@ -205,6 +211,11 @@ class Session:
             self._log.line(WARNING, f"cut off an answer to {self._who}: {error}")
             return False
         self._send(waiting + (b"" if answer.length is not None else write_chunk(b"")))
+        return not request.close
+
+    def _refuse(self, request: Request, status: int, reason: str) -> bool:
+        """Answer as the engine does where it refuses: that is no denial, and no fault."""
+        self._send(write_error(status, reason, close=request.close, author=""))
         return not request.close
 
     def _fail(self, request: Request, status: int, reason: str, *, absent: bool = False) -> bool:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+
+from aiidpd.gate.reference import parse
 
 ACTS: Final = ("start", "stop", "restart", "kill", "pause", "unpause")
 RECREATE: Final = "recreate"
 """Act that a rule has to name: a container is copied, and the copy takes its place."""
+UPGRADE: Final = "upgrade"
+"""Act that a rule has to name: another image is tried in its place. To start and stop it is part of that."""
 
+_OF_UPGRADE: Final = ("start", "stop")
+_PATTERN: Final = re.compile(r"(localhost|[a-z0-9.-]+(\.[a-z0-9-]+|:[0-9]+))(/[a-z0-9._*-]+)+", re.ASCII)
 _RULE: Final = ("name", "project", "service")
 _MOST_RULES: Final = 200
 _LONGEST: Final = 200
@@ -21,13 +28,15 @@ class WrongSettings(Exception):
 class Rule(NamedTuple):
     """Containers that may be acted on: all patterns that are set must match; ``*`` stands for any text.
 
-    In the middle of a re-creation the name is that of the place which the container has or had.
+    In the middle of a re-creation the name is that of the place which the container has or had. ``images``
+    are patterns of repositories, besides its own, from which an image may be tried.
     """
 
     name: str = ""
     project: str = ""
     service: str = ""
     acts: tuple[str, ...] = ACTS
+    images: tuple[str, ...] = ()
 
 
 class GateSettings(NamedTuple):
@@ -58,7 +67,7 @@ def _rule(table: Any, at: int) -> Rule:
     place = f"containers[{at}]"
     if not isinstance(table, dict):
         raise WrongSettings(f"{place} must be a table")
-    _known(table, (*_RULE, "acts"), f"{place}.")
+    _known(table, (*_RULE, "acts", "images"), f"{place}.")
     texts = {key: table[key] for key in _RULE if key in table}
     for key, value in texts.items():
         if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
@@ -66,15 +75,33 @@ def _rule(table: Any, at: int) -> Rule:
     if not texts:
         raise WrongSettings(f"{place} must have name, project or service")
     acts = table.get("acts", list(ACTS))
-    if not isinstance(acts, list) or not acts or not all(each in (*ACTS, RECREATE) for each in acts):
-        raise WrongSettings(f"{place}.acts must be a list of {', '.join((*ACTS, RECREATE))}")
-    return Rule(**texts, acts=tuple(acts))
+    known = (*ACTS, RECREATE, UPGRADE)
+    if not isinstance(acts, list) or not acts or not all(each in known for each in acts):
+        raise WrongSettings(f"{place}.acts must be a list of {', '.join(known)}")
+    upgrades = UPGRADE in acts
+    images = table.get("images", [])
+    patterns = [_pattern(each) for each in images] if isinstance(images, list) else [""]
+    if len(patterns) > _MOST_RULES or not all(patterns):
+        raise WrongSettings(
+            f"{place}.images must be a list of repositories with their registries, such as docker.io/vllm/*"
+        )
+    if images and not upgrades:
+        raise WrongSettings(f"{place}.images is of use only where acts names {UPGRADE}")
+    return Rule(**texts, acts=(*acts, *(_OF_UPGRADE if upgrades else ())), images=tuple(patterns))
 
 
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], place: str) -> None:
     wrong = next((key for key in table if key not in keys), None)
     if wrong is not None:
         raise WrongSettings(f"{place}{wrong[:_LONGEST]!r} is no key; known are {', '.join(keys)}")
+
+
+def _pattern(value: object) -> str:
+    """Return a pattern of repositories as it is compared, an empty text for what is none."""
+    if not isinstance(value, str) or len(value) > _LONGEST or not _PATTERN.fullmatch(value):
+        return ""
+    found = parse(value)
+    return value if found is None else found.repository  # docker.io/busybox is docker.io/library/busybox
 
 
 def _is_user(value: object) -> bool:

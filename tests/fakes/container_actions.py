@@ -104,7 +104,7 @@ class MemoryActions:
         del self.containers[identity]
         return True
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:  # noqa: ARG002
         return self.add(name, body)
 
     async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:

@@ -68,8 +68,11 @@ class ContainerActions(Protocol):
     async def remove(self, identity: str) -> bool:
         """Remove a container that does not run, without its volumes."""
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
-        """Create a container as the runtime's API describes one; return its id. Does not start it."""
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:
+        """Create a container as the runtime's API describes one; return its id. Does not start it.
+
+        ``image`` is the one that is tried by that, empty where it is a copy of what is there.
+        """
 
     async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:
         """Connect a container to one more network."""

@@ -223,8 +223,8 @@ class ContainersSettings(Table):
     socket: SocketPath = Field(default=Path("/run/docker.sock"), description="The Docker Engine's socket.")
     gate: bool = Field(
         default=False,
-        description="The socket is that of aiidpd-gate: containers are created anew by the gate's own copy, "
-        "not by compose, and no other image is tried in their places.",
+        description="The socket is that of aiidpd-gate: containers are created anew, and other images tried "
+        "in their places, by the gate's own copies, not by compose.",
     )
     reconcile_interval: Duration = Field(
         default=30.0,

@@ -266,8 +266,8 @@ class SimulatedRuntime:
     async def remove(self, identity: str) -> bool:
         raise _refusal(f"remove container {identity}")
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
-        del body
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:
+        del body, image
         raise _refusal(f"create container {name}")
 
     async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:

@@ -115,7 +115,7 @@ class DockerActions:
         except GoneError:
             return False
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:  # noqa: ARG002 -- the body has it
         async with self._connection.calling("create a container of") as client:
             created = await client.containers.create(dict(body), name=name)
             return str(created.id)
@@ -152,16 +152,35 @@ class DockerActions:
     async def image(self, reference: str) -> Mapping[str, Any] | None:
         return await self._described("an image", f"images/{_quoted(reference)}/json")
 
+    async def untriable(self, container: str, image: str) -> str:  # noqa: ARG002 -- it does what it is called for
+        return ""
+
     async def pull(
-        self, reference: str, progress: Callable[[str], None], *, within: float = 3600.0
+        self,
+        reference: str,
+        progress: Callable[[str], None],
+        *,
+        container: str,  # noqa: ARG002 -- the engine fetches for anybody
+        within: float = 3600.0,
     ) -> Mapping[str, Any] | None:
         name, tag = _parted(reference)
+        await self._pull("images/create", {"fromImage": name, "tag": tag}, reference, progress, within)
+        return await self.image(reference)
+
+    async def _pull(
+        self,
+        path: str,
+        parameters: Mapping[str, str],
+        reference: str,
+        progress: Callable[[str], None],
+        within: float,
+    ) -> None:
         last: dict[str, Any] = {}
         async with (
             self._connection.calling(f"pull {reference:.100} by", also=within) as client,
             client.session.post(
-                f"{client.docker_host}/images/create",
-                params={"fromImage": name, "tag": tag},
+                f"{client.docker_host}/{path}",
+                params=parameters,
                 timeout=aiohttp.ClientTimeout(),
             ) as response,
         ):
@@ -175,7 +194,6 @@ class DockerActions:
                     raise aiodocker.DockerError(_REFUSED, str(last["error"])[:_LONGEST_MESSAGE])
                 words = f"{last.get('status', '')} {last.get('progress', '')}"
                 progress(" ".join(words.split())[:_LONGEST_MESSAGE])
-        return await self.image(reference)
 
     async def network(self, reference: str) -> Mapping[str, Any] | None:
         return await self._described("a network", f"networks/{_quoted(reference)}")

@@ -13,8 +13,7 @@ same image's: what came from the image comes out the same. Changed is only what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiidpd.components.containers.recreate.described import (
     SHORT,
@@ -44,16 +43,14 @@ _ASSIGNED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """A network to connect the copy to, and what is asked for there."""
 
     network: str
     endpoint: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Body of the call that creates the copy, and what is left to do with its networks then.
 
     ``disconnect`` is the network that it is created with and that the old one had left; empty for none.
@@ -62,7 +59,6 @@ class Plan:
     body: Mapping[str, Any]
     connections: tuple[Connection, ...] = ()
     disconnect: str = ""
-    notes: tuple[str, ...] = field(default=())
 
 
 def make_plan(

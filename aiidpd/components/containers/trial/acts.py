@@ -12,9 +12,10 @@ from aiidpd.components.containers.recreate.described import Description, name_of
 from aiidpd.components.containers.recreate.gather import gather
 from aiidpd.components.containers.recreate.plan import Plan
 from aiidpd.components.containers.recreate.state import place_of
-from aiidpd.components.containers.trial.body import beside, body_with, not_as_planned
+from aiidpd.components.containers.trial.body import beside, body_with
 from aiidpd.components.containers.trial.book import ImageActions
 from aiidpd.components.containers.trial.decide import Act
+from aiidpd.components.containers.trial.differences import not_as_planned
 from aiidpd.components.containers.trial.state import ImageTrial, Situation
 from aiidpd.contracts.trials import TriedContainer
 from aiidpd.kernel.errors import Unavailable
@@ -90,7 +91,7 @@ async def create(
     left = await actions.describe(name)
     if left is not None and name_of(left) == name:
         await actions.remove(str(left["Id"]))  # its creation was called for, and nobody has waited for it
-    identity = await actions.create(name, plan.body)
+    identity = await actions.create(name, plan.body, image=entry.image)
     try:
         await _connect(actions, identity, plan)
         new = await actions.describe(identity)

@@ -23,8 +23,13 @@ _MOST: Final = 20  # states of trials that have ended, or were planned only
 class ImageActions(ContainerActions, Protocol):
     """Acts on containers, and the pull of an image."""
 
-    async def pull(self, reference: str, progress: Callable[[str], None], *, within: float = 3600.0) -> Any:
-        """Have the runtime fetch an image; return its description, None where there is none then."""
+    async def untriable(self, container: str, image: str) -> str:
+        """Return why the runtime would not have an image tried in the place of a container, or nothing."""
+
+    async def pull(
+        self, reference: str, progress: Callable[[str], None], *, container: str, within: float = 3600.0
+    ) -> Any:
+        """Have the runtime fetch an image for a container; return its description, None for no such image."""
 
 
 class TrialBook:

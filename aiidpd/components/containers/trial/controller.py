@@ -17,9 +17,9 @@ import anyio.to_thread
 
 from aiidpd.components.containers.actions import Refused
 from aiidpd.components.containers.trial.acts import Seen, act_on, create, log_of, see, tried
-from aiidpd.components.containers.trial.body import described_differences
 from aiidpd.components.containers.trial.book import TrialBook
 from aiidpd.components.containers.trial.decide import ENDS, Act, next_act
+from aiidpd.components.containers.trial.differences import described_differences
 from aiidpd.components.containers.trial.opening import POLL, TrialOpening, TrialTools
 from aiidpd.components.containers.trial.state import ImageTrial, Phase, Situation
 from aiidpd.contracts.trials import (

@@ -23,6 +23,7 @@ from aiidpd.kernel.errors import Unavailable
 
 POLL: Final = 0.5  # seconds between two readings of what goes on
 SETTLE: Final = 3.0  # seconds that an old container has to run before a trial is over
+_REMEDY: Final = "see docs/security.md: what the gate before Docker lets through, and why"
 LATE: Final = 5.0  # seconds beyond its grace in which a stop may yet be carried out
 
 
@@ -91,7 +92,7 @@ class TrialOpening:
             plan = replace(found.plan, refusal=self._book.problem, remedy="see `aiidpctl status`")
             return replace(found, plan=plan)
         tools = self._tools
-        return await prepare(
+        prepared = await prepare(
             tools.actions,
             request.container,
             request.image,
@@ -100,6 +101,11 @@ class TrialOpening:
             stop_grace=tools.stop_grace(request.container),
             successors=tools.recreations.successors,
         )
+        if prepared.plan.refusal:
+            return prepared
+        reason = await tools.actions.untriable(request.container, request.image)
+        plan = replace(prepared.plan, refusal=reason, remedy=_REMEDY if reason else "")
+        return replace(prepared, plan=plan)
 
     def _empty(self, request: ImageTrialRequested) -> Prepared:
         return Prepared(TrialPlan(ImageFacts(""), ImageFacts(request.image[:200])))
@@ -125,6 +131,7 @@ class TrialOpening:
                 found = await self._tools.actions.pull(
                     request.image,
                     lambda words: self._book.put(replace(state, progress=f"pulling: {words}")),
+                    container=request.container,
                     within=self._tools.settings.pull_timeout,
                 )
             except Unavailable as error:

@@ -23,7 +23,6 @@ from aiidpd.kernel.task import InactiveWorker
 
 TASK: Final = "containers.trials"
 _MADE_UP: Final = "made-up containers have no images to try"
-_GATED: Final = "no other image gets through aiidpd-gate (containers.gate)"
 
 
 class HealingNow(Protocol):
@@ -64,9 +63,9 @@ class Trials:
         """Return the worker of the task, on ``actions`` of its own."""
         settings, context = self._settings(), self._context
         publisher = TrialPublisher(context.publish, context.conditions)
-        if settings.engine in ("off", "simulated") or settings.gate:
+        if settings.engine in ("off", "simulated"):
             publisher.switched_off()
-            self._book.problem = {"off": OFF, "simulated": _MADE_UP}.get(settings.engine, _GATED)
+            self._book.problem = OFF if settings.engine == "off" else _MADE_UP
             return InactiveWorker(self._book.problem)
 
         def busy(name: str) -> str:

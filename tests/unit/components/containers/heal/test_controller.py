@@ -112,7 +112,7 @@ class ScriptedActions(ScriptedEngine):
     async def remove(self, identity: str) -> bool:
         raise NotImplementedError
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:
         raise NotImplementedError
 
     async def connect(self, network: str, identity: str, endpoint: Mapping[str, Any]) -> bool:

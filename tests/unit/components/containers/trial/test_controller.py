@@ -44,7 +44,9 @@ class Runtime(MemoryActions):
         self.here = {"llm:1": IMAGE, "llm:2": NEW}
         self.refuses: set[str] = set()
         self.away = False
-        self.pulled: list[str] = []
+        self.pulled: list[tuple[str, str]] = []
+        self.tried: list[str] = []
+        self.denies = ""
 
     async def describe(self, identity: str, *, size: bool = False) -> Mapping[str, Any] | None:
         if self.away:
@@ -55,7 +57,8 @@ class Runtime(MemoryActions):
         found = self.here.get(reference, reference if reference in (IMAGE, NEW) else "")
         return {"Id": found, "Config": {}, "RepoDigests": [f"{reference}@sha256:ab"]} if found else None
 
-    async def create(self, name: str, body: Mapping[str, Any]) -> str:
+    async def create(self, name: str, body: Mapping[str, Any], *, image: str = "") -> str:
+        self.tried.append(image)
         if "create" in self.refuses:
             raise self._refusal("no space left")
         identity = await super().create(name, body)
@@ -76,11 +79,14 @@ class Runtime(MemoryActions):
         del lines, since
         return LogTail((b"a line of " + identity[-1:].encode(),))
 
+    async def untriable(self, container: str, image: str) -> str:  # noqa: ARG002
+        return self.denies
+
     async def pull(
-        self, reference: str, progress: Callable[[str], None], *, within: float = 0.0
+        self, reference: str, progress: Callable[[str], None], *, container: str, within: float = 0.0
     ) -> Mapping[str, Any] | None:
         del within
-        self.pulled.append(reference)
+        self.pulled.append((container, reference))
         progress("Downloading")
         if not self.pulls:
             raise Unavailable("pull", reference, reason="manifest unknown")
