@@ -45,9 +45,9 @@ def create(fetch: Fetch, plan: Plan, name: str, image: str) -> Copied:
     if status != _CREATED:
         return Copied(status=status, reason=_words(made))
     identity = str(made["Id"])
-    found = described(fetch, "containers", identity)
+    found = described(fetch, "containers", identity) or {}
     wrong = Copied(status=409, reason=f"{plan.body['Image']} leads to another image by now")
-    if found is not None and str(found.get("Image")) == image:
+    if str(found.get("Image")) == image:
         refused = ((status, answer) for status, answer in _connect(fetch, identity, plan) if status != _OK)
         first = next(refused, None)
         if first is None:

@@ -67,11 +67,11 @@ class Judgement:
             return rename_refusal(name, matched.name)
         if verb == REMOVE:
             return removal_refusal(name, self._related(subject))
-        if verb == COPY or (verb == IMAGE and matched.name):
-            kinds = (NEW,) if verb == COPY else (NEW, BESIDE)
-            return copy_refusal(name, matched.name, self._related(subject), kinds)
         if verb in (IMAGE, PULL) and (place_of(name).kind or not matched.image):
             return "an image is to be named, and the container in whose place it is tried"
+        if verb == COPY or matched.name:
+            kinds = (NEW,) if verb == COPY else (NEW, BESIDE)
+            return copy_refusal(name, matched.name, self._related(subject), kinds)
         return ""
 
     def _holders(self, place: Place) -> tuple[Subject, ...]:

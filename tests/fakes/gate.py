@@ -80,13 +80,16 @@ class GateInThread(GateClient):
 class ScriptedEngine:
     """Engine that answers by the path of a request with the bytes in ``answers``; remembers every request.
 
-    An answer that is None is none: the connection stays open until the client has left.
+    An answer that is None is none: the connection stays open until the client has left. Answers to the paths
+    in ``held`` come once ``go`` is set.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.answers: dict[str, bytes | None] = {}
         self.requests: list[bytes] = []
+        self.held: set[str] = set()
+        self.go = threading.Event()
         self.left = threading.Event()
         """Set when a client has left that was waiting for an answer."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -114,6 +117,8 @@ class ScriptedEngine:
                 data += piece
             self.requests.append(data)
             path = data.split(b" ")[1].decode().partition("?")[0]
+            if path in self.held:
+                self.go.wait(PATIENCE)
             answer = self.answers.get(path, plain(404, b'{"message":"page not found"}'))
             if answer is not None and not answer.endswith(ENDLESS):
                 client.sendall(answer)

@@ -36,3 +36,77 @@ CORPUS = [
     b"GET /images/../containers/x/json HTTP/1.1\r\nHost: d\r\n\r\n",
     b"POST /containers/create HTTP/1.1\r\nHost: d\r\nX-HTTP-Method-Override: GET\r\n\r\n",
 ]
+
+_HEAD = b" HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+_NAMED = b"POST /aiidpd/images/vllm?name=vllm-aiidpd-new-0123abcd&image=a.io/v:2"
+_PULL = b"POST /aiidpd/pulls/vllm?image=a.io/v:2"
+IMAGES = [
+    # Bodies, and words that are to become a part of one.
+    _NAMED + b" HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}",
+    _NAMED + b" HTTP/1.1\r\nHost: d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    _NAMED + b" HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+    _PULL + b" HTTP/1.1\r\nHost: d\r\nContent-Length: 2\r\n\r\n{}",
+    _NAMED + _HEAD + SMUGGLED,
+    _NAMED + b"&HostConfig=x" + _HEAD,
+    _NAMED + b"&name=vllm" + _HEAD,
+    _NAMED + b"&image=evil.io/x" + _HEAD,
+    _NAMED + b"%26privileged=1" + _HEAD,
+    _PULL + b"&fromSrc=-" + _HEAD,
+    _PULL + b"%26fromSrc=-" + _HEAD,
+    _PULL + b"%0d%0aX-Registry-Auth:x" + _HEAD,
+    _PULL + b"&platform=x" + _HEAD,
+    *(
+        b"POST /aiidpd/%b/vllm?image=%b" % (kind, image) + _HEAD
+        for kind in (b"images", b"pulls")
+        for image in (
+            *(b"evil.io/x:1", b"a.io/w:2", b"v:2", b"a.io/v/x:2", b"b.io/a.io/v:2", b"A.io/v:2", b"a.io/V:2"),
+            *(
+                b"a.io/v/../w:2",
+                b"a.io/../evil.io/x",
+                b"a.io//v:2",
+                b"./a.io/v:2",
+                b"a.io/v:2/..",
+                b"a.io/v:..%2f",
+            ),
+            *(
+                b"a.io/v@sha256:22",
+                b"a.io/v:2@evil.io/x",
+                b"a.io/v@evil:2",
+                b"evil.io/x@a.io/v:2",
+                b"@",
+                b":",
+            ),
+            *(
+                b"a.io/v:2%00",
+                b"a.io/v:2%0a",
+                b"a.io/v:2%20",
+                b"a.io/v:2+",
+                b"%20a.io/v:2",
+                b"a.io/v:2%23",
+                b"",
+            ),
+            *(
+                b"http://a.io/v:2",
+                b"a.io%5cv:2",
+                b"a.io/v%253a2",
+                b"a.io/%76%C2%AD:2",
+                b"a.io\xff/v:2",
+                b"a" * 600,
+            ),
+            *(
+                b"22" * 32,
+                b"22" * 6,
+                b"sha256:" + b"22" * 6,
+                b"sha256:" + b"22" * 32,
+                b"sha256:" + b"99" * 32,
+            ),
+        )
+    ),
+    b"POST /aiidpd/images/..?image=a.io/v:2" + _HEAD,
+    b"POST /aiidpd/images/vllm/../../containers/create?image=a.io/v:2" + _HEAD,
+    b"POST /aiidpd//images/vllm?image=a.io/v:2" + _HEAD,
+    b"POST /aiidpd/images/%76llm?image=a.io/v:2" + _HEAD,
+    b"POST /aiidpd/images/other?image=a.io/v:2" + _HEAD,
+    b"GET /aiidpd/images/vllm?image=a.io/v:2" + _HEAD,
+    b"GET /aiidpd/pulls/vllm?image=a.io/v:2" + _HEAD,
+]

@@ -20,6 +20,7 @@ class Engine:
     def __init__(self, refusing: str = "nothing") -> None:
         self.calls: list[tuple[str, str, Mapping[str, Any] | None]] = []
         self.refusing = refusing
+        self.image = IMAGE
 
     def fetch(self, method: str, target: str, document: Mapping[str, Any] | None) -> tuple[int, Any]:
         self.calls.append((method, target, document))
@@ -27,6 +28,8 @@ class Engine:
             return 409, {"message": "no"}
         if target.startswith("/images/"):
             return 200, {"Id": IMAGE, "Config": {"Entrypoint": ["/start"]}}
+        if target == f"/containers/{ID}/json":
+            return 200, {"Id": ID, "Image": self.image}
         return (201, {"Id": ID}) if "/create" in target else (200, None)
 
 
@@ -51,7 +54,18 @@ def test_a_copy_is_as_the_engine_describes_the_other():
     assert body["Env"] == ["A=b"]
     assert body["HostConfig"]["Binds"] == ["/models:/models:ro"]
     assert body["NetworkingConfig"] == {"EndpointsConfig": {"one": {"Aliases": ["x"]}}}
-    assert engine.calls[3:] == [("POST", "/networks/two/connect", {"Container": ID, "EndpointConfig": {}})]
+    assert engine.calls[3:] == [
+        ("GET", f"/containers/{ID}/json", None),
+        ("POST", "/networks/two/connect", {"Container": ID, "EndpointConfig": {}}),
+    ]
+
+
+def test_a_copy_of_another_image_is_removed_at_once():
+    engine = Engine()
+    engine.image = "sha256:" + "99" * 32
+    made = make_copy(engine.fetch, container(), NAME)
+    assert made == Copied(status=409, reason="vllm:1 leads to another image by now")
+    assert [call[0] for call in engine.calls[-2:]] == ["GET", "DELETE"]
 
 
 def test_what_the_engine_refuses_is_said_and_nothing_is_left():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiidpd.gate.permission import Subject, is_permitted, subject_of
+from aiidpd.gate.permission import Subject, is_permitted, patterns_for, subject_of
 from aiidpd.gate.settings import Rule
 
 ID = "a" * 64
@@ -49,6 +49,28 @@ def test_a_re_creation_is_a_permission_of_its_own():
     for name in ("vllm", "vllm-aiidpd-old-0123", "vllm-aiidpd-new-0123"):
         assert is_permitted(subject(name), "recreate", (rule,))
         assert is_permitted(subject(name), "stop", (rule,))
+
+
+def test_a_trial_of_an_image_is_a_permission_of_its_own():
+    assert is_permitted(subject(aiidpd_upgrade="allow"), "upgrade", ())
+    for labels in ({"aiidpd_heal": "recreate"}, {"aiidpd_upgrade": "off"}, {"aiidpd_upgrade": "Allow"}):
+        assert not is_permitted(subject(**labels), "upgrade", ())
+    assert not is_permitted(subject(), "upgrade", (Rule(name="vllm"),))
+    assert not is_permitted(subject(), "recreate", (Rule(name="vllm", acts=("upgrade",)),))
+    rule = Rule(name="vllm", acts=("upgrade",))
+    for name in ("vllm", "vllm-aiidpd-old-0123", "vllm-aiidpd-new-0123", "vllm-aiidpd-new-0123-beside"):
+        assert is_permitted(subject(name), "upgrade", (rule,))
+
+
+def test_repositories_are_those_of_the_rules_that_name_the_container_and_the_act():
+    rules = (
+        Rule(name="vllm", acts=("upgrade",), images=("a.io/x",)),
+        Rule(name="v*", acts=("upgrade",), images=("b.io/*",)),
+        Rule(name="vllm", acts=("stop",), images=("c.io/x",)),
+        Rule(name="db", acts=("upgrade",), images=("d.io/x",)),
+    )
+    assert patterns_for(subject(), rules) == ("a.io/x", "b.io/*")
+    assert patterns_for(subject("other"), rules) == ()
 
 
 def test_all_patterns_of_a_rule_must_match():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiidpd.gate.message import Malformed, Request, parse_request
-from aiidpd.gate.rules import RECREATING, TABLE, VERBS, Access, Matched, Refusal, match
+from aiidpd.gate.rules import STEPS, TABLE, VERBS, Access, Matched, Refusal, match
 from aiidpd.gate.settings import ACTS
 
 ID = "a" * 64
@@ -19,7 +19,7 @@ PROMISED = re.compile(
     r"|GET (/v1\.\d\d)?/images/[\w./:@-]+/json|GET (/v1\.\d\d)?/networks/[\w.-]+"
     r"|GET (/v1\.\d\d)?/containers/[\w.-]+/changes|GET (/v1\.\d\d)?/volumes/[\w.-]+"
     r"|POST (/v1\.\d\d)?/containers/[\w.-]+/(start|stop|restart|kill|pause|unpause|rename)"
-    r"|DELETE (/v1\.\d\d)?/containers/[\w.-]+|POST (/v1\.\d\d)?/aiidpd/copies/[\w.-]+",
+    r"|DELETE (/v1\.\d\d)?/containers/[\w.-]+|POST (/v1\.\d\d)?/aiidpd/(copies|images|pulls)/[\w.-]+",
     re.ASCII,
 )
 
@@ -41,6 +41,7 @@ def matched(line: str) -> Matched:
         ("GET /networks/bridge", "/networks/bridge"),
         (f"GET /exec/{ID}/json", f"/exec/{ID}/json"),
         ("POST /containers/vllm/stop?t=007", "/containers/vllm/stop?t=7"),
+        ("POST /aiidpd/pulls/x?image=docker.io/a", "/aiidpd/pulls/x?image=a%3Alatest"),
         ("POST /containers/vllm/kill?signal=SIGTERM", "/containers/vllm/kill?signal=SIGTERM"),
         (
             "GET /containers/x/logs?tail=5&stdout=1&since=1.5",
@@ -60,7 +61,7 @@ def test_an_act_names_its_container_and_goes_to_its_id():
     found = matched("POST /v1.41/containers/vllm/restart?t=3")
     assert (found.access, found.container, found.verb, found.within) == (Access.ACT, "vllm", "restart", 3.0)
     assert found.target_for(ID) == f"/v1.41/containers/{ID}/restart?t=3"
-    assert set(VERBS) == {*ACTS, *RECREATING}
+    assert set(VERBS) == {*ACTS, *STEPS}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,16 @@ POST /containers/x/stop?signal=KILL, POST /containers/x/kill?signal=STOP, POST /
 POST /containers/x/start?detachKeys=x, POST /containers/x/start?checkpoint=y, GET /containers/.x/json
 GET /exec/abc/json, GET /networks/x/y, GET /containers/x/y/json, GET /images//json
 GET /containers/{"x" * 300}/json, GET /containers/a:b/json
+POST /aiidpd/images/x?image=a/../b, POST /aiidpd/images/x?image=a..b, POST /aiidpd/images/x?image=%61%0a
+POST /aiidpd/images/x?image=Vllm, POST /aiidpd/images/x?image=, POST /aiidpd/images/x?image=a@b
+POST /aiidpd/images/x?image=sha256:ab, POST /aiidpd/images/x?image=a%20b, POST /aiidpd/images/x?image=a+b
+POST /aiidpd/images/x?image=a&image=b, POST /aiidpd/images/x?image=http://a/b, POST /aiidpd/images/x?tag=b
+POST /aiidpd/images/x?image=a&name=b&body=c, POST /aiidpd/images/x?image=a&name=/b, POST /aiidpd/images/x/y
+POST /aiidpd/images/../x?image=a, GET /aiidpd/images/x?image=a, PUT /aiidpd/images/x?image=a
+POST /aiidpd/images/x?fromImage=a, POST /aiidpd/images/x?image=a%00, POST /aiidpd/images/x?image=%C3%A4
+POST /aiidpd/pulls/x?image=a&platform=b, POST /aiidpd/pulls/x?image=a&name=b, POST /aiidpd/pulls/x?image=A
+POST /aiidpd/pulls/x?fromSrc=-&image=a, POST /aiidpd/pulls?image=a, DELETE /aiidpd/pulls/x
+POST /images/create?fromSrc=-, POST /v1.41/images/create?fromImage=x&tag=y
 """
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from aiidpd.gate.session import Limits
 from tests.fakes.gate import ENDLESS, GateInThread, ScriptedEngine, gate_in_thread, message, parted, plain
-from tests.fakes.smuggling import CORPUS, INFO, SMUGGLED
-from tests.waiting import PATIENCE
+from tests.fakes.smuggling import CORPUS, IMAGES, INFO, SMUGGLED
+from tests.waiting import PATIENCE, until
 
 ID = "ab" * 32
 STOP = b"POST /containers/vllm/stop?t=1 HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -255,10 +255,11 @@ def test_a_copy_is_made_without_a_word_of_the_caller(engine: ScriptedEngine, gat
         "/images/v:1/json": image,
         "/containers/json": plain(200, b"[]"),
         "/containers/create": plain(201, json.dumps({"Id": "cd" * 32}).encode()),
+        f"/containers/{'cd' * 32}/json": plain(200, b'{"Image":"sha256:1"}'),
     }
     status, body = parted(gate.ask(COPY))
     assert (status, json.loads(body)) == (201, {"Id": "cd" * 32})
-    head, _, sent = engine.requests[-1].partition(b"\r\n\r\n")
+    head, _, sent = engine.requests[-2].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /containers/create?name=vllm-aiidpd-new-0123abcd HTTP/1.1")
     assert json.loads(sent)["Labels"] == {"aiidpd.heal": "recreate"}
     engine.answers["/containers/create"] = plain(409, b'{"message":"in use"}')
@@ -292,3 +293,142 @@ def test_a_container_is_renamed_within_its_re_creation_alone(engine: ScriptedEng
     }
     assert gate.get("/containers/x/rename?name=other", "POST")[0] == 403
     assert gate.get("/containers/x/rename?name=vllm-aiidpd-old-0123abcd", "POST")[0] == 204
+
+
+IMAGE, OTHER = "sha256:" + "11" * 32, "sha256:" + "22" * 32
+MADE = "cd" * 32
+CLOSING = b" HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"
+TRY = b"POST /aiidpd/images/vllm?name=vllm-aiidpd-new-0123abcd&image=a.io/v:2" + CLOSING
+PULL = b"POST /aiidpd/pulls/vllm?image=a.io/v:3" + CLOSING
+
+
+@pytest.fixture
+def upgradable(engine: ScriptedEngine) -> ScriptedEngine:
+    """An engine with a container that may be upgraded, and another image of its repository."""
+    whole = {
+        "Id": ID,
+        "Name": "/vllm",
+        "Image": IMAGE,
+        "Config": {"Image": "a.io/v:1", "Labels": {"aiidpd.upgrade": "allow"}},
+        "HostConfig": {"NetworkMode": "none"},
+        "NetworkSettings": {"Networks": {}},
+    }
+    other = {"Id": OTHER, "RepoTags": ["a.io/v:2"]}
+    engine.answers |= {
+        "/containers/vllm/json": plain(200, json.dumps(whole).encode()),
+        f"/images/{IMAGE}/json": plain(200, json.dumps({"Id": IMAGE, "RepoTags": ["a.io/v:1"]}).encode()),
+        "/images/a.io/v:2/json": plain(200, json.dumps(other).encode()),
+        "/containers/json": plain(200, b"[]"),
+        "/containers/create": plain(201, json.dumps({"Id": MADE}).encode()),
+        f"/containers/{MADE}/json": plain(200, json.dumps({"Image": OTHER}).encode()),
+    }
+    return engine
+
+
+def posted(engine: ScriptedEngine) -> list[bytes]:
+    return [each.split(b" HTTP/")[0] for each in engine.requests if each.startswith(b"POST")]
+
+
+def test_an_image_is_tried_without_a_word_of_the_caller(upgradable: ScriptedEngine, gate: GateInThread):
+    status, body = parted(gate.ask(TRY))
+    assert (status, json.loads(body)) == (201, {"Id": MADE})
+    assert posted(upgradable) == [b"POST /containers/create?name=vllm-aiidpd-new-0123abcd"]
+    sent = json.loads(upgradable.requests[-2].partition(b"\r\n\r\n")[2])
+    assert (sent["Image"], sent["HostConfig"]) == ("a.io/v:2", {"NetworkMode": "none"})
+    assert any("image vllm" in line for line in gate.lines)
+
+
+def test_an_image_that_leads_elsewhere_by_then_is_none(upgradable: ScriptedEngine, gate: GateInThread):
+    upgradable.answers[f"/containers/{MADE}/json"] = plain(200, json.dumps({"Image": IMAGE}).encode())
+    status, body = parted(gate.ask(TRY))
+    assert (status, message(body)) == (409, "a.io/v:2 leads to another image by now")
+    assert upgradable.requests[-1].startswith(b"DELETE /containers/%b " % MADE.encode())
+
+
+def test_without_a_name_it_is_judged_alone(upgradable: ScriptedEngine, gate: GateInThread):
+    for image, status in (("a.io/v:2", 204), ("a.io/v:9", 204), ("a.io/w:2", 403), (OTHER, 404)):
+        assert gate.get(f"/aiidpd/images/vllm?image={image}", "POST")[0] == status
+    assert posted(upgradable) == []
+    assert any("denied POST /aiidpd/images/vllm" in line for line in gate.lines)
+
+
+def test_an_image_is_fetched_with_its_progress(upgradable: ScriptedEngine, gate: GateInThread):
+    lines = b'{"status":"Pulling"}\r\n{"status":"Done"}\r\n'
+    upgradable.answers["/images/create"] = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"%x\r\n%b\r\n0\r\n\r\n" % (len(lines), lines)
+    )
+    assert parted(gate.ask(PULL)) == (200, lines)
+    assert posted(upgradable) == [b"POST /images/create?fromImage=a.io%2Fv&tag=3"]
+
+
+@pytest.mark.parametrize("image", ["a.io/w:3", "evil.io/a.io/v:3", "v:3", OTHER])
+def test_no_other_image_is_fetched(upgradable: ScriptedEngine, gate: GateInThread, image: str):
+    assert gate.get(f"/aiidpd/pulls/vllm?image={image}", "POST")[0] in (403, 404)
+    assert posted(upgradable) == []
+
+
+def test_a_pull_is_one_at_a_time_and_ends_when_the_client_leaves(
+    upgradable: ScriptedEngine, gate: GateInThread
+):
+    upgradable.answers["/images/create"] = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + ENDLESS
+    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(PATIENCE)
+        client.connect(str(gate.socket))
+        client.sendall(PULL)
+        data = b""
+        while b"abc" not in data:
+            data += client.recv(65536)
+        for _ in range(20):
+            status, body = parted(gate.ask(PULL))
+            assert (status, message(body)) == (409, "another pull of vllm goes on")
+        assert len(posted(upgradable)) == 1
+    assert upgradable.left.wait(PATIENCE)
+    upgradable.answers["/images/create"] = plain(200, b"")
+    until(lambda: parted(gate.ask(PULL))[0] == 200)
+
+
+def test_a_pull_has_an_end(upgradable: ScriptedEngine, tmp_path: Path):
+    upgradable.answers["/images/create"] = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + ENDLESS
+    )
+    with gate_in_thread(upgradable.path, tmp_path, limits=Limits(pull=0.2)) as gate:
+        found = gate.ask(PULL)
+    assert b"abc" in found
+    assert not found.endswith(b"0\r\n\r\n")
+
+
+def test_steps_of_one_container_wait_for_each_other(upgradable: ScriptedEngine, tmp_path: Path):
+    upgradable.held.add("/containers/create")
+    with (
+        gate_in_thread(upgradable.path, tmp_path, limits=Limits(step=0.05)) as gate,
+        socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client,
+    ):
+        client.connect(str(gate.socket))
+        client.sendall(TRY)
+        until(lambda: bool(posted(upgradable)))
+        for line in ("DELETE /containers/vllm", "POST /aiidpd/images/vllm?image=a.io/v:2"):
+            method, target = line.split(" ")
+            status, body = gate.get(target, method)
+            assert (status, message(body)) == (409, "another step of vllm goes on")
+        upgradable.go.set()
+        assert client.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+def test_a_client_that_leaves_does_not_cut_a_step_short(upgradable: ScriptedEngine, gate: GateInThread):
+    upgradable.held.add("/containers/create")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(str(gate.socket))
+        client.sendall(TRY)
+        until(lambda: bool(posted(upgradable)))
+    upgradable.go.set()
+    until(lambda: upgradable.requests[-1].startswith(b"GET /containers/%b/json " % MADE.encode()))
+
+
+@pytest.mark.parametrize("request_", IMAGES, ids=range(len(IMAGES)))
+def test_nothing_is_smuggled_with_an_image(upgradable: ScriptedEngine, gate: GateInThread, request_: bytes):
+    answer = gate.ask(request_)
+    assert parted(answer)[0] in (400, 403, 404, 431)
+    assert posted(upgradable) == []

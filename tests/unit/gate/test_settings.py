@@ -23,6 +23,22 @@ def test_nothing_is_the_defaults_and_everything_is_read():
     assert found.rules[0].acts == ACTS
 
 
+def test_an_upgrade_includes_to_start_and_stop_and_names_repositories():
+    table = {
+        "name": "v",
+        "acts": ["upgrade"],
+        "images": ["ghcr.io/org/*", "docker.io/busybox", "localhost:5000/a", "registry:5000/x"],
+    }
+    (rule,) = settings_of({"containers": [table]}).rules
+    assert rule.acts == ("upgrade", "start", "stop")
+    assert rule.images == (
+        "ghcr.io/org/*",
+        "docker.io/library/busybox",
+        "localhost:5000/a",
+        "registry:5000/x",
+    )
+
+
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
@@ -39,6 +55,32 @@ def test_nothing_is_the_defaults_and_everything_is_read():
         ({"containers": [{"name": "x", "act": ["stop"]}]}, "'act' is no key"),
         ({"containers": [{"name": "x", "acts": ["remove"]}]}, "acts must be a list of"),
         ({"containers": [{"name": "x", "acts": []}]}, "acts must be a list of"),
+        ({"containers": [{"name": "x", "images": ["a.io/x"]}]}, "only where acts names upgrade"),
+        *(
+            ({"containers": [{"name": "x", "acts": ["upgrade"], "images": images}]}, "list of repositories")
+            for images in (
+                *(
+                    "a.io/x",
+                    [1],
+                    [""],
+                    ["*"],
+                    ["*/x"],
+                    ["vllm/*"],
+                    ["*.io/x"],
+                    ["a.io/"],
+                    ["a.io/X"],
+                    ["a.io/?"],
+                ),
+                *(
+                    ["a.io/[a]"],
+                    ["a.io"],
+                    ["a.io//x"],
+                    ["a.io/x"] * 201,
+                    ["a.io/" + "x" * 300],
+                    ["https://a.io/x"],
+                ),
+            )
+        ),
         ({"containers": [{"name": "x"}] * 201}, "200 at most"),
     ],
 )
@@ -52,7 +94,7 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["name", "acts", "engine", "users", "containers"]), inner, max_size=3
+            st.sampled_from(["name", "acts", "images", "engine", "users", "containers"]), inner, max_size=3
         )
     ),
 )

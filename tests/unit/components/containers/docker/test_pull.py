@@ -78,7 +78,7 @@ async def engine(
 async def test_it_is_fetched_with_progress(tmp_path: Path, reference: str, asked: dict[str, str]) -> None:
     words: list[str] = []
     async with engine(tmp_path, *STEPS) as (actions, seen):
-        found = await actions.pull(reference, words.append)
+        found = await actions.pull(reference, words.append, container="llm")
     assert found == {"Id": "sha256:2"}
     assert seen == [asked]
     assert words[1] == "Downloading [==> ] 5B/9B"
@@ -91,17 +91,17 @@ async def test_an_error_among_the_steps_is_one(tmp_path: Path) -> None:
     }
     async with engine(tmp_path, STEPS[0], error) as (actions, _):
         with pytest.raises(Unavailable, match="no matching manifest"):
-            await actions.pull("llm:2", lambda _: None)
+            await actions.pull("llm:2", lambda _: None, container="llm")
 
 
 @pytest.mark.parametrize("status", [404, 500])
 async def test_a_refusal_is_an_error(tmp_path: Path, status: int) -> None:
     async with engine(tmp_path, status=status) as (actions, _):
         with pytest.raises(Unavailable, match="denied"):
-            await actions.pull("llm:2", lambda _: None)
+            await actions.pull("llm:2", lambda _: None, container="llm")
 
 
 async def test_nonsense_is_an_error(tmp_path: Path) -> None:
     async with engine(tmp_path, {"status": "a"}, ["b"]) as (actions, _):  # type: ignore[arg-type]
         with pytest.raises(Unavailable):
-            await actions.pull("llm:2", lambda _: None)
+            await actions.pull("llm:2", lambda _: None, container="llm")

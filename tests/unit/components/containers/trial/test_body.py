@@ -11,8 +11,6 @@ from aiidpd.components.containers.trial.body import (
     beside,
     beside_refusal,
     body_with,
-    described_differences,
-    not_as_planned,
 )
 
 IMAGE: dict[str, Any] = {
@@ -74,6 +72,14 @@ def test_what_was_given_is_given_again() -> None:
     assert "Entrypoint" not in found
 
 
+def test_labels_that_permit_or_say_whose_it_is_are_given_though_the_image_brought_them() -> None:
+    brought = {"aiidpd.upgrade": "allow", "com.docker.compose.service": "llm", "build": "1"}
+    image = {"Config": {**IMAGE["Config"], "Labels": brought}}
+    found = body_with(container(Labels=brought), image, "llm:2").body
+    assert found["Labels"] == {"aiidpd.upgrade": "allow", "com.docker.compose.service": "llm"}
+    assert beside(body_with(container(Labels=brought), image, "llm:2")).body["Labels"] == {}
+
+
 def test_with_an_entrypoint_of_its_own_the_command_stays() -> None:
     found = body(Entrypoint=["/other"])
     assert (found["Entrypoint"], found["Cmd"]) == (["/other"], ["--help"])
@@ -107,21 +113,3 @@ def test_some_can_t_run_beside(mode: str, words: str) -> None:
     given["HostConfig"]["NetworkMode"] = mode
     assert words in beside_refusal(given)
     assert bool(beside_refusal(given)) is bool(words)
-
-
-def test_a_limit_that_did_not_come_out_is_named() -> None:
-    old = container()
-    plan = body_with(old, IMAGE, "llm:2")
-    new = {**copy.deepcopy(old), "HostConfig": {**plan.body["HostConfig"], "Memory": 5}}
-    assert not_as_planned(old, {**new, "HostConfig": plan.body["HostConfig"]}, plan) == ()
-    assert not_as_planned(old, new, plan) == ("HostConfig.Memory",)
-
-
-def test_differences_have_both_values_and_no_secret() -> None:
-    old, new = container(Env=["A=1", "API_KEY=secret1"]), container(Env=["A=2", "API_KEY=secret2"])
-    new["Image"], new["Config"]["Labels"] = "sha256:2", {"build": "2"}
-    found = described_differences(old, new)
-    assert found[0] == "Image: sha256:1 -> sha256:2"
-    assert "Labels.build: 1 -> 2" in found
-    assert "Env: A=1 -> -" in found
-    assert "secret" not in str(found)

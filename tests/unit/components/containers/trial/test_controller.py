@@ -207,7 +207,7 @@ async def test_an_image_that_is_not_here_is_pulled(house: House) -> None:
     del house.runtime.here["llm:2"]
     house.runtime.pulls = True
     assert (await hold(house, Wish.NEW)).serving == "new"
-    assert house.runtime.pulled == ["llm:2"]
+    assert house.runtime.pulled == [("llm", "llm:2")]
 
 
 async def test_one_that_there_is_not_is_refused(house: House) -> None:
@@ -216,6 +216,22 @@ async def test_one_that_there_is_not_is_refused(house: House) -> None:
     assert state.plan is not None
     assert "manifest unknown" in state.plan.refusal
     assert house.names() == {"llm": "running"}
+
+
+async def test_the_runtime_hears_which_image_is_tried(house: House) -> None:
+    await hold(house, Wish.BESIDE)
+    await hold(house, Wish.NEW)
+    assert house.runtime.tried == ["llm:2", "llm:2"]
+
+
+@pytest.mark.parametrize("wish", [Wish.PLAN, Wish.NEW])
+async def test_an_image_that_the_gate_does_not_let_through_is_in_the_plan(house: House, wish: Wish) -> None:
+    house.runtime.denies = "it is not of its repository"
+    state = await hold(house, wish)
+    assert state.plan is not None
+    assert state.plan.refusal == "it is not of its repository"
+    assert "docs/security.md" in state.plan.remedy
+    assert (house.runtime.pulled, house.runtime.tried, house.names()) == ([], [], {"llm": "running"})
 
 
 async def test_a_plan_touches_nothing(house: House) -> None:
