@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import subprocess
 import sys
@@ -40,6 +41,11 @@ class Client:
             data += self._socket.recv(1 << 20)
         return (time.perf_counter() - before) * 1000
 
+    def post(self, target: str) -> bytes:
+        """Make a call that changes something; return the beginning of its answer."""
+        self._socket.sendall(f"POST {target} HTTP/1.1\r\nHost: d\r\n\r\n".encode())
+        return self._socket.recv(65536)
+
     def follow(self) -> None:
         """Begin a stream of events."""
         self._socket.sendall(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")
@@ -70,6 +76,24 @@ def gate(folder: Path) -> Iterator[tuple[int, Path]]:
             yield process.pid, path
         finally:
             process.kill()
+
+
+@contextmanager
+def container() -> Iterator[tuple[str, str]]:
+    """Create a container that may be upgraded; yield its name and another image of its repository."""
+    name = f"aiidpd-bench-{secrets.token_hex(4)}"
+    images = [f"{name}:{tag}" for tag in ("one", "two")]
+    empty = b"\0" * 10240  # an archive without files
+    try:
+        for image in images:
+            command = ["docker", "import", "-c", f"LABEL version={image}", "-", image]
+            subprocess.run(command, input=empty, check=True, capture_output=True)
+        command = ["docker", "create", "--name", name, "--label", "aiidpd.upgrade=allow", images[0], "/none"]
+        subprocess.run(command, check=True, capture_output=True)
+        yield name, images[1]
+    finally:
+        for command in (["rm", "-f", name, f"{name}-aiidpd-new-0123abcd"], ["rmi", "-f", *images]):
+            subprocess.run(["docker", *command], check=False, capture_output=True)
 
 
 def resident_bytes(pid: int) -> int:
@@ -110,6 +134,11 @@ def main() -> None:
             "resident": (resident_bytes(pid) / _MIB, LIMIT_MIB),
             "proportional": (pss_bytes(pid) / _MIB, None),
         }
+        with container() as (tried, image):
+            answer = others[0].post(f"/aiidpd/images/{tried}?name={tried}-aiidpd-new-0123abcd&image={image}")
+            if b" 201 " not in answer:
+                sys.exit(f"bench.gate: {answer.decode()}")
+        memory["resident_after_a_trial"] = (resident_bytes(pid) / _MIB, LIMIT_MIB)
     report("gate", "MiB", memory)
 
 

@@ -104,7 +104,7 @@ async def test_nothing_is_created_renamed_removed_connected_or_pulled(
     with pytest.raises(Refused, match="neither a label of it"):
         await actions.rename(one, docker.name("other"))
     await actions.stop(one, 0)
-    for act in (actions.remove(one), actions.pull(docker.image, lambda _: None)):
+    for act in (actions.remove(one), actions.pull(docker.image, lambda _: None, container=one)):
         with pytest.raises(Refused, match="denies the request"):
             await act
     assert await actions.volume("no-such-volume") is None

@@ -1,9 +1,10 @@
 """Kills processes that try another image in the place of a real container, and reads each time what is left.
 
 A program, so that several run side by side: ``python -m tests.integration.trial_scenario FOLDER SOCKET NAME
-IMAGES SEED ROUNDS`` (``IMAGES`` is the old one, a comma, the new one). It prints one JSON object. Each round
-forks a process that tries the image, in its place or beside, back and forth, and now and then to keep it;
-kills it at a random moment; and has the next process do what it finds.
+IMAGES SEED [gated] ROUNDS`` (``IMAGES`` is the old one, a comma, the new one; ``gated``: the socket is the
+gate's). It prints one JSON object. Each round forks a process that tries the image, in its place or beside,
+back and forth, and now and then to keep it; kills it at a random moment; and has the next process do what it
+finds.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Lane:
     """One kill after the other."""
 
     def __init__(self, folder: str, socket: str, name: str, images: str, seed: str) -> None:
+        self.gated = False
         self.folder, self.socket, self.name = Path(folder), Path(socket), name
         self.images = images.split(",")
         self.random = random.Random(int(seed))
@@ -44,7 +46,7 @@ class Lane:
         self.wrong: list[str] = []
 
     async def conduct(self, image: str, course: tuple[Wish, ...]) -> None:
-        site = TrialSite(self.folder, self.socket, self.name)
+        site = TrialSite(self.folder, self.socket, self.name, gated=self.gated)
         async with site.running():
             for wish in course:
                 site.wish(wish, image)
@@ -56,7 +58,7 @@ class Lane:
         return journal
 
     async def take_up(self) -> None:
-        site = TrialSite(self.folder, self.socket, self.name)
+        site = TrialSite(self.folder, self.socket, self.name, gated=self.gated)
         async with site.running():
             with anyio.fail_after(60):
                 await anyio.sleep(0.05)
@@ -103,7 +105,8 @@ class Lane:
 
 def main(*arguments: str) -> None:
     *given, rounds = arguments
-    lane = Lane(*given)
+    lane = Lane(*given[:5])
+    lane.gated = "gated" in given[5:]
     for _ in range(int(rounds)):
         lane.round()
     sys.stdout.write(json.dumps({"seen": lane.seen, "wrong": lane.wrong}) + "\n")

@@ -12,6 +12,7 @@ from typing import Any, Final
 import anyio
 
 from aiidpd.components.containers.docker.actions import DockerActions
+from aiidpd.components.containers.docker.gated import GatedActions
 from aiidpd.components.containers.recreate.journal import NAME as RECREATIONS
 from aiidpd.components.containers.recreate.journal import RecreationJournal
 from aiidpd.components.containers.settings import UpgradeSettings
@@ -37,7 +38,10 @@ ACTS: Final = ("create", "stop", "rename", "start", "remove")
 
 
 class TrialSite:
-    """One process's part of trials of the container ``name``: its files lie in ``folder``."""
+    """One process's part of trials of the container ``name``: its files lie in ``folder``.
+
+    ``gated``: the socket is that of the gate.
+    """
 
     def __init__(
         self,
@@ -49,6 +53,7 @@ class TrialSite:
         settle: float = 0.2,
         late: float = 0.5,
         busy: Callable[[str], str] = lambda _: "",
+        gated: bool = False,
     ) -> None:
         self.folder, self.socket, self.name = folder, socket, name
         self.clock = SystemClock()
@@ -65,7 +70,7 @@ class TrialSite:
             TrialJournal(folder / NAME),
         )
         self.tools = TrialTools(
-            actions or DockerActions(socket, call_timeout=PATIENCE),
+            actions or (GatedActions if gated else DockerActions)(socket, call_timeout=PATIENCE),
             RecreationJournal(folder / RECREATIONS),
             TrialPublisher(Publisher(bus, self.clock, "containers"), self.conditions),
             self.clock,
