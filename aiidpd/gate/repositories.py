@@ -24,7 +24,15 @@ def own_repository(container: Mapping[str, Any], image: Mapping[str, Any] | None
 
 def is_allowed(repository: str, own: str, patterns: Iterable[str]) -> bool:
     """Return whether images of ``repository`` may be used: it is the container's ``own``, or a pattern's."""
-    return bool(own and repository == own) or any(fnmatchcase(repository, each) for each in patterns)
+    if own and repository == own:
+        return True
+    return any(fnmatchcase(repository, each) or _repository(each) == repository for each in patterns)
+
+
+def _repository(pattern: str) -> str:
+    """Return the repository that a pattern without ``*`` is: docker.io/busybox is docker.io/library/busybox."""
+    found = parse(pattern)
+    return "" if found is None else found.repository
 
 
 def names_of(image: Mapping[str, Any]) -> tuple[Reference, ...]:

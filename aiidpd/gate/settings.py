@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from aiidpd.gate.reference import parse
-
 ACTS: Final = ("start", "stop", "restart", "kill", "pause", "unpause")
 RECREATE: Final = "recreate"
 """Act that a rule has to name: a container is copied, and the copy takes its place."""
@@ -80,14 +78,13 @@ def _rule(table: Any, at: int) -> Rule:
         raise WrongSettings(f"{place}.acts must be a list of {', '.join(known)}")
     upgrades = UPGRADE in acts
     images = table.get("images", [])
-    patterns = [_pattern(each) for each in images] if isinstance(images, list) else [""]
-    if len(patterns) > _MOST_RULES or not all(patterns):
+    if not isinstance(images, list) or len(images) > _MOST_RULES or not all(map(_is_pattern, images)):
         raise WrongSettings(
             f"{place}.images must be a list of repositories with their registries, such as docker.io/vllm/*"
         )
     if images and not upgrades:
         raise WrongSettings(f"{place}.images is of use only where acts names {UPGRADE}")
-    return Rule(**texts, acts=(*acts, *(_OF_UPGRADE if upgrades else ())), images=tuple(patterns))
+    return Rule(**texts, acts=(*acts, *(_OF_UPGRADE if upgrades else ())), images=tuple(images))
 
 
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], place: str) -> None:
@@ -96,12 +93,8 @@ def _known(table: Mapping[str, Any], keys: tuple[str, ...], place: str) -> None:
         raise WrongSettings(f"{place}{wrong[:_LONGEST]!r} is no key; known are {', '.join(keys)}")
 
 
-def _pattern(value: object) -> str:
-    """Return a pattern of repositories as it is compared, an empty text for what is none."""
-    if not isinstance(value, str) or len(value) > _LONGEST or not _PATTERN.fullmatch(value):
-        return ""
-    found = parse(value)
-    return value if found is None else found.repository  # docker.io/busybox is docker.io/library/busybox
+def _is_pattern(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _LONGEST and _PATTERN.fullmatch(value) is not None
 
 
 def _is_user(value: object) -> bool:

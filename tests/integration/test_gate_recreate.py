@@ -127,7 +127,7 @@ async def test_the_last_of_its_name_is_never_removed_and_no_other_name_is_given(
     assert await actions.rename(old, site.name)
     with pytest.raises(Refused, match="makes copies alone"):
         await actions.create("other", {})
-    with pytest.raises(Refused, match="aiidpd.upgrade=allow"):
+    with pytest.raises(Refused, match=r"aiidpd\.upgrade=allow"):
         await actions.pull("busybox", lambda _: None, container=site.name)
     await actions.aclose()
 
