@@ -30,7 +30,7 @@ def is_allowed(repository: str, own: str, patterns: Iterable[str]) -> bool:
 
 
 def _repository(pattern: str) -> str:
-    """Return the repository that a pattern without ``*`` is: docker.io/busybox is docker.io/library/busybox."""
+    """Return the repository of a pattern without ``*``: docker.io/busybox is docker.io/library/busybox."""
     found = parse(pattern)
     return "" if found is None else found.repository
 

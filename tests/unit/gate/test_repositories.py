@@ -46,6 +46,8 @@ def test_of_one_that_was_created_by_an_id_it_is_that_of_all_names():
         ("xghcr.io/org/a", ("ghcr.io/org/*",), False),
         ("evil.io/ghcr.io/org/a", ("ghcr.io/org/*",), False),
         ("docker.io/library/x", ("docker.io/library/x",), True),
+        ("docker.io/library/x", ("docker.io/x",), True),
+        ("docker.io/library/xy", ("docker.io/x",), False),
     ],
 )
 def test_its_own_repository_and_those_that_are_named(

@@ -33,7 +33,7 @@ def test_an_upgrade_includes_to_start_and_stop_and_names_repositories():
     assert rule.acts == ("upgrade", "start", "stop")
     assert rule.images == (
         "ghcr.io/org/*",
-        "docker.io/library/busybox",
+        "docker.io/busybox",
         "localhost:5000/a",
         "registry:5000/x",
     )
