@@ -23,7 +23,9 @@ from aiidpd.kernel.errors import Unavailable
 
 POLL: Final = 0.5  # seconds between two readings of what goes on
 SETTLE: Final = 3.0  # seconds that an old container has to run before a trial is over
-_REMEDY: Final = "see docs/security.md: what the gate before Docker lets through, and why"
+_REMEDY: Final = (
+    "name it in a table of gate.toml with the act upgrade, and other repositories by images there"
+)
 LATE: Final = 5.0  # seconds beyond its grace in which a stop may yet be carried out
 
 

@@ -230,7 +230,7 @@ async def test_an_image_that_the_gate_does_not_let_through_is_in_the_plan(house:
     state = await hold(house, wish)
     assert state.plan is not None
     assert state.plan.refusal == "it is not of its repository"
-    assert "docs/security.md" in state.plan.remedy
+    assert "gate.toml" in state.plan.remedy
     assert (house.runtime.pulled, house.runtime.tried, house.names()) == ([], [], {"llm": "running"})
 
 
