@@ -14,6 +14,7 @@ from typing import Any, Final
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 _LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+_UNKNOWN: Final = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'
 
 
 class Registry:
@@ -69,9 +70,9 @@ class Registry:
 
             def do_GET(self) -> None:
                 registry.asked.append(self.path)
-                kind, data = registry.pages.get(self.path, ("", b""))
+                kind, data = registry.pages.get(self.path, ("", _UNKNOWN))
                 self.send_response(200 if kind else 404)
-                self.send_header("Content-Type", kind or "text/plain")
+                self.send_header("Content-Type", kind or "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("Docker-Content-Digest", _digest(data))
                 self.end_headers()

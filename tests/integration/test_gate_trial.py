@@ -80,7 +80,7 @@ async def test_it_is_tried_and_kept(
     new = inspected(name)
     assert names(name) == [name]
     assert (new["Config"]["Image"], new["Image"]) == (two, inspected(two)["Id"])
-    assert {"ENGINE_VERSION=two", "MODE=fast"} < set(new["Config"]["Env"])
+    assert {"ENGINE_VERSION=two", "MODE=fast"} <= set(new["Config"]["Env"])
     assert new["Config"]["Labels"] == old["Config"]["Labels"]
     assert new["HostConfig"] == old["HostConfig"] | {"Binds": new["HostConfig"]["Binds"]}
     assert "denied" not in gate.logged()
@@ -272,7 +272,7 @@ async def test_an_image_is_fetched_from_its_registry_and_no_other(
         assert found is not None
         assert any("Pulling from llm" in each for each in words)
         status, body = gate.get(f"/aiidpd/pulls/{text}?image={registry.address}/llm:9", "POST")
-        assert (status, b"manifest" in body or b"not found" in body) == (404, True), body
+        assert (status >= 400, b"manifest unknown" in body) == (True, True), body
         await actions.aclose()
         site = TrialSite(tmp_path, gate.socket, text, gated=True)
         async with site.running():
@@ -291,28 +291,25 @@ def test_an_upgrade_is_guarded_behind_the_gate(
     docker: RealDocker, gate: RunningGate, images: EngineImages, tmp_path: Path
 ) -> None:
     name = serving(images, "guarded")
-    old = inspected(name)
+    old, two = inspected(name), images.image("two", **PACE)
     with running(tmp_path, gated_settings(docker, gate)) as daemon:
         known(daemon, name)
-        plan = document(daemon, "bench", "guard", images.image("two", **PACE), "--for", name)
+        plan = document(daemon, "bench", "guard", two, "--for", name)
         assert plan["refusal"] == ""
         done = guarded(daemon, docker.image, name)
         assert (done.returncode, "not of the container's own repository" in done.stderr) == (2, True), (
             done.stderr
         )
+        assert same(name, old)
+        done = guarded(daemon, two, name, *LOOSE)
+        assert done.returncode == 0, done.stdout + done.stderr
+        new = inspected(name)
+        assert (names(name), new["State"]["Running"], new["Config"]["Image"]) == ([name], True, two)
+        assert new["Id"] != old["Id"]
         done = guarded(daemon, images.image("bad", **PACE, dies_after=0.2), name, *LOOSE)
         assert done.returncode == 1, done.stdout + done.stderr
-        back(name, old)
-        done = guarded(daemon, images.image("two", **PACE), name, *LOOSE)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert newest(daemon)["outcome"] == "kept"
-    new = inspected(name)
-    assert (names(name), new["State"]["Running"], new["Config"]["Image"]) == (
-        [name],
-        True,
-        images.image("two", **PACE),
-    )
-    assert not same(name, old)
+        assert newest(daemon)["outcome"] == "returned"
+        back(name, new)
     remove(name)
 
 
@@ -324,7 +321,7 @@ def test_a_daemon_that_is_killed_behind_the_gate_goes_back_at_its_next_start(
     killed = start(tmp_path, gated_settings(docker, gate))
     try:
         known(killed, name)
-        done = guarded(killed, two, name, "--no-wait", "--settle", "1h")
+        done = guarded(killed, two, name, *LOOSE, "--no-wait", "--settle", "1h")
         assert done.returncode == 0, done.stderr
         until(lambda: reached(killed, "settle"), 4 * PATIENCE)
     finally:
