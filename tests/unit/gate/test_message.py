@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from aiidpd.gate.message import (
     Request,
     parse_answer,
     parse_request,
+    segment,
     target_of,
     write_answer,
     write_chunk,
@@ -238,3 +240,33 @@ def test_the_gate_s_own_answer_reads_as_the_engine_s():
     assert b"Connection: close" in head
     assert json.loads(body) == {"message": 'aiidpd-gate: not "this"\r\n'}
     assert write_error(403, "x", close=False, method="HEAD").endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "safe", "written"),
+    [
+        ("vllm-1_a.b~", "", "vllm-1_a.b~"),
+        ("../create", "", "..%2Fcreate"),
+        ("a/b:c@d", "/:@", "a/b:c@d"),
+        ("a?b#c d\r\n%", "/:@", "a%3Fb%23c%20d%0D%0A%25"),
+        ("\u00e9", "", "%C3%A9"),
+    ],
+)
+def test_a_part_of_a_path_leads_nowhere_else(text: str, safe: str, written: str):
+    assert segment(text, safe) == written
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "\ud800"])
+def test_what_is_no_part_of_a_path_is_none(text: str):
+    with pytest.raises(ValueError, match=r"no part of a path|surrogates"):
+        segment(text)
+
+
+@given(st.text(max_size=20))
+def test_a_part_of_a_path_comes_back_the_same(text: str):
+    try:
+        written = segment(text)
+    except ValueError:
+        return
+    assert unquote(written) == text
+    assert not set(written) & set("/?# \r\n")
