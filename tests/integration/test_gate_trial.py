@@ -54,7 +54,9 @@ def gate(docker: RealDocker, tmp_path: Path) -> Iterator[RunningGate]:
 @pytest.fixture
 def name(images: EngineImages, request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a container whose image may be replaced by another of its repository."""
-    text, _ = images.run(f"gt{abs(hash(request.node.name)) % 10**8}", images.image("one"), "-e", "MODE=fast")
+    text, _ = images.run(
+        f"gt{abs(hash(request.node.name)) % 10**8}", images.image("first"), "-e", "MODE=fast"
+    )
     yield text
     remove(text)
 
@@ -69,7 +71,7 @@ async def test_it_is_tried_and_kept(
     gate: RunningGate, images: EngineImages, name: str, tmp_path: Path
 ) -> None:
     site = TrialSite(tmp_path, gate.socket, name, gated=True)
-    old, two = inspected(name), images.image("two")
+    old, two = inspected(name), images.image("second")
     async with site.running():
         state = await site.tried(two, Wish.BESIDE)
         assert (state.serving, state.new.running) == ("old", True), state
@@ -80,7 +82,7 @@ async def test_it_is_tried_and_kept(
     new = inspected(name)
     assert names(name) == [name]
     assert (new["Config"]["Image"], new["Image"]) == (two, inspected(two)["Id"])
-    assert {"ENGINE_VERSION=two", "MODE=fast"} <= set(new["Config"]["Env"])
+    assert {"ENGINE_VERSION=second", "MODE=fast"} <= set(new["Config"]["Env"])
     assert new["Config"]["Labels"] == old["Config"]["Labels"]
     assert new["HostConfig"] == old["HostConfig"] | {"Binds": new["HostConfig"]["Binds"]}
     assert "denied" not in gate.logged()
@@ -88,7 +90,7 @@ async def test_it_is_tried_and_kept(
 
 async def test_it_goes_back(gate: RunningGate, images: EngineImages, name: str, tmp_path: Path) -> None:
     site = TrialSite(tmp_path, gate.socket, name, gated=True)
-    old, two = inspected(name)["Id"], images.image("two")
+    old, two = inspected(name)["Id"], images.image("second")
     async with site.running():
         for wish, which in ((Wish.NEW, "new"), (Wish.OLD, "old"), (Wish.NEW, "new")):
             assert (await site.tried(two, wish)).serving == which
@@ -112,7 +114,7 @@ async def test_one_of_another_repository_is_refused_in_the_plan(
 async def test_a_call_that_fails_at_any_step_loses_nothing(
     gate: RunningGate, images: EngineImages, name: str, tmp_path: Path, how: str
 ) -> None:
-    old, two = inspected(name)["Id"], images.image("two")
+    old, two = inspected(name)["Id"], images.image("second")
     for at in range(9):
         folder = tmp_path / str(at)
         folder.mkdir()
@@ -187,7 +189,7 @@ def restarted_gate(docker: RealDocker, folder: Path) -> Iterator[RestartedGate]:
 async def test_a_gate_that_is_killed_at_any_step_loses_nothing(
     docker: RealDocker, images: EngineImages, name: str, tmp_path: Path
 ) -> None:
-    old, two = inspected(name)["Id"], images.image("two")
+    old, two = inspected(name)["Id"], images.image("second")
     with restarted_gate(docker, tmp_path) as gate:
         for at in range(0, 9, 2):
             folder = tmp_path / str(at)
@@ -204,7 +206,7 @@ async def test_a_gate_that_is_killed_at_any_step_loses_nothing(
 def test_whatever_kills_a_daemon_the_old_one_serves_again(
     gate: RunningGate, images: EngineImages, name: str, tmp_path: Path, rounds: int
 ) -> None:
-    both = f"{images.image('one')},{images.image('two')}"
+    both = f"{images.image('first')},{images.image('second')}"
     arguments = [str(tmp_path), str(gate.socket), name, both, "3", "gated", str(rounds)]
     command = [sys.executable, "-m", "tests.integration.trial_scenario", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -217,7 +219,7 @@ def test_whatever_kills_a_daemon_the_old_one_serves_again(
 async def test_a_hostile_caller_gets_no_other_image_in_and_no_container_away(
     docker: RealDocker, gate: RunningGate, images: EngineImages, name: str
 ) -> None:
-    two, other = images.image("two"), inspected(docker.image)["Id"]
+    two, other = images.image("second"), inspected(docker.image)["Id"]
     created = ("ps", "-aq", "--filter", "status=created")
     before = await docker.docker(*created)
     for image in (

@@ -152,7 +152,7 @@ class DockerActions:
     async def image(self, reference: str) -> Mapping[str, Any] | None:
         return await self._described("an image", f"images/{_quoted(reference)}/json")
 
-    async def untriable(self, container: str, image: str) -> str:  # noqa: ARG002 -- it does what it is called for
+    async def image_refusal(self, container: str, image: str) -> str:  # noqa: ARG002 -- it does what it is called for
         return ""
 
     async def pull(

@@ -40,7 +40,7 @@ class GatedActions(DockerActions):
     async def disconnect(self, network: str, identity: str) -> bool:  # noqa: ARG002 -- as above
         return True
 
-    async def untriable(self, container: str, image: str) -> str:
+    async def image_refusal(self, container: str, image: str) -> str:
         path = f"aiidpd/images/{container}"
         try:
             await self._call("have an image judged by the gate before", path, {"image": image})

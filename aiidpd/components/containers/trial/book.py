@@ -23,7 +23,7 @@ _MOST: Final = 20  # states of trials that have ended, or were planned only
 class ImageActions(ContainerActions, Protocol):
     """Acts on containers, and the pull of an image."""
 
-    async def untriable(self, container: str, image: str) -> str:
+    async def image_refusal(self, container: str, image: str) -> str:
         """Return why the runtime would not have an image tried in the place of a container, or nothing."""
 
     async def pull(

@@ -105,7 +105,7 @@ class TrialOpening:
         )
         if prepared.plan.refusal:
             return prepared
-        reason = await tools.actions.untriable(request.container, request.image)
+        reason = await tools.actions.image_refusal(request.container, request.image)
         plan = replace(prepared.plan, refusal=reason, remedy=_REMEDY if reason else "")
         return replace(prepared, plan=plan)
 

@@ -86,19 +86,19 @@ async def test_what_is_gone_meanwhile_is_a_refusal(gate: ScriptedEngine, actions
         gate.answers[f"/aiidpd/{kind}/vllm"] = answer(404, b'{"message":"No such container: vllm"}')
         with pytest.raises(Refused, match="is gone"):
             await actions.create(NAME, {}, image="a:1" if kind == "images" else "")
-    assert await actions.untriable("vllm", "a:1") == "the container is gone"
+    assert await actions.image_refusal("vllm", "a:1") == "the container is gone"
 
 
 async def test_an_image_is_judged_before_it_is_tried(gate: ScriptedEngine, actions: GatedActions):
     gate.answers["/aiidpd/images/vllm"] = answer(204, b"")
-    assert await actions.untriable("vllm", "a:1") == ""
+    assert await actions.image_refusal("vllm", "a:1") == ""
     assert gate.requests[-1].startswith(b"POST /aiidpd/images/vllm?image=a:1 HTTP/1.1")
     gate.answers["/aiidpd/images/vllm"] = answer(403, b'{"message":"aiidpd-gate: not its repository"}')
-    assert "aiidpd-gate: not its repository" in await actions.untriable("vllm", "a:1")
+    assert "aiidpd-gate: not its repository" in await actions.image_refusal("vllm", "a:1")
     gate.close()
     await actions.aclose()
     with pytest.raises(Unavailable, match="nothing listens"):
-        await actions.untriable("vllm", "a:1")
+        await actions.image_refusal("vllm", "a:1")
 
 
 async def test_an_image_is_fetched_for_its_container(gate: ScriptedEngine, actions: GatedActions):

@@ -79,7 +79,7 @@ class Runtime(MemoryActions):
         del lines, since
         return LogTail((b"a line of " + identity[-1:].encode(),))
 
-    async def untriable(self, container: str, image: str) -> str:  # noqa: ARG002
+    async def image_refusal(self, container: str, image: str) -> str:  # noqa: ARG002
         return self.denies
 
     async def pull(
