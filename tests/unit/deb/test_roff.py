@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiidpd.config.document import page
 from aiidpd.daemon.schema import SCHEMA
-from aiidpd.gate.settings import ACTS, RECREATE, GateSettings, Rule
+from aiidpd.gate.settings import ACTS, RECREATE, UPGRADE, GateSettings, Rule
 from deb.roff import Title, escape, from_markdown, head
 from deb.tree import ROOT
 
@@ -55,5 +55,5 @@ def test_the_gates_page_has_every_key_of_the_gate() -> None:
     keys = {*GateSettings._fields, *Rule._fields} - {"rules"} | {"containers"}
     rows = [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
     assert sorted(rows) == sorted(keys)
-    for act in (*ACTS, RECREATE):
+    for act in (*ACTS, RECREATE, UPGRADE):
         assert f"`{act}`" in text
