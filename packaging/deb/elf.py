@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-_MAGIC: Final = b"\x7fELF"
+_MAGIC_64: Final = b"\x7fELF\x02"
 _DYNAMIC: Final = 2  # type of a segment
 _LOAD: Final = 1
 _NEEDED: Final = 1  # tag of an entry
@@ -18,10 +18,22 @@ _GLIBC: Final = re.compile(rb"GLIBC_(\d+)\.(\d+)(?:\.\d+)?\0")
 def needed(data: bytes) -> frozenset[str]:
     """Return the names of the libraries that the shared object ``data`` needs: those of 64 bits alone.
 
-    Raises ValueError for what is none.
+    Raises ValueError for what is none, or is damaged.
     """
-    if data[:4] != _MAGIC or data[4] != 2:  # noqa: PLR2004 -- ELFCLASS64
+    if data[:5] != _MAGIC_64:
         raise ValueError("it is no ELF file of 64 bits")
+    try:
+        return frozenset(_needed(data))
+    except (struct.error, IndexError, OverflowError) as error:  # what it refers to lies outside of it
+        raise ValueError(f"the ELF file is damaged: {error}") from error
+
+
+def glibc(data: bytes) -> tuple[int, int]:
+    """Return the newest version of the GNU C library that ``data`` names, (0, 0) where it names none."""
+    return max(((int(major), int(minor)) for major, minor in _GLIBC.findall(data)), default=(0, 0))
+
+
+def _needed(data: bytes) -> Iterator[str]:
     order = "<" if data[5] == 1 else ">"
     segments = tuple(_segments(data, order))
     start, size = next(((offset, size) for kind, offset, _, size in segments if kind == _DYNAMIC), (0, 0))
@@ -32,12 +44,7 @@ def needed(data: bytes) -> frozenset[str]:
          if kind == _LOAD and base <= address < base + length),
         0,
     )  # fmt: skip
-    return frozenset(_text(data, strings + value) for tag, value in entries if tag == _NEEDED)
-
-
-def glibc(data: bytes) -> tuple[int, int]:
-    """Return the newest version of the GNU C library that ``data`` names, (0, 0) where it names none."""
-    return max(((int(major), int(minor)) for major, minor in _GLIBC.findall(data)), default=(0, 0))
+    return (_text(data, strings + value) for tag, value in entries if tag == _NEEDED)
 
 
 def _segments(data: bytes, order: str) -> Iterator[tuple[int, int, int, int]]:

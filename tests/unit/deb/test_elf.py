@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 from pathlib import Path
 
 import pydantic_core
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deb.elf import glibc, needed
@@ -34,8 +33,9 @@ def test_what_is_none_is_said(data: bytes) -> None:
         needed(data)
 
 
+@example(411, b"\x00\x00\x00\x00\x80")
 @given(st.integers(0, 4096), st.binary(max_size=64))
-def test_a_damaged_one_ends_in_an_error_that_is_known(at: int, junk: bytes) -> None:
+def test_a_damaged_one_is_refused_or_read(at: int, junk: bytes) -> None:
     data = OBJECT[:at] + junk + OBJECT[at + len(junk) : 65536]
-    with contextlib.suppress(ValueError, struct.error, UnicodeDecodeError, IndexError):
+    with contextlib.suppress(ValueError):
         needed(data)
