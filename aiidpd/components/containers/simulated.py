@@ -24,6 +24,7 @@ PERIOD: Final = 360.0
 STOPPED_CODE: Final = 143  # SIGTERM's
 _IMAGES = ("vllm-openai", "llama.cpp-server", "text-embeddings")
 _LABELS = MappingProxyType({"aiidpd.heal": "restart"})  # of the one that hangs
+_ROUNDED: Final = 1e-6  # seconds by which a time of today may lie before its moment, as it is rounded
 _UPTIME = 3600.0  # seconds for which every container has run when the simulation begins
 
 
@@ -179,7 +180,7 @@ class SimulatedRuntime:
             moment = batch[0].time - self._epoch if batch else self._elapsed() + PERIOD
             if await wait_for(self._clock, self._changed, max(0.0, moment - self._elapsed())) or not batch:
                 continue  # something was done to a container meanwhile, which is not in the script
-            after, inclusive = moment, False
+            after, inclusive = moment + _ROUNDED, False
             for event in batch:
                 yield event
 
@@ -195,8 +196,7 @@ class SimulatedRuntime:
         end = min(until - self._epoch, self._elapsed())
         while (batch := self._next(after, inclusive=inclusive)) and batch[0].time - self._epoch <= end:
             found += batch
-            # A time of today is rounded, to before the moment itself it may be.
-            after, inclusive = batch[0].time - self._epoch + 1e-6, False
+            after, inclusive = batch[0].time - self._epoch + _ROUNDED, False
         return tuple(found)
 
     async def find(self, name: str) -> str | None:
