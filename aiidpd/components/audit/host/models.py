@@ -44,11 +44,11 @@ def _facts(model: StoredModel) -> ModelFacts:
 def _pickles(files: Iterable[StoredFile]) -> Iterator[str]:
     for each in files:
         name = each.name.rpartition("/")[2].lower()
-        if name.endswith(_PICKLES) and name not in _NO_WEIGHTS and _looks_pickled(each.path):
+        if name.endswith(_PICKLES) and name not in _NO_WEIGHTS and _is_pickle(each.path):
             yield each.name
 
 
-def _looks_pickled(path: str) -> bool:
+def _is_pickle(path: str) -> bool:
     """Return whether the file begins as a pickle or an archive of one; what can't be read may be one."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 -- no Path is made for each of thousands
